@@ -1,0 +1,98 @@
+/* base/base_test.c - the words that everybody uses, as rows of facts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/crc32c.h"
+#include "base/err.h"
+
+/* RFC 3720 appendix B.4 and the check value of the CRC catalogue. */
+static void crc32c_known_values(void **state)
+{
+    uint8_t bytes[10000];
+
+    (void)state;
+    assert_int_equal(crc32c(0, SPAN("123456789")), 0xe3069283);
+    memset(bytes, 0, 32);
+    assert_int_equal(crc32c(0, span_of(bytes, 32)), 0x8a9136aa);
+    memset(bytes, 0xff, 32);
+    assert_int_equal(crc32c(0, span_of(bytes, 32)), 0x62a8ab43);
+    for (unsigned i = 0; i < 32; i++)
+        bytes[i] = (uint8_t)i;
+    assert_int_equal(crc32c(0, span_of(bytes, 32)), 0x46dd794e);
+    /* The long loop, the short loop and any split agree. */
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 251);
+    uint32_t bytewise = 0;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytewise = crc32c(bytewise, span_of(bytes + i, 1));
+    assert_int_equal(crc32c(0, span_of(bytes, sizeof bytes)), bytewise);
+    assert_int_equal(crc32c(crc32c(0, span_of(bytes, 4097)), span_of(bytes + 4097, sizeof bytes - 4097)), bytewise);
+}
+
+static void arena_stops_at_its_ceiling(void **state)
+{
+    struct arena *arena = arena_new(256, 1024);
+    uint8_t      *a, *b;
+
+    (void)state;
+    a = arena_alloc(arena, 100);
+    assert_non_null(a);
+    memset(a, 1, 100);
+    b = arena_grow(arena, a, 100, 700);
+    assert_non_null(b);
+    assert_int_equal(b[99], 1);
+    assert_null(arena_alloc(arena, 600));
+    assert_null(arena_alloc_array(arena, SIZE_MAX / 2, 3));
+    arena_reset(arena);
+    assert_int_equal(arena_bytes(arena), 0);
+    assert_non_null(arena_alloc(arena, 900));
+    assert_null(arena_copy(arena, span_of(b, 200)).at);
+    arena_free(arena);
+}
+
+static void buf_marks_what_did_not_fit(void **state)
+{
+    struct buf buf;
+
+    (void)state;
+    buf_init(&buf, 16);
+    buf_add_text(&buf, "0123456789");
+    buf_add_u32(&buf, 0x31323334);
+    assert_false(buf.failed);
+    assert_true(span_is(buf_span(&buf), "01234567894321"));
+    buf_add_format(&buf, "%d", 12345);
+    assert_true(buf.failed);
+    buf_reset(&buf);
+    assert_false(buf.failed);
+    buf_add_format(&buf, "%s", "abc");
+    assert_true(span_is(buf_span(&buf), "abc"));
+    buf_fini(&buf);
+}
+
+static void err_gains_context(void **state)
+{
+    struct err err;
+
+    (void)state;
+    assert_int_equal(err_errno(&err, 28, "append"), -1);
+    assert_int_equal(err.kind, ERR_FULL);
+    assert_int_equal(err_wrap(&err, "raw"), -1);
+    assert_string_equal(err.text, "raw: append: No space left on device");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(crc32c_known_values),
+        cmocka_unit_test(arena_stops_at_its_ceiling),
+        cmocka_unit_test(buf_marks_what_did_not_fit),
+        cmocka_unit_test(err_gains_context),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,110 @@
+/* base/buf.c - doubling growth; realloc, because most buffers live long and stop growing soon. */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+
+void buf_init(struct buf *buf, size_t bytes_max)
+{
+    *buf = (struct buf){ .bytes_max = bytes_max };
+}
+
+void buf_fini(struct buf *buf)
+{
+    free(buf->at);
+    *buf = (struct buf){ .bytes_max = buf->bytes_max };
+}
+
+void buf_reset(struct buf *buf)
+{
+    buf->bytes = 0;
+    buf->failed = false;
+}
+
+uint8_t *buf_reserve(struct buf *buf, size_t more)
+{
+    if (buf->failed || more > buf->bytes_max - buf->bytes) {
+        buf->failed = true;
+        return NULL;
+    }
+    if (more > buf->size - buf->bytes) {
+        size_t   size = buf->size * 2 > buf->bytes + more ? buf->size * 2 : buf->bytes + more;
+        uint8_t *at;
+
+        size = size < 256 ? 256 : size;
+        size = size > buf->bytes_max ? buf->bytes_max : size;
+        at = realloc(buf->at, size);
+        if (at == NULL) {
+            buf->failed = true;
+            return NULL;
+        }
+        buf->at = at;
+        buf->size = size;
+    }
+    return buf->at + buf->bytes;
+}
+
+void buf_add(struct buf *buf, struct span bytes)
+{
+    uint8_t *to = buf_reserve(buf, bytes.bytes);
+
+    if (to == NULL || bytes.bytes == 0)
+        return;
+    memcpy(to, bytes.at, bytes.bytes);
+    buf->bytes += bytes.bytes;
+}
+
+void buf_add_text(struct buf *buf, const char *text)
+{
+    buf_add(buf, span_text(text));
+}
+
+void buf_add_byte(struct buf *buf, uint8_t byte)
+{
+    buf_add(buf, span_of(&byte, 1));
+}
+
+void buf_add_format(struct buf *buf, const char *fmt, ...)
+{
+    va_list args;
+    int     need;
+
+    va_start(args, fmt);
+    need = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (need < 0 || buf_reserve(buf, (size_t)need + 1) == NULL) {
+        buf->failed = true;
+        return;
+    }
+    va_start(args, fmt);
+    (void)vsnprintf((char *)buf->at + buf->bytes, (size_t)need + 1, fmt, args);
+    va_end(args);
+    buf->bytes += (size_t)need;
+}
+
+void buf_add_u16(struct buf *buf, uint16_t value)
+{
+    uint8_t bytes[2];
+
+    bytes_put_u16(bytes, value);
+    buf_add(buf, span_of(bytes, sizeof bytes));
+}
+
+void buf_add_u32(struct buf *buf, uint32_t value)
+{
+    uint8_t bytes[4];
+
+    bytes_put_u32(bytes, value);
+    buf_add(buf, span_of(bytes, sizeof bytes));
+}
+
+void buf_add_u64(struct buf *buf, uint64_t value)
+{
+    uint8_t bytes[8];
+
+    bytes_put_u64(bytes, value);
+    buf_add(buf, span_of(bytes, sizeof bytes));
+}

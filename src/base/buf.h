@@ -1,0 +1,42 @@
+/* base/buf.h - bytes that grow, up to a ceiling.
+ *
+ * For building text and stored forms. A failed append marks the buffer (`failed`) and later appends
+ * do nothing, so a writer of many parts checks once at the end.
+ *  B1  bytes <= size <= bytes_max
+ * Owner: the caller; buf_fini frees. One thread at a time. */
+#ifndef PENSTOCK_BASE_BUF_H
+#define PENSTOCK_BASE_BUF_H
+
+#include "base/span.h"
+
+struct buf {
+    uint8_t *at;
+    size_t   bytes; /* in use */
+    size_t   size;  /* allocated */
+    size_t   bytes_max;
+    bool     failed; /* the ceiling or the system said no: the content is not whole */
+};
+
+void buf_init(struct buf *buf, size_t bytes_max);
+void buf_fini(struct buf *buf);
+/* Empty again, not failed, memory kept. */
+void buf_reset(struct buf *buf);
+/* Room for `more` bytes after the content, or NULL (and failed). The caller writes there, then adds
+ * what it wrote to buf->bytes. */
+uint8_t *buf_reserve(struct buf *buf, size_t more);
+
+void buf_add(struct buf *buf, struct span bytes);
+void buf_add_text(struct buf *buf, const char *text);
+void buf_add_byte(struct buf *buf, uint8_t byte);
+void buf_add_format(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Little-endian. */
+void buf_add_u16(struct buf *buf, uint16_t value);
+void buf_add_u32(struct buf *buf, uint32_t value);
+void buf_add_u64(struct buf *buf, uint64_t value);
+
+static inline struct span buf_span(const struct buf *buf)
+{
+    return span_of(buf->at, buf->bytes);
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* wire/utf8.h - RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
+#ifndef PENSTOCK_WIRE_UTF8_H
+#define PENSTOCK_WIRE_UTF8_H
+
+#include "base/span.h"
+
+/* Offset of the first byte that begins no valid sequence; text.bytes when all of it is valid.
+ * Vectorised where the CPU allows: ASCII runs at memory speed. */
+size_t utf8_valid_until(struct span text);
+static inline bool utf8_valid(struct span text) { return utf8_valid_until(text) == text.bytes; }
+
+/* Code points in valid UTF-8. */
+size_t utf8_count(struct span text);
+/* UTF-16 code units that the same text would have. */
+size_t utf8_count_utf16(struct span text);
+/* The longest prefix of at most this many code points (UTF-16 units); never cuts inside a sequence. */
+struct span utf8_cut(struct span text, size_t points_max);
+struct span utf8_cut_utf16(struct span text, size_t units_max);
+/* Writes one code point, returns its length (1 to 4). */
+size_t utf8_put(uint32_t point, uint8_t to[4]);
+
+#endif
