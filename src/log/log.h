@@ -1,0 +1,218 @@
+/* log/log.h - the log: ordered, durable, replayable topics. Where the roles meet.
+ *
+ * A topic has one or more partitions; a partition is a sequence of records with offsets 0, 1, 2, ...
+ * (a count of records, not of bytes) that are never used twice. A record is a key (which decides the
+ * partition and nothing else), and a body that the log does not look into.
+ * Two backends stand behind this header: folders of segment files on this machine, and (a setting
+ * away) an Apache Kafka cluster. Callers cannot tell which; nothing here names files or brokers.
+ *
+ *  L1  a record that was acknowledged (its sync returned, its `done` said so) survives kill and power cut
+ *  L2  a failed sync acknowledges nothing; the writer is then in ERR_STOP for good and is never synced
+ *      again on the same file: close it, open a new one, which reads back what is really there
+ *  L3  readers see records in offset order, only whole ones, only below the published end
+ *  L4  published end <= durable end, always
+ *  L5  one writer a partition: opening a second one is ERR_RETRY naming the owner (process id). Each
+ *      opening raises the partition's epoch, which is in every frame
+ *  L6  damage costs exactly the damaged records. A reader gets them as one LOG_GAP chunk that names
+ *      the range; the range is also written to the topic's `quarantine` file and counted
+ *  L7  nothing is deleted that a cursor still needs
+ *
+ * Memory: batches belong to the caller until submitted; chunks belong to the reader until its next
+ * call. Threads: a writer, a reader and a batch belong to one thread at a time each; struct log and
+ * struct log_commit may be used by all. */
+#ifndef PENSTOCK_LOG_LOG_H
+#define PENSTOCK_LOG_LOG_H
+
+#include "base/err.h"
+#include "base/span.h"
+
+enum {
+    LOG_RECORD_BYTES_MAX = 32 << 20, /* source: docs/limits.md: the largest body, inflated */
+    LOG_BATCH_BYTES_MAX = 64 << 20,
+    LOG_TOPIC_NAME_BYTES_MAX = 64, /* [a-z0-9_]+ */
+    LOG_CURSOR_NAME_BYTES_MAX = 64
+};
+
+/* --- the log and its topics -------------------------------------------------------------------- */
+
+struct log;
+
+enum log_codec { LOG_CODEC_NONE = 0, LOG_CODEC_LZ4 = 1 };
+
+struct log_topic_options {
+    enum log_codec codec;
+    uint64_t       segment_bytes;       /* rolled at about this size; 0: 64 MiB */
+    uint64_t       retention_bytes;     /* 0: no limit by size. Whole segments go, oldest first (L7) */
+    int64_t        retention_us;        /* 0: no limit by age (of a segment's last append) */
+    uint64_t       disk_reserve_bytes;  /* an append that would leave less free space than this on the file
+                                         * system is ERR_FULL: room for those who must go on (cursors) */
+    const char *const *cursors_needed;  /* NULL-terminated names, borrowed for the writer's life: their
+                                         * consumers' cursors hold retention back even before they exist */
+};
+
+struct log_options {
+    const char *folder; /* embedded: DIR/log; created when missing */
+};
+
+int  log_open(const struct log_options *options, struct log **out, struct err *err) must_check;
+void log_close(struct log *log); /* after its writers and readers */
+
+/* --- batches: records on their way in ---------------------------------------------------------- */
+
+/* A buffer of records for one partition, already in stored form, so that appending copies nothing. */
+struct log_batch;
+
+struct log_batch *log_batch_new(void); /* NULL: no memory */
+void log_batch_free(struct log_batch *batch);
+void log_batch_reset(struct log_batch *batch); /* empty, memory kept up to a bound */
+
+/* Room for a record body of up to body_bytes_max; NULL when the batch would pass LOG_BATCH_BYTES_MAX (or
+ * no memory). Write there, then end it with the length really used; or begin again, which forgets it. */
+uint8_t *log_batch_begin(struct log_batch *batch, size_t body_bytes_max);
+void log_batch_end(struct log_batch *batch, size_t body_bytes);
+/* Both in one, from a span. ERR_FULL as above. */
+int log_batch_add(struct log_batch *batch, struct span body, struct err *err) must_check;
+
+uint32_t log_batch_count(const struct log_batch *batch);
+size_t log_batch_bytes(const struct log_batch *batch);
+/* For taking back the records of a request that failed half-way. */
+struct log_batch_mark { size_t bytes; uint32_t count; };
+struct log_batch_mark log_batch_mark(const struct log_batch *batch);
+void log_batch_rewind(struct log_batch *batch, struct log_batch_mark mark);
+
+/* --- the writing end --------------------------------------------------------------------------- */
+
+struct log_writer;
+
+/* Opens (creates) the partition for writing and recovers it: a torn tail is cut silently (it was never
+ * acknowledged), damage before it is kept and named (L6). ERR_RETRY: another writer has it. */
+int  log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
+                     struct log_writer **out, struct err *err) must_check;
+void log_writer_close(struct log_writer *writer);
+
+/* Next offset to be given. */
+uint64_t log_writer_end(const struct log_writer *writer);
+
+/* Drops every record at and past `end`; before the first append only. For a stage whose outputs count
+ * only up to what its own transaction recorded. ERR_CORRUPT when the log ends before `end`. */
+int log_writer_cut(struct log_writer *writer, uint64_t end, struct err *err) must_check;
+
+/* Appends the batch as one frame; *base_out is the offset of its first record. Not durable, not visible.
+ * now_us stamps the frame (retention by age). ERR_FULL: no disk space; nothing was appended, the writer
+ * goes on. ERR_STOP: the writer is finished (L2). An empty batch is no append. */
+int log_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
+                      struct err *err) must_check;
+/* Makes all earlier appends durable. */
+int log_writer_sync(struct log_writer *writer, struct err *err) must_check;
+/* Lets readers see up to `end` (<= what was synced) and wakes them. */
+void log_writer_publish(struct log_writer *writer, uint64_t end);
+/* Deletes what retention allows; cheap when there is nothing to do. Call now and then (seconds). */
+int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
+
+/* --- group commit: many threads, one sync ------------------------------------------------------ */
+
+/* Owns a writer and a thread. Batches submitted while a sync runs are appended together and share the
+ * next one. */
+struct log_commit;
+
+struct log_commit_result {
+    bool     ok;
+    uint64_t base;    /* ok: offset of the batch's first record */
+    struct err err;   /* not ok: ERR_FULL (disk, the writer goes on) or ERR_STOP */
+};
+
+/* Called on the committer's thread, in order of submission, after the sync and the publish. The batch is
+ * given back. Must not block. */
+typedef void log_commit_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result);
+
+struct log_commit_options {
+    size_t pending_bytes_max; /* submitted and not yet done, together; 0: 64 MiB */
+};
+
+int  log_commit_start(struct log_writer *writer_take, const struct log_commit_options *options,
+                      struct log_commit **out, struct err *err) must_check;
+/* Finishes what was submitted, then closes the writer. */
+void log_commit_stop(struct log_commit *commit);
+
+/* Hands over a filled batch. ERR_FULL: pending_bytes_max is reached; ERR_STOP: the writer is finished. On
+ * failure the batch stays the caller's and done is not called. Never blocks. @thread any */
+int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
+                      struct err *err) must_check;
+
+/* --- the reading end --------------------------------------------------------------------------- */
+
+struct log_reader;
+
+enum log_chunk_kind {
+    LOG_RECORDS, /* count records from base on */
+    LOG_GAP      /* count offsets from base on whose records are lost to damage, or were deleted by retention */
+};
+
+struct log_chunk {
+    enum log_chunk_kind kind;
+    uint64_t            base;
+    uint32_t            count;
+    int64_t             appended_us; /* when its frame was appended */
+    const char         *why;         /* LOG_GAP: "damaged", "expired" */
+    const uint8_t      *at, *end;    /* LOG_RECORDS: for log_chunk_next */
+    uint32_t            next_index;
+};
+
+/* from: the first offset wanted; offsets that retention deleted come as a LOG_GAP. A topic that does not
+ * exist yet is empty. Any number of readers. */
+int  log_reader_open(struct log *log, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out,
+                     struct err *err) must_check;
+void log_reader_close(struct log_reader *reader);
+
+/* 1: the next chunk (its spans live until the next call); 0: nothing below the published end; -1: error. */
+int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err) must_check;
+/* Each record of a LOG_RECORDS chunk in order; false at its end. The body is valid as long as the chunk. */
+bool log_chunk_next(struct log_chunk *chunk, uint64_t *offset_out, struct span *body_out);
+
+/* Waits until something past the reader's place is published, at most timeout_us; true when there is. */
+bool log_reader_wait(struct log_reader *reader, int64_t timeout_us);
+/* The published end, and the first offset still stored. */
+uint64_t log_reader_end(struct log_reader *reader);
+uint64_t log_reader_start(struct log_reader *reader);
+
+/* --- cursors: how far a consumer has come ------------------------------------------------------ */
+
+/* A copy of the consumer's own, transactional cursor, for retention and for people to see: everything below
+ * `offset` is no longer needed by it. Replaced atomically, need not be synced: an old value is harmless. */
+int log_cursor_store(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
+                     struct err *err) must_check;
+/* 1: found; 0: this consumer has none; -1: error. */
+int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
+                    struct err *err) must_check;
+
+/* --- for people and tests: penstock log info | verify | dump ------------------------------------ */
+
+struct log_partition_info {
+    char     topic[LOG_TOPIC_NAME_BYTES_MAX + 1];
+    uint32_t partition;
+    uint64_t start, end; /* stored: [start, end) as published */
+    uint64_t bytes;      /* on disk */
+    uint32_t segments;
+    uint32_t epoch;
+};
+struct log_cursor_info {
+    char     consumer[LOG_CURSOR_NAME_BYTES_MAX + 1];
+    uint64_t offset;
+};
+
+/* Calls back for each partition (and its cursors). Works beside a running writer. */
+typedef void log_info_seen(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors,
+                           size_t cursor_count);
+int log_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err) must_check;
+
+struct log_verify_result {
+    uint64_t frames, records, bytes;
+    uint64_t records_damaged; /* 0: every byte below the end is as it was written */
+};
+/* Reads everything and checks every sum. `seen` (may be NULL) is called for each damaged range. */
+typedef void log_damage_seen(void *ctx, const char *file, uint64_t file_at, uint64_t base, uint64_t count,
+                             const char *what);
+int log_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
+               struct log_verify_result *out, struct err *err) must_check;
+
+#endif
