@@ -1,0 +1,46 @@
+/* base/role.h - what the supervisor knows of a role: a name, its options, how to run it.
+ *
+ * A role is a process. `run` is called in it after the configuration was read, and returns when the stop
+ * signal came (0) or when it cannot go on (-1: the supervisor says why and starts it again with
+ * back-off). Roles never call each other. */
+#ifndef PENSTOCK_BASE_ROLE_H
+#define PENSTOCK_BASE_ROLE_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+enum option_type { OPTION_TEXT, OPTION_COUNT, OPTION_BYTES, OPTION_DURATION, OPTION_BOOL };
+
+/* One line of a role's table of options: the config file's key `<role>.<name>`, its check, its help. */
+struct option {
+    const char      *name;
+    enum option_type type;
+    const char      *def;    /* as a person would write it: "20MiB", "10s", "true", "" */
+    int64_t          min, max; /* of the number: count, bytes, microseconds */
+    const char      *help;
+    size_t           at;     /* offsetof the field: const char *, int64_t, int64_t, int64_t us, bool */
+};
+
+struct role_env {
+    const char *data_folder;  /* DIR: log/, people/, catalog.db, warehouse.duckdb, run/ */
+    const char *run_folder;   /* DIR/run: metrics, sockets, pids */
+    int         listen_fd;    /* capture: the listening socket, opened by the supervisor */
+    int         stop_fd;      /* becomes readable when the role is to stop: drain, then return */
+    const void *options;      /* the role's own struct, filled from its table */
+};
+
+struct role {
+    const char          *name;
+    const char          *help;
+    const struct option *options; /* ended by a NULL name */
+    size_t               options_bytes;
+    int (*run)(const struct role_env *env, struct err *err);
+};
+
+/* Fills `to` with the defaults. Aborts on a table that contradicts itself (a bug). */
+void option_defaults(const struct option *options, void *to);
+/* Sets one option from text. ERR_INPUT: what is wrong, the limits, an example. TEXT keeps the pointer. */
+int option_set(const struct option *option, void *to, const char *text, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,71 @@
+/* catalog/catalog.h - what people decide: projects, their tokens and settings.
+ *
+ * Small, changed by hand, read by every role as an immutable snapshot: the way of an event never asks a
+ * database. Backend: SQLite (WAL), file DIR/catalog.db, one connection a process.
+ *  C1  a snapshot never changes; a newer one is loaded beside it and swapped in by its owner
+ *  C2  `version` rises with every change to what a snapshot holds */
+#ifndef PENSTOCK_CATALOG_CATALOG_H
+#define PENSTOCK_CATALOG_CATALOG_H
+
+#include "base/err.h"
+#include "base/span.h"
+
+enum { CATALOG_TOKEN_BYTES_MAX = 64, CATALOG_NAME_BYTES_MAX = 200 };
+
+struct catalog;
+
+/* Opens, creates when missing, migrates when older. ERR_INPUT: made by a later Penstock (names both
+ * versions). ERR_RETRY: locked for longer than 5 s. */
+int  catalog_open(const char *path, struct catalog **out, struct err *err) must_check;
+void catalog_close(struct catalog *catalog);
+
+/* A project's settings that ingest follows. */
+struct catalog_project {
+    uint32_t id; /* team_id and project_id of its rows */
+    char     name[CATALOG_NAME_BYTES_MAX + 1];
+    bool     anonymize_ips;           /* $ip leaves the event row */
+    bool     person_processing_off;   /* the whole project is personless */
+    bool     geoip_off;
+    int64_t  drop_older_than_s;       /* 0: never */
+};
+
+/* Creates a project; *id_out is its id (1, 2, ...). */
+int catalog_project_create(struct catalog *catalog, const char *name, uint32_t *id_out, struct err *err) must_check;
+/* Replaces the settings of project->id. ERR_INPUT: no such project. */
+int catalog_project_update(struct catalog *catalog, const struct catalog_project *project, struct err *err) must_check;
+
+/* Gives project a token. token NULL: a random one ("phc_" and 43 of [A-Za-z0-9]) is made; otherwise it must
+ * pass catalog_token_check and be new (ERR_INPUT). The token given is copied to token_out. */
+int catalog_token_create(struct catalog *catalog, uint32_t project, const char *token,
+                         char token_out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err) must_check;
+/* From the next snapshot on it is unknown. ERR_INPUT: no such token. */
+int catalog_token_revoke(struct catalog *catalog, const char *token, struct err *err) must_check;
+
+/* 0, or -1 and the reason tag of the capture contract in err->text: "empty", "too_long", "not_ascii",
+ * "personal_api_key", "null_byte". Does not trim. */
+int catalog_token_check(struct span token, struct err *err) must_check;
+
+/* --- snapshots --------------------------------------------------------------------------------- */
+
+struct catalog_snapshot;
+
+struct catalog_token {
+    char     token[CATALOG_TOKEN_BYTES_MAX + 1];
+    uint32_t project;
+    int64_t  created_us;
+};
+
+/* Everything, at one version. */
+int  catalog_snapshot_load(struct catalog *catalog, struct catalog_snapshot **out, struct err *err) must_check;
+void catalog_snapshot_free(struct catalog_snapshot *snapshot);
+uint64_t catalog_snapshot_version(const struct catalog_snapshot *snapshot);
+/* Cheap (no file is read when nothing changed): 1 when a newer version than this one is there, 0, -1. */
+int catalog_changed(struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err) must_check;
+
+/* The project of a token, NULL when nobody has it. Constant time for unknown tokens; @thread any. */
+const struct catalog_project *catalog_snapshot_find(const struct catalog_snapshot *snapshot, struct span token);
+const struct catalog_project *catalog_snapshot_project(const struct catalog_snapshot *snapshot, uint32_t id);
+size_t catalog_snapshot_tokens(const struct catalog_snapshot *snapshot, const struct catalog_token **out);
+size_t catalog_snapshot_projects(const struct catalog_snapshot *snapshot, const struct catalog_project **out);
+
+#endif

@@ -1,0 +1,120 @@
+/* people/people.h - the store of persons, distinct ids, groups, seen event ids, and of ingest's place.
+ *
+ * One transaction at a time, opened by its one writer (ingest), holds everything that a batch of events
+ * changes: persons, ids, groups, which event ids were seen, the cursor into the raw topic, the ends of
+ * the output topics and the counters of fates. It is committed whole or not at all, so a batch is
+ * processed exactly once however often it is begun (design D4).
+ * Backend: LMDB in DIR/people; reads inside a transaction see its own writes.
+ *  P1  a distinct id of a project belongs to at most one person
+ *  P2  every person has at least one distinct id, until it is deleted
+ *  P3  a person's or id's version never falls, not even over delete and reuse (tombstones keep it)
+ *  P4  the cursor moves only together with what it covers
+ * Spans given out live until the transaction's next write or end. @thread one (ingest's people step) */
+#ifndef PENSTOCK_PEOPLE_PEOPLE_H
+#define PENSTOCK_PEOPLE_PEOPLE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "wire/uuid.h"
+
+enum {
+    PEOPLE_GROUP_TYPES_MAX = 5,
+    PEOPLE_OUTPUTS_MAX = 8,
+    PEOPLE_COUNTERS_MAX = 64,
+    PEOPLE_PERSON_PROPERTIES_BYTES_MAX = 512 << 10 /* JSON text; upstream's limit for one person */
+};
+
+struct people; /* the store */
+struct people_txn;
+
+struct people_options {
+    const char *folder;        /* embedded: DIR/people; created when missing */
+    uint64_t    map_bytes_max; /* address space, not memory; 0: 1 TiB. Reaching it is ERR_FULL */
+};
+
+int  people_open(const struct people_options *options, struct people **out, struct err *err) must_check;
+void people_close(struct people *people);
+
+/* write: the one writer's transaction (a second one waits); otherwise a read-only view for status, trace. */
+int  people_begin(struct people *people, bool write, struct people_txn **out, struct err *err) must_check;
+/* Durable when it returns 0. The transaction is over either way; on failure nothing of it remains. */
+int  people_commit(struct people_txn *txn_take, struct err *err) must_check;
+void people_abort(struct people_txn *txn_take);
+
+/* --- persons and their ids --------------------------------------------------------------------- */
+
+struct person {
+    uint64_t    id; /* internal; 0: not stored yet */
+    uint32_t    project;
+    struct uuid uuid;
+    int64_t     created_us;
+    int64_t     last_seen_us; /* CLOCK_NONE: not kept */
+    bool        identified;
+    uint64_t    version;
+    struct span properties; /* JSON object */
+};
+
+/* What a distinct id leads to. person 0 with version > 0: a tombstone (was deleted; P3). */
+struct person_link {
+    uint64_t person;
+    uint64_t version;
+};
+
+/* 1 found, 0 not, -1 error. */
+int people_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out,
+                    struct err *err) must_check;
+int people_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link,
+                    struct err *err) must_check;
+int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err) must_check;
+/* id 0: a new internal id is given to *person. */
+int people_person_put(struct people_txn *txn, struct person *person, struct err *err) must_check;
+int people_person_delete(struct people_txn *txn, uint64_t id, struct err *err) must_check;
+
+/* Calls back for each distinct id of a person (with its version). A negative answer stops and is returned.
+ * The callback may not write. */
+typedef int people_link_seen(void *ctx, struct span distinct_id, const struct person_link *link, struct err *err);
+int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *seen, void *ctx, struct err *err) must_check;
+
+/* --- groups ------------------------------------------------------------------------------------ */
+
+/* Index 0..4 of a group type, given on first use when `create`. 1 found, 0 no (or no place left), -1 error. */
+int people_group_type(struct people_txn *txn, uint32_t project, struct span type, bool create, int *index_out,
+                      struct err *err) must_check;
+
+struct group {
+    uint32_t    project;
+    int         index;
+    struct span key; /* text */
+    int64_t     created_us;
+    uint64_t    version;
+    struct span properties; /* JSON object */
+};
+int people_group_get(struct people_txn *txn, uint32_t project, int index, struct span key, struct group *out,
+                     struct err *err) must_check;
+int people_group_put(struct people_txn *txn, const struct group *group, struct err *err) must_check;
+
+/* --- event ids already seen -------------------------------------------------------------------- */
+
+struct people_seen {
+    uint32_t    project;
+    struct uuid uuid;
+    bool        repeated; /* out: was seen before, in an earlier batch or earlier in this array */
+};
+/* Notes each and says which were there already: first wins. day: of now, since 1970; ids are forgotten
+ * after PEOPLE_SEEN_DAYS. */
+enum { PEOPLE_SEEN_DAYS = 28 };
+int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t count, int32_t day, struct err *err) must_check;
+
+/* --- ingest's place ---------------------------------------------------------------------------- */
+
+/* All of it in one value, so that it is read and written whole. */
+struct people_place {
+    uint64_t raw_next; /* offset of the first raw record not yet processed */
+    uint64_t output_end[PEOPLE_OUTPUTS_MAX]; /* by ingest's own numbering of its output topics */
+    uint64_t counters[PEOPLE_COUNTERS_MAX];  /* by ingest's own numbering: fates since the beginning */
+};
+int people_place_get(struct people_txn *txn, struct people_place *out, struct err *err) must_check; /* zeros at first */
+int people_place_put(struct people_txn *txn, const struct people_place *place, struct err *err) must_check;
+
+#endif

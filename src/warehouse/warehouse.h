@@ -1,0 +1,67 @@
+/* warehouse/warehouse.h - where rows are kept to be queried.
+ *
+ * Tables and columns are those of event/row.h. Rows are appended in batches; a batch and the loader's
+ * cursors into the log are one transaction (design D4).
+ * Backend: DuckDB in DIR/warehouse.duckdb, its library loaded at run time (warehouse/duckdb.h). One
+ * process opens the file; others ask it (load/query_socket).
+ *  Q1  after warehouse_commit returned 0 the rows and the cursors are durable, both or neither
+ *  Q2  persons, person_distinct_ids and groups hold one row a key: the one of the highest version
+ *  Q3  text columns hold the bytes that were given
+ * @thread one loader; queries run beside it, each in its own struct warehouse_query */
+#ifndef PENSTOCK_WAREHOUSE_WAREHOUSE_H
+#define PENSTOCK_WAREHOUSE_WAREHOUSE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "event/row.h"
+
+struct warehouse;
+
+struct warehouse_options {
+    const char *path;           /* DIR/warehouse.duckdb */
+    const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
+    uint64_t    memory_bytes;   /* what the engine may use; 0: 512 MiB */
+    unsigned    threads;        /* 0: 2 */
+    bool        read_only;      /* for queries while nothing serves */
+};
+
+/* Creates the tables when missing. ERR_RETRY: another process has the file open. ERR_CORRUPT: its
+ * write-ahead log cannot be replayed. */
+int  warehouse_open(const struct warehouse_options *options, struct warehouse **out, struct err *err) must_check;
+void warehouse_close(struct warehouse *warehouse);
+
+/* --- loading ----------------------------------------------------------------------------------- */
+
+enum { WAREHOUSE_CURSORS_MAX = 8 };
+/* The cursors as last committed, by the loader's own numbering of topics; zeros at first. Also the number
+ * of rows ever loaded, by table. */
+struct warehouse_place {
+    uint64_t next[WAREHOUSE_CURSORS_MAX];
+    uint64_t loaded[ROW_TABLE_COUNT];
+};
+int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err) must_check;
+
+/* Adds a row to the open batch (begun by the first add). row's spans are borrowed until return. */
+int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err) must_check;
+/* Rows in the open batch. */
+size_t warehouse_pending(const struct warehouse *warehouse);
+/* Q1. place->loaded is filled in by this call. On failure the batch is rolled back and forgotten: read the
+ * place again and start from there. */
+int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
+void warehouse_rollback(struct warehouse *warehouse);
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+enum warehouse_format { WAREHOUSE_CSV, WAREHOUSE_JSON, WAREHOUSE_TABLE };
+
+/* Gets the output in pieces; -1 stops the query. */
+typedef int warehouse_write(void *ctx, struct span piece, struct err *err);
+
+/* Runs one read-only statement and writes its result: CSV with a header line (RFC 4180), a JSON array of
+ * objects (64-bit integers as numbers, JSON columns as text strings, times as ISO text), or an aligned
+ * table for people. ERR_INPUT: what the engine said, for a wrong or a writing statement.
+ * @thread any; one query at a time each call; may take long: `cancel` (may be NULL) is looked at. */
+int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,
+                    void *ctx, const volatile bool *cancel, struct err *err) must_check;
+
+#endif
