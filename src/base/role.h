@@ -7,6 +7,7 @@
 #define PENSTOCK_BASE_ROLE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
