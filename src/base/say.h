@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_BASE_SAY_H
 #define PENSTOCK_BASE_SAY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,0 +1,76 @@
+/* base/say.c - one write(2) a line, so that lines of several threads and processes do not mix. */
+#include "base/say.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static const char    *say_role = "penstock";  /* written by say_init, before threads */
+static enum say_level say_level = SAY_INFO;   /* the same */
+
+void say_init(const char *role, enum say_level level)
+{
+    say_role = role;
+    say_level = level;
+}
+
+static void say_line(enum say_level level, const char *tail, const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void say_line(enum say_level level, const char *tail, const char *fmt, va_list args)
+{
+    static const char *const names[] = { "error", "warn", "info", "debug" };
+    char            line[1200];
+    struct timespec now;
+    struct tm       utc;
+    size_t          used;
+
+    if (level > say_level)
+        return;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
+    used += (size_t)snprintf(line + used, sizeof line - used, ".%03ldZ %s %s: ", now.tv_nsec / 1000000, names[level],
+                             say_role);
+    (void)vsnprintf(line + used, sizeof line - used - 200, fmt, args);
+    used = strlen(line);
+    for (size_t i = 0; i < used; i++) /* what strangers sent must not move a terminal's cursor */
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    used += (size_t)snprintf(line + used, sizeof line - used, "%s\n", tail);
+    if (write(STDERR_FILENO, line, used) < 0)
+        return; /* nobody is left to tell */
+}
+
+void say(enum say_level level, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    say_line(level, "", fmt, args);
+    va_end(args);
+}
+
+void say_seldom(struct say_gate *gate, enum say_level level, const char *fmt, ...)
+{
+    int64_t  now_us = clock_mono_us();
+    int64_t  next_us = atomic_load_explicit(&gate->next_us, memory_order_relaxed);
+    uint64_t left_out;
+    char     tail[64] = "";
+    va_list  args;
+
+    if (now_us < next_us || !atomic_compare_exchange_strong(&gate->next_us, &next_us, now_us + 1000000)) {
+        atomic_fetch_add_explicit(&gate->left_out, 1, memory_order_relaxed);
+        return;
+    }
+    left_out = atomic_exchange(&gate->left_out, 0);
+    if (left_out > 0)
+        (void)snprintf(tail, sizeof tail, " (and %llu more like it)", (unsigned long long)left_out);
+    va_start(args, fmt);
+    say_line(level, tail, fmt, args);
+    va_end(args);
+}
