@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""What an answered event costs at the capture role: `./dev bench capture [--json] [--seconds N]`.
+
+Server on core 0, wrk on core 1, 64 connections. Penstock answers after the sync. CPU is user + system of the
+process that answers, over the events it took, in microseconds an event (= CPU-seconds per million). nginx
+(body read and thrown away) and a bare epoll loop run in the same half-minute, before and after.
+"""
+import argparse
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import machine
+
+WORKLOADS = [("w1", "/e/", 1, None), ("w2", "/batch/", 100, None), ("w3", "/batch/", 100, "gzip")]
+
+
+def measure(server, pids, name, target, per, encoding, folder, connections, seconds):
+    bodies = os.path.join(folder, name + ".bodies")
+    peak = machine.MemoryPeak(pids)
+    peak.start()
+    before = machine.cpu_seconds(pids)
+    result = machine.wrk(server.port, target, bodies, connections, seconds, encoding)
+    cpu = machine.cpu_seconds(pids) - before
+    events = (result["requests"] - result["refused"]) * per
+    if result["refused"] or result["socket_errors"]:
+        print("%s: %d refused, %d socket errors" % (name, result["refused"], result["socket_errors"]), file=sys.stderr)
+    return {"us": cpu * 1e6 / max(events, 1), "rate": events / (result["us"] / 1e6), "p50_ms": result["p50_us"] / 1e3,
+            "p99_ms": result["p99_us"] / 1e3, "rss_mib": peak.end(), "refused": result["refused"]}
+
+
+def capture_pid(server):
+    names = {comm: pid for pid, comm in machine.children(server.process.pid).items()}
+    for comm, pid in names.items():
+        if "capture" in comm:
+            return pid
+    raise SystemExit("no capture process among " + str(names))
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--json", action="store_true")
+    ap.add_argument("--seconds", type=int, default=6)
+    ap.add_argument("--connections", type=int, default=64)
+    args = ap.parse_args()
+    folder = machine.temporary_folder()
+    out = {}
+    rows = []
+    try:
+        machine.make_bodies(folder)
+        for name, target, per, encoding in WORKLOADS:
+            servers = {"nginx": machine.start_nginx(os.path.join(folder, "nginx-" + name)),
+                       "discard": machine.start_discard(os.path.join(folder, "discard-" + name)),
+                       "penstock": machine.start_penstock(os.path.join(folder, "penstock-" + name))}
+            pids = {"nginx": list(machine.children(servers["nginx"].process.pid)),
+                    "discard": [servers["discard"].process.pid], "penstock": [capture_pid(servers["penstock"])]}
+            got = {}
+            machine.wrk(servers["penstock"].port, target, os.path.join(folder, name + ".bodies"), args.connections, 1, encoding)
+            for server, seconds in (("nginx", 3), ("discard", 3), ("penstock", args.seconds), ("nginx", 3)):
+                figures = measure(servers[server], pids[server], name, target, per, encoding, folder,
+                                  args.connections, seconds)
+                if server in got:
+                    figures = {key: (figures[key] + got[server][key]) / 2 for key in figures}
+                got[server] = figures
+            for server in servers.values():
+                server.stop()
+            for server in ("nginx", "discard", "penstock"):
+                rows.append((name, server, got[server], got[server]["us"] / got["nginx"]["us"]))
+                prefix = name if server == "penstock" else "%s_%s" % (server, name)
+                for key, suffix in (("us", "_us"), ("rate", "_rate"), ("p50_ms", "_p50_ms"), ("p99_ms", "_p99_ms"), ("rss_mib", "_rss_mib")):
+                    out[prefix + suffix] = round(got[server][key], 3)
+    finally:
+        machine.remove(folder)
+    if args.json:
+        print(json.dumps(out))
+        return
+    print("capture, answer after the sync; %s; %d connections" % (machine.machine_text(), args.connections))
+    print("| load | server | CPU-s per M events | of nginx's | events/s | p50 ms | p99 ms | RSS MiB |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
+    for name, server, f, ratio in rows:
+        print("| %s | %s | %.2f | %.2f | %s | %.1f | %.1f | %.0f |" % (
+            name.upper(), server, f["us"], ratio, format(round(f["rate"]), ","), f["p50_ms"], f["p99_ms"], f["rss_mib"]))
+
+
+if __name__ == "__main__":
+    main()

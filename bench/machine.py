@@ -1,0 +1,176 @@
+"""What the measurements share: servers on chosen cores, CPU seconds out of /proc, wrk, nginx, ratios."""
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+BUILD = os.path.join(ROOT, "build", "release")
+TICKS = os.sysconf("SC_CLK_TCK")
+TOKEN = "phc_load000000000000000000000000000000000000"
+SERVER_CORE, LOAD_CORE = "0", "1"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port, seconds=10):
+    end = time.time() + seconds
+    while time.time() < end:
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise SystemExit("nothing listens on port %d after %d s" % (port, seconds))
+
+
+def cpu_seconds(pids):
+    """User + system time of processes with all their threads."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def memory_mib(pids, field="VmRSS"):
+    total = 0
+    for pid in pids:
+        try:
+            text = open("/proc/%d/status" % pid).read()
+        except OSError:
+            continue
+        found = re.search(field + r":\s+(\d+)", text)
+        total += int(found.group(1)) if found else 0
+    return total / 1024
+
+
+def children(pid):
+    """role name -> process id, of a supervisor."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if int(open("/proc/%s/stat" % name).read().rsplit(")", 1)[1].split()[1]) == pid:
+                found[int(name)] = open("/proc/%s/comm" % name).read().strip()
+        except OSError:
+            pass
+    return found
+
+
+class MemoryPeak(threading.Thread):
+    """Watches the memory of processes while something runs."""
+
+    def __init__(self, pids, field="VmRSS"):
+        super().__init__(daemon=True)
+        self.pids, self.field, self.peak, self.over = pids, field, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.1):
+            self.peak = max(self.peak, memory_mib(self.pids, self.field))
+
+    def end(self):
+        self.over.set()
+        self.join()
+        return max(self.peak, memory_mib(self.pids, self.field))
+
+
+def wrk(port, target, bodies, connections, seconds, encoding=None):
+    env = dict(os.environ, BODIES=bodies, TARGET=target)
+    if encoding:
+        env["ENCODING"] = encoding
+    run = subprocess.run(
+        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--timeout", "10s",
+         "-s", os.path.join(HERE, "wrk_bodies.lua"), "http://127.0.0.1:%d" % port],
+        env=env, capture_output=True, text=True)
+    found = re.search(r"RESULT (.*)", run.stdout)
+    if not found:
+        raise SystemExit("wrk failed: " + run.stdout + run.stderr)
+    return json.loads(found.group(1))
+
+
+class Server:
+    """A process group on one core, with a folder of its own; stopped by its process id."""
+
+    def __init__(self, argv, port, cwd, core=SERVER_CORE):
+        self.port = port
+        pin = ["taskset", "-c", core] if core else []
+        self.log = open(os.path.join(cwd, "stderr.log"), "w")
+        self.process = subprocess.Popen(pin + argv, cwd=cwd, stdout=self.log, stderr=self.log)
+        wait_port(port)
+
+    def pids(self):
+        own = children(self.process.pid)
+        return [self.process.pid] + list(own)
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def start_nginx(folder):
+    port = free_port()
+    conf = open(os.path.join(HERE, "nginx.conf")).read().replace("PORT", str(port))
+    os.makedirs(folder, exist_ok=True)
+    if os.geteuid() == 0:
+        conf = "user root;\n" + conf
+    conf = conf.replace("load_module modules/", "load_module /usr/lib/nginx/modules/")
+    with open(os.path.join(folder, "nginx.conf"), "w") as out:
+        out.write(conf)
+    return Server(["nginx", "-p", folder, "-c", os.path.join(folder, "nginx.conf")], port, folder)
+
+
+def start_discard(folder):
+    port = free_port()
+    os.makedirs(folder, exist_ok=True)
+    return Server([os.path.join(BUILD, "bench", "discard_server"), str(port)], port, folder)
+
+
+def start_penstock(folder, core=SERVER_CORE, extra=()):
+    """All roles, the load token made before; .roles: name -> pid."""
+    port = free_port()
+    data = os.path.join(folder, "data")
+    binary = os.path.join(BUILD, "penstock")
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run([binary, "token", "create", "--token", TOKEN, "--data", data], check=True, capture_output=True)
+    server = Server([binary, "serve", "--data", data, "--listen", "127.0.0.1:%d" % port] + list(extra), port, folder, core)
+    server.data, server.binary = data, binary
+    return server
+
+
+def temporary_folder():
+    """On a real disk: what is measured syncs."""
+    base = os.path.join(ROOT, "build", "bench-data")
+    os.makedirs(base, exist_ok=True)
+    return tempfile.mkdtemp(dir=base)
+
+
+def make_bodies(folder):
+    subprocess.run(["python3", os.path.join(HERE, "bodies.py"), folder], check=True)
+
+
+def machine_text():
+    model = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
+    return "%d cores, %s, kernel %s" % (os.cpu_count(), model.group(1) if model else "?", os.uname().release)
+
+
+def remove(folder):
+    shutil.rmtree(folder, ignore_errors=True)
