@@ -1,0 +1,53 @@
+/* catalog/catalog_db.h - what the files of the catalog share: the connection and its statements.
+ *
+ * Not for others: they include catalog/catalog.h. */
+#ifndef PENSTOCK_CATALOG_CATALOG_DB_H
+#define PENSTOCK_CATALOG_CATALOG_DB_H
+
+#include <sqlite3.h>
+
+#include "catalog/catalog.h"
+
+/* X(enum suffix, SQL): prepared once at open, reset after each use. */
+#define CATALOG_STATEMENTS(X)                                                                                   \
+    X(BEGIN_READ, "BEGIN")                                                                                      \
+    X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                           \
+    X(COMMIT, "COMMIT")                                                                                         \
+    X(ROLLBACK, "ROLLBACK")                                                                                     \
+    X(DATA_VERSION, "PRAGMA data_version")                                                                      \
+    X(VERSION, "SELECT version FROM changes WHERE one = 1")                                                     \
+    X(PROJECT_COUNT, "SELECT count(*) FROM projects")                                                           \
+    X(PROJECTS, "SELECT id, name, anonymize_ips, person_processing_off, geoip_off, drop_older_than_s"           \
+                " FROM projects ORDER BY id")                                                                   \
+    X(PROJECT_CREATE, "INSERT INTO projects (name, created_us) VALUES (?1, ?2)")                                \
+    X(PROJECT_UPDATE, "UPDATE projects SET name = ?2, anonymize_ips = ?3, person_processing_off = ?4,"          \
+                      " geoip_off = ?5, drop_older_than_s = ?6 WHERE id = ?1")                                  \
+    X(PROJECT_EXISTS, "SELECT 1 FROM projects WHERE id = ?1")                                                   \
+    X(TOKEN_COUNT, "SELECT count(*) FROM tokens WHERE revoked_us IS NULL")                                      \
+    X(TOKENS, "SELECT token, project, created_us FROM tokens WHERE revoked_us IS NULL"                          \
+              " ORDER BY project, created_us, token")                                                           \
+    X(TOKEN_FIND, "SELECT project, revoked_us IS NOT NULL FROM tokens WHERE token = ?1")                        \
+    X(TOKEN_CREATE, "INSERT INTO tokens (token, project, created_us) VALUES (?1, ?2, ?3)"                       \
+                    " ON CONFLICT (token) DO UPDATE SET revoked_us = NULL")                                     \
+    X(TOKEN_REVOKE, "UPDATE tokens SET revoked_us = ?2 WHERE token = ?1 AND revoked_us IS NULL")
+#define CATALOG_STATEMENT_ENUM(name, sql) CATALOG_##name,
+enum catalog_statement { CATALOG_STATEMENTS(CATALOG_STATEMENT_ENUM) CATALOG_STATEMENT_COUNT };
+
+struct catalog {
+    sqlite3      *db;
+    sqlite3_stmt *statements[CATALOG_STATEMENT_COUNT];
+    int64_t       data_version;  /* SQLite's, when `version` was read; -1: read it again */
+    uint64_t      version;       /* of the catalog (C2) */
+};
+
+/* -1 and the kind that follows from an SQLite result code. */
+int catalog_db_fail(const struct catalog *catalog, int rc, const char *what, struct err *err);
+/* Runs a statement without rows and resets it. */
+int catalog_db_run(struct catalog *catalog, enum catalog_statement which, struct err *err) must_check;
+/* 1: the statement stands on a row (the caller resets it with catalog_db_reset), 0: no (more) rows. */
+int  catalog_db_row(struct catalog *catalog, enum catalog_statement which, struct err *err) must_check;
+void catalog_db_reset(struct catalog *catalog, enum catalog_statement which);
+/* One number. -1 also when there is no row: the file is not a catalog then. */
+int catalog_db_number(struct catalog *catalog, enum catalog_statement which, int64_t *out, struct err *err) must_check;
+
+#endif

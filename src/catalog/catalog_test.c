@@ -1,0 +1,449 @@
+/* catalog/catalog_test.c - the catalog: what is kept, what is refused, who sees a change and when. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "base/clock.h"
+#include "catalog/catalog.h"
+
+struct place {
+    char folder[64], path[96];
+};
+
+static int place_make(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+
+    (void)snprintf(place->folder, sizeof place->folder, "/tmp/penstock_catalog_XXXXXX");
+    if (mkdtemp(place->folder) == NULL)
+        return -1;
+    (void)snprintf(place->path, sizeof place->path, "%s/catalog.db", place->folder);
+    *state = place;
+    return 0;
+}
+
+static int place_drop(void **state)
+{
+    static const char *const tails[] = { "", "-wal", "-shm" };
+    struct place            *place = *state;
+    char                     path[128];
+
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        (void)snprintf(path, sizeof path, "%s%s", place->path, tails[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(place->folder);
+    free(place);
+    return 0;
+}
+
+static struct catalog *must_open(const char *path)
+{
+    struct catalog *catalog = NULL;
+    struct err      err = { 0 };
+
+    if (catalog_open(path, &catalog, &err) < 0)
+        fail_msg("%s", err.text);
+    return catalog;
+}
+
+static struct catalog_snapshot *must_load(struct catalog *catalog)
+{
+    struct catalog_snapshot *snapshot = NULL;
+    struct err               err = { 0 };
+
+    if (catalog_snapshot_load(catalog, &snapshot, &err) < 0)
+        fail_msg("%s", err.text);
+    return snapshot;
+}
+
+static void run_sql(const char *path, const char *sql)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* --- tokens ------------------------------------------------------------------------------------ */
+
+#define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static void token_check_facts(void **state)
+{
+    static const struct { struct span token; const char *why; } rows[] = {
+        { SPAN(""), "empty" },
+        { SPAN("phc_abc"), NULL },
+        { SPAN("no prefix is needed"), NULL },
+        { SPAN(A64), NULL },
+        { SPAN(A64 "a"), "too_long" },
+        { SPAN("t\xc3\xb6ken"), "not_ascii" },
+        { SPAN("phx_mine"), "personal_api_key" },
+        { SPAN("phx"), NULL },
+        { SPAN("a\0b"), "null_byte" },
+        { SPAN("\0"), "null_byte" },
+        { SPAN("phx_\0"), "personal_api_key" },          /* in this order */
+        { SPAN(A64 "\xc3\xb6"), "too_long" },
+        { SPAN("phx_\xc3\xb6"), "not_ascii" },
+        { SPAN(" phc_abc "), NULL },                     /* trimming is the caller's */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err = { 0 };
+        int        rc = catalog_token_check(rows[i].token, &err);
+
+        assert_int_equal(rc, rows[i].why == NULL ? 0 : -1);
+        assert_string_equal(err.text, rows[i].why == NULL ? "" : rows[i].why);
+    }
+}
+
+static void tokens_made_at_random(void **state)
+{
+    struct place   *place = *state;
+    struct catalog *catalog = must_open(place->path);
+    char            made[200][CATALOG_TOKEN_BYTES_MAX + 1];
+    bool            letter_seen[128] = { false };
+    uint32_t        project = 0;
+    struct err      err = { 0 };
+
+    assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), 0);
+    for (size_t i = 0; i < 200; i++) {
+        assert_int_equal(catalog_token_create(catalog, project, NULL, made[i], &err), 0);
+        assert_int_equal(strlen(made[i]), 47);
+        assert_memory_equal(made[i], "phc_", 4);
+        assert_int_equal(strspn(made[i] + 4, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"), 43);
+        for (const char *at = made[i] + 4; *at != '\0'; at++)
+            letter_seen[(int)*at] = true;
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(made[i], made[k]);
+    }
+    for (const char *at = "AZaz09"; *at != '\0'; at++)
+        assert_true(letter_seen[(int)*at]);
+
+    struct catalog_snapshot *snapshot = must_load(catalog);
+    for (size_t i = 0; i < 200; i++) {
+        const struct catalog_project *found = catalog_snapshot_find(snapshot, span_text(made[i]));
+
+        assert_non_null(found);
+        assert_int_equal(found->id, project);
+        made[i][46] ^= 1; /* one letter beside it is nobody's */
+        assert_null(catalog_snapshot_find(snapshot, span_text(made[i])));
+        assert_null(catalog_snapshot_find(snapshot, span_of(made[i], 46)));
+    }
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+static void tokens_given(void **state)
+{
+    struct place   *place = *state;
+    struct catalog *catalog = must_open(place->path);
+    char            token[CATALOG_TOKEN_BYTES_MAX + 1] = "untouched";
+    uint32_t        shop = 0, blog = 0;
+    struct err      err = { 0 };
+
+    assert_int_equal(catalog_project_create(catalog, "shop", &shop, &err), 0);
+    assert_int_equal(catalog_project_create(catalog, "blog", &blog, &err), 0);
+    assert_int_equal(shop, 1);
+    assert_int_equal(blog, 2);
+
+    assert_int_equal(catalog_token_create(catalog, 3, "tok", token, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_int_equal(catalog_token_create(catalog, shop, "phx_tok", token, &err), -1);
+    assert_string_equal(err.text, "personal_api_key");
+    assert_string_equal(token, "untouched");
+    assert_int_equal(catalog_token_create(catalog, shop, "tok", token, &err), 0);
+    assert_string_equal(token, "tok");
+    assert_int_equal(catalog_token_create(catalog, shop, "tok", token, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_int_equal(catalog_token_create(catalog, shop, A64, token, &err), 0);
+
+    struct catalog_snapshot *before = must_load(catalog);
+    assert_string_equal(catalog_snapshot_find(before, SPAN("tok"))->name, "shop");
+    assert_string_equal(catalog_snapshot_find(before, SPAN(A64))->name, "shop");
+    assert_null(catalog_snapshot_find(before, SPAN("")));
+    assert_null(catalog_snapshot_find(before, SPAN("tok\0")));
+    assert_null(catalog_snapshot_find(before, SPAN(A64 "a")));
+
+    assert_int_equal(catalog_token_revoke(catalog, "tok", &err), 0);
+    assert_int_equal(catalog_token_revoke(catalog, "tok", &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_int_equal(catalog_token_create(catalog, blog, "tok", token, &err), -1); /* never somebody else's */
+    assert_int_equal(err.kind, ERR_INPUT);
+
+    struct catalog_snapshot *after = must_load(catalog);
+    assert_null(catalog_snapshot_find(after, SPAN("tok")));
+    assert_non_null(catalog_snapshot_find(before, SPAN("tok"))); /* C1 */
+    assert_int_equal(catalog_token_create(catalog, shop, "tok", token, &err), 0); /* taken back by its own */
+    struct catalog_snapshot *again = must_load(catalog);
+    assert_non_null(catalog_snapshot_find(again, SPAN("tok")));
+    assert_true(catalog_snapshot_version(before) < catalog_snapshot_version(after));
+    assert_true(catalog_snapshot_version(after) < catalog_snapshot_version(again));
+
+    const struct catalog_token *tokens;
+    assert_int_equal(catalog_snapshot_tokens(again, &tokens), 2);
+    assert_int_equal(tokens[0].project, shop);
+    catalog_snapshot_free(before);
+    catalog_snapshot_free(after);
+    catalog_snapshot_free(again);
+    catalog_close(catalog);
+}
+
+/* --- projects ---------------------------------------------------------------------------------- */
+
+static void project_settings_are_kept(void **state)
+{
+    struct place          *place = *state;
+    struct catalog        *catalog = must_open(place->path);
+    char                   name[CATALOG_NAME_BYTES_MAX + 2];
+    struct catalog_project project = { .name = "Caf\xc3\xa9", .anonymize_ips = true, .person_processing_off = true,
+                                       .geoip_off = true, .drop_older_than_s = 86400 };
+    struct err             err = { 0 };
+
+    memset(name, 'n', sizeof name - 1);
+    name[CATALOG_NAME_BYTES_MAX + 1] = '\0';
+    assert_int_equal(catalog_project_create(catalog, name, &project.id, &err), -1);
+    assert_int_equal(catalog_project_create(catalog, "", &project.id, &err), -1);
+    assert_int_equal(catalog_project_create(catalog, "\xff", &project.id, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    name[CATALOG_NAME_BYTES_MAX] = '\0';
+    assert_int_equal(catalog_project_create(catalog, name, &project.id, &err), 0);
+    assert_int_equal(project.id, 1);
+    assert_int_equal(catalog_project_update(catalog, &project, &err), 0);
+    project.drop_older_than_s = -1;
+    assert_int_equal(catalog_project_update(catalog, &project, &err), -1);
+    project.drop_older_than_s = 0;
+    project.id = 9;
+    assert_int_equal(catalog_project_update(catalog, &project, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    catalog_close(catalog);
+
+    catalog = must_open(place->path);
+    struct catalog_snapshot      *snapshot = must_load(catalog);
+    const struct catalog_project *all, *kept = catalog_snapshot_project(snapshot, 1);
+    assert_int_equal(catalog_snapshot_projects(snapshot, &all), 1);
+    assert_ptr_equal(all, kept);
+    assert_null(catalog_snapshot_project(snapshot, 2));
+    assert_string_equal(kept->name, "Caf\xc3\xa9");
+    assert_true(kept->anonymize_ips && kept->person_processing_off && kept->geoip_off);
+    assert_int_equal(kept->drop_older_than_s, 86400);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+static void nothing_there_yet(void **state)
+{
+    struct place            *place = *state;
+    struct catalog          *catalog = must_open(place->path);
+    struct catalog_snapshot *snapshot = must_load(catalog);
+    const struct catalog_project *projects;
+    const struct catalog_token   *tokens;
+    struct stat                   file;
+
+    assert_int_equal(catalog_snapshot_projects(snapshot, &projects), 0);
+    assert_int_equal(catalog_snapshot_tokens(snapshot, &tokens), 0);
+    assert_null(catalog_snapshot_find(snapshot, SPAN("tok")));
+    assert_int_equal(stat(place->path, &file), 0);
+    assert_int_equal(file.st_mode & 0777, 0600);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+/* --- who sees a change ------------------------------------------------------------------------- */
+
+static void change_is_seen(void **state)
+{
+    struct place            *place = *state;
+    struct catalog          *catalog = must_open(place->path), *other = must_open(place->path);
+    struct catalog_snapshot *snapshot = must_load(catalog);
+    struct err               err = { 0 };
+    uint32_t                 project;
+
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 0);
+    assert_int_equal(catalog_project_create(other, "by another connection", &project, &err), 0);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 1);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 1); /* until a newer one is loaded */
+    catalog_snapshot_free(snapshot);
+    snapshot = must_load(catalog);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 0);
+    assert_int_equal(catalog_project_create(catalog, "by ourselves", &project, &err), 0);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 1);
+    catalog_snapshot_free(snapshot);
+    snapshot = must_load(catalog);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 0);
+    run_sql(place->path, "UPDATE projects SET name = 'by hand' WHERE id = 1");
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 1);
+    catalog_snapshot_free(snapshot);
+    snapshot = must_load(catalog);
+    assert_string_equal(catalog_snapshot_project(snapshot, 1)->name, "by hand");
+
+    /* A refused change is none. */
+    assert_int_equal(catalog_token_revoke(other, "nobody's", &err), -1);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 0);
+    catalog_snapshot_free(snapshot);
+    catalog_close(other);
+    catalog_close(catalog);
+}
+
+/* A reader in another process, polling as the roles do. */
+static void change_is_seen_by_another_process(void **state)
+{
+    struct place   *place = *state;
+    struct catalog *catalog;
+    struct err      err = { 0 };
+    int             ready[2], status = 0;
+    uint32_t        project;
+    char            byte, token[CATALOG_TOKEN_BYTES_MAX + 1];
+
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct catalog          *mine = must_open(place->path);
+        struct catalog_snapshot *snapshot = must_load(mine);
+        int64_t                  until;
+
+        if (write(ready[1], "x", 1) != 1)
+            _exit(2);
+        for (until = clock_mono_us() + 5000000; clock_mono_us() < until; (void)usleep(2000)) {
+            if (catalog_changed(mine, snapshot, &err) != 1)
+                continue;
+            catalog_snapshot_free(snapshot);
+            snapshot = must_load(mine);
+            if (catalog_snapshot_find(snapshot, SPAN("tok")) != NULL)
+                break;
+        }
+        _exit(clock_mono_us() < until ? 0 : 1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    catalog = must_open(place->path);
+    assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), 0);
+    int64_t start = clock_mono_us();
+    assert_int_equal(catalog_token_create(catalog, project, "tok", token, &err), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(clock_mono_us() - start < 1000000);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    catalog_close(catalog);
+}
+
+/* All roles start at once on a new folder, and all of them write. */
+static void many_open_a_new_file_together(void **state)
+{
+    enum { CHILDREN = 8, EACH = 5 };
+    struct place *place = *state;
+    pid_t         children[CHILDREN];
+    int           status;
+
+    for (int i = 0; i < CHILDREN; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            struct catalog *catalog = NULL;
+            struct err      err = { 0 };
+            uint32_t        project;
+            int             bad = catalog_open(place->path, &catalog, &err) < 0;
+
+            for (int n = 0; n < EACH && !bad; n++)
+                bad = catalog_project_create(catalog, "shop", &project, &err) < 0;
+            catalog_close(catalog);
+            _exit(bad);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    struct catalog               *catalog = must_open(place->path);
+    struct catalog_snapshot      *snapshot = must_load(catalog);
+    const struct catalog_project *projects;
+    assert_int_equal(catalog_snapshot_projects(snapshot, &projects), CHILDREN * EACH);
+    for (uint32_t i = 0; i < CHILDREN * EACH; i++)
+        assert_int_equal(projects[i].id, i + 1);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+/* --- files that are not ours ------------------------------------------------------------------- */
+
+static void later_version_is_refused(void **state)
+{
+    struct place   *place = *state;
+    struct catalog *catalog = must_open(place->path);
+    struct err      err = { 0 };
+
+    catalog_close(catalog);
+    run_sql(place->path, "INSERT INTO migrations VALUES (77, 0)");
+    assert_int_equal(catalog_open(place->path, &catalog, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_non_null(strstr(err.text, "version 77"));
+    assert_non_null(strstr(err.text, "version 1"));
+}
+
+static void other_files_are_refused(void **state)
+{
+    struct place   *place = *state;
+    struct catalog *catalog = NULL;
+    struct err      err = { 0 };
+    FILE           *file = fopen(place->path, "w");
+
+    assert_non_null(file);
+    for (int i = 0; i < 1000; i++)
+        (void)fputs("this is no database ", file);
+    (void)fclose(file);
+    assert_int_equal(catalog_open(place->path, &catalog, &err), -1);
+    assert_int_equal(err.kind, ERR_CORRUPT);
+    assert_int_equal(catalog_open("/tmp/penstock-no-such-folder/catalog.db", &catalog, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_non_null(strstr(err.text, "penstock-no-such-folder"));
+    assert_null(catalog);
+}
+
+/* Somebody holds the write lock: others wait for it, then say so. */
+static void locked_is_told(void **state)
+{
+    struct place   *place = *state;
+    struct catalog *catalog = must_open(place->path);
+    struct err      err = { 0 };
+    sqlite3        *db;
+    uint32_t        project;
+
+    assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    sqlite3_close(db);
+    assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), 0);
+    catalog_close(catalog);
+}
+
+int main(void)
+{
+#define PLACED(test) cmocka_unit_test_setup_teardown(test, place_make, place_drop)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(token_check_facts),
+        PLACED(nothing_there_yet),
+        PLACED(tokens_made_at_random),
+        PLACED(tokens_given),
+        PLACED(project_settings_are_kept),
+        PLACED(change_is_seen),
+        PLACED(change_is_seen_by_another_process),
+        PLACED(many_open_a_new_file_together),
+        PLACED(later_version_is_refused),
+        PLACED(other_files_are_refused),
+        PLACED(locked_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,238 @@
+/* catalog/snapshot.c - the catalog as a thing that never changes, for threads that may not wait.
+ *
+ * Tokens are found by XXH3 in a table at most half full. What a stranger can time must not tell how much
+ * of a token was right: nothing is compared before the whole hash fits, and then all bytes are. */
+#include <assert.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "catalog/catalog_db.h"
+
+struct slot {
+    uint64_t hash;
+    uint32_t token;   /* index + 1 into tokens; 0: free */
+    uint32_t project; /* index into projects */
+};
+
+struct padded {
+    uint8_t bytes[CATALOG_TOKEN_BYTES_MAX];
+    size_t count;
+};
+
+struct catalog_snapshot {
+    uint64_t version;
+    size_t project_count, token_count;
+    struct catalog_project *projects; /* by id */
+    struct catalog_token *tokens;
+    struct padded *padded; /* of each token */
+    struct slot *slots;
+    size_t slot_mask;
+};
+
+/* --- loading ----------------------------------------------------------------------------------- */
+
+static int snapshot_read_projects(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
+{
+    sqlite3_stmt *rows = catalog->statements[CATALOG_PROJECTS];
+    size_t count = 0;
+    int got;
+
+    while ((got = catalog_db_row(catalog, CATALOG_PROJECTS, err)) == 1 && count < snapshot->project_count) {
+        struct catalog_project *project = &snapshot->projects[count++];
+        const char *name = (const char *)sqlite3_column_text(rows, 1);
+        size_t bytes = name == NULL ? 0 : strlen(name);
+
+        project->id = (uint32_t)sqlite3_column_int64(rows, 0);
+        if (bytes > CATALOG_NAME_BYTES_MAX)
+            bytes = CATALOG_NAME_BYTES_MAX;
+        if (bytes > 0)
+            memcpy(project->name, name, bytes);
+        project->anonymize_ips = sqlite3_column_int(rows, 2) != 0;
+        project->person_processing_off = sqlite3_column_int(rows, 3) != 0;
+        project->geoip_off = sqlite3_column_int(rows, 4) != 0;
+        project->drop_older_than_s = sqlite3_column_int64(rows, 5);
+    }
+    catalog_db_reset(catalog, CATALOG_PROJECTS);
+    assert(got < 0 || (got == 0 && count == snapshot->project_count)); /* one transaction counted and read */
+    return got;
+}
+
+/* A token that this program would not have accepted (written by another hand) is left out: it could
+ * never be found, because capture checks before it looks. */
+static int snapshot_read_tokens(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
+{
+    sqlite3_stmt *rows = catalog->statements[CATALOG_TOKENS];
+    size_t count = 0;
+    int got;
+
+    while ((got = catalog_db_row(catalog, CATALOG_TOKENS, err)) == 1) {
+        struct span text = span_of(sqlite3_column_text(rows, 0), (size_t)sqlite3_column_bytes(rows, 0));
+        struct err ignored;
+
+        if (catalog_token_check(text, &ignored) < 0)
+            continue;
+        assert(count < snapshot->token_count);
+        memcpy(snapshot->tokens[count].token, text.at, text.bytes);
+        snapshot->tokens[count].project = (uint32_t)sqlite3_column_int64(rows, 1);
+        snapshot->tokens[count].created_us = sqlite3_column_int64(rows, 2);
+        memcpy(snapshot->padded[count].bytes, text.at, text.bytes);
+        snapshot->padded[count++].count = text.bytes;
+    }
+    catalog_db_reset(catalog, CATALOG_TOKENS);
+    snapshot->token_count = count;
+    return got;
+}
+
+static int snapshot_allocate(struct catalog_snapshot *snapshot, struct err *err)
+{
+    size_t slots = 16;
+
+    while (slots < 2 * snapshot->token_count)
+        slots *= 2;
+    snapshot->slot_mask = slots - 1;
+    snapshot->projects = calloc(snapshot->project_count + 1, sizeof *snapshot->projects);
+    snapshot->tokens = calloc(snapshot->token_count + 1, sizeof *snapshot->tokens);
+    snapshot->padded = calloc(snapshot->token_count + 1, sizeof *snapshot->padded);
+    snapshot->slots = calloc(slots, sizeof *snapshot->slots);
+    if (snapshot->projects == NULL || snapshot->tokens == NULL || snapshot->padded == NULL || snapshot->slots == NULL)
+        return err_set(err, ERR_FULL, "catalog: no memory for %zu tokens", snapshot->token_count);
+    return 0;
+}
+
+static int project_compare(const void *id, const void *project)
+{
+    uint32_t a = *(const uint32_t *)id, b = ((const struct catalog_project *)project)->id;
+
+    return a < b ? -1 : a > b;
+}
+
+const struct catalog_project *catalog_snapshot_project(const struct catalog_snapshot *snapshot, uint32_t id)
+{
+    return bsearch(&id, snapshot->projects, snapshot->project_count, sizeof *snapshot->projects, project_compare);
+}
+
+static void snapshot_index(struct catalog_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->token_count; i++) {
+        const struct catalog_project *project = catalog_snapshot_project(snapshot, snapshot->tokens[i].project);
+        uint64_t hash = XXH3_64bits(snapshot->padded[i].bytes, snapshot->padded[i].count);
+        size_t at = hash & snapshot->slot_mask;
+
+        if (project == NULL) /* a foreign key that another hand broke */
+            continue;
+        while (snapshot->slots[at].token != 0)
+            at = (at + 1) & snapshot->slot_mask;
+        snapshot->slots[at] = (struct slot){ hash, (uint32_t)i + 1, (uint32_t)(project - snapshot->projects) };
+    }
+}
+
+static int snapshot_read(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
+{
+    int64_t version, projects, tokens;
+
+    if (catalog_db_number(catalog, CATALOG_VERSION, &version, err) < 0 ||
+        catalog_db_number(catalog, CATALOG_PROJECT_COUNT, &projects, err) < 0 ||
+        catalog_db_number(catalog, CATALOG_TOKEN_COUNT, &tokens, err) < 0)
+        return -1;
+    snapshot->version = (uint64_t)version;
+    snapshot->project_count = (size_t)projects;
+    snapshot->token_count = (size_t)tokens;
+    if (snapshot_allocate(snapshot, err) < 0 || snapshot_read_projects(catalog, snapshot, err) < 0 ||
+        snapshot_read_tokens(catalog, snapshot, err) < 0)
+        return -1;
+    snapshot_index(snapshot);
+    return 0;
+}
+
+int catalog_snapshot_load(struct catalog *catalog, struct catalog_snapshot **out, struct err *err)
+{
+    struct catalog_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    struct err ignored;
+    int rc;
+
+    if (snapshot == NULL)
+        return err_set(err, ERR_FULL, "catalog: no memory");
+    rc = catalog_db_run(catalog, CATALOG_BEGIN_READ, err);
+    if (rc == 0) {
+        rc = snapshot_read(catalog, snapshot, err);
+        (void)!catalog_db_run(catalog, CATALOG_ROLLBACK, &ignored); /* nothing was written */
+    }
+    if (rc < 0) {
+        catalog_snapshot_free(snapshot);
+        return -1;
+    }
+    *out = snapshot;
+    return 0;
+}
+
+void catalog_snapshot_free(struct catalog_snapshot *snapshot)
+{
+    if (snapshot == NULL)
+        return;
+    free(snapshot->slots);
+    free(snapshot->padded);
+    free(snapshot->tokens);
+    free(snapshot->projects);
+    free(snapshot);
+}
+
+/* --- asking ------------------------------------------------------------------------------------ */
+
+uint64_t catalog_snapshot_version(const struct catalog_snapshot *snapshot)
+{
+    return snapshot->version;
+}
+
+/* data_version is read before the version: a change that comes in between is seen by the next call. */
+int catalog_changed(struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err)
+{
+    int64_t data_version, version;
+
+    if (catalog_db_number(catalog, CATALOG_DATA_VERSION, &data_version, err) < 0)
+        return -1;
+    if (data_version != catalog->data_version) {
+        if (catalog_db_number(catalog, CATALOG_VERSION, &version, err) < 0)
+            return -1;
+        catalog->version = (uint64_t)version;
+        catalog->data_version = data_version;
+    }
+    return catalog->version != snapshot->version;
+}
+
+static bool padded_equal(const struct padded *a, const struct padded *b)
+{
+    unsigned differ = a->count != b->count;
+
+    for (size_t i = 0; i < sizeof a->bytes; i++)
+        differ |= (unsigned)(a->bytes[i] ^ b->bytes[i]);
+    return differ == 0;
+}
+
+const struct catalog_project *catalog_snapshot_find(const struct catalog_snapshot *snapshot, struct span token)
+{
+    struct padded asked = { .count = token.bytes };
+    uint64_t hash;
+
+    if (token.bytes == 0 || token.bytes > CATALOG_TOKEN_BYTES_MAX)
+        return NULL;
+    memcpy(asked.bytes, token.at, token.bytes);
+    hash = XXH3_64bits(asked.bytes, asked.count);
+    for (size_t at = hash & snapshot->slot_mask; snapshot->slots[at].token != 0; at = (at + 1) & snapshot->slot_mask)
+        if (snapshot->slots[at].hash == hash && padded_equal(&snapshot->padded[snapshot->slots[at].token - 1], &asked))
+            return &snapshot->projects[snapshot->slots[at].project];
+    return NULL;
+}
+
+size_t catalog_snapshot_tokens(const struct catalog_snapshot *snapshot, const struct catalog_token **out)
+{
+    *out = snapshot->tokens;
+    return snapshot->token_count;
+}
+
+size_t catalog_snapshot_projects(const struct catalog_snapshot *snapshot, const struct catalog_project **out)
+{
+    *out = snapshot->projects;
+    return snapshot->project_count;
+}
