@@ -1,0 +1,41 @@
+/* fuzz/stored.c - any bytes as a stored record or row: no crash, and what is read is written the same. */
+#include <stdlib.h>
+
+#include "event/record.h"
+#include "event/row.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
+
+static void check(bool fine)
+{
+    if (!fine)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
+{
+    struct record record;
+    struct row    row;
+    struct err    err;
+    uint8_t      *again;
+
+    if (record_read(span_of(at, bytes), &record, &err) == 0) {
+        check(record_bytes(&record) == bytes);
+        again = malloc(bytes);
+        record_write(&record, again);
+        check(memcmp(again, at, bytes) == 0);
+        free(again);
+    }
+    if (row_read(span_of(at, bytes), &row, &err) == 0) {
+        struct row back;
+        size_t     size = row_bytes(&row);
+
+        check(size <= bytes + sizeof row);
+        again = malloc(size);
+        row_write(&row, again);
+        check(row_read(span_of(again, size), &back, &err) == 0);
+        check(row_bytes(&back) == size);
+        free(again);
+    }
+    return 0;
+}
