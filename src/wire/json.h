@@ -43,7 +43,11 @@ enum json_problem {
     JSON_TRAILING        /* a second document, or rubbish, after the value */
 };
 
-enum { JSON_REPAIR = 1 }; /* the text is ours to write to: see J5 */
+enum {
+    JSON_REPAIR = 1,   /* the text is ours to write to: see J5 */
+    JSON_PORTABLE = 2, /* do without vector instructions; same answers (tests compare the two) */
+    JSON_VECTOR = 4    /* set by json_reader_init alone, where the CPU has AVX2 */
+};
 
 struct json_reader {
     const uint8_t    *start, *at, *end; /* borrowed */
@@ -52,7 +56,7 @@ struct json_reader {
     uint32_t          surrogates_repaired;
     uint32_t          nuls_repaired;
     enum json_problem problem;
-    uint8_t           fresh[JSON_DEPTH_MAX + 1]; /* per depth: no member or element was read yet */
+    uint8_t           levels[JSON_DEPTH_MAX + 1]; /* per open depth: object or array; nothing read in it yet */
 };
 
 /* A UTF-8 byte order mark at the start is passed over. */
@@ -103,13 +107,16 @@ struct json_member {
 
 struct json_members {
     size_t              count;
-    struct json_member *at; /* in the arena */
+    struct json_member *at;    /* in the arena */
+    uint32_t           *slots; /* hash index over the keys, in the arena; NULL for few members */
+    size_t              slots_count;
 };
 
 /* Reads an object's members. A key that stands twice keeps its first place and its last value (as a
  * JavaScript object does). ERR_FULL: arena; ERR_INPUT: not a valid object. */
 int json_members_read(struct span object, struct arena *arena, struct json_members *out, struct err *err) must_check;
-/* NULL when there is none. */
+/* NULL when there is none. Values may be changed in place; who adds, removes, reorders or renames
+ * members sets slots = NULL, and every member is then looked at. */
 struct json_member *json_members_find(const struct json_members *members, struct span key);
 
 /* The value with every duplicate key at every depth resolved as above; the same span when there is

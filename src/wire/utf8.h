@@ -16,6 +16,25 @@ size_t utf8_count_utf16(struct span text);
 /* The longest prefix of at most this many code points (UTF-16 units); never cuts inside a sequence. */
 struct span utf8_cut(struct span text, size_t points_max);
 struct span utf8_cut_utf16(struct span text, size_t units_max);
+/* Length (1 to 4) of the sequence at `at` < `end`; 0 when no valid one begins there. */
+static inline size_t utf8_sequence(const uint8_t *at, const uint8_t *end)
+{
+    size_t   room = (size_t)(end - at);
+    uint32_t lead = at[0];
+
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xe0)
+        return lead >= 0xc2 && room >= 2 && (at[1] & 0xc0) == 0x80 ? 2 : 0;
+    if (lead < 0xf0) { /* e0: second byte from a0 (no overlong); ed: below a0 (no surrogates) */
+        if (room < 3 || (at[1] & 0xc0) != 0x80 || (at[2] & 0xc0) != 0x80)
+            return 0;
+        return (lead == 0xe0 && at[1] < 0xa0) || (lead == 0xed && at[1] > 0x9f) ? 0 : 3;
+    }
+    if (lead > 0xf4 || room < 4 || (at[1] & 0xc0) != 0x80 || (at[2] & 0xc0) != 0x80 || (at[3] & 0xc0) != 0x80)
+        return 0;
+    return (lead == 0xf0 && at[1] < 0x90) || (lead == 0xf4 && at[1] > 0x8f) ? 0 : 4;
+}
 /* Writes one code point, returns its length (1 to 4). */
 size_t utf8_put(uint32_t point, uint8_t to[4]);
 

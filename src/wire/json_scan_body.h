@@ -1,0 +1,204 @@
+/* wire/json_scan_body.h - the walk over one value; included once per path by json_scan_*.c, which define
+ *   SCAN(name)   the name with the path's suffix
+ *   SCAN_TARGET  the function attribute, or nothing
+ *   SCAN(plain_end)(start, at, end)   the first byte in at..end that is a quote, a backslash, below
+ *                                     0x20 or above 0x7f; end when there is none
+ *
+ * Why one state machine and not recursion: J2, and because the position then stays in a register from
+ * the first byte of an event to the last. The open containers are bits of one word, which is what
+ * bounds JSON_DEPTH_MAX to 64. Strings are the bulk of an event; how their ends are found is all that
+ * differs between the paths.
+ * The road not taken: a bitmap of the whole text first (two passes). It is faster on large documents,
+ * but needs memory, and an event of 1 KB is too short to win it back. */
+
+_Static_assert(JSON_DEPTH_MAX <= 64, "open containers are bits of a uint64_t");
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* From behind the opening quote to the closing one; NULL: failed. */
+SCAN_TARGET static inline const uint8_t *SCAN(string)(struct json_reader *reader, const uint8_t *at, bool *escaped)
+{
+    const uint8_t *end = reader->end;
+
+    for (;;) {
+        at = SCAN(plain_end)(reader->start, at, end);
+        if (UNLIKELY(at == end))
+            break;
+        if (LIKELY(*at == '"'))
+            return at;
+        if (*at >= 0x80) {
+            do {
+                size_t bytes = utf8_sequence(at, end);
+
+                if (bytes == 0) {
+                    json_scan_fail(reader, at, JSON_BAD_UTF8);
+                    return NULL;
+                }
+                at += bytes;
+            } while (at < end && *at >= 0x80);
+        } else if (*at == '\\') {
+            *escaped = true;
+            at = json_scan_escape(reader, at);
+            if (at == NULL)
+                return NULL;
+        } else {
+            json_scan_fail(reader, at, JSON_BAD_STRING);
+            return NULL;
+        }
+    }
+    json_scan_fail(reader, end, JSON_END_EARLY);
+    return NULL;
+}
+
+/* What is at `at` cannot be there, or the text ends there. */
+SCAN_TARGET static inline int SCAN(unexpected)(struct json_reader *reader, const uint8_t *at)
+{
+    return json_scan_fail(reader, at, at == reader->end ? JSON_END_EARLY : JSON_SYNTAX);
+}
+
+SCAN_TARGET int SCAN(json_scan_skip)(struct json_reader *reader, struct json_value *value_out)
+{
+    const uint8_t *const end = reader->end;
+    const uint8_t       *at = json_pass_space(reader->at, end), *first = at;
+    const unsigned       open_max = JSON_DEPTH_MAX - reader->depth;
+    uint64_t             objects = 0; /* bit 0 is the innermost: 1 object, 0 array */
+    unsigned             open = 0;
+    bool                 escaped = false; /* of the value itself, when it is a string */
+    enum json_kind       kind = JSON_NULL;
+
+    if (UNLIKELY(at == end))
+        return SCAN(unexpected)(reader, at);
+    switch (*first) {
+    case '"': kind = JSON_STRING; break;
+    case '{': kind = JSON_OBJECT; break;
+    case '[': kind = JSON_ARRAY; break;
+    case 't': kind = JSON_TRUE; break;
+    case 'f': kind = JSON_FALSE; break;
+    case 'n': kind = JSON_NULL; break;
+    default: kind = JSON_NUMBER; break;
+    }
+
+value: /* at < end, no white space */
+    switch (*at) {
+    case '"':
+        at = SCAN(string)(reader, at + 1, &escaped);
+        if (UNLIKELY(at == NULL))
+            return -1;
+        at++;
+        break;
+    case '{':
+        if (UNLIKELY(open == open_max))
+            return json_scan_fail(reader, at, JSON_TOO_DEEP);
+        open++;
+        objects = objects << 1 | 1;
+        at = json_pass_space(at + 1, end);
+        if (UNLIKELY(at == end))
+            return SCAN(unexpected)(reader, at);
+        if (*at == '}')
+            goto close;
+        goto key;
+    case '[':
+        if (UNLIKELY(open == open_max))
+            return json_scan_fail(reader, at, JSON_TOO_DEEP);
+        open++;
+        objects = objects << 1;
+        at = json_pass_space(at + 1, end);
+        if (UNLIKELY(at == end))
+            return SCAN(unexpected)(reader, at);
+        if (*at == ']')
+            goto close;
+        goto value;
+    case '-':
+    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+        at = json_scan_number(reader, at);
+        if (UNLIKELY(at == NULL))
+            return -1;
+        break;
+    case 't': case 'f': case 'n':
+        at = json_scan_word(reader, at);
+        if (UNLIKELY(at == NULL))
+            return -1;
+        break;
+    default:
+        return SCAN(unexpected)(reader, at);
+    }
+
+after:
+    if (open == 0)
+        goto done;
+    at = json_pass_space(at, end);
+    if (UNLIKELY(at == end))
+        return SCAN(unexpected)(reader, at);
+    if (LIKELY(*at == ',')) {
+        at = json_pass_space(at + 1, end);
+        if (UNLIKELY(at == end))
+            return SCAN(unexpected)(reader, at);
+        if (objects & 1)
+            goto key;
+        goto value;
+    }
+    if (UNLIKELY(*at != (objects & 1 ? '}' : ']')))
+        return SCAN(unexpected)(reader, at);
+close:
+    at++;
+    open--;
+    objects >>= 1;
+    goto after;
+
+key: /* at < end, no white space */
+    if (UNLIKELY(*at != '"'))
+        return SCAN(unexpected)(reader, at);
+    at = SCAN(string)(reader, at + 1, &escaped);
+    if (UNLIKELY(at == NULL))
+        return -1;
+    at = json_pass_space(at + 1, end);
+    if (UNLIKELY(at == end || *at != ':'))
+        return SCAN(unexpected)(reader, at);
+    at = json_pass_space(at + 1, end);
+    if (UNLIKELY(at == end))
+        return SCAN(unexpected)(reader, at);
+    goto value;
+
+done:
+    reader->at = at;
+    *value_out = (struct json_value){ .kind = kind,
+                                      .escaped = kind == JSON_STRING && escaped,
+                                      .raw = span_of(first, (size_t)(at - first)) };
+    return 0;
+}
+
+SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct json_value *key_out)
+{
+    const uint8_t *const end = reader->end;
+    const uint8_t       *at = json_pass_space(reader->at, end), *first;
+    uint8_t             *level = &reader->levels[reader->depth];
+    bool                 escaped = false;
+
+    if (UNLIKELY(at == end))
+        return SCAN(unexpected)(reader, at);
+    if (*at == '}') {
+        reader->depth--;
+        reader->at = at + 1;
+        return 0;
+    }
+    if (*level & LEVEL_FRESH) {
+        *level = LEVEL_OBJECT;
+    } else {
+        if (UNLIKELY(*at != ','))
+            return SCAN(unexpected)(reader, at);
+        at = json_pass_space(at + 1, end);
+    }
+    if (UNLIKELY(at == end || *at != '"'))
+        return SCAN(unexpected)(reader, at);
+    first = at;
+    at = SCAN(string)(reader, at + 1, &escaped);
+    if (UNLIKELY(at == NULL))
+        return -1;
+    *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, (size_t)(at + 1 - first)) };
+    at = json_pass_space(at + 1, end);
+    if (UNLIKELY(at == end || *at != ':'))
+        return SCAN(unexpected)(reader, at);
+    reader->at = json_pass_space(at + 1, end);
+    return 1;
+}
