@@ -56,9 +56,26 @@ struct http_request {
     struct span        known[HTTP_HEADER_COUNT];
 };
 
+/*  status  code                    when
+ *  400     bad_request_line        not METHOD SP TARGET SP HTTP/d.d, or a control byte in it
+ *  400     bad_target              a byte, or a form, that a target may not have; `*` without OPTIONS
+ *  400     bad_line_ending         CR or LF alone
+ *  400     bad_header              no colon, no token before it, white space before either, a control byte
+ *  400     bad_host                none on 1.1, two, not `host[:port]`
+ *  400     bad_content_length      two, not digits alone, above 2^63-1
+ *  400     bad_transfer_encoding   anything but one `chunked`, or any on 1.0
+ *  400     ambiguous_length        both of them
+ *  400     bad_chunk               in a chunked body: size, or what stands behind the data
+ *  400     chunk_overhead          in a chunked body: more wrapping than goods
+ *  405     bad_method              TRACE, CONNECT
+ *  414     request_line_too_long
+ *  417     bad_expectation         Expect other than 100-continue
+ *  431     too_many_headers, head_too_large (trailers too)
+ *  501     unknown_method          also a known one in lower case
+ *  505     bad_version             HTTP/d.d other than 1.0 and 1.1 */
 struct http_problem {
-    int         status;    /* 400, 405, 414, 417, 431, 501, 505 */
-    const char *code;      /* "ambiguous_length", "bad_header", ...: spec reliability §3, B001-B034 */
+    int         status;
+    const char *code;
     char        detail[160];
 };
 
