@@ -1,0 +1,98 @@
+"""Every recorded request of real SDKs, replayed: what they sent is what is stored."""
+import collections
+import json
+
+import rawjson
+import recorded
+from harness import Serve
+
+# What ingestion's documented rules take off an event's properties, or write anew (docs/ingest.md).
+REMOVED = {"$elements", "$elements_chain", "$process_person_profile", "$cookieless_mode", "$heatmap_data"}
+REWRITTEN = {"$set", "$set_once", "$session_id"}
+
+
+def replay(serve, requests):
+    """Posts them in order; {run: {uuid or raw event: event}} of what was answered 2xx."""
+    sent = collections.defaultdict(dict)
+    for request in requests:
+        headers = {k: v for k, v in request.headers.items() if k not in ("content-length", "connection", "host")}
+        answer = serve.request(request.method, request.target, request.body if request.method == "POST" else None, headers)
+        if not (request.is_capture() or request.is_v1()):
+            continue
+        assert answer.status == 200, "%s %s: %d %s" % (request.run(), request.target, answer.status, answer.text)
+        for text in request.events():
+            event = rawjson.members(text)
+            key = json.loads(event["uuid"]).lower() if "uuid" in event else text
+            sent[request.run()].setdefault(key, event)
+    return sent
+
+
+def check_properties(row, event):
+    stored = rawjson.members(row["properties"])
+    for key, raw in rawjson.members(event.get("properties", "{}")).items():
+        raw = rawjson.repaired(raw)
+        if key in REMOVED:
+            continue
+        if key in REWRITTEN:
+            if raw.startswith("{"):
+                inner = rawjson.members(stored[key])
+                for k, v in rawjson.members(raw).items():
+                    assert inner.get(k) == v, "%s.%s of %s: %r is stored as %r" % (key, k, row["uuid"], v, inner.get(k))
+            continue
+        assert stored.get(key) == raw, "%s of %s: %r is stored as %r" % (key, row["uuid"], raw, stored.get(key))
+
+
+def run_modes(wanted):
+    requests = [r for r in recorded.requests() if wanted(r.mode)]
+    assert len(requests) > 50
+    with Serve() as serve:
+        serve.token(recorded.TOKEN)
+        sent = replay(serve, requests)
+        status = serve.settle()
+        everything = {}
+        for events in sent.values():
+            everything.update(events)
+        rows = serve.sql("SELECT uuid, event, distinct_id, properties FROM events")
+        with_uuid = {k: v for k, v in everything.items() if "uuid" in v}
+        by_uuid = {row["uuid"]: row for row in rows}
+        assert len(by_uuid) == len(rows), "a uuid stands in two rows"
+        warned = {k for k, v in everything.items() if v["event"] == '"$$client_ingestion_warning"'}
+        missing = [k for k in with_uuid if k not in by_uuid and k not in warned]
+        assert not missing, "not stored: %s" % missing[:3]
+        assert len(rows) == len(everything) - len(warned), "%d rows of %d events" % (len(rows), len(everything))
+        assert status["dead_lettered"] == 0
+        for uuid, event in with_uuid.items():
+            if uuid in warned:
+                continue
+            row = by_uuid[uuid]
+            assert json.loads(event["event"]) == row["event"]
+            check_properties(row, event)
+        return sent, rows
+
+
+def test_clean_runs_are_stored_as_sent():
+    sent, _ = run_modes(lambda mode: mode == "ok")
+    for run, driver in recorded.runs().items():
+        if run[2] == "ok" and driver and driver.get("events") is not None:
+            assert len(sent[run]) == driver["events"], "%s: the driver captured %d" % (run, driver["events"])
+
+
+def test_retried_requests_store_each_event_once():
+    sent, rows = run_modes(lambda mode: mode != "ok")
+    assert len(rows) < sum(1 for r in recorded.requests() if r.mode != "ok" and (r.is_capture() or r.is_v1()) for _ in r.events())
+
+
+def test_events_without_uuid_come_back_the_same():
+    """posthog-python 3 sends no uuid: the whole scenario twice is the scenario once."""
+    requests = [r for r in recorded.requests() if r.sdk == "posthog-python-3.25.0" and r.mode == "ok" and r.is_capture()]
+    with Serve() as serve:
+        serve.token(recorded.TOKEN)
+        events = set()
+        for _ in range(2):
+            for request in requests:
+                headers = {k: v for k, v in request.headers.items() if k not in ("content-length", "connection", "host")}
+                assert serve.request("POST", request.target, request.body, headers).status == 200
+                events.update(request.events())
+        status = serve.settle()
+        assert status["stored"] == len(events)
+        assert status["deduplicated"] == status["accepted"] - len(events) >= len(events)

@@ -1,0 +1,197 @@
+"""Starts a real Penstock on a free port in a temporary folder, talks to it, stops it by its process id.
+
+A flow test is a file NN_name.py (NN from simple to complex, so that the first failure is the useful one) with
+functions `test_*`; tests/flow/run.py finds and runs them, each in a process of its own. A test fails by raising.
+
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"})
+        serve.settle()
+        assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] == 1
+"""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
+ROLES = ("capture", "ingest", "load")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def uuid7(now=None):
+    ms = int((now or time.time()) * 1000)
+    bits = (ms << 80) | (7 << 76) | (uuid.uuid4().int & ((1 << 76) - 1))
+    bits = bits & ~(3 << 62) | (2 << 62)
+    return str(uuid.UUID(int=bits))
+
+
+def command(*argv, check=True, **options):
+    """Runs `penstock ...`, gives the finished process; raises with its stderr when it failed and check."""
+    done = subprocess.run([BINARY, *argv], capture_output=True, text=True, timeout=120, **options)
+    if check and done.returncode != 0:
+        raise AssertionError("penstock %s: exit %d: %s" % (" ".join(argv), done.returncode, done.stderr))
+    return done
+
+
+class Serve:
+    def __init__(self, data=None, config=None, env=None, extra=(), wait=True):
+        self.own_folder = data is None
+        self.folder = tempfile.mkdtemp(prefix="penstock-flow-") if data is None else os.path.dirname(data)
+        self.data = data or os.path.join(self.folder, "data")
+        self.port = free_port()
+        self.extra = list(extra)
+        self.env = dict(os.environ, **(env or {}))
+        self.process = None
+        if config is not None:
+            os.makedirs(self.data, exist_ok=True)
+            with open(os.path.join(self.data, "penstock.yaml"), "w") as out:
+                out.write(config)
+        self.start(wait)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.stop()
+        if self.own_folder and kind is None and not os.environ.get("KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif kind is not None:
+            print("kept for a look: " + self.folder)
+
+    # --- the processes -------------------------------------------------------------------------
+
+    def start(self, wait=True):
+        self.log_path = os.path.join(self.folder, "serve.log")
+        with open(self.log_path, "a") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "serve", "--data", self.data, "--listen", "127.0.0.1:%d" % self.port, *self.extra],
+                stdout=log, stderr=log, env=self.env)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, seconds=15):
+        end = time.time() + seconds
+        while time.time() < end:
+            if self.process.poll() is not None:
+                raise AssertionError("serve ended with %d:\n%s" % (self.process.returncode, self.log()))
+            try:
+                if self.get("/_readiness").status == 200:
+                    return
+            except OSError:
+                time.sleep(0.01)
+        raise AssertionError("not ready after %d s:\n%s" % (seconds, self.log()))
+
+    def log(self):
+        with open(self.log_path) as text:
+            return text.read()
+
+    def stop(self, seconds=40):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("serve did not stop within %d s:\n%s" % (seconds, self.log()))
+
+    def role_pid(self, role):
+        """The process id of a running role; None while it is down."""
+        try:
+            pid = int(open(os.path.join(self.data, "run", role + ".pid")).read())
+            os.kill(pid, 0)
+            return pid
+        except (OSError, ValueError):
+            return None
+
+    def kill(self, role):
+        """SIGKILL to a role, or to the supervisor with all its roles ("all")."""
+        if role == "all":
+            pids = [self.role_pid(r) for r in ROLES]
+            self.process.kill()
+            self.process.wait()
+            for pid in filter(None, pids):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return
+        pid = self.role_pid(role)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    # --- talking to it -------------------------------------------------------------------------
+
+    def request(self, method, target, body=None, headers=None, timeout=30):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            if isinstance(body, (dict, list)):
+                body = json.dumps(body).encode()
+            connection.request(method, target, body, headers or {})
+            answer = connection.getresponse()
+            answer.text = answer.read().decode("utf-8", "replace")
+            return answer
+        finally:
+            connection.close()
+
+    def get(self, target, **options):
+        return self.request("GET", target, **options)
+
+    def post(self, target, body, headers=None, expect=200):
+        """expect None: any status."""
+        answer = self.request("POST", target, body, headers or {"Content-Type": "application/json"})
+        if expect is not None and answer.status != expect:
+            raise AssertionError("%s answered %d, not %d: %s" % (target, answer.status, expect, answer.text))
+        return answer
+
+    def cli(self, *argv, **options):
+        return command(*argv, "--data", self.data, **options)
+
+    def token(self, value=None):
+        """The first token, or this one made."""
+        if value is not None:
+            self.cli("token", "create", "--token", value)
+            return value
+        return json.loads(self.cli("token", "list", "--json").stdout)[0]["token"]
+
+    def sql(self, query):
+        """Rows as dictionaries."""
+        return json.loads(self.cli("sql", query, "--format", "json").stdout)
+
+    def status(self):
+        return json.loads(self.cli("status", "--json").stdout)
+
+    def settle(self, seconds=60):
+        """Waits until nothing is pending; checks the equation of fates; gives the status."""
+        end = time.time() + seconds
+        while True:
+            try:
+                status = self.status()
+            except AssertionError:
+                if time.time() > end:
+                    raise
+                time.sleep(0.1)
+                continue
+            if status["pending"] == 0:
+                break
+            if time.time() > end:
+                raise AssertionError("still pending after %d s: %s\n%s" % (seconds, status, self.log()))
+            time.sleep(0.05)
+        dropped = sum(status["dropped"].values()) if isinstance(status["dropped"], dict) else status["dropped"]
+        total = status["stored"] + dropped + status["deduplicated"] + status["dead_lettered"]
+        assert status["accepted"] == total, "accepted is not the sum of fates: %s" % status
+        return status
