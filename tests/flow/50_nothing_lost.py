@@ -1,0 +1,82 @@
+"""Kills, full disks, failed syncs: what was acknowledged is there, once, in order. Larger: `./dev soak kills`."""
+import os
+import sys
+import time
+
+import faults
+from harness import Serve
+from ledger import Crowd
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "soak"))
+import kills  # noqa: E402
+
+
+def test_kills_lose_nothing():
+    result = kills.campaign(30, seed=11, check_every=0)
+    print(result["summary"], result["wait_max"])
+    assert result["rows"] > 1000
+    assert result["wait_max"] < 3, "answering again after %.2f s" % result["wait_max"]
+
+
+def fault_while_loaded(arm, seconds, must_refuse=None, must_say=None, recovers_in=5):
+    """Runs a crowd, arms a fault for some seconds, disarms it, and checks everything."""
+    fault = faults.Faults()
+    with Serve(env=fault.environment()) as serve:
+        token = serve.token()
+        crowd = Crowd(serve, token, rate=1000, seed=3)
+        crowd.start()
+        time.sleep(1)
+        arm(fault)
+        told = None
+        end = time.time() + seconds
+        while time.time() < end:
+            try:
+                answer = serve.post("/e/", {"api_key": token, "event": "probe", "distinct_id": "p"}, expect=None)
+                told = answer if answer.status != 200 else told
+            except OSError:
+                pass
+            time.sleep(0.05)
+        hits = fault.hits()
+        fault.disarm()
+        cured = time.time()
+        while crowd.last_ack() < cured:
+            assert time.time() < cured + recovers_in, "no event taken %d s after the cure:\n%s" % (recovers_in, serve.log()[-2000:])
+            time.sleep(0.02)
+        time.sleep(1)
+        crowd.stop()
+        assert hits, "the fault was never met"
+        if must_refuse:
+            assert told is not None and told.status == must_refuse, told and told.text
+            assert told.getheader("Retry-After"), "no Retry-After"
+            assert must_say in told.text, told.text
+        rows = crowd.check(serve)
+        print(crowd.summary(), rows, "rows; the fault was met", hits, "times")
+        assert rows > 100
+    fault.close()
+
+
+def test_full_disk_at_capture_is_said_and_passes():
+    # Every write and preallocation of the raw topic fails as on a full disk (syncs are left alone).
+    fault_while_loaded(lambda f: f.arm(faults.FAIL, role="capture", call="write", path="/log/", repeat=-1, error=faults.ENOSPC),
+                       4, must_refuse=503, must_say="storage_full")
+
+
+def test_full_disk_at_ingest_delays_and_loses_nothing():
+    fault_while_loaded(lambda f: f.arm(faults.FAIL, role="ingest", call="write", repeat=-1, error=faults.ENOSPC), 3)
+
+
+def test_full_disk_at_load_delays_and_loses_nothing():
+    fault_while_loaded(lambda f: f.arm(faults.FAIL, role="load", call="write", path="warehouse", repeat=-1, error=faults.ENOSPC), 3)
+
+
+def test_failed_sync_at_capture_acknowledges_nothing():
+    fault_while_loaded(lambda f: f.arm(faults.FAIL, role="capture", call="fdatasync", repeat=3, error=faults.EIO), 3)
+
+
+def test_failed_sync_at_ingest_and_load():
+    fault_while_loaded(lambda f: f.arm(faults.FAIL, role="ingest", call="fdatasync", repeat=2, error=faults.EIO), 3)
+    fault_while_loaded(lambda f: f.arm(faults.FAIL, role="load", call="fsync", repeat=1, error=faults.EIO), 3)
+
+
+def test_slow_disk_is_answered_in_time():
+    fault_while_loaded(lambda f: f.arm(faults.WAIT, role="capture", call="fdatasync", repeat=3, wait_ms=800), 4)

@@ -1,0 +1,83 @@
+"""Damaged log files: only the damaged records are lost, each is named, and everything starts by itself."""
+import glob
+import os
+import random
+import re
+import time
+
+from harness import Serve, command, uuid7
+
+
+def frames_of(serve, token, batches):
+    sent = []
+    for n in range(batches):
+        events = [{"uuid": uuid7(), "event": "step", "distinct_id": "u%d" % (n % 7), "properties": {"n": n, "pad": "x" * 300}}
+                  for _ in range(10)]
+        serve.post("/batch/", {"api_key": token, "batch": events})
+        sent += [e["uuid"] for e in events]
+    return sent
+
+
+def test_flipped_bits_in_the_raw_topic():
+    rnd = random.Random(5)
+    with Serve() as serve:
+        token = serve.token()
+        sent = frames_of(serve, token, 40)
+        serve.settle()
+        serve.stop()
+        segment = max(glob.glob(os.path.join(serve.data, "log", "raw", "0", "*.seg")), key=os.path.getsize)
+        image = bytearray(open(segment, "rb").read())
+        places = [m.start() for m in re.finditer(b"xxxxxxxxxxxxxxxxxxxx", bytes(image))]
+        for _ in range(5):
+            at = rnd.choice(places)
+            image[at] ^= 1 << rnd.randrange(8)
+        with open(segment, "r+b") as out:
+            out.write(image)
+        verify = command("log", "verify", "--data", serve.data, check=False)
+        text = verify.stdout + verify.stderr
+        assert verify.returncode != 0 and "damaged" in text, text
+        serve.start()
+        frames_of(serve, token, 2)
+        status = serve.settle()
+        assert status["stored"] == len(sent) + 20, "rows that were loaded before the damage stay"
+
+
+def test_damage_before_ingest_costs_only_what_it_hit():
+    """The raw records are damaged before ingest has read them: the others become rows, the lost are counted."""
+    with Serve(extra=["--role", "capture"]) as serve:
+        token = serve.token("phc_damage_test")
+        time.sleep(0.5)
+        sent = frames_of(serve, token, 30)
+        serve.stop()
+        segment = max(glob.glob(os.path.join(serve.data, "log", "raw", "0", "*.seg")), key=os.path.getsize)
+        image = bytearray(open(segment, "rb").read())
+        victims = [sent[37], sent[38], sent[200]]
+        for uuid in victims:
+            at = image.find(uuid.encode())
+            assert at > 0
+            image[at] ^= 0x10
+        with open(segment, "r+b") as out:
+            out.write(image)
+        serve.extra = []
+        serve.start()
+        status = serve.settle()
+        rows = {r["uuid"] for r in serve.sql("SELECT uuid FROM events")}
+        assert rows == set(sent) - set(victims), (len(rows), len(sent))
+        assert sum(status["dropped"].values()) == 3, status
+        warnings = serve.sql("SELECT details FROM ingestion_warnings WHERE type = 'log_damaged'")
+        assert warnings, "the damage is not named"
+
+
+def test_missing_small_files_are_made_again():
+    with Serve() as serve:
+        token = serve.token()
+        sent = frames_of(serve, token, 5)
+        serve.settle()
+        serve.stop()
+        for path in glob.glob(os.path.join(serve.data, "log", "*", "*", "*")) + glob.glob(os.path.join(serve.data, "log", "*", "*", "cursors", "*")):
+            if os.path.isfile(path) and not path.endswith(".seg"):
+                os.unlink(path)
+        serve.start()
+        sent += frames_of(serve, token, 5)
+        serve.settle()
+        assert {r["uuid"] for r in serve.sql("SELECT uuid FROM events")} == set(sent)
