@@ -4,7 +4,8 @@
  * changes: persons, ids, groups, which event ids were seen, the cursor into the raw topic, the ends of
  * the output topics and the counters of fates. It is committed whole or not at all, so a batch is
  * processed exactly once however often it is begun (design D4).
- * Backend: LMDB in DIR/people; reads inside a transaction see its own writes.
+ * Backend: LMDB in DIR/people; reads inside a transaction see its own writes. A process has a folder open
+ * once at a time.
  *  P1  a distinct id of a project belongs to at most one person
  *  P2  every person has at least one distinct id, until it is deleted
  *  P3  a person's or id's version never falls, not even over delete and reuse (tombstones keep it)
@@ -22,6 +23,7 @@ enum {
     PEOPLE_GROUP_TYPES_MAX = 5,
     PEOPLE_OUTPUTS_MAX = 8,
     PEOPLE_COUNTERS_MAX = 64,
+    PEOPLE_DELETED_VERSIONS = 100, /* a deleted person's last row has its version and this */
     PEOPLE_PERSON_PROPERTIES_BYTES_MAX = 512 << 10 /* JSON text; upstream's limit for one person */
 };
 
@@ -69,7 +71,13 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
 int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err) must_check;
 /* id 0: a new internal id is given to *person. */
 int people_person_put(struct people_txn *txn, struct person *person, struct err *err) must_check;
-int people_person_delete(struct people_txn *txn, uint64_t id, struct err *err) must_check;
+/* A new internal id, for a person that will be put before the commit. */
+int people_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err) must_check;
+/* Deletes a person (stored or not), whose links lead elsewhere by now, and keeps a tombstone of its version. */
+int people_person_delete(struct people_txn *txn, const struct person *person, struct err *err) must_check;
+/* The version with which a new person of this uuid begins: 0, or above its tombstone (P3). */
+int people_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out, struct err *err)
+    must_check;
 
 /* Calls back for each distinct id of a person (with its version). A negative answer stops and is returned.
  * The callback may not write. */

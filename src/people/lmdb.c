@@ -1,0 +1,334 @@
+/* people/lmdb.c - the person store inside LMDB: opening, transactions, keys, the meaning of its errors.
+ *
+ * Why LMDB: a batch is one transaction, a reader never waits for the writer nor makes it wait, a crash
+ * needs no recovery run, and a look-up is a walk through mapped pages without a copy.
+ * Why without MDB_WRITEMAP: with it a full disk is a SIGBUS; so it is an error from a write, and the
+ * transaction is dropped whole. Nothing relaxes the sync: a commit is one data sync and one meta page write.
+ * Why MDB_NOTLS: a read-only transaction belongs to its object, not to the thread that began it.
+ * Why MDB_NORDAHEAD: keys of ids are random; reading ahead would throw other pages out of memory. */
+#include "people/lmdb.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <openssl/sha.h>
+
+#include "base/bytes.h"
+
+enum { FORMAT = 1, READERS_MAX = 126, DEAD_READER_BEGINS = 1024 };
+
+#define MAP_BYTES_DEFAULT ((uint64_t)1 << 40)
+
+/* --- errors ------------------------------------------------------------------------------------ */
+
+static enum err_kind kind_of(int rc)
+{
+    switch (rc) {
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL:
+    case MDB_CURSOR_FULL: return ERR_FULL;
+    case MDB_READERS_FULL:
+    case MDB_MAP_RESIZED: return ERR_RETRY;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PAGE_FULL:
+    case MDB_INVALID:
+    case MDB_NOTFOUND: return ERR_CORRUPT;
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE: return ERR_INPUT;
+    default: return ERR_STOP;
+    }
+}
+
+int people_fail(int rc, const char *what, struct err *err)
+{
+    if (rc == MDB_MAP_FULL)
+        return err_set(err, ERR_FULL, "people: %s: the store has reached its largest size (map_bytes_max)", what);
+    if (rc > 0) /* errno; LMDB's own are negative */
+        return err_errno(err, rc, "people: %s", what);
+    return err_set(err, kind_of(rc), "people: %s: %s", what, mdb_strerror(rc));
+}
+
+/* --- opening ----------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    unsigned flags;
+} tables[TABLE_COUNT] = {
+#define PEOPLE_TABLE_ROW(suffix, name, flags) { name, flags },
+    PEOPLE_TABLES(PEOPLE_TABLE_ROW)
+};
+
+static int people_format_check(MDB_txn *txn, MDB_dbi meta, bool create, struct err *err)
+{
+    uint32_t format = FORMAT;
+    MDB_val key = { 6, "format" }, value = { sizeof format, &format };
+    int rc = mdb_get(txn, meta, &key, &value);
+
+    if (rc == MDB_NOTFOUND && create) {
+        value = (MDB_val){ sizeof format, &format };
+        rc = mdb_put(txn, meta, &key, &value, 0);
+    }
+    if (rc != 0)
+        return people_fail(rc, "format", err);
+    if (value.mv_size != sizeof format)
+        return err_set(err, ERR_CORRUPT, "people: the format mark has %zu bytes", value.mv_size);
+    format = bytes_get_u32(value.mv_data);
+    if (format != FORMAT)
+        return err_set(err, ERR_INPUT,
+                       "people: the store has format %u, made by a later Penstock; this one knows format %d", format,
+                       FORMAT);
+    return 0;
+}
+
+/* Takes the tables' handles; 0, -1, or 1 when a table is missing and create is false. */
+static int people_open_tables(struct people *people, bool create, struct err *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(people->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+
+    if (rc != 0)
+        return people_fail(rc, "begin", err);
+    for (int i = 0; i < TABLE_COUNT; i++) {
+        rc = mdb_dbi_open(txn, tables[i].name, tables[i].flags | (create ? MDB_CREATE : 0u), &people->tables[i]);
+        if (rc == 0)
+            continue;
+        mdb_txn_abort(txn);
+        return rc == MDB_NOTFOUND && !create ? 1 : people_fail(rc, tables[i].name, err);
+    }
+    if (people_format_check(txn, people->tables[TABLE_META], create, err) < 0) {
+        mdb_txn_abort(txn);
+        return -1;
+    }
+    rc = mdb_txn_commit(txn); /* also of a reading one: only so do the handles stay */
+    return rc == 0 ? 0 : people_fail(rc, "open", err);
+}
+
+static int people_open_env(struct people *people, const struct people_options *options, struct err *err)
+{
+    uint64_t map = options->map_bytes_max != 0 ? options->map_bytes_max : MAP_BYTES_DEFAULT;
+    int dead, rc;
+
+    if (mkdir(options->folder, 0700) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "people: %s cannot be made", options->folder);
+    rc = mdb_env_create(&people->env);
+    if (rc == 0)
+        rc = mdb_env_set_mapsize(people->env, map);
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(people->env, TABLE_COUNT);
+    if (rc == 0)
+        rc = mdb_env_set_maxreaders(people->env, READERS_MAX);
+    if (rc == 0)
+        rc = mdb_env_open(people->env, options->folder, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (rc == 0)
+        rc = mdb_reader_check(people->env, &dead);
+    return rc == 0 ? 0 : people_fail(rc, options->folder, err);
+}
+
+int people_open(const struct people_options *options, struct people **out, struct err *err)
+{
+    struct people *people = calloc(1, sizeof *people);
+    int rc;
+
+    if (people == NULL)
+        return err_set(err, ERR_FULL, "people: no memory");
+    rc = people_open_env(people, options, err);
+    if (rc == 0)
+        rc = people_open_tables(people, false, err); /* a reader need not wait for the writer's lock */
+    if (rc == 1)
+        rc = people_open_tables(people, true, err);
+    if (rc < 0) {
+        people_close(people);
+        return -1;
+    }
+    *out = people;
+    return 0;
+}
+
+void people_close(struct people *people)
+{
+    if (people == NULL)
+        return;
+    if (people->env != NULL)
+        mdb_env_close(people->env);
+    free(people->seen_keys);
+    free(people);
+}
+
+/* --- transactions ------------------------------------------------------------------------------ */
+
+int people_begin(struct people *people, bool write, struct people_txn **out, struct err *err)
+{
+    struct people_txn *txn = calloc(1, sizeof *txn);
+    int dead, rc;
+
+    if (txn == NULL)
+        return err_set(err, ERR_FULL, "people: no memory");
+    txn->people = people;
+    txn->write = write;
+    /* A reader that was killed would keep old pages from being used again, and the file would grow. */
+    if (write && people->begins++ % DEAD_READER_BEGINS == 0)
+        (void)mdb_reader_check(people->env, &dead);
+    rc = mdb_txn_begin(people->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
+    if (rc == MDB_MAP_RESIZED) { /* the writer uses a larger map than we were told */
+        rc = mdb_env_set_mapsize(people->env, 0);
+        if (rc == 0)
+            rc = mdb_txn_begin(people->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
+    }
+    if (rc != 0) {
+        free(txn);
+        return people_fail(rc, "begin", err);
+    }
+    *out = txn;
+    return 0;
+}
+
+static void people_cursors_close(struct people_txn *txn)
+{
+    for (int i = 0; i < TABLE_COUNT; i++)
+        if (txn->cursors[i] != NULL)
+            mdb_cursor_close(txn->cursors[i]);
+}
+
+int people_commit(struct people_txn *txn_take, struct err *err)
+{
+    struct people_txn *txn = txn_take;
+    uint8_t next[8];
+    int rc = 0;
+
+    if (txn->person_next != 0) {
+        bytes_put_u64(next, txn->person_next);
+        if (people_table_put(txn, TABLE_META, SPAN("person_next"), span_of(next, sizeof next), err) < 0) {
+            people_abort(txn);
+            return -1;
+        }
+    }
+    people_cursors_close(txn);
+    rc = mdb_txn_commit(txn->txn); /* ends it whatever it answers */
+    free(txn);
+    return rc == 0 ? 0 : people_fail(rc, "commit", err);
+}
+
+void people_abort(struct people_txn *txn_take)
+{
+    if (txn_take == NULL)
+        return;
+    people_cursors_close(txn_take);
+    mdb_txn_abort(txn_take->txn);
+    free(txn_take);
+}
+
+/* --- tables ------------------------------------------------------------------------------------ */
+
+MDB_cursor *people_cursor(struct people_txn *txn, enum people_table table, struct err *err)
+{
+    int rc;
+
+    if (txn->cursors[table] != NULL)
+        return txn->cursors[table];
+    rc = mdb_cursor_open(txn->txn, txn->people->tables[table], &txn->cursors[table]);
+    if (rc != 0) {
+        txn->cursors[table] = NULL;
+        (void)people_fail(rc, tables[table].name, err);
+    }
+    return txn->cursors[table];
+}
+
+static MDB_val val_of(struct span bytes)
+{
+    return (MDB_val){ bytes.bytes, (void *)(uintptr_t)bytes.at };
+}
+
+int people_table_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out,
+                     struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, table, err);
+    MDB_val k = val_of(key), v;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    rc = mdb_cursor_get(cursor, &k, &v, MDB_SET);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0)
+        return people_fail(rc, tables[table].name, err);
+    *value_out = span_of(v.mv_data, v.mv_size);
+    return 1;
+}
+
+int people_table_put(struct people_txn *txn, enum people_table table, struct span key, struct span value,
+                     struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, table, err);
+    MDB_val k = val_of(key), v = val_of(value);
+    int rc;
+
+    assert(txn->write);
+    if (cursor == NULL)
+        return -1;
+    rc = mdb_cursor_put(cursor, &k, &v, 0);
+    return rc == 0 ? 0 : people_fail(rc, tables[table].name, err);
+}
+
+uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes,
+                              struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, table, err);
+    MDB_val k = val_of(key), v = { bytes, NULL };
+    int rc;
+
+    assert(txn->write);
+    if (cursor == NULL)
+        return NULL;
+    rc = mdb_cursor_put(cursor, &k, &v, MDB_RESERVE);
+    if (rc != 0) {
+        (void)people_fail(rc, tables[table].name, err);
+        return NULL;
+    }
+    return v.mv_data;
+}
+
+int people_table_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err)
+{
+    struct span ignored;
+    int rc = people_table_get(txn, table, key, &ignored, err);
+
+    assert(txn->write);
+    if (rc <= 0)
+        return rc;
+    rc = mdb_cursor_del(txn->cursors[table], 0);
+    return rc == 0 ? 1 : people_fail(rc, tables[table].name, err);
+}
+
+/* --- keys -------------------------------------------------------------------------------------- */
+
+void people_key_init(struct people_key *key, uint64_t head, size_t head_bytes)
+{
+    for (size_t i = 0; i < head_bytes; i++)
+        key->bytes[i] = (uint8_t)(head >> 8 * (head_bytes - 1 - i));
+    key->count = head_bytes;
+    key->hashed = false;
+}
+
+int people_key_add_text(struct people_key *key, struct span text, struct err *err)
+{
+    uint8_t *at = key->bytes + key->count;
+
+    assert(key->count + 1 + PEOPLE_KEY_TEXT_MAX <= PEOPLE_KEY_BYTES_MAX);
+    key->hashed = text.bytes > PEOPLE_KEY_TEXT_MAX;
+    *at++ = key->hashed;
+    if (!key->hashed) {
+        if (text.bytes > 0)
+            memcpy(at, text.at, text.bytes);
+        key->count += 1 + text.bytes;
+        return 0;
+    }
+    memcpy(at, text.at, PEOPLE_KEY_CUT);
+    if (SHA256(text.at, text.bytes, at + PEOPLE_KEY_CUT) == NULL)
+        return err_set(err, ERR_STOP, "people: SHA-256 is not to be had");
+    key->count += 1 + PEOPLE_KEY_CUT + SHA256_DIGEST_LENGTH;
+    return 0;
+}

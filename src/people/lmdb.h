@@ -1,0 +1,68 @@
+/* people/lmdb.h - what the files of the LMDB backend share: the environment, its tables, their keys.
+ *
+ * Not for others: they include people/people.h. Stored forms are drawn beside the code that writes them:
+ * store.c (persons, ids, groups), seen.c (event ids), place.c (ingest's place). */
+#ifndef PENSTOCK_PEOPLE_LMDB_H
+#define PENSTOCK_PEOPLE_LMDB_H
+
+#include <lmdb.h>
+
+#include "people/people.h"
+
+/* X(enum suffix, name, flags) */
+#define PEOPLE_TABLES(X)                                                                                        \
+    X(META, "meta", 0)                     /* format, place, next person, how far seen ids were swept */        \
+    X(PERSONS, "persons", MDB_INTEGERKEY)  /* internal id -> person */                                          \
+    X(LINKS, "links", 0)                   /* project, distinct id -> person, version */                        \
+    X(PERSON_LINKS, "person_links", 0)     /* person, distinct id -> nothing: the way back */                   \
+    X(GRAVES, "graves", 0)                 /* project, uuid -> version of the deleted person's last row */      \
+    X(GROUP_TYPES, "group_types", 0)       /* project, type -> index */                                         \
+    X(GROUPS, "groups", 0)                 /* project, index, key -> group */                                   \
+    X(SEEN, "seen", 0)                     /* event id, project -> day */
+#define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
+enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
+
+struct people {
+    MDB_env *env;
+    MDB_dbi  tables[TABLE_COUNT];
+    /* @thread the writer's */
+    struct seen_key *seen_keys; /* room to sort a batch's ids in */
+    size_t           seen_keys_max;
+    unsigned         begins;    /* write transactions so far: dead readers are looked for now and then */
+};
+
+struct people_txn {
+    struct people *people;
+    MDB_txn       *txn;
+    MDB_cursor    *cursors[TABLE_COUNT]; /* opened on first use; NULL: not yet */
+    uint64_t       person_next;          /* 0: not read yet */
+    bool           write;
+};
+
+/* -1 and the kind that follows from an LMDB (or errno) result. */
+int people_fail(int rc, const char *what, struct err *err);
+/* A table's cursor, NULL on failure. It stays near its last key, which makes ordered access cheap. */
+MDB_cursor *people_cursor(struct people_txn *txn, enum people_table table, struct err *err);
+/* 1 found, 0 not, -1. value_out lives until the transaction's next write. */
+int people_table_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out, struct err *err)
+    must_check;
+int people_table_put(struct people_txn *txn, enum people_table table, struct span key, struct span value, struct err *err)
+    must_check;
+/* Room for a value, to be filled before the next call; NULL on failure. */
+uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err);
+/* 1 deleted, 0 was not there, -1. */
+int people_table_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err) must_check;
+
+/* A key of at most LMDB's 511 bytes: a head of our own, then text of any length.
+ *    head, 0, text                                 when text is short
+ *    head, 1, its first 440 bytes, its SHA-256     otherwise; the value then holds the text, and is checked */
+enum { PEOPLE_KEY_BYTES_MAX = 511, PEOPLE_KEY_TEXT_MAX = 480, PEOPLE_KEY_CUT = 440 };
+struct people_key {
+    uint8_t bytes[PEOPLE_KEY_BYTES_MAX];
+    size_t  count;
+    bool    hashed;
+};
+void people_key_init(struct people_key *key, uint64_t head, size_t head_bytes); /* big-endian: keys sort by it */
+int  people_key_add_text(struct people_key *key, struct span text, struct err *err) must_check;
+
+#endif

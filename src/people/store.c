@@ -1,0 +1,418 @@
+/* people/store.c - persons, distinct ids and groups in their tables.
+ *
+ * Every value ends in what a checksum covers together with its key, so that a damaged page, or a value under
+ * a wrong key, is ERR_CORRUPT and not somebody else's name. LMDB itself has no checksums.
+ *
+ * person, under its internal id (native u64: ids are given in rising order, so new ones fill pages in order)
+ *    at  bytes  field
+ *     0      1  version (1)
+ *     1      1  bit 0: identified
+ *     2      2  zero
+ *     4      4  crc32c of the id and of all that follows
+ *     8      8  created_us
+ *    16      8  last_seen_us
+ *    24      8  version of the person
+ *    32     16  uuid
+ *    48      4  project
+ *    52      *  properties
+ * link, under project and distinct id:  0 1 version (1) · 1 3 zero · 4 4 crc32c of the key's text and of what
+ *     follows · 8 8 person · 16 8 version of the link · 24 * the whole distinct id, when its key is hashed
+ * way back, under person and distinct id: the whole distinct id, when its key is hashed, else nothing
+ * grave, under project and uuid: 0 8 version of the row that said it was deleted
+ * group type, under project and type: 0 1 index · 1 * the whole type, when its key is hashed
+ * group, under project, index and key:  0 1 version (1) · 1 3 zero · 4 4 crc32c of the key's text and of what
+ *     follows · 8 8 created_us · 16 8 version of the group · 24 4 bytes of key that follow (0: not hashed) ·
+ *     28 * key, properties */
+#include <assert.h>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "people/lmdb.h"
+
+enum {
+    STORED_VERSION = 1,
+    PERSON_HEAD = 52,
+    LINK_HEAD = 24,
+    GROUP_HEAD = 28,
+    CRC_FROM = 8 /* in all three */
+};
+
+static struct span id_span(const uint64_t *id)
+{
+    return span_of(id, sizeof *id);
+}
+
+static uint32_t value_crc(struct span key_text, struct span value)
+{
+    return crc32c(crc32c(0, key_text), span_from(value, CRC_FROM));
+}
+
+/* Version, size and checksum of a stored person, link or group. */
+static int value_check(const char *what, struct span key_text, struct span value, size_t head, struct err *err)
+{
+    if (value.bytes < head)
+        return err_set(err, ERR_CORRUPT, "people: a %s of %zu bytes is shorter than its head of %zu", what, value.bytes,
+                       head);
+    if (value.at[0] != STORED_VERSION)
+        return err_set(err, ERR_CORRUPT, "people: a %s of form %u; this Penstock reads form %d", what, value.at[0],
+                       STORED_VERSION);
+    if (value_crc(key_text, value) != bytes_get_u32(value.at + 4))
+        return err_set(err, ERR_CORRUPT, "people: a %s is damaged (its checksum is wrong)", what);
+    return 0;
+}
+
+static void value_seal(struct span key_text, uint8_t *at, size_t bytes, uint8_t flags)
+{
+    at[0] = STORED_VERSION;
+    at[1] = flags;
+    bytes_put_u16(at + 2, 0);
+    bytes_put_u32(at + 4, value_crc(key_text, span_of(at, bytes)));
+}
+
+static void put_bytes(uint8_t *to, struct span from)
+{
+    if (from.bytes > 0)
+        memcpy(to, from.at, from.bytes);
+}
+
+/* --- distinct ids ------------------------------------------------------------------------------ */
+
+static int link_read(struct people_txn *txn, const struct people_key *key, struct span distinct_id,
+                     struct person_link *out, struct err *err)
+{
+    struct span value;
+    int got = people_table_get(txn, TABLE_LINKS, span_of(key->bytes, key->count), &value, err);
+
+    if (got <= 0)
+        return got;
+    if (value_check("distinct id", distinct_id, value, LINK_HEAD, err) < 0)
+        return -1;
+    if (key->hashed && !span_equal(span_from(value, LINK_HEAD), distinct_id))
+        return err_set(err, ERR_CORRUPT, "people: two long distinct ids have one key");
+    *out = (struct person_link){ bytes_get_u64(value.at + 8), bytes_get_u64(value.at + 16) };
+    return 1;
+}
+
+static int link_key(struct people_key *key, uint32_t project, struct span distinct_id, struct err *err)
+{
+    people_key_init(key, project, 4);
+    return people_key_add_text(key, distinct_id, err);
+}
+
+int people_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out,
+                    struct err *err)
+{
+    struct people_key key;
+
+    return link_key(&key, project, distinct_id, err) < 0 ? -1 : link_read(txn, &key, distinct_id, out, err);
+}
+
+/* Enters (or, for put false, removes) the way back from a person to its distinct id. */
+static int way_back_set(struct people_txn *txn, uint64_t person, struct span distinct_id, bool put, struct err *err)
+{
+    struct people_key key;
+
+    people_key_init(&key, person, 8);
+    if (people_key_add_text(&key, distinct_id, err) < 0)
+        return -1;
+    if (put)
+        return people_table_put(txn, TABLE_PERSON_LINKS, span_of(key.bytes, key.count),
+                                key.hashed ? distinct_id : SPAN(""), err);
+    switch (people_table_delete(txn, TABLE_PERSON_LINKS, span_of(key.bytes, key.count), err)) {
+    case 1: return 0;
+    case 0: return err_set(err, ERR_CORRUPT, "people: a person does not know one of its distinct ids");
+    default: return -1;
+    }
+}
+
+int people_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link,
+                    struct err *err)
+{
+    struct people_key key;
+    struct person_link old = { 0 };
+    size_t bytes;
+    uint8_t *at;
+
+    if (link_key(&key, project, distinct_id, err) < 0 || link_read(txn, &key, distinct_id, &old, err) < 0)
+        return -1;
+    assert(link->version >= old.version);
+    if (old.person != link->person) {
+        if (old.person != 0 && way_back_set(txn, old.person, distinct_id, false, err) < 0)
+            return -1;
+        if (link->person != 0 && way_back_set(txn, link->person, distinct_id, true, err) < 0)
+            return -1;
+    }
+    bytes = LINK_HEAD + (key.hashed ? distinct_id.bytes : 0);
+    at = people_table_reserve(txn, TABLE_LINKS, span_of(key.bytes, key.count), bytes, err);
+    if (at == NULL)
+        return -1;
+    bytes_put_u64(at + 8, link->person);
+    bytes_put_u64(at + 16, link->version);
+    if (key.hashed)
+        put_bytes(at + LINK_HEAD, distinct_id);
+    value_seal(distinct_id, at, bytes, 0);
+    return 0;
+}
+
+int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *seen, void *ctx, struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_PERSON_LINKS, err);
+    struct people_key head;
+    struct person person;
+    struct person_link link;
+    MDB_val key, value;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    rc = people_person_get(txn, id, &person, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : err_set(err, ERR_CORRUPT, "people: person %llu is missing", (unsigned long long)id);
+    people_key_init(&head, id, 8);
+    key = (MDB_val){ head.count, head.bytes };
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        const uint8_t *at = key.mv_data;
+        struct span distinct_id;
+        int answer;
+
+        if (key.mv_size < 9 || memcmp(at, head.bytes, 8) != 0)
+            return 0;
+        distinct_id = at[8] != 0 ? span_of(value.mv_data, value.mv_size) : span_of(at + 9, key.mv_size - 9);
+        rc = people_link_get(txn, person.project, distinct_id, &link, err);
+        if (rc < 0)
+            return -1;
+        if (rc == 0 || link.person != id)
+            return err_set(err, ERR_CORRUPT, "people: distinct id and person do not agree on who belongs to whom");
+        answer = seen(ctx, distinct_id, &link, err);
+        if (answer < 0)
+            return answer;
+    }
+    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "person_links", err);
+}
+
+/* --- persons ----------------------------------------------------------------------------------- */
+
+int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err)
+{
+    struct span value;
+    int got = people_table_get(txn, TABLE_PERSONS, id_span(&id), &value, err);
+
+    if (got <= 0)
+        return got;
+    if (value_check("person", id_span(&id), value, PERSON_HEAD, err) < 0)
+        return -1;
+    *out = (struct person){
+        .id = id,
+        .project = bytes_get_u32(value.at + 48),
+        .created_us = (int64_t)bytes_get_u64(value.at + 8),
+        .last_seen_us = (int64_t)bytes_get_u64(value.at + 16),
+        .identified = value.at[1] & 1,
+        .version = bytes_get_u64(value.at + 24),
+        .properties = span_from(value, PERSON_HEAD),
+    };
+    memcpy(out->uuid.bytes, value.at + 32, sizeof out->uuid.bytes);
+    return 1;
+}
+
+int people_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err)
+{
+    struct span value;
+    int got;
+
+    if (txn->person_next == 0) {
+        got = people_table_get(txn, TABLE_META, SPAN("person_next"), &value, err);
+        if (got < 0)
+            return -1;
+        if (got == 1 && value.bytes != 8)
+            return err_set(err, ERR_CORRUPT, "people: the next person's id has %zu bytes", value.bytes);
+        txn->person_next = got == 1 ? bytes_get_u64(value.at) : 1;
+    }
+    *out = txn->person_next++;
+    return 0;
+}
+
+int people_person_put(struct people_txn *txn, struct person *person, struct err *err)
+{
+    size_t bytes = PERSON_HEAD + person->properties.bytes;
+    uint64_t id = person->id;
+    uint8_t *at;
+
+    if (id == 0 && people_person_id_new(txn, &id, err) < 0)
+        return -1;
+    at = people_table_reserve(txn, TABLE_PERSONS, id_span(&id), bytes, err);
+    if (at == NULL)
+        return -1;
+    bytes_put_u64(at + 8, (uint64_t)person->created_us);
+    bytes_put_u64(at + 16, (uint64_t)person->last_seen_us);
+    bytes_put_u64(at + 24, person->version);
+    memcpy(at + 32, person->uuid.bytes, sizeof person->uuid.bytes);
+    bytes_put_u32(at + 48, person->project);
+    put_bytes(at + PERSON_HEAD, person->properties);
+    value_seal(id_span(&id), at, bytes, person->identified);
+    person->id = id;
+    return 0;
+}
+
+static struct span grave_key(uint8_t to[20], uint32_t project, const struct uuid *uuid)
+{
+    uint32_t big = __builtin_bswap32(project);
+
+    memcpy(to, &big, 4);
+    memcpy(to + 4, uuid->bytes, sizeof uuid->bytes);
+    return span_of(to, 20);
+}
+
+int people_person_delete(struct people_txn *txn, const struct person *person, struct err *err)
+{
+    uint8_t key[20], version[8];
+
+    if (people_table_delete(txn, TABLE_PERSONS, id_span(&person->id), err) < 0)
+        return -1;
+    bytes_put_u64(version, person->version + PEOPLE_DELETED_VERSIONS);
+    return people_table_put(txn, TABLE_GRAVES, grave_key(key, person->project, &person->uuid),
+                            span_of(version, sizeof version), err);
+}
+
+int people_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out,
+                          struct err *err)
+{
+    struct span value;
+    uint8_t key[20];
+    int got = people_table_get(txn, TABLE_GRAVES, grave_key(key, project, uuid), &value, err);
+
+    if (got < 0)
+        return -1;
+    if (got == 1 && value.bytes != 8)
+        return err_set(err, ERR_CORRUPT, "people: a tombstone has %zu bytes", value.bytes);
+    *out = got == 1 ? bytes_get_u64(value.at) + 1 : 0;
+    return 0;
+}
+
+/* --- groups ------------------------------------------------------------------------------------ */
+
+/* The lowest index that no type of the project has; PEOPLE_GROUP_TYPES_MAX when all are given. */
+static int group_type_free(struct people_txn *txn, uint32_t project, int *out, struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_GROUP_TYPES, err);
+    struct people_key head;
+    MDB_val key, value;
+    unsigned taken = 0;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    people_key_init(&head, project, 4);
+    key = (MDB_val){ head.count, head.bytes };
+    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0;
+         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        if (key.mv_size < 4 || memcmp(key.mv_data, head.bytes, 4) != 0)
+            break;
+        if (value.mv_size < 1 || *(const uint8_t *)value.mv_data >= PEOPLE_GROUP_TYPES_MAX)
+            return err_set(err, ERR_CORRUPT, "people: a group type has no index");
+        taken |= 1u << *(const uint8_t *)value.mv_data;
+    }
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return people_fail(rc, "group_types", err);
+    for (*out = 0; *out < PEOPLE_GROUP_TYPES_MAX && (taken >> *out & 1) != 0; ++*out)
+        ;
+    return 0;
+}
+
+int people_group_type(struct people_txn *txn, uint32_t project, struct span type, bool create, int *index_out,
+                      struct err *err)
+{
+    struct people_key key;
+    struct span value;
+    uint8_t *at;
+    int got, index;
+
+    people_key_init(&key, project, 4);
+    if (people_key_add_text(&key, type, err) < 0)
+        return -1;
+    got = people_table_get(txn, TABLE_GROUP_TYPES, span_of(key.bytes, key.count), &value, err);
+    if (got < 0)
+        return -1;
+    if (got == 1) {
+        if (value.bytes < 1 || value.at[0] >= PEOPLE_GROUP_TYPES_MAX ||
+            (key.hashed && !span_equal(span_from(value, 1), type)))
+            return err_set(err, ERR_CORRUPT, "people: a group type is damaged");
+        *index_out = value.at[0];
+        return 1;
+    }
+    if (!create)
+        return 0;
+    if (group_type_free(txn, project, &index, err) < 0)
+        return -1;
+    if (index == PEOPLE_GROUP_TYPES_MAX)
+        return 0;
+    at = people_table_reserve(txn, TABLE_GROUP_TYPES, span_of(key.bytes, key.count), 1 + (key.hashed ? type.bytes : 0),
+                              err);
+    if (at == NULL)
+        return -1;
+    at[0] = (uint8_t)index;
+    if (key.hashed)
+        put_bytes(at + 1, type);
+    *index_out = index;
+    return 1;
+}
+
+static int group_key(struct people_key *out, uint32_t project, int index, struct span key, struct err *err)
+{
+    assert(index >= 0 && index < PEOPLE_GROUP_TYPES_MAX);
+    people_key_init(out, (uint64_t)project << 8 | (unsigned)index, 5);
+    return people_key_add_text(out, key, err);
+}
+
+int people_group_get(struct people_txn *txn, uint32_t project, int index, struct span key, struct group *out,
+                     struct err *err)
+{
+    struct people_key stored;
+    struct span value;
+    size_t key_bytes;
+    int got;
+
+    if (group_key(&stored, project, index, key, err) < 0)
+        return -1;
+    got = people_table_get(txn, TABLE_GROUPS, span_of(stored.bytes, stored.count), &value, err);
+    if (got <= 0)
+        return got;
+    if (value_check("group", key, value, GROUP_HEAD, err) < 0)
+        return -1;
+    key_bytes = bytes_get_u32(value.at + 24);
+    if (key_bytes > value.bytes - GROUP_HEAD ||
+        (stored.hashed && !span_equal(span_of(value.at + GROUP_HEAD, key_bytes), key)))
+        return err_set(err, ERR_CORRUPT, "people: two long group keys have one place");
+    *out = (struct group){
+        .project = project,
+        .index = index,
+        .key = key,
+        .created_us = (int64_t)bytes_get_u64(value.at + 8),
+        .version = bytes_get_u64(value.at + 16),
+        .properties = span_from(value, GROUP_HEAD + key_bytes),
+    };
+    return 1;
+}
+
+int people_group_put(struct people_txn *txn, const struct group *group, struct err *err)
+{
+    struct people_key key;
+    size_t key_bytes, bytes;
+    uint8_t *at;
+
+    if (group_key(&key, group->project, group->index, group->key, err) < 0)
+        return -1;
+    key_bytes = key.hashed ? group->key.bytes : 0;
+    bytes = GROUP_HEAD + key_bytes + group->properties.bytes;
+    at = people_table_reserve(txn, TABLE_GROUPS, span_of(key.bytes, key.count), bytes, err);
+    if (at == NULL)
+        return -1;
+    bytes_put_u64(at + 8, (uint64_t)group->created_us);
+    bytes_put_u64(at + 16, group->version);
+    bytes_put_u32(at + 24, (uint32_t)key_bytes);
+    if (key.hashed)
+        put_bytes(at + GROUP_HEAD, group->key);
+    put_bytes(at + GROUP_HEAD + key_bytes, group->properties);
+    value_seal(group->key, at, bytes, 0);
+    return 0;
+}
