@@ -1,0 +1,271 @@
+/* base/io.c - see io.h. The hook is a plain pointer: a test sets it before it starts anything, so that
+ * production pays one load and one branch that is never taken. */
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* Written by io_hook_set, read by every function here (I2). */
+static const struct io_hook *io_hook;
+
+void io_hook_set(const struct io_hook *hook)
+{
+    io_hook = hook;
+}
+
+const char *io_op_name(enum io_op op)
+{
+    static const char *const names[IO_OP_COUNT] = { "open",   "pread",     "pwrite",    "fdatasync", "fsync", "rename",
+                                                    "unlink", "ftruncate", "fallocate", "mmap",      "mkdir", "space" };
+
+    return (unsigned)op < IO_OP_COUNT ? names[op] : "?";
+}
+
+/* 0: go on; -1: the hook said no, errno is set. */
+static int io_before(struct io_call *call)
+{
+    int failed = io_hook == NULL ? 0 : io_hook->before(io_hook->ctx, call);
+
+    if (failed == 0)
+        return 0;
+    errno = failed;
+    return -1;
+}
+
+static void io_after(const struct io_call *call, int64_t result)
+{
+    if (io_hook != NULL && io_hook->after != NULL) {
+        int saved = errno;
+
+        io_hook->after(io_hook->ctx, call, result);
+        errno = saved;
+    }
+}
+
+int io_open(int dir_fd, const char *name, int flags, mode_t mode)
+{
+    struct io_call call = { .op = IO_OPEN, .fd = dir_fd, .name = name, .bytes = (uint64_t)flags };
+    int            fd;
+
+    if (io_before(&call) < 0)
+        return -1;
+    do
+        fd = openat(dir_fd, name, flags | O_CLOEXEC, mode);
+    while (fd < 0 && errno == EINTR);
+    io_after(&call, fd);
+    return fd;
+}
+
+void io_close(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd); /* data that matters was synced before: close has nothing to add */
+}
+
+ssize_t io_pread(int fd, void *to, size_t bytes, uint64_t at)
+{
+    struct io_call call = { .op = IO_PREAD, .fd = fd, .at = at, .bytes = bytes };
+    ssize_t        got;
+
+    if (io_before(&call) < 0)
+        return -1;
+    do
+        got = pread(fd, to, (size_t)call.bytes, (off_t)at);
+    while (got < 0 && errno == EINTR);
+    io_after(&call, got);
+    return got;
+}
+
+static uint64_t iov_bytes(const struct iovec *iov, int count)
+{
+    uint64_t bytes = 0;
+
+    for (int i = 0; i < count; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
+/* One pwritev of at most call->bytes. */
+static ssize_t io_pwritev_once(struct io_call *call)
+{
+    struct iovec head = call->iov[0];
+    ssize_t      put;
+
+    if (call->bytes == iov_bytes(call->iov, call->iov_count)) {
+        do
+            put = pwritev(call->fd, call->iov, call->iov_count, (off_t)call->at);
+        while (put < 0 && errno == EINTR);
+        return put;
+    }
+    if (head.iov_len > call->bytes)
+        head.iov_len = (size_t)call->bytes;
+    do
+        put = pwrite(call->fd, head.iov_base, head.iov_len, (off_t)call->at);
+    while (put < 0 && errno == EINTR);
+    return put;
+}
+
+int io_pwritev(int fd, struct iovec *iov, int iov_count, uint64_t at, uint64_t *written_out)
+{
+    uint64_t left = iov_bytes(iov, iov_count), written = 0;
+    int      rc = 0;
+
+    while (left > 0) {
+        struct io_call call = { .op = IO_PWRITE, .fd = fd, .at = at + written, .bytes = left, .iov = iov, .iov_count = iov_count };
+        ssize_t        put;
+
+        if (io_before(&call) < 0) {
+            rc = -1;
+            break;
+        }
+        put = io_pwritev_once(&call);
+        io_after(&call, put);
+        if (put <= 0) {
+            if (put == 0)
+                errno = EIO; /* a write that takes nothing would loop for ever */
+            rc = -1;
+            break;
+        }
+        written += (uint64_t)put;
+        left -= (uint64_t)put;
+        while (iov_count > 0 && (size_t)put >= iov->iov_len) {
+            put -= (ssize_t)iov->iov_len;
+            iov++;
+            iov_count--;
+        }
+        if (put > 0) {
+            iov->iov_base = (uint8_t *)iov->iov_base + put;
+            iov->iov_len -= (size_t)put;
+        }
+    }
+    if (written_out != NULL)
+        *written_out = written;
+    return rc;
+}
+
+int io_pwrite(int fd, const void *from, size_t bytes, uint64_t at)
+{
+    struct iovec iov = { (void *)(uintptr_t)from, bytes };
+
+    return io_pwritev(fd, &iov, 1, at, NULL);
+}
+
+int io_fdatasync(int fd)
+{
+    struct io_call call = { .op = IO_FDATASYNC, .fd = fd };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = fdatasync(fd);
+    io_after(&call, rc);
+    return rc;
+}
+
+int io_fsync(int fd)
+{
+    struct io_call call = { .op = IO_FSYNC, .fd = fd };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = fsync(fd);
+    io_after(&call, rc);
+    return rc;
+}
+
+int io_ftruncate(int fd, uint64_t bytes)
+{
+    struct io_call call = { .op = IO_FTRUNCATE, .fd = fd, .bytes = bytes };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    do
+        rc = ftruncate(fd, (off_t)bytes);
+    while (rc < 0 && errno == EINTR);
+    io_after(&call, rc);
+    return rc;
+}
+
+int io_fallocate(int fd, uint64_t at, uint64_t bytes)
+{
+    struct io_call call = { .op = IO_FALLOCATE, .fd = fd, .at = at, .bytes = bytes };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    do
+        rc = fallocate(fd, 0, (off_t)at, (off_t)bytes);
+    while (rc < 0 && errno == EINTR);
+    io_after(&call, rc);
+    return rc;
+}
+
+int io_rename(int dir_fd, const char *from, const char *to)
+{
+    struct io_call call = { .op = IO_RENAME, .fd = dir_fd, .name = from, .name_to = to };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = renameat(dir_fd, from, dir_fd, to);
+    io_after(&call, rc);
+    return rc;
+}
+
+int io_unlink(int dir_fd, const char *name)
+{
+    struct io_call call = { .op = IO_UNLINK, .fd = dir_fd, .name = name };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = unlinkat(dir_fd, name, 0);
+    io_after(&call, rc);
+    return rc;
+}
+
+int io_mkdir(int dir_fd, const char *name, mode_t mode)
+{
+    struct io_call call = { .op = IO_MKDIR, .fd = dir_fd, .name = name };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = mkdirat(dir_fd, name, mode);
+    io_after(&call, rc);
+    return rc;
+}
+
+void *io_mmap(int fd, size_t bytes, int prot)
+{
+    struct io_call call = { .op = IO_MMAP, .fd = fd, .bytes = bytes };
+    void          *at;
+
+    if (io_before(&call) < 0)
+        return NULL;
+    at = mmap(NULL, bytes, prot, MAP_SHARED, fd, 0);
+    io_after(&call, at == MAP_FAILED ? -1 : 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+int io_space(int fd, uint64_t *bytes_out)
+{
+    struct io_call call = { .op = IO_SPACE, .fd = fd };
+    struct statvfs fs;
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = fstatvfs(fd, &fs);
+    io_after(&call, rc);
+    if (rc == 0)
+        *bytes_out = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return rc;
+}
