@@ -1,0 +1,25 @@
+/* log/log_batch.h - what is inside a batch; for the log's own files only (log.h has the functions). */
+#ifndef PENSTOCK_LOG_LOG_BATCH_H
+#define PENSTOCK_LOG_LOG_BATCH_H
+
+#include "log/log.h"
+
+enum { LOG_BATCH_MAGIC = 0x62617463 };
+
+struct log_batch {
+    uint32_t magic;
+    uint32_t tag;   /* in each record (frame.h F2); a new one after each reset */
+    uint32_t count;
+    bool     open;  /* between begin and end */
+    uint8_t *at;    /* records in stored form */
+    size_t   bytes, size;
+    size_t   open_bytes_max;
+    uint64_t random;
+    /* @thread committer, while submitted */
+    struct log_batch *next;
+    log_commit_done  *done;
+    void             *done_ctx;
+    struct log_commit_result result;
+};
+
+#endif

@@ -1,0 +1,257 @@
+/* log/log_writer.c - the writing end of a partition.
+ *
+ * A frame is written with its header from an array here and its body from the caller's batch: nothing is
+ * copied. Many frames go out in one pwritev, because at 1 KB a record the system call and not the bytes is
+ * what costs. Everything that goes wrong is either ERR_FULL, which leaves the file as it was, or the end
+ * of this writer: there is no third way, since the kernel gives no third answer. */
+#include "log/log_writer.h"
+
+#include <assert.h>
+#include <lz4.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "log/log_batch.h"
+
+int log_writer_failed(struct log_writer *writer, struct err *err)
+{
+    if (err->kind == ERR_STOP || writer->seg.stopped) {
+        err->kind = ERR_STOP;
+        if (!writer->stopped)
+            writer->stop_err = *err;
+        writer->stopped = true;
+    }
+    return -1;
+}
+
+static int writer_check(const struct log_writer *writer, struct err *err)
+{
+    assert(writer->magic == LOG_WRITER_MAGIC);
+    if (!writer->stopped)
+        return 0;
+    *err = writer->stop_err;
+    return -1;
+}
+
+uint64_t log_writer_end(const struct log_writer *writer)
+{
+    return writer->next;
+}
+
+/* Compresses the batch into writer->packed when that makes it smaller. */
+static int batch_pack(struct log_writer *writer, const struct log_batch *batch, struct frame *frame,
+                      const uint8_t **body_out, struct err *err)
+{
+    int bound = LZ4_compressBound((int)batch->bytes), bytes;
+
+    if (writer->packed_size < (size_t)bound + FRAME_ALIGN) {
+        uint8_t *grown = realloc(writer->packed, (size_t)bound + FRAME_ALIGN);
+
+        if (grown == NULL)
+            return err_set(err, ERR_FULL, "%s: no memory to compress %zu bytes", writer->part.label, batch->bytes);
+        writer->packed = grown;
+        writer->packed_size = (size_t)bound + FRAME_ALIGN;
+    }
+    bytes = LZ4_compress_default((const char *)batch->at, (char *)writer->packed, (int)batch->bytes, bound);
+    if (bytes <= 0 || (size_t)bytes >= batch->bytes)
+        return 0;
+    memset(writer->packed + bytes, 0, FRAME_ALIGN);
+    frame->codec = LOG_CODEC_LZ4;
+    frame->body_bytes = (uint32_t)bytes;
+    frame->body_crc = crc32c(0, span_of(writer->packed, (size_t)bytes));
+    *body_out = writer->packed;
+    return 0;
+}
+
+/* Fills in what follows from the frame before, and moves on. */
+static void frame_place_next(struct log_writer *writer, struct frame *frame, uint8_t *header, uint64_t at)
+{
+    struct frame_place place = { writer->id, writer->seg.base };
+
+    frame->base = writer->next;
+    frame->epoch = writer->epoch;
+    frame->unsynced = at - writer->seg.synced;
+    if (writer->last_at != 0) {
+        frame->prev_bytes = (uint32_t)(at - writer->last_at);
+        frame->prev_tag = writer->last.tag;
+        frame->prev_count = writer->last.count;
+    }
+    frame_put(header, frame, &place, at);
+    writer->last = *frame;
+    writer->last_at = at;
+    writer->next += frame->count;
+}
+
+int log_writer_mark(struct log_writer *writer, int64_t now_us, struct err *err)
+{
+    struct frame  frame = { .appended_us = now_us };
+    struct frame  last = writer->last;
+    uint64_t      last_at = writer->last_at;
+    struct iovec  iov = { writer->headers[0], FRAME_HEADER_BYTES };
+
+    frame_place_next(writer, &frame, writer->headers[0], writer->seg.pos);
+    if (segment_write(&writer->seg, &iov, 1, FRAME_HEADER_BYTES, err) == 0)
+        return 0;
+    writer->last = last;
+    writer->last_at = last_at;
+    return -1;
+}
+
+/* The next segment, then the end of this one: when there is no space for the next, this one goes on. */
+static int writer_roll(struct log_writer *writer, int64_t now_us, struct err *err)
+{
+    struct segment next;
+
+    if (segment_sync(&writer->seg, err) < 0)
+        return -1;
+    writer->synced_end = writer->next;
+    if (segment_create(&next, &writer->part, &writer->limits, writer->id, writer->next, writer->epoch, now_us,
+                       span_of("", 0), err) < 0)
+        return -1;
+    if (log_writer_mark(writer, now_us, err) < 0 || segment_seal(&writer->seg, err) < 0) {
+        segment_close(&next);
+        err->kind = ERR_STOP; /* the next one is in place: appending here would hide records */
+        return -1;
+    }
+    segment_close(&writer->seg);
+    /* The helper thread holds the address of its segment, so the struct cannot just be moved. */
+    segment_close(&next);
+    if (segment_open(&writer->seg, &writer->part, &writer->limits, next.base, next.pos, err) < 0) {
+        writer->seg_open = false;
+        err->kind = ERR_STOP;
+        return -1;
+    }
+    writer->last_at = 0;
+    writer->synced_last_at = 0;
+    return 0;
+}
+
+/* As many batches as fit into one write to this segment. */
+static int append_some(struct log_writer *writer, const struct log_batch *const *batches, size_t count, int64_t now_us,
+                       uint64_t *bases_out, size_t *done_out, struct err *err)
+{
+    struct iovec iov[2 * WRITER_GROUP_MAX];
+    struct frame last = writer->last;
+    uint64_t     last_at = writer->last_at, next = writer->next, bytes = 0;
+    size_t       n = 0;
+
+    while (n < count && n < WRITER_GROUP_MAX) {
+        const struct log_batch *batch = batches[n];
+        const uint8_t          *body = batch->at;
+        struct frame frame = { .codec = LOG_CODEC_NONE, .tag = batch->tag, .count = batch->count, .appended_us = now_us,
+                               .body_bytes = (uint32_t)batch->bytes, .raw_bytes = (uint32_t)batch->bytes };
+
+        assert(batch->count > 0);
+        if (writer->options.codec == LOG_CODEC_LZ4 && batch_pack(writer, batch, &frame, &body, err) < 0)
+            return -1; /* n is 0: packed frames go one at a time */
+        if (n > 0 && writer->seg.pos + bytes + frame_bytes(&frame) + FRAME_HEADER_BYTES > writer->limits.segment_bytes)
+            break;
+        bases_out[n] = writer->next;
+        iov[2 * n] = (struct iovec){ writer->headers[n], FRAME_HEADER_BYTES };
+        iov[2 * n + 1] = (struct iovec){ (void *)(uintptr_t)body, (size_t)frame_padded(frame.body_bytes) };
+        frame_place_next(writer, &frame, writer->headers[n], writer->seg.pos + bytes);
+        bytes += frame_bytes(&frame);
+        n++;
+        if (writer->options.codec == LOG_CODEC_LZ4)
+            break;
+    }
+    if (segment_write(&writer->seg, iov, (int)(2 * n), bytes, err) < 0) {
+        writer->last = last;
+        writer->last_at = last_at;
+        writer->next = next;
+        return -1;
+    }
+    *done_out += n;
+    return 0;
+}
+
+int log_writer_append_group(struct log_writer *writer, const struct log_batch *const *batches, size_t count,
+                            int64_t now_us, uint64_t *bases_out, size_t *done_out, struct err *err)
+{
+    *done_out = 0;
+    if (writer_check(writer, err) < 0)
+        return -1;
+    while (*done_out < count) {
+        uint64_t need = FRAME_HEADER_BYTES + batches[*done_out]->bytes + FRAME_HEADER_BYTES; /* and the mark */
+
+        if (writer->seg.pos > SEGMENT_DATA_AT && writer->seg.pos + need > writer->limits.segment_bytes &&
+            writer_roll(writer, now_us, err) < 0)
+            return log_writer_failed(writer, err);
+        if (append_some(writer, batches + *done_out, count - *done_out, now_us, bases_out + *done_out, done_out, err) < 0)
+            return log_writer_failed(writer, err);
+        writer->appended = true;
+    }
+    return 0;
+}
+
+int log_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
+                      struct err *err)
+{
+    size_t done;
+
+    if (batch->count == 0) {
+        if (writer_check(writer, err) < 0)
+            return -1;
+        *base_out = writer->next;
+        return 0;
+    }
+    return log_writer_append_group(writer, &batch, 1, now_us, base_out, &done, err);
+}
+
+int log_writer_sync(struct log_writer *writer, struct err *err)
+{
+    if (writer_check(writer, err) < 0)
+        return -1;
+    if (segment_sync(&writer->seg, err) < 0)
+        return log_writer_failed(writer, err);
+    writer->synced_end = writer->next;
+    writer->synced_last_at = writer->last_at;
+    return 0;
+}
+
+void log_writer_publish(struct log_writer *writer, uint64_t end)
+{
+    struct head_place place = { .end = end, .seg_base = writer->seg.base };
+
+    assert(writer->magic == LOG_WRITER_MAGIC);
+    assert(end <= writer->synced_end); /* L4 */
+    if (end == writer->published)
+        return;
+    /* Recovery starts from the frame that ends at the published end, when we know it. */
+    if (end == writer->synced_end && writer->synced_last_at != 0)
+        place.frame_at = writer->synced_last_at;
+    writer->published = end;
+    head_publish(&writer->head, &place);
+}
+
+/* Leaves a proof that all is synced, so that the next opening has nothing to look for. */
+static void writer_finish(struct log_writer *writer)
+{
+    struct err err;
+
+    if (log_writer_sync(writer, &err) < 0)
+        return;
+    if (writer->last_at != 0 && writer->last.count > 0 &&
+        (log_writer_mark(writer, clock_wall_us(), &err) < 0 || segment_sync(&writer->seg, &err) < 0))
+        return;
+    head_set_identity(&writer->head, writer->id, writer->epoch, 0);
+    if (head_sync(&writer->head, &writer->part, &err) < 0)
+        return; /* an older head is harmless (H1) */
+}
+
+void log_writer_close(struct log_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    assert(writer->magic == LOG_WRITER_MAGIC);
+    if (!writer->stopped && writer->seg_open)
+        writer_finish(writer);
+    if (writer->seg_open)
+        segment_close(&writer->seg);
+    head_close(&writer->head);
+    part_close(&writer->part); /* and with it the lock */
+    free(writer->packed);
+    writer->magic = 0;
+    free(writer);
+}

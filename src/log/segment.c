@@ -1,0 +1,308 @@
+/* log/segment.c - see segment.h. Filling runs AHEAD of the position by a few steps, not to the end of the
+ * segment: the first append must not wait for 64 MiB of zeros, and a topic that is hardly used must not
+ * hold 64 MiB of disk. When the position catches up with the helper, blocks are reserved with fallocate,
+ * which is slower to sync (the extents are converted) but never waits for zeros to be written. */
+#include "log/segment.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+enum {
+    FILL_FIRST_BYTES = 1 << 20, /* 1 MiB and its sync: about 4 ms */
+    FILL_STEP_BYTES = 1 << 20,  /* what the committer's sync may have to carry along */
+    FILL_AHEAD_BYTES = 8 << 20,
+    RESERVE_STEP_BYTES = 64 << 10
+};
+
+static const uint8_t zeros[64 << 10];
+
+static bool is_full(int errno_value)
+{
+    return errno_value == ENOSPC || errno_value == EDQUOT;
+}
+
+static int write_zeros(int fd, uint64_t at, uint64_t bytes)
+{
+    while (bytes > 0) {
+        size_t step = bytes < sizeof zeros ? (size_t)bytes : sizeof zeros;
+
+        if (io_pwrite(fd, zeros, step, at) < 0)
+            return -1;
+        at += step;
+        bytes -= step;
+    }
+    return 0;
+}
+
+/* May `bytes` more be taken from the file system? */
+static int check_space(const struct segment *seg, int fd, uint64_t bytes)
+{
+    uint64_t space;
+
+    if (seg->disk_reserve_bytes == 0)
+        return 0;
+    if (io_space(fd, &space) < 0)
+        return -1;
+    if (space < seg->disk_reserve_bytes + bytes) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return 0;
+}
+
+static int fill_step(const struct segment *seg, uint64_t at, uint64_t bytes)
+{
+    if (check_space(seg, seg->fill_fd, bytes) < 0 || write_zeros(seg->fill_fd, at, bytes) < 0)
+        return is_full(errno) ? ENOSPC : errno;
+    if (io_fdatasync(seg->fill_fd) < 0)
+        return is_full(errno) ? EIO : errno; /* a failed sync is never "only full" */
+    return 0;
+}
+
+static void *fill_main(void *arg)
+{
+    struct segment *seg = arg;
+
+    pthread_mutex_lock(&seg->lock);
+    while (!seg->stopping) {
+        uint64_t at = seg->fill_end, bytes;
+        int      failed;
+
+        if (seg->fill_goal <= seg->fill_end || seg->fill_errno != 0) {
+            pthread_cond_wait(&seg->wake, &seg->lock);
+            continue;
+        }
+        bytes = seg->fill_goal - at < FILL_STEP_BYTES ? seg->fill_goal - at : FILL_STEP_BYTES;
+        seg->filling = true;
+        pthread_mutex_unlock(&seg->lock);
+        failed = fill_step(seg, at, bytes);
+        pthread_mutex_lock(&seg->lock);
+        seg->filling = false;
+        if (failed == 0)
+            seg->fill_end += bytes;
+        else if (failed == ENOSPC)
+            seg->fill_goal = seg->fill_end; /* the writer asks again when it needs it */
+        else
+            seg->fill_errno = failed;
+        pthread_cond_broadcast(&seg->idle);
+    }
+    pthread_mutex_unlock(&seg->lock);
+    return NULL;
+}
+
+/* Common end of create and open: seg->fd is open. */
+static int segment_start(struct segment *seg, const char *name, struct err *err)
+{
+    struct stat st;
+    int         rc;
+
+    seg->fill_fd = io_open(seg->part->dir_fd, name, O_RDWR, 0);
+    if (seg->fill_fd < 0 || fstat(seg->fd, &st) < 0) {
+        (void)err_errno(err, errno, "%s: open %s", seg->part->label, name);
+        io_close(seg->fill_fd);
+        return -1;
+    }
+    seg->fill_end = seg->fill_goal = (uint64_t)st.st_size;
+    pthread_mutex_init(&seg->lock, NULL);
+    pthread_cond_init(&seg->wake, NULL);
+    pthread_cond_init(&seg->idle, NULL);
+    rc = pthread_create(&seg->helper, NULL, fill_main, seg);
+    if (rc != 0) {
+        io_close(seg->fill_fd);
+        return err_errno(err, rc, "%s: start the filling thread", seg->part->label);
+    }
+    return 0;
+}
+
+int segment_create(struct segment *seg, const struct part *part, const struct segment_limits *limits, uint64_t id,
+                   uint64_t base, uint32_t epoch, int64_t now_us, struct span first_frame, struct err *err)
+{
+    uint8_t  header[SEGMENT_DATA_AT] = { 0 };
+    char     name[PART_NAME_BYTES], name_new[PART_NAME_BYTES];
+    uint64_t first = limits->segment_bytes < FILL_FIRST_BYTES ? limits->segment_bytes : FILL_FIRST_BYTES;
+    uint64_t used = SEGMENT_DATA_AT + first_frame.bytes;
+
+    if (first < used + SEGMENT_DATA_AT)
+        first = used + SEGMENT_DATA_AT;
+    *seg = (struct segment){ .base = base, .pos = used, .synced = used, .part = part,
+                             .segment_bytes = limits->segment_bytes, .disk_reserve_bytes = limits->disk_reserve_bytes };
+    part_segment_name(name, base, ".seg");
+    part_segment_name(name_new, base, ".new");
+    part_segment_header_put(header, id, base, epoch, now_us);
+    seg->fd = io_open(part->dir_fd, name_new, O_RDWR | O_CREAT | O_TRUNC, 0640);
+    if (seg->fd < 0)
+        return err_errno(err, errno, "%s: make %s", part->label, name_new);
+    if (check_space(seg, seg->fd, first) < 0 || io_pwrite(seg->fd, header, sizeof header, 0) < 0 ||
+        io_pwrite(seg->fd, first_frame.at, first_frame.bytes, sizeof header) < 0 ||
+        write_zeros(seg->fd, used, first - used) < 0) {
+        (void)err_errno(err, errno, "%s: fill %s", part->label, name_new);
+        goto failed;
+    }
+    if (io_fsync(seg->fd) < 0) {
+        (void)err_set(err, ERR_STOP, "%s: sync of %s: %s", part->label, name_new, strerror(errno));
+        goto failed;
+    }
+    if (io_rename(part->dir_fd, name_new, name) < 0) {
+        (void)err_errno(err, errno, "%s: rename %s", part->label, name_new);
+        goto failed;
+    }
+    if (part_sync_dir(part, err) < 0 || segment_start(seg, name, err) < 0) {
+        err->kind = ERR_STOP; /* it is there, so appending to the one before would be wrong */
+        io_close(seg->fd);
+        return -1;
+    }
+    return 0;
+failed:
+    io_close(seg->fd);
+    if (io_unlink(part->dir_fd, name_new) < 0) {
+        /* recovery removes it */
+    }
+    return -1;
+}
+
+int segment_open(struct segment *seg, const struct part *part, const struct segment_limits *limits, uint64_t base,
+                 uint64_t pos, struct err *err)
+{
+    char name[PART_NAME_BYTES];
+
+    *seg = (struct segment){ .base = base, .pos = pos, .synced = pos, .part = part,
+                             .segment_bytes = limits->segment_bytes, .disk_reserve_bytes = limits->disk_reserve_bytes };
+    part_segment_name(name, base, ".seg");
+    seg->fd = io_open(part->dir_fd, name, O_RDWR, 0);
+    if (seg->fd < 0)
+        return err_errno(err, errno, "%s: open %s", part->label, name);
+    if (segment_start(seg, name, err) < 0) {
+        io_close(seg->fd);
+        return -1;
+    }
+    return 0;
+}
+
+/* With the lock held and the helper idle: blocks up to `upto`, or errno. */
+static int reserve_now(struct segment *seg, uint64_t upto)
+{
+    uint64_t end = (upto + RESERVE_STEP_BYTES - 1) / RESERVE_STEP_BYTES * RESERVE_STEP_BYTES;
+    uint64_t bytes = end - seg->fill_end;
+
+    if (check_space(seg, seg->fd, bytes) < 0)
+        return errno;
+    if (io_fallocate(seg->fd, seg->fill_end, bytes) < 0 &&
+        (errno != EOPNOTSUPP || write_zeros(seg->fd, seg->fill_end, bytes) < 0))
+        return errno;
+    seg->fill_end = end;
+    return 0;
+}
+
+static int segment_reserve(struct segment *seg, uint64_t upto, struct err *err)
+{
+    uint64_t bound = upto > seg->segment_bytes ? upto : seg->segment_bytes;
+    uint64_t goal = upto + FILL_AHEAD_BYTES < bound ? upto + FILL_AHEAD_BYTES : bound;
+    int      failed = 0;
+
+    pthread_mutex_lock(&seg->lock);
+    if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end))) {
+        seg->fill_goal = goal;
+        pthread_cond_signal(&seg->wake);
+    }
+    while (failed == 0 && seg->fill_errno == 0 && seg->fill_end < upto) {
+        if (seg->filling)
+            pthread_cond_wait(&seg->idle, &seg->lock);
+        else
+            failed = reserve_now(seg, upto);
+    }
+    if (seg->fill_errno != 0) {
+        failed = seg->fill_errno;
+        seg->stopped = true;
+    }
+    pthread_mutex_unlock(&seg->lock);
+    if (seg->stopped)
+        return err_set(err, ERR_STOP, "%s: filling failed: %s", seg->part->label, strerror(failed));
+    if (failed != 0) {
+        (void)err_errno(err, failed, "%s: no room for %" PRIu64 " more bytes", seg->part->label, upto - seg->pos);
+        seg->stopped = err->kind == ERR_STOP;
+        return -1;
+    }
+    return 0;
+}
+
+int segment_write(struct segment *seg, struct iovec *iov, int iov_count, uint64_t bytes, struct err *err)
+{
+    uint64_t written;
+    int      failed;
+
+    assert(!seg->stopped);
+    assert(bytes % 8 == 0);
+    if (segment_reserve(seg, seg->pos + bytes, err) < 0)
+        return -1;
+    if (io_pwritev(seg->fd, iov, iov_count, seg->pos, &written) == 0) {
+        seg->pos += bytes;
+        return 0;
+    }
+    failed = errno;
+    (void)err_errno(err, failed, "%s: write", seg->part->label);
+    /* Frames that were refused must not be found by anybody later (S1). */
+    if (!is_full(failed) || write_zeros(seg->fd, seg->pos, written) < 0) {
+        seg->stopped = true;
+        err->kind = ERR_STOP;
+    }
+    return -1;
+}
+
+int segment_sync(struct segment *seg, struct err *err)
+{
+    assert(!seg->stopped);
+    if (seg->synced == seg->pos)
+        return 0;
+    if (io_fdatasync(seg->fd) < 0) {
+        seg->stopped = true;
+        return err_set(err, ERR_STOP, "%s: sync: %s", seg->part->label, strerror(errno));
+    }
+    seg->synced = seg->pos;
+    return 0;
+}
+
+static void fill_stop(struct segment *seg)
+{
+    pthread_mutex_lock(&seg->lock);
+    if (seg->stopping) {
+        pthread_mutex_unlock(&seg->lock);
+        return;
+    }
+    seg->stopping = true;
+    pthread_cond_signal(&seg->wake);
+    pthread_mutex_unlock(&seg->lock);
+    pthread_join(seg->helper, NULL);
+}
+
+int segment_seal(struct segment *seg, struct err *err)
+{
+    assert(!seg->stopped);
+    fill_stop(seg);
+    if (seg->fill_errno != 0 || io_ftruncate(seg->fd, seg->pos) < 0 || io_fsync(seg->fd) < 0) {
+        seg->stopped = true;
+        return err_set(err, ERR_STOP, "%s: seal: %s", seg->part->label, strerror(seg->fill_errno != 0 ? seg->fill_errno : errno));
+    }
+    seg->synced = seg->pos;
+    return 0;
+}
+
+void segment_close(struct segment *seg)
+{
+    if (seg->fd < 0)
+        return;
+    fill_stop(seg);
+    pthread_mutex_destroy(&seg->lock);
+    pthread_cond_destroy(&seg->wake);
+    pthread_cond_destroy(&seg->idle);
+    io_close(seg->fill_fd);
+    io_close(seg->fd);
+    seg->fd = -1;
+}

@@ -1,0 +1,64 @@
+/* log/segment.h - the writing end of one segment file.
+ *
+ *   at  bytes  field
+ *    0      8  magic "PNSTSEG"
+ *    8      8  id of the partition
+ *   16      8  base, as in the file's name
+ *   24      4  epoch of the opening that made it
+ *   32      8  created_us
+ *   60      4  crc32c of the bytes before
+ * 4096      *  frames (frame.h), then zeros
+ *
+ * The file is filled with zeros ahead of the writing position and then overwritten: a sync of overwritten
+ * blocks has no metadata to commit. A helper thread fills, in steps and on a descriptor of its own (the
+ * kernel tells a failed write-back once per descriptor, so one must not take the other's error).
+ *  S1  what is past `pos` reads as zeros, or was written by a failed append and is zeroed before the next
+ *  S2  nothing is written without the space having been reserved before: ERR_FULL leaves the file as it was
+ *  S3  after a failed sync nothing is synced again; every call answers ERR_STOP
+ * Threads: the writer's; the helper is inside. */
+#ifndef PENSTOCK_LOG_SEGMENT_H
+#define PENSTOCK_LOG_SEGMENT_H
+
+#include <pthread.h>
+#include <sys/uio.h>
+
+#include "log/part.h"
+
+struct segment {
+    /* @thread writer */
+    int         fd;
+    uint64_t    base;
+    uint64_t    pos;    /* where the next frame goes */
+    uint64_t    synced; /* durable up to here */
+    bool        stopped;
+    const struct part *part; /* borrowed */
+    uint64_t    segment_bytes, disk_reserve_bytes;
+    /* @lock lock */
+    pthread_mutex_t lock;
+    pthread_cond_t  wake, idle;
+    pthread_t       helper;
+    int             fill_fd;
+    uint64_t        fill_end, fill_goal;
+    bool            filling, stopping;
+    int             fill_errno; /* of a failed sync or write: S3 */
+};
+
+struct segment_limits {
+    uint64_t segment_bytes, disk_reserve_bytes;
+};
+
+/* Makes the file, durably and in one step (rename), in place of one of that name. first: bytes of its first
+ * frame, or empty. ERR_FULL: no space, nothing was made. */
+int segment_create(struct segment *seg, const struct part *part, const struct segment_limits *limits, uint64_t id,
+                   uint64_t base, uint32_t epoch, int64_t now_us, struct span first, struct err *err) must_check;
+/* An existing one; pos and file_bytes as recovery found them. */
+int segment_open(struct segment *seg, const struct part *part, const struct segment_limits *limits, uint64_t base,
+                 uint64_t pos, struct err *err) must_check;
+/* Writes at pos and moves it on. iov is used up. ERR_FULL: nothing was appended. */
+int segment_write(struct segment *seg, struct iovec *iov, int iov_count, uint64_t bytes, struct err *err) must_check;
+int segment_sync(struct segment *seg, struct err *err) must_check;
+/* No more frames: the file is cut to its size, and synced. */
+int segment_seal(struct segment *seg, struct err *err) must_check;
+void segment_close(struct segment *seg);
+
+#endif

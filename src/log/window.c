@@ -1,0 +1,120 @@
+/* log/window.c - see window.h. The buffer starts at 256 KiB, which makes a pread cheap beside the copy,
+ * and grows to the largest frame that was met; a large buffer is given back when small frames follow. */
+#include "log/window.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/io.h"
+
+enum { WINDOW_BYTES = 256 << 10, WINDOW_KEPT_BYTES_MAX = 8 << 20, WINDOW_PAGE = 4096, WINDOW_TRIES = 3 };
+
+void window_init(struct window *window, int fd)
+{
+    *window = (struct window){ .fd = fd };
+}
+
+void window_fini(struct window *window)
+{
+    free(window->buf);
+    *window = (struct window){ .fd = -1 };
+}
+
+void window_drop(struct window *window)
+{
+    window->bytes = 0;
+}
+
+/* Reads up to `bytes`; a page that stays unreadable becomes zeros (W1). Gives what was read: less only at
+ * the end of the file. */
+static size_t window_read(int fd, uint8_t *to, size_t bytes, uint64_t at)
+{
+    size_t done = 0;
+    int    tries = 0;
+
+    while (done < bytes) {
+        size_t  page = WINDOW_PAGE - (size_t)((at + done) % WINDOW_PAGE);
+        ssize_t got = io_pread(fd, to + done, tries == 0 ? bytes - done : (page < bytes - done ? page : bytes - done), at + done);
+
+        if (got == 0)
+            break;
+        if (got > 0) {
+            done += (size_t)got;
+            tries = 0;
+        } else if (++tries > WINDOW_TRIES) {
+            if (page > bytes - done)
+                page = bytes - done;
+            memset(to + done, 0, page);
+            done += page;
+            tries = 0;
+        }
+    }
+    return done;
+}
+
+static int window_size(struct window *window, size_t need, struct err *err)
+{
+    size_t   size = window->size;
+    uint8_t *buf;
+
+    if (size < need)
+        size = need < WINDOW_BYTES ? WINDOW_BYTES : need;
+    else if (size > WINDOW_KEPT_BYTES_MAX && need <= WINDOW_BYTES)
+        size = WINDOW_BYTES;
+    if (size == window->size)
+        return 0;
+    buf = malloc(size);
+    if (buf == NULL)
+        return err_set(err, ERR_FULL, "no memory to read %zu bytes", size);
+    free(window->buf);
+    window->buf = buf;
+    window->size = size;
+    window->bytes = 0;
+    return 0;
+}
+
+int window_get(struct window *window, uint64_t at, size_t bytes, const uint8_t **out, struct err *err)
+{
+    if (window->bytes == 0 || at < window->at || at + bytes > window->at + window->bytes) {
+        if (window_size(window, bytes, err) < 0)
+            return -1;
+        window->at = at;
+        window->bytes = window_read(window->fd, window->buf, window->size, at);
+    }
+    if (window->bytes < bytes)
+        return 0;
+    *out = window->buf + (at - window->at);
+    return 1;
+}
+
+int window_frame(struct window *window, uint64_t at, const struct frame_place *place, struct frame *out, struct err *err)
+{
+    const uint8_t *header;
+    int            rc = window_get(window, at, FRAME_HEADER_BYTES, &header, err);
+
+    return rc < 1 ? rc : frame_get(header, place, at, out);
+}
+
+int window_find_frame(struct window *window, uint64_t from, uint64_t limit, const struct frame_place *place,
+                      uint64_t *at_out, struct frame *out, struct err *err)
+{
+    for (uint64_t at = frame_padded(from); at + FRAME_HEADER_BYTES <= limit;) {
+        const uint8_t *bytes;
+        size_t         have, found;
+        int            rc = window_get(window, at, FRAME_HEADER_BYTES, &bytes, err);
+
+        if (rc < 1)
+            return rc;
+        have = window->bytes - (size_t)(at - window->at);
+        if (have > limit - at)
+            have = (size_t)(limit - at);
+        found = frame_find(span_of(bytes, have), 0, at, place, out);
+        if (found < have) {
+            *at_out = at + found;
+            return 1;
+        }
+        /* The last header that would begin here may reach past what was read. */
+        at += (have - FRAME_HEADER_BYTES) / FRAME_ALIGN * FRAME_ALIGN + FRAME_ALIGN;
+    }
+    return 0;
+}
