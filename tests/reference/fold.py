@@ -1,0 +1,262 @@
+"""The reference: what a careful reader of the accepted events would have written down.
+
+Small, slow, one event after the other, everything in dictionaries. It is written from docs/ingest.md's rules and
+shares nothing with the C code; random histories and whole runs are compared with it (tests/flow, tests/soak).
+Values are raw JSON text all the way, as in Penstock: {key: text}.
+
+    fold = Fold(team=1)
+    fold.event(distinct_id, name, properties_text, uuid, timestamp, top_set=..., top_set_once=...)
+    fold.persons, fold.links, fold.groups, fold.rows, fold.warnings
+"""
+import json
+import os
+import sys
+import uuid as uuids
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "flow"))
+import rawjson
+
+PERSON_NAMESPACE = uuids.UUID("932979b4-65c3-4424-8467-0b66ec27bc22")
+
+MOBILE = "$app_build $app_name $app_namespace $app_version".split()
+WEB = ("$browser $browser_version $device_type $current_url $pathname $os $os_name $os_version $referring_domain "
+       "$referrer $screen_height $screen_width $viewport_height $viewport_width $raw_user_agent").split()
+CAMPAIGN = ("utm_source utm_medium utm_campaign utm_content utm_name utm_term gclid gad_source gclsrc dclid gbraid "
+            "wbraid fbclid msclkid twclid li_fat_id mc_cid igshid ttclid rdt_cid irclid _kx epik qclid sccid").split()
+COPIED = MOBILE + WEB + CAMPAIGN
+
+FILTERED = set(
+    "$current_url $pathname $referring_domain $referrer $screen_height $screen_width $viewport_height $viewport_width "
+    "$browser $browser_version $device_type $raw_user_agent $os $os_name $os_version".split()
+    + ["$geoip_" + name for name in (
+        "postal_code time_zone latitude longitude accuracy_radius subdivision_1_code subdivision_1_name "
+        "subdivision_2_code subdivision_2_name subdivision_3_code subdivision_3_name city_confidence country_confidence "
+        "postal_code_confidence subdivision_1_confidence subdivision_2_confidence").split()])
+
+ANY_CASE = {"anonymous", "guest", "distinctid", "distinct_id", "id", "not_authenticated", "email", "undefined", "true", "false"}
+EXACT_CASE = {"[object Object]", "NaN", "None", "none", "null", "0", "undefined"}
+
+MERGES = ("$identify", "$create_alias", "$merge_dangerously")
+PERSON_EVENTS = MERGES + ("$set",)
+NO_UPDATE = ("$exception", "$$heatmap")
+
+
+def is_illegal(distinct_id):
+    if distinct_id.strip() == "" or "\0" in distinct_id or len(distinct_id) > 400:
+        return True
+    for quote in ("", "'", '"'):
+        inner = distinct_id
+        if quote:
+            if len(inner) < 2 or inner[0] != quote or inner[-1] != quote:
+                continue
+            inner = inner[1:-1]
+        if inner.lower() in ANY_CASE or inner in EXACT_CASE:
+            return True
+    return False
+
+
+def truthy(raw):
+    """JavaScript's idea of it, for a value given as JSON text; None: absent."""
+    if raw is None or raw in ("null", "false", '""'):
+        return False
+    return json.loads(raw) != 0 if raw[0] in "-0123456789" else True
+
+
+def text_of(raw):
+    """A JSON value as text: strings decoded, everything else as JSON."""
+    value = json.loads(raw)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def identical(a, b):
+    """JavaScript's ===: never true for objects and arrays."""
+    if a[0] in "{[" or b[0] in "{[":
+        return False
+    a, b = json.loads(a), json.loads(b)
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def as_object(raw):
+    return rawjson.members(raw) if raw is not None and raw.startswith("{") else {}
+
+
+class Person:
+    def __init__(self, team, distinct_id, created):
+        self.uuid = str(uuids.uuid5(PERSON_NAMESPACE, "%d:%s" % (team, distinct_id)))
+        self.created, self.identified, self.properties = created, False, {}
+
+
+class Fold:
+    def __init__(self, team=1):
+        self.team = team
+        self.links = {}       # distinct id -> Person
+        self.group_types = [] # by index
+        self.groups = {}      # (index, key) -> {"properties": {...}, "created": t}
+        self.rows = {}        # uuid -> row, first wins
+        self.warnings = []    # (type, uuid)
+
+    @property
+    def persons(self):
+        return {id(p): p for p in self.links.values()}.values()
+
+    def ids_of(self, person):
+        return {d for d, p in self.links.items() if p is person}
+
+    # --- one event -----------------------------------------------------------------------------
+
+    def event(self, distinct_id, name, properties, uuid, timestamp, top_set=None, top_set_once=None):
+        if uuid in self.rows:
+            return
+        props = rawjson.members(properties) if properties else {}
+        personless = props.get("$process_person_profile") == "false"
+        if personless and name in MERGES:
+            self.warnings.append(("invalid_event_when_process_person_profile_is_false", uuid))
+            return
+        if name in MERGES:
+            for key, type_ in (("$anon_distinct_id", "invalid_anon_distinct_id"), ("alias", "invalid_alias")):
+                if props.get(key, "null")[0] not in 'n"':
+                    self.warnings.append((type_, uuid))
+                    return
+        sets, set_once, unset = self.person_changes(name, props, top_set, top_set_once, personless)
+        if personless:
+            row = self.personless(distinct_id, timestamp)
+        else:
+            person = self.decide(distinct_id, name, props, uuid, timestamp, sets, set_once)
+            after = self.update(person, name, sets, set_once, unset, uuid)
+            row = {"person_id": person.uuid, "person_properties": after, "mode": "full", "identified": person.identified}
+            self.group_changes(name, props, timestamp)
+        row.update(distinct_id=distinct_id, event=name[:200])
+        self.rows[uuid] = row
+
+    def person_changes(self, name, props, top_set, top_set_once, personless):
+        if personless or name == "$groupidentify":
+            return {}, {}, []
+        sets, once = as_object(props.get("$set")), as_object(props.get("$set_once"))
+        sets.update(as_object(top_set))
+        once.update(as_object(top_set_once))
+        server = props.get("$is_server") == "true"
+        for key in COPIED:
+            if key not in props or (server and key in ("$os", "$os_version", "$os_name")) or key == "$os_name":
+                continue
+            sets.setdefault(key, props[key])
+            once.setdefault("$initial_" + (key[1:] if key.startswith("$") else key), props[key])
+        if "$os_name" in props and not server:
+            sets.setdefault("$os", props["$os_name"])
+            once.setdefault("$initial_os", props["$os_name"])
+        raw = props.get("$unset", "[]")
+        if raw.startswith("{"):
+            unset = list(rawjson.members(raw))
+        else:
+            unset = [json.loads(x) for x in rawjson.elements(raw) if x.startswith('"')] if raw.startswith("[") else []
+        return sets, once, unset
+
+    def personless(self, distinct_id, timestamp):
+        person = self.links.get(distinct_id)
+        if person is None:
+            fresh = Person(self.team, distinct_id, None)
+            return {"person_id": fresh.uuid, "person_properties": {}, "mode": "propertyless"}
+        upgraded = timestamp > person.created + 60
+        return {"person_id": person.uuid, "person_properties": {}, "mode": "force_upgrade" if upgraded else "propertyless"}
+
+    # --- who it was ----------------------------------------------------------------------------
+
+    def create(self, ids, timestamp):
+        person = Person(self.team, ids[0], timestamp)
+        for distinct_id in ids:
+            self.links[distinct_id] = person
+        person.fresh = True
+        return person
+
+    def decide(self, distinct_id, name, props, uuid, timestamp, sets, set_once):
+        other = None
+        if name == "$identify" and "$anon_distinct_id" in props:
+            other = text_of(props["$anon_distinct_id"])
+        elif name in ("$create_alias", "$merge_dangerously") and truthy(props.get("alias")):
+            other = text_of(props["alias"])
+        if other is None or other == distinct_id:
+            return self.links.get(distinct_id) or self.create([distinct_id], timestamp)
+        if is_illegal(distinct_id) or is_illegal(other):
+            self.warnings.append(("cannot_merge_with_illegal_distinct_id", uuid))
+            return self.links.get(distinct_id) or self.create([distinct_id], timestamp)
+        person = self.merge(distinct_id, other, name, uuid, timestamp)
+        person.identified = True
+        return person
+
+    def merge(self, target_id, source_id, name, uuid, timestamp):
+        target, source = self.links.get(target_id), self.links.get(source_id)
+        if target is None and source is None:
+            return self.create([target_id, source_id], timestamp)
+        if target is None:
+            self.links[target_id] = source
+            return source
+        if source is None:
+            self.links[source_id] = target
+            return target
+        if source is target:
+            return target
+        if source.identified and name != "$merge_dangerously":
+            self.warnings.append(("cannot_merge_already_identified", uuid))
+            return target
+        for key, value in source.properties.items():
+            target.properties.setdefault(key, value)
+        target.created = min(target.created, source.created)
+        for distinct_id, person in list(self.links.items()):
+            if person is source:
+                self.links[distinct_id] = target
+        return target
+
+    def update(self, person, name, sets, set_once, unset, uuid):
+        """Applies an event's property changes; gives what the event's row shows."""
+        fresh, person.fresh = getattr(person, "fresh", False), False
+        if fresh:
+            person.properties = dict(set_once, **sets)
+            person.properties["$creator_event_uuid"] = json.dumps(uuid)
+            before = set(person.properties)
+            for key in unset:
+                if key in before:
+                    person.properties.pop(key)
+            return dict(person.properties, **sets) if not unset else dict(person.properties)
+        if name in NO_UPDATE:
+            return dict(person.properties, **sets)
+        after, changed = dict(person.properties), set()
+        for key, value in set_once.items():
+            if key not in person.properties or (person.properties[key] == "null" and value != "null"):
+                after[key] = value
+                changed.add(key)
+        for key, value in sets.items():
+            if key not in after or not identical(after[key], value):
+                after[key] = value
+                changed.add(key)
+        removed = [key for key in unset if key in person.properties]
+        for key in removed:
+            after.pop(key, None)
+        new = any(key not in person.properties for key in changed)
+        if name in PERSON_EVENTS or new or removed or any(key not in FILTERED for key in changed):
+            person.properties = after
+            return dict(person.properties, **{k: v for k, v in sets.items() if k not in removed})
+        # Only page-by-page facts changed: the event's row shows them, the person is not written.
+        return dict(person.properties, **sets)
+
+    # --- groups --------------------------------------------------------------------------------
+
+    def group_index(self, group_type):
+        if group_type in self.group_types:
+            return self.group_types.index(group_type)
+        if len(self.group_types) == 5:
+            return None
+        self.group_types.append(group_type)
+        return len(self.group_types) - 1
+
+    def group_changes(self, name, props, timestamp):
+        for group_type in as_object(props.get("$groups")):
+            self.group_index(group_type)
+        if name != "$groupidentify" or not truthy(props.get("$group_type")) or not truthy(props.get("$group_key")):
+            return
+        given = props.get("$group_set", "null")
+        if given != "null" and not given.startswith("{"):
+            return
+        index = self.group_index(text_of(props["$group_type"]))
+        if index is None:
+            return
+        group = self.groups.setdefault((index, text_of(props["$group_key"])), {"properties": {}, "created": timestamp})
+        group["properties"].update(as_object(given))
