@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "wire/json.h"
 #include "wire/utf8.h"
+#ifdef JSON_BENCH_SIMDJSON
+#include "../tests/differential/json_other.h"
+#endif
 
 enum { EVENTS = 2000, ROUNDS = 60, MEMBERS_ROUNDS = 20 };
 
@@ -62,6 +65,8 @@ static void load(const char *path)
         got = room == NULL ? 0 : fread(room, 1, 1 << 20, file);
         buf.bytes += got;
     }
+    if (buf_reserve(&buf, 64) != NULL)
+        memset(buf.at + buf.bytes, 0, 64);
     for (struct span rest = buf_span(&buf); rest.bytes > 0 && events_count < sizeof events / sizeof events[0];) {
         const uint8_t *newline = memchr(rest.at, '\n', rest.bytes);
         struct span    line = newline == NULL ? rest : span_of(rest.at, (size_t)(newline - rest.at));
@@ -154,6 +159,15 @@ static void utf8(struct span event)
     stop(utf8_valid(event) ? 0 : -1);
 }
 
+#ifdef JSON_BENCH_SIMDJSON
+static const uint8_t *events_end; /* past it lie 64 readable bytes, which simdjson wants */
+
+static void simdjson(struct span event)
+{
+    stop(json_simdjson_walk((const char *)event.at, event.bytes, (size_t)(events_end + 64 - event.at)) ? 0 : -1);
+}
+#endif
+
 static void measure(const char *name, void (*pass)(struct span event), int rounds)
 {
     int64_t best = INT64_MAX;
@@ -185,6 +199,10 @@ int main(int argc, char **argv)
     measure("dedupe (none found)", dedupe, MEMBERS_ROUNDS);
     measure("compact (already is)", compact, MEMBERS_ROUNDS);
     measure("utf8_valid", utf8, MEMBERS_ROUNDS);
+#ifdef JSON_BENCH_SIMDJSON
+    events_end = events[events_count - 1].at + events[events_count - 1].bytes;
+    measure("simdjson ondemand walk", simdjson, ROUNDS);
+#endif
     arena_free(arena);
     return 0;
 }

@@ -1,6 +1,5 @@
 /* wire/json_write.c - the few things that are written anew: strings, doubles, and values without the
  * white space between their tokens. */
-#include "base/bytes.h"
 #include "wire/json_scan.h"
 
 #include <math.h>
@@ -12,13 +11,8 @@ static size_t clean_prefix(struct span text)
 {
     size_t i = 0;
 
-    for (; text.bytes - i >= 8; i += 8) { /* as in json_scan_plain.c; a borrow only ends the quick part early */
-        uint64_t word = bytes_get_u64(text.at + i), each = 0x0101010101010101u;
-        uint64_t quote = word ^ each * '"', slash = word ^ each * '\\';
-
-        if ((((word - each * 0x20) | (quote - each) | (slash - each)) & ~word & each * 0x80) != 0)
-            break;
-    }
+    while (text.bytes - i >= 8 && json_stops_in_8(text.at + i) == 0)
+        i += 8;
     while (i < text.bytes && text.at[i] >= 0x20 && text.at[i] != '"' && text.at[i] != '\\')
         i++;
     return i;
@@ -57,10 +51,20 @@ void json_write_string(struct buf *buf, struct span text)
 /* From an opening quote to behind the closing one. */
 static const uint8_t *string_end(const uint8_t *at, const uint8_t *end)
 {
-    for (at++; at < end && *at != '"'; at++)
-        if (*at == '\\')
-            at++;
-    return at < end ? at + 1 : end;
+    at++;
+    while (at < end) {
+        if (end - at >= 8) {
+            uint64_t stops = json_stops_in_8(at);
+
+            at += stops == 0 ? 8 : __builtin_ctzll(stops) >> 3;
+            if (stops == 0)
+                continue;
+        }
+        if (*at == '"')
+            return at + 1;
+        at += *at == '\\' ? 2 : 1;
+    }
+    return end;
 }
 
 void json_write_compact(struct buf *buf, struct span raw)
