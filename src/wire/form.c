@@ -81,10 +81,8 @@ bool form_decode(struct span raw, struct buf *out)
     uint8_t       *to = buf_reserve(out, raw.bytes); /* decoded is never longer */
     uint8_t       *start = to;
 
-    if (raw.bytes == 0)
-        return to != NULL;
     if (to == NULL)
-        return false;
+        return raw.bytes == 0 && !out->failed; /* nothing to write, and nowhere yet */
     while (from < end) {
         size_t used;
         int    byte = first_decoded(span_of(from, (size_t)(end - from)), &used);
