@@ -45,7 +45,7 @@ static int reader_head(struct log_reader *reader, struct err *err)
 }
 
 /* 1: *end_out is what may be read; 0: nothing is published. Notices a new writer. */
-static int reader_published(struct log_reader *reader, uint64_t *end_out, uint32_t *seq_out, struct err *err)
+int log_reader_published(struct log_reader *reader, uint64_t *end_out, uint32_t *seq_out, struct err *err)
 {
     struct head_place place;
     uint64_t          id;
@@ -76,7 +76,7 @@ uint64_t log_reader_end(struct log_reader *reader)
     uint64_t   end;
     uint32_t   seq;
 
-    return reader_published(reader, &end, &seq, &err) == 1 ? end : 0;
+    return log_reader_published(reader, &end, &seq, &err) == 1 ? end : 0;
 }
 
 uint64_t log_reader_start(struct log_reader *reader)
@@ -101,7 +101,7 @@ bool log_reader_wait(struct log_reader *reader, int64_t timeout_us)
         uint64_t   end;
         uint32_t   seq = 0;
         int64_t    left_us;
-        int        rc = reader_published(reader, &end, &seq, &err);
+        int        rc = log_reader_published(reader, &end, &seq, &err);
 
         if (rc == 1 && end > reader->next)
             return true;
@@ -448,7 +448,7 @@ int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err
     int      rc;
 
     assert(reader->magic == LOG_READER_MAGIC);
-    rc = reader_published(reader, &end, &seq, err);
+    rc = log_reader_published(reader, &end, &seq, err);
     if (rc < 1)
         return rc;
     while (reader->next < end) {

@@ -58,4 +58,7 @@ struct log_reader {
     uint64_t              gap_file_at; /* where the damage of the last LOG_GAP stands */
 };
 
+/* 1: *end_out is what may be read; 0: nothing is published. Notices a new writer. */
+int log_reader_published(struct log_reader *reader, uint64_t *end_out, uint32_t *seq_out, struct err *err) must_check;
+
 #endif

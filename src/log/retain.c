@@ -1,0 +1,151 @@
+/* log/retain.c - giving up what is old, and never what a cursor needs (L7).
+ *
+ * Whole segments, oldest first, never the one being written. A segment's age is that of the next one's
+ * making, which is not before its own last append. Deleting is a rename, a sync of the folder and an unlink:
+ * once the rename is durable, recovery finishes what a crash interrupted. A reader that has the file open
+ * reads on to its end. */
+#include "log/log_writer.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "log/log_cursor.h"
+
+/* The lowest offset that anybody still needs. */
+static int needed_from(struct log_writer *writer, uint64_t *needed_out, struct err *err)
+{
+    uint64_t       needed = writer->published, offset;
+    int            folder = log_cursor_folder(&writer->part, false, err), copy, rc = 0;
+    DIR           *dir = NULL;
+    struct dirent *entry;
+
+    if (folder == -1)
+        return -1;
+    for (const char *const *name = writer->options.cursors_needed; name != NULL && *name != NULL; name++) {
+        int found = folder == -2 ? 0 : log_cursor_read(folder, *name, &offset);
+
+        if (found < 1)
+            needed = 0; /* it has not begun, or cannot be read: all may be needed */
+        else if (offset < needed)
+            needed = offset;
+    }
+    if (folder == -2)
+        goto done;
+    copy = io_open(folder, ".", O_RDONLY | O_DIRECTORY, 0);
+    dir = copy < 0 ? NULL : fdopendir(copy);
+    if (dir == NULL) {
+        rc = err_errno(err, errno, "%s: list cursors", writer->part.label);
+        io_close(copy);
+        goto done;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        int found;
+
+        if (!part_name_valid(entry->d_name, LOG_CURSOR_NAME_BYTES_MAX))
+            continue;
+        found = log_cursor_read(folder, entry->d_name, &offset);
+        if (found < 1)
+            needed = 0; /* a damaged cursor keeps everything until its consumer writes it anew */
+        else if (offset < needed)
+            needed = offset;
+    }
+    (void)closedir(dir);
+done:
+    if (folder >= 0)
+        io_close(folder);
+    *needed_out = needed;
+    return rc;
+}
+
+static uint64_t segment_disk_bytes(const struct part *part, uint64_t base)
+{
+    char        name[PART_NAME_BYTES];
+    struct stat st;
+
+    part_segment_name(name, base, ".seg");
+    return fstatat(part->dir_fd, name, &st, 0) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+/* When the segment was made; INT64_MAX when its header does not tell, which keeps the one before it. */
+static int64_t segment_created_us(const struct part *part, uint64_t base)
+{
+    uint8_t  header[SEGMENT_HEADER_BYTES];
+    char     name[PART_NAME_BYTES];
+    uint64_t id, header_base;
+    uint32_t epoch;
+    int64_t  created_us;
+    ssize_t  got;
+    int      fd;
+
+    part_segment_name(name, base, ".seg");
+    fd = io_open(part->dir_fd, name, O_RDONLY, 0);
+    if (fd < 0)
+        return INT64_MAX;
+    got = io_pread(fd, header, sizeof header, 0);
+    io_close(fd);
+    if (got != (ssize_t)sizeof header || !part_segment_header_get(header, &id, &header_base, &epoch, &created_us))
+        return INT64_MAX;
+    return created_us;
+}
+
+static int segment_delete(struct log_writer *writer, uint64_t base, struct err *err)
+{
+    char name[PART_NAME_BYTES], name_deleted[PART_NAME_BYTES];
+
+    part_segment_name(name, base, ".seg");
+    part_segment_name(name_deleted, base, ".deleted");
+    if (io_rename(writer->part.dir_fd, name, name_deleted) < 0)
+        return err_errno(err, errno, "%s: delete %s", writer->part.label, name);
+    if (part_sync_dir(&writer->part, err) < 0)
+        return -1;
+    if (io_unlink(writer->part.dir_fd, name_deleted) < 0)
+        return err_errno(err, errno, "%s: delete %s", writer->part.label, name_deleted);
+    return 0;
+}
+
+static int retain_segments(struct log_writer *writer, const struct part_segments *segments, int64_t now_us, struct err *err)
+{
+    const struct log_topic_options *options = &writer->options;
+    uint64_t                        needed, bytes = 0;
+
+    if (needed_from(writer, &needed, err) < 0)
+        return -1;
+    for (size_t i = 0; options->retention_bytes > 0 && i < segments->count; i++)
+        bytes += segment_disk_bytes(&writer->part, segments->bases[i]);
+    for (size_t i = 0; i + 1 < segments->count && segments->bases[i + 1] <= needed; i++) {
+        uint64_t base = segments->bases[i], own = segment_disk_bytes(&writer->part, base);
+        int64_t  next_us = segment_created_us(&writer->part, segments->bases[i + 1]);
+        bool     too_many = options->retention_bytes > 0 && bytes > options->retention_bytes;
+        bool     too_old = options->retention_us > 0 && next_us < now_us && now_us - next_us > options->retention_us;
+
+        if (base >= writer->seg.base || (!too_many && !too_old))
+            break;
+        if (segment_delete(writer, base, err) < 0)
+            return -1;
+        bytes -= own;
+    }
+    return 0;
+}
+
+int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err)
+{
+    struct part_segments segments = { 0 };
+    int                  rc = 0;
+
+    if (writer->stopped) {
+        *err = writer->stop_err;
+        return -1;
+    }
+    if (writer->options.retention_bytes == 0 && writer->options.retention_us == 0)
+        return 0;
+    rc = part_list(&writer->part, &segments, err);
+    if (rc == 0 && segments.count > 1)
+        rc = retain_segments(writer, &segments, now_us, err);
+    part_segments_fini(&segments);
+    return rc < 0 ? err_wrap(err, "retention") : 0;
+}
