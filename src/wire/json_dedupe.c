@@ -130,15 +130,15 @@ static void object_rebuild(struct dedupe *dedupe, size_t from, const struct entr
     put(dedupe, SPAN("{"));
     for (size_t i = 0; i < count; i++) {
         const struct entry *entry = &entries[i];
-        const uint8_t      *key = old + (entry->at - from), *colon;
+        const uint8_t      *key = old + (entry->at - from), *quote;
 
         if (entry->dead)
             continue;
         if (i > 0)
             put(dedupe, SPAN(","));
-        for (colon = key + 1; *colon != '"'; colon++)
-            colon += *colon == '\\';
-        put(dedupe, span_of(key, (size_t)(colon + 2 - key)));
+        for (quote = key + 1; *quote != '"'; quote++)
+            quote += *quote == '\\';
+        put(dedupe, span_of(key, (size_t)(quote + 2 - key))); /* and the colon */
         put(dedupe, span_of(old + (entry->value_at - from), entry->end - entry->value_at));
     }
     put(dedupe, SPAN("}"));

@@ -1,7 +1,8 @@
 /* wire/json_test.c - what is JSON and what is not, where it goes wrong, and what is said about it.
  *
  * Each row is read by both paths (vector and plain), by json_skip and by a walk with enter and next, at
- * 65 distances from the start of a buffer that ends at a page which nobody may touch. */
+ * 65 distances from the start of a buffer that ends at a page which nobody may touch, and once right
+ * behind such a page. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,16 +16,17 @@
 
 enum { GUARDED_BYTES = 1 << 20, SHIFTS = 65 };
 
-static uint8_t *guard; /* the first byte that must not be read */
+static uint8_t *front, *guard; /* the first byte that may be read, and the first that may not */
 
 static int guard_setup(void **state)
 {
-    uint8_t *pages = mmap(NULL, GUARDED_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *pages = mmap(NULL, GUARDED_BYTES + 2 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     (void)state;
-    if (pages == MAP_FAILED || mprotect(pages + GUARDED_BYTES, 4096, PROT_NONE) != 0)
+    if (pages == MAP_FAILED || mprotect(pages + 4096, GUARDED_BYTES, PROT_READ | PROT_WRITE) != 0)
         return -1;
-    guard = pages + GUARDED_BYTES;
+    front = pages + 4096;
+    guard = front + GUARDED_BYTES;
     return 0;
 }
 
@@ -83,22 +85,29 @@ struct row {
     size_t            problem_at;
 };
 
-static void row_check(const struct row *row)
+static void row_check_at(const struct row *row, struct span text, size_t shift)
 {
     struct json_reader reader;
-    bool               has_bom = row->bytes >= 3 && memcmp(row->at, "\xef\xbb\xbf", 3) == 0;
+
+    for (unsigned way = 0; way < 4; way++) {
+        int rc = read_whole(&reader, text, way & 1 ? JSON_PORTABLE : 0, way & 2);
+
+        if (rc != (row->problem == JSON_FINE ? 0 : -1) || reader.problem != row->problem ||
+            (rc < 0 && json_problem_at(&reader) != row->problem_at + shift))
+            fail_msg("%.*s: way %u, shift %zu: rc %d, problem %d at %zu; expected %d at %zu", (int)row->bytes,
+                     (const char *)row->at, way, shift, rc, (int)reader.problem, json_problem_at(&reader),
+                     (int)row->problem, row->problem_at + shift);
+    }
+}
+
+static void row_check(const struct row *row)
+{
+    bool has_bom = row->bytes >= 3 && memcmp(row->at, "\xef\xbb\xbf", 3) == 0;
 
     for (size_t shift = 0; shift < (has_bom ? 1 : SHIFTS); shift++)
-        for (unsigned way = 0; way < 4; way++) {
-            struct span text = guarded(span_of(row->at, row->bytes), shift);
-            int         rc = read_whole(&reader, text, way & 1 ? JSON_PORTABLE : 0, way & 2);
-
-            if (rc != (row->problem == JSON_FINE ? 0 : -1) || reader.problem != row->problem ||
-                (rc < 0 && json_problem_at(&reader) != row->problem_at + shift))
-                fail_msg("%.*s: way %u, shift %zu: rc %d, problem %d at %zu; expected %d at %zu", (int)row->bytes,
-                         (const char *)row->at, way, shift, rc, (int)reader.problem, json_problem_at(&reader),
-                         (int)row->problem, row->problem_at + shift);
-        }
+        row_check_at(row, guarded(span_of(row->at, row->bytes), shift), shift);
+    memcpy(front, row->at, row->bytes);
+    row_check_at(row, span_of(front, row->bytes), 0);
 }
 
 /* Accepted: everything that RFC 8259 calls JSON. */
