@@ -294,6 +294,44 @@ static void every_byte_in_every_place(void **state)
             }
 }
 
+/* The same for numbers, with the rule written down once more. */
+static void every_byte_in_every_place_of_a_number(void **state)
+{
+    uint8_t            text[40];
+    struct json_reader reader;
+
+    (void)state;
+    for (size_t length = 2; length < sizeof text; length++)
+        for (size_t place = 1; place < length; place++)
+            for (unsigned byte = 0; byte < 256; byte++) {
+                bool              last = place == length - 1, letter = (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z';
+                enum json_problem want = JSON_TRAILING;
+                size_t            at = place;
+
+                memset(text, '7', length);
+                text[place] = (uint8_t)byte;
+                if (byte >= '0' && byte <= '9')
+                    want = JSON_FINE;
+                else if (byte == '.' || byte == 'e' || byte == 'E') {
+                    want = last ? JSON_END_EARLY : JSON_FINE;
+                    at = length;
+                } else if (letter || byte == '+' || byte == '-' || byte == '_')
+                    want = JSON_BAD_NUMBER;
+                else if (byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r') {
+                    want = last ? JSON_FINE : JSON_TRAILING;
+                    at = place + 1;
+                }
+                for (unsigned way = 0; way < 2; way++) {
+                    int rc = read_whole(&reader, guarded(span_of(text, length), 0), way ? JSON_PORTABLE : 0, false);
+
+                    assert_int_equal(rc, want == JSON_FINE ? 0 : -1);
+                    assert_int_equal(reader.problem, want);
+                    if (rc < 0)
+                        assert_int_equal(json_problem_at(&reader), at);
+                }
+            }
+}
+
 static void depth_is_bounded(void **state)
 {
     static const struct {
@@ -502,6 +540,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_json),          cmocka_unit_test(what_is_not_json),
         cmocka_unit_test(every_cut_is_answered_alike), cmocka_unit_test(every_byte_in_every_place),
+        cmocka_unit_test(every_byte_in_every_place_of_a_number),
         cmocka_unit_test(depth_is_bounded),      cmocka_unit_test(repairs),
         cmocka_unit_test(explains),              cmocka_unit_test(an_error_stays),
         cmocka_unit_test(values_are_the_bytes_sent),
