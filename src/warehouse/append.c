@@ -1,0 +1,381 @@
+/* warehouse/append.c - the open batch: rows into column vectors, vectors into tables, commit.
+ *
+ * Rows are written straight into the vectors of a data chunk, because that costs a fourth of appending
+ * value by value through the appender (docs/decisions/warehouse-duckdb.md). Strings longer than twelve
+ * bytes stay in an arena of ours and the vector points to them: the engine copies them once, when it takes
+ * the chunk. So a chunk is given away when it is full or its arena is, whichever comes first.
+ *
+ * Tables with a key (Q2) are appended to a temporary table, and moved at commit by a join: an index would
+ * have to be kept in memory and on disk for every person there ever was, and costs more than the join. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "warehouse/engine.h"
+#include "wire/utf8.h"
+
+/* One chunk's strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. */
+enum { TEXTS_CHUNK_BYTES = 1 << 20, TEXTS_FULL_BYTES = 16 << 20, TEXTS_BYTES_MAX = 64 << 20 };
+
+static bool is_staged(enum row_table table)
+{
+    return engine_table_keys(table) != NULL;
+}
+
+/* Columns in the chunk: those of row.h and ours. */
+static size_t chunk_columns(enum row_table table)
+{
+    return row_tables[table].column_count + (table == ROW_EVENT || is_staged(table) ? 1 : 0);
+}
+
+static duckdb_type engine_type(enum row_type type)
+{
+    switch (type) {
+    case ROW_I64:
+        return DUCKDB_TYPE_BIGINT;
+    case ROW_BOOL:
+        return DUCKDB_TYPE_BOOLEAN;
+    case ROW_TIME:
+        return DUCKDB_TYPE_TIMESTAMP;
+    case ROW_UUID:
+        return DUCKDB_TYPE_UUID;
+    case ROW_TEXT: case ROW_JSON:
+        return DUCKDB_TYPE_VARCHAR;
+    }
+    return DUCKDB_TYPE_VARCHAR;
+}
+
+static duckdb_type chunk_type(enum row_table table, size_t column)
+{
+    if (column < row_tables[table].column_count)
+        return engine_type(row_tables[table].columns[column].type);
+    return table == ROW_EVENT ? DUCKDB_TYPE_TIMESTAMP : DUCKDB_TYPE_BIGINT;
+}
+
+/* --- one table of the batch -------------------------------------------------------------------- */
+
+static void table_fini(const struct duckdb *duckdb, struct engine_table *table)
+{
+    if (table->appender != NULL)
+        (void)duckdb->appender_destroy(&table->appender);
+    if (table->chunk != NULL)
+        duckdb->destroy_data_chunk(&table->chunk);
+    for (size_t i = 0; i < ENGINE_COLUMNS_MAX; i++)
+        if (table->types[i] != NULL)
+            duckdb->destroy_logical_type(&table->types[i]);
+    arena_free(table->texts);
+    *table = (struct engine_table){ .appender = NULL };
+}
+
+void engine_tables_fini(struct warehouse *warehouse)
+{
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        table_fini(&warehouse->duckdb, &warehouse->tables[i]);
+}
+
+/* The vectors after the chunk was made or emptied: the engine may have moved them. */
+static void table_find_vectors(const struct duckdb *duckdb, struct engine_table *table, size_t columns)
+{
+    for (size_t i = 0; i < columns; i++) {
+        table->data[i] = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->chunk, i));
+        table->valid[i] = NULL;
+    }
+    table->chunk_rows = 0;
+}
+
+/* Columns are named, so that a file whose columns stand in another order (it is older than a column of
+ * row.h, or newer) is filled right. */
+static int name_columns(const struct duckdb *duckdb, struct engine_table *table, enum row_table id, struct err *err)
+{
+    for (size_t i = 0; i < chunk_columns(id); i++) {
+        const char *name = i < row_tables[id].column_count ? row_tables[id].columns[i].name
+                           : id == ROW_EVENT               ? "inserted_at"
+                                                           : "batch_number";
+
+        if (duckdb->appender_add_column(table->appender, name) != DUCKDB_SUCCESS)
+            return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
+    }
+    return 0;
+}
+
+static int table_init(struct warehouse *warehouse, enum row_table id, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    struct engine_table *table = &warehouse->tables[id];
+    size_t               columns = chunk_columns(id);
+    char                 name[80];
+
+    if (table->appender == NULL) {
+        snprintf(name, sizeof name, "%s%s", is_staged(id) ? "staged_" : "", row_tables[id].name);
+        if (duckdb->appender_create(warehouse->loader, NULL, name, &table->appender) != DUCKDB_SUCCESS) {
+            engine_err(err, name, duckdb->appender_error(table->appender));
+            table_fini(duckdb, table);
+            return -1;
+        }
+        if (name_columns(duckdb, table, id, err) < 0)
+            return -1;
+    }
+    if (table->chunk == NULL) {
+        for (size_t i = 0; i < columns; i++)
+            table->types[i] = duckdb->create_logical_type(chunk_type(id, i));
+        table->chunk = duckdb->create_data_chunk(table->types, columns);
+        if (table->chunk == NULL)
+            return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
+        table_find_vectors(duckdb, table, columns);
+    }
+    if (table->texts == NULL && (table->texts = arena_new(TEXTS_CHUNK_BYTES, TEXTS_BYTES_MAX)) == NULL)
+        return err_set(err, ERR_FULL, "%s: no memory for texts", row_tables[id].name);
+    return 0;
+}
+
+/* Gives the chunk to the engine and begins the next one. */
+static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    struct engine_table *table = &warehouse->tables[id];
+
+    if (table->chunk_rows == 0)
+        return 0;
+    duckdb->data_chunk_set_size(table->chunk, table->chunk_rows);
+    if (duckdb->append_data_chunk(table->appender, table->chunk) != DUCKDB_SUCCESS)
+        return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
+    duckdb->data_chunk_reset(table->chunk);
+    table_find_vectors(duckdb, table, chunk_columns(id));
+    arena_reset(table->texts);
+    return 0;
+}
+
+/* --- one row ----------------------------------------------------------------------------------- */
+
+static void set_null(const struct duckdb *duckdb, struct engine_table *table, size_t column)
+{
+    if (table->valid[column] == NULL) {
+        duckdb_vector vector = duckdb->data_chunk_get_vector(table->chunk, column);
+
+        duckdb->vector_ensure_validity_writable(vector);
+        table->valid[column] = duckdb->vector_get_validity(vector);
+    }
+    table->valid[column][table->chunk_rows / 64] &= ~((uint64_t)1 << table->chunk_rows % 64);
+}
+
+static duckdb_hugeint uuid_number(const struct uuid *uuid)
+{
+    uint64_t upper, lower;
+
+    memcpy(&upper, uuid->bytes, 8);
+    memcpy(&lower, uuid->bytes + 8, 8);
+    return (duckdb_hugeint){ .lower = __builtin_bswap64(lower),
+                             .upper = (int64_t)(__builtin_bswap64(upper) ^ ((uint64_t)1 << 63)) };
+}
+
+static int set_text(struct engine_table *table, size_t column, struct span text, struct err *err)
+{
+    duckdb_string_t *to = (duckdb_string_t *)table->data[column] + table->chunk_rows;
+
+    memset(to, 0, sizeof *to);
+    to->pointer.length = (uint32_t)text.bytes;
+    if (text.bytes <= DUCKDB_STRING_INLINED_MAX) {
+        if (text.bytes > 0)
+            memcpy(to->inlined.bytes, text.at, text.bytes);
+        return 0;
+    }
+    struct span kept = arena_copy(table->texts, text);
+    if (kept.at == NULL)
+        return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
+    memcpy(to->pointer.prefix, kept.at, sizeof to->pointer.prefix);
+    to->pointer.ptr = (const char *)kept.at;
+    return 0;
+}
+
+static int set_cell(const struct duckdb *duckdb, struct engine_table *table, size_t column, enum row_type type,
+                    const struct row_cell *cell, struct err *err)
+{
+    if (cell->null) {
+        set_null(duckdb, table, column);
+        return 0;
+    }
+    switch (type) {
+    case ROW_I64: case ROW_TIME:
+        ((int64_t *)table->data[column])[table->chunk_rows] = cell->i64;
+        return 0;
+    case ROW_BOOL:
+        ((bool *)table->data[column])[table->chunk_rows] = cell->i64 != 0;
+        return 0;
+    case ROW_UUID:
+        ((duckdb_hugeint *)table->data[column])[table->chunk_rows] = uuid_number(&cell->uuid);
+        return 0;
+    case ROW_TEXT: case ROW_JSON:
+        return set_text(table, column, cell->text, err);
+    }
+    return 0;
+}
+
+/* The engine trusts its strings: one that is not UTF-8 could be stored, and would then fail every query
+ * that touches it. Times have no such check in vectors either; its two largest numbers mean infinity. */
+static int check_row(const struct row *row, struct err *err)
+{
+    const struct row_table_info *info = &row_tables[row->table];
+
+    for (size_t i = 0; i < info->column_count; i++) {
+        const struct row_cell *cell = &row->cells[i];
+
+        if (cell->null)
+            continue;
+        if ((info->columns[i].type == ROW_TEXT || info->columns[i].type == ROW_JSON) && !utf8_valid(cell->text))
+            return err_set(err, ERR_INPUT, "%s.%s is not UTF-8 from byte %zu on", info->name, info->columns[i].name,
+                           utf8_valid_until(cell->text));
+        if (info->columns[i].type == ROW_TIME && (cell->i64 >= INT64_MAX || cell->i64 <= -INT64_MAX))
+            return err_set(err, ERR_INPUT, "%s.%s is no instant: %" PRId64, info->name, info->columns[i].name,
+                           cell->i64);
+    }
+    return 0;
+}
+
+int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err)
+{
+    struct engine_table         *table;
+    const struct row_table_info *info;
+
+    assert(warehouse->magic == WAREHOUSE_MAGIC && !warehouse->read_only);
+    assert(row->table < ROW_TABLE_COUNT);
+    table = &warehouse->tables[row->table];
+    info = &row_tables[row->table];
+    if (check_row(row, err) < 0)
+        return -1;
+    if (!warehouse->in_batch) {
+        if (engine_run(warehouse, warehouse->loader, "BEGIN", err) < 0)
+            return -1;
+        warehouse->in_batch = true;
+        warehouse->batch_us = clock_wall_us();
+    }
+    if ((table->appender == NULL || table->chunk == NULL || table->texts == NULL) &&
+        table_init(warehouse, row->table, err) < 0)
+        return -1;
+    if ((table->chunk_rows == warehouse->chunk_rows_max || arena_bytes(table->texts) > TEXTS_FULL_BYTES) &&
+        table_pass_chunk(warehouse, row->table, err) < 0)
+        return -1;
+    for (size_t i = 0; i < info->column_count; i++)
+        if (set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err) < 0)
+            return -1;
+    if (chunk_columns(row->table) > info->column_count)
+        ((int64_t *)table->data[info->column_count])[table->chunk_rows] =
+            row->table == ROW_EVENT ? warehouse->batch_us : (int64_t)warehouse->batch_rows;
+    table->chunk_rows++;
+    table->batch_rows++;
+    warehouse->batch_rows++;
+    return 0;
+}
+
+size_t warehouse_pending(const struct warehouse *warehouse)
+{
+    return warehouse->batch_rows;
+}
+
+/* --- commit ------------------------------------------------------------------------------------ */
+
+static void add_key_match(struct buf *sql, enum row_table id)
+{
+    const char *const *keys = engine_table_keys(id);
+
+    for (size_t i = 0; keys[i] != NULL; i++)
+        buf_add_format(sql, "%st.%s = s.%s", i == 0 ? "" : " AND ", keys[i], keys[i]);
+}
+
+/* Moves the staged rows of a table with a key: of the batch's rows of one key the highest version (the
+ * later one of equals) replaces the stored one unless that is newer (Q2). */
+static void add_merge_sql(struct buf *sql, enum row_table id)
+{
+    const char        *name = row_tables[id].name;
+    const char *const *keys = engine_table_keys(id);
+
+    buf_add_format(sql, "DELETE FROM staged_%s s USING %s t WHERE ", name, name);
+    add_key_match(sql, id);
+    buf_add_format(sql, " AND t.version > s.version;\nDELETE FROM %s t USING staged_%s s WHERE ", name, name);
+    add_key_match(sql, id);
+    buf_add_format(sql, ";\nINSERT INTO %s BY NAME SELECT * EXCLUDE (batch_number) FROM staged_%s"
+                        " QUALIFY row_number() OVER (PARTITION BY ", name, name);
+    for (size_t i = 0; keys[i] != NULL; i++)
+        buf_add_format(sql, "%s%s", i == 0 ? "" : ", ", keys[i]);
+    buf_add_format(sql, " ORDER BY version DESC, batch_number DESC) = 1;\nDELETE FROM staged_%s;\n", name);
+}
+
+static void add_place_sql(struct buf *sql, const struct warehouse *warehouse, const struct warehouse_place *place)
+{
+    buf_add_text(sql, "UPDATE penstock_place SET ");
+    for (int i = 0; i < WAREHOUSE_CURSORS_MAX; i++)
+        buf_add_format(sql, "%snext_%d = %" PRIu64, i == 0 ? "" : ", ", i, place->next[i]);
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        buf_add_format(sql, ", %s = %" PRIu64, row_tables[i].name,
+                       warehouse->loaded[i] + warehouse->tables[i].batch_rows);
+    buf_add_text(sql, ";\n");
+}
+
+static int flush_tables(struct warehouse *warehouse, struct err *err)
+{
+    for (int i = 0; i < ROW_TABLE_COUNT; i++) {
+        struct engine_table *table = &warehouse->tables[i];
+
+        if (table->batch_rows == 0)
+            continue;
+        if (table_pass_chunk(warehouse, (enum row_table)i, err) < 0)
+            return -1;
+        if (warehouse->duckdb.appender_flush(table->appender) != DUCKDB_SUCCESS)
+            return engine_err(err, row_tables[i].name, warehouse->duckdb.appender_error(table->appender));
+    }
+    return 0;
+}
+
+static int finish_batch(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err)
+{
+    struct buf sql;
+    int        rc;
+
+    buf_init(&sql, 16 << 10);
+    if (!warehouse->in_batch)
+        buf_add_text(&sql, "BEGIN;\n");
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        if (is_staged((enum row_table)i) && warehouse->tables[i].batch_rows > 0)
+            add_merge_sql(&sql, (enum row_table)i);
+    add_place_sql(&sql, warehouse, place);
+    buf_add_text(&sql, "COMMIT;\n");
+    buf_add_byte(&sql, '\0');
+    assert(!sql.failed);
+    warehouse->in_batch = true;
+    rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
+    buf_fini(&sql);
+    return rc;
+}
+
+int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err)
+{
+    assert(warehouse->magic == WAREHOUSE_MAGIC && !warehouse->read_only);
+    if (flush_tables(warehouse, err) < 0 || finish_batch(warehouse, place, err) < 0) {
+        warehouse_rollback(warehouse);
+        return -1;
+    }
+    for (int i = 0; i < ROW_TABLE_COUNT; i++) {
+        warehouse->loaded[i] += warehouse->tables[i].batch_rows;
+        warehouse->tables[i].batch_rows = 0;
+        place->loaded[i] = warehouse->loaded[i];
+    }
+    warehouse->batch_rows = 0;
+    warehouse->in_batch = false;
+    return 0;
+}
+
+void warehouse_rollback(struct warehouse *warehouse)
+{
+    struct err ignored;
+
+    /* Appenders go first: they write what they hold when they are destroyed, which must be undone too. */
+    if (warehouse->in_batch || warehouse->batch_rows > 0) {
+        engine_tables_fini(warehouse);
+        if (warehouse->in_batch && engine_run(warehouse, warehouse->loader, "ROLLBACK", &ignored) < 0) {
+            /* Nothing was open any more: the failed statement ended the transaction itself. */
+        }
+    }
+    warehouse->in_batch = false;
+    warehouse->batch_rows = 0;
+}

@@ -1,0 +1,59 @@
+/* warehouse/engine.h - what the files of the DuckDB backend share. Nobody else includes it.
+ *
+ *   warehouse.c  the file, its tables, the loader's place
+ *   append.c     the open batch: rows into column vectors, vectors into tables, commit
+ *   query.c      other people's SQL, read only
+ *
+ * The loader has one connection and one open transaction; each query has its own connection. */
+#ifndef PENSTOCK_WAREHOUSE_ENGINE_H
+#define PENSTOCK_WAREHOUSE_ENGINE_H
+
+#include "base/arena.h"
+#include "warehouse/duckdb.h"
+#include "warehouse/warehouse.h"
+
+/* Columns of ours behind those of row.h: events have inserted_at, staged rows a number in the batch. */
+enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1 };
+
+/* The part of the open batch that goes to one table. @thread loader */
+struct engine_table {
+    duckdb_appender     appender; /* NULL: made with the next row */
+    duckdb_data_chunk   chunk;    /* NULL: as above */
+    duckdb_logical_type types[ENGINE_COLUMNS_MAX];
+    void               *data[ENGINE_COLUMNS_MAX];
+    uint64_t           *valid[ENGINE_COLUMNS_MAX]; /* NULL: no null in this column of this chunk */
+    struct arena       *texts;                     /* what the chunk's strings point to */
+    uint32_t            chunk_rows;
+    uint64_t            batch_rows;
+};
+
+struct warehouse {
+    uint32_t            magic;
+    /* fixed after open */
+    struct duckdb       duckdb;
+    duckdb_database     database;
+    bool                read_only;
+    uint32_t            chunk_rows_max;
+    /* @thread loader */
+    duckdb_connection   loader;
+    struct engine_table tables[ROW_TABLE_COUNT];
+    bool                in_batch;
+    size_t              batch_rows;
+    int64_t             batch_us; /* inserted_at of the open batch */
+    uint64_t            loaded[ROW_TABLE_COUNT]; /* as last committed */
+};
+enum { WAREHOUSE_MAGIC = 0x77a4e401 };
+
+/* Which rows are the same row, for tables that hold one row a key (Q2). NULL for the others. */
+const char *const *engine_table_keys(enum row_table table);
+
+/* Runs statements and throws their results away. */
+int engine_run(const struct warehouse *warehouse, duckdb_connection connection, const char *sql, struct err *err)
+    must_check;
+/* Sets err from what the engine said; -1. The kind follows from the class the text begins with. */
+int engine_err(struct err *err, const char *doing, const char *said);
+
+/* append.c: frees appenders, chunks and arenas; the transaction is not its business. */
+void engine_tables_fini(struct warehouse *warehouse);
+
+#endif

@@ -1,0 +1,322 @@
+/* warehouse/warehouse.c - the DuckDB file: opened, its tables made, the loader's place kept.
+ *
+ * Types: TIMESTAMP for times, always UTC, because TIMESTAMP WITH TIME ZONE needs an extension for most of
+ * what people do with it and then answers in the zone of whoever asks. VARCHAR for JSON: the bytes stay
+ * what they were, and the -> and ->> operators work on it just so.
+ *
+ * The place is one row in a table of its own, updated in the transaction of each batch. It is the truth
+ * about what was loaded; the log's copy of the cursor only tells retention.
+ *
+ * What was measured, and which settings follow from it: docs/decisions/warehouse-duckdb.md. */
+#include "warehouse/warehouse.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "warehouse/engine.h"
+
+enum { SQL_BYTES_MAX = 64 << 10 };
+
+static const char *const person_keys[] = { "team_id", "id", NULL };
+static const char *const distinct_keys[] = { "team_id", "distinct_id", NULL };
+static const char *const group_keys[] = { "team_id", "group_type_index", "group_key", NULL };
+
+const char *const *engine_table_keys(enum row_table table)
+{
+    switch (table) {
+    case ROW_PERSON:
+        return person_keys;
+    case ROW_DISTINCT:
+        return distinct_keys;
+    case ROW_GROUP:
+        return group_keys;
+    default:
+        return NULL;
+    }
+}
+
+static bool says(const char *said, const char *words)
+{
+    return strcasestr(said, words) != NULL;
+}
+
+int engine_err(struct err *err, const char *doing, const char *said)
+{
+    enum err_kind kind = ERR_INPUT;
+
+    if (said == NULL)
+        said = "the engine gave no reason";
+    if (says(said, "No space left on device") || says(said, "disk quota exceeded") || says(said, "Out of Memory Error"))
+        kind = ERR_FULL;
+    else if (says(said, "FATAL Error") || says(said, "INTERNAL Error") || says(said, "database has been invalidated"))
+        kind = ERR_STOP;
+    else if (says(said, "IO Error") || says(said, "TransactionContext Error") || says(said, "Transaction conflict"))
+        kind = ERR_RETRY;
+    return err_set(err, kind, "%s: %s", doing, said);
+}
+
+int engine_run(const struct warehouse *warehouse, duckdb_connection connection, const char *sql, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    duckdb_result        result;
+    int                  rc = 0;
+
+    if (duckdb->query(connection, sql, &result) != DUCKDB_SUCCESS) {
+        char doing[40];
+
+        snprintf(doing, sizeof doing, "%.*s", (int)strcspn(sql, "(\n"), sql);
+        rc = engine_err(err, doing, duckdb->result_error(&result));
+    }
+    duckdb->destroy_result(&result);
+    return rc;
+}
+
+/* --- opening ----------------------------------------------------------------------------------- */
+
+/* An exclusive lock of another process, a write-ahead log that cannot be replayed, or a file that is no
+ * database: three different next steps for the caller. */
+static int open_error(struct err *err, const char *path, const char *said)
+{
+    if (says(said, "Could not set lock") || says(said, "Conflicting lock"))
+        return err_set(err, ERR_RETRY, "%s is open in another process: %s", path, said);
+    if (says(said, "No space left on device") || says(said, "Out of Memory Error"))
+        return err_set(err, ERR_FULL, "%s: %s", path, said);
+    if (says(said, "Permission denied") || says(said, "Cannot open") || says(said, "does not exist"))
+        return err_set(err, ERR_RETRY, "%s: %s", path, said);
+    return err_set(err, ERR_CORRUPT, "%s: %s", path, said);
+}
+
+static int set_config(const struct duckdb *duckdb, duckdb_config config, const char *name, const char *value,
+                      struct err *err)
+{
+    if (duckdb->set_config(config, name, value) == DUCKDB_SUCCESS)
+        return 0;
+    return err_set(err, ERR_INPUT, "%s does not take %s=%s", duckdb->path, name, value);
+}
+
+static int set_configs(const struct warehouse_options *options, const struct duckdb *duckdb, duckdb_config config,
+                       struct err *err)
+{
+    char memory[32], threads[16];
+
+    snprintf(memory, sizeof memory, "%" PRIu64 "MiB",
+             (options->memory_bytes != 0 ? options->memory_bytes : (uint64_t)512 << 20) >> 20);
+    snprintf(threads, sizeof threads, "%u", options->threads != 0 ? options->threads : 2);
+    const char *const settings[][2] = {
+        { "access_mode", options->read_only ? "READ_ONLY" : "READ_WRITE" },
+        { "memory_limit", memory },
+        { "threads", threads },
+        { "checkpoint_threshold", "256MiB" },
+        { "storage_compatibility_version", "v1.5.0" },
+        /* Queries come from people and pages: no files, no network, no way to turn that back on. */
+        { "enable_external_access", "false" },
+        { "autoinstall_known_extensions", "false" },
+        { "autoload_known_extensions", "false" },
+        { "allow_community_extensions", "false" },
+        { "lock_configuration", "true" },
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (set_config(duckdb, config, settings[i][0], settings[i][1], err) < 0)
+            return -1;
+    return 0;
+}
+
+static int open_database(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    duckdb_config        config = NULL;
+    char                *said = NULL;
+    int                  rc = -1;
+
+    if (duckdb->create_config(&config) != DUCKDB_SUCCESS) {
+        err_set(err, ERR_FULL, "no memory for the engine's settings");
+        goto out;
+    }
+    if (set_configs(options, duckdb, config, err) < 0)
+        goto out;
+    if (duckdb->open_ext(options->path, &warehouse->database, config, &said) != DUCKDB_SUCCESS) {
+        open_error(err, options->path, said != NULL ? said : "");
+        goto out;
+    }
+    if (duckdb->connect(warehouse->database, &warehouse->loader) != DUCKDB_SUCCESS) {
+        err_set(err, ERR_FULL, "%s: no connection", options->path);
+        goto out;
+    }
+    rc = 0;
+out:
+    if (said != NULL)
+        duckdb->free(said);
+    duckdb->destroy_config(&config);
+    return rc;
+}
+
+/* --- tables ------------------------------------------------------------------------------------ */
+
+static const char *sql_type(enum row_type type)
+{
+    switch (type) {
+    case ROW_I64:
+        return "BIGINT";
+    case ROW_BOOL:
+        return "BOOLEAN";
+    case ROW_TIME:
+        return "TIMESTAMP";
+    case ROW_UUID:
+        return "UUID";
+    case ROW_TEXT:
+        return "VARCHAR";
+    case ROW_JSON:
+        return "VARCHAR USING COMPRESSION zstd";
+    }
+    return "VARCHAR";
+}
+
+static void add_table_sql(struct buf *sql, const struct row_table_info *info, const char *prefix, const char *last)
+{
+    buf_add_format(sql, "CREATE %s%s(", prefix, info->name);
+    for (size_t i = 0; i < info->column_count; i++)
+        buf_add_format(sql, "%s\"%s\" %s", i == 0 ? "" : ", ", info->columns[i].name, sql_type(info->columns[i].type));
+    buf_add_format(sql, "%s);\n", last);
+}
+
+/* Columns that row.h gained since the file was made. */
+static void add_columns_sql(struct buf *sql, const struct row_table_info *info)
+{
+    for (size_t i = 0; i < info->column_count; i++)
+        buf_add_format(sql, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS \"%s\" %s;\n", info->name, info->columns[i].name,
+                       sql_type(info->columns[i].type));
+}
+
+/* The pieces of the elements chain that people ask for, worked out when asked: nothing to load. */
+static const char views_sql[] =
+    "CREATE OR REPLACE VIEW event_elements AS SELECT *,"
+    " regexp_extract(elements_chain, '(?::|\")href=\"(.*?)\"', 1) AS elements_chain_href,"
+    " list_distinct(regexp_extract_all(elements_chain, '(?::|\")text=\"(.*?)\"', 1)) AS elements_chain_texts,"
+    " list_distinct(regexp_extract_all(elements_chain, '(?::|\")attr_id=\"(.*?)\"', 1)) AS elements_chain_ids,"
+    " list_distinct(regexp_extract_all(elements_chain,"
+    " '(?:^|;)(a|button|form|input|select|textarea|label)(?:\\.|$|:)', 1)) AS elements_chain_elements"
+    " FROM events;\n";
+
+static void add_place_sql(struct buf *sql)
+{
+    buf_add_text(sql, "CREATE TABLE IF NOT EXISTS penstock_place(");
+    for (int i = 0; i < WAREHOUSE_CURSORS_MAX; i++)
+        buf_add_format(sql, "next_%d UBIGINT, ", i);
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        buf_add_format(sql, "%s UBIGINT DEFAULT 0%s", row_tables[i].name, i + 1 < ROW_TABLE_COUNT ? ", " : ");\n");
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        buf_add_format(sql, "ALTER TABLE penstock_place ADD COLUMN IF NOT EXISTS %s UBIGINT DEFAULT 0;\n",
+                       row_tables[i].name);
+    buf_add_text(sql, "INSERT INTO penstock_place(");
+    for (int i = 0; i < WAREHOUSE_CURSORS_MAX; i++)
+        buf_add_format(sql, "%snext_%d", i == 0 ? "" : ", ", i);
+    buf_add_text(sql, ") SELECT 0, 0, 0, 0, 0, 0, 0, 0 WHERE NOT EXISTS (FROM penstock_place);\n");
+}
+_Static_assert(WAREHOUSE_CURSORS_MAX == 8, "add_place_sql writes eight zeros");
+
+static int make_tables(struct warehouse *warehouse, struct err *err)
+{
+    struct buf sql;
+    int        rc;
+
+    buf_init(&sql, SQL_BYTES_MAX);
+    buf_add_text(&sql, "BEGIN;\n");
+    for (int i = 0; i < ROW_TABLE_COUNT; i++) {
+        add_table_sql(&sql, &row_tables[i], "TABLE IF NOT EXISTS ",
+                      i == ROW_EVENT ? ", inserted_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'UTC')" : "");
+        add_columns_sql(&sql, &row_tables[i]);
+    }
+    add_place_sql(&sql);
+    buf_add_text(&sql, views_sql);
+    buf_add_text(&sql, "COMMIT;\n");
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        if (engine_table_keys(i) != NULL)
+            add_table_sql(&sql, &row_tables[i], "TEMP TABLE staged_", ", batch_number BIGINT");
+    buf_add_byte(&sql, '\0');
+    assert(!sql.failed);
+    rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
+    buf_fini(&sql);
+    return rc;
+}
+
+int warehouse_open(const struct warehouse_options *options, struct warehouse **out, struct err *err)
+{
+    struct warehouse      *warehouse = calloc(1, sizeof *warehouse);
+    struct warehouse_place place;
+
+    if (warehouse == NULL)
+        return err_set(err, ERR_FULL, "no memory for the warehouse");
+    warehouse->magic = WAREHOUSE_MAGIC;
+    warehouse->read_only = options->read_only;
+    if (duckdb_load(options->library, &warehouse->duckdb, err) < 0) {
+        free(warehouse);
+        return -1;
+    }
+    warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
+    if (open_database(warehouse, options, err) < 0 ||
+        (!options->read_only && (make_tables(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0))) {
+        warehouse_close(warehouse);
+        return -1;
+    }
+    *out = warehouse;
+    return 0;
+}
+
+void warehouse_close(struct warehouse *warehouse)
+{
+    if (warehouse == NULL)
+        return;
+    assert(warehouse->magic == WAREHOUSE_MAGIC);
+    warehouse_rollback(warehouse);
+    engine_tables_fini(warehouse);
+    if (warehouse->loader != NULL)
+        warehouse->duckdb.disconnect(&warehouse->loader);
+    if (warehouse->database != NULL)
+        warehouse->duckdb.close(&warehouse->database);
+    warehouse->magic = 0;
+    free(warehouse);
+}
+
+/* --- the place --------------------------------------------------------------------------------- */
+
+int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err)
+{
+    const struct duckdb   *duckdb = &warehouse->duckdb;
+    struct warehouse_place place = { .next = { 0 } };
+    duckdb_result          result;
+    duckdb_data_chunk      chunk = NULL;
+    int                    rc = -1;
+
+    if (duckdb->query(warehouse->loader,
+                      "SELECT next_0, next_1, next_2, next_3, next_4, next_5, next_6, next_7, events, persons,"
+                      " person_distinct_ids, groups, ingestion_warnings, dead_letters FROM penstock_place",
+                      &result) != DUCKDB_SUCCESS) {
+        engine_err(err, "reading the place", duckdb->result_error(&result));
+        goto out;
+    }
+    chunk = duckdb->fetch_chunk(result);
+    if (chunk == NULL || duckdb->data_chunk_get_size(chunk) != 1) {
+        err_set(err, ERR_CORRUPT, "penstock_place does not hold one row");
+        goto out;
+    }
+    for (idx_t i = 0; i < WAREHOUSE_CURSORS_MAX + ROW_TABLE_COUNT; i++) {
+        uint64_t value = *(uint64_t *)duckdb->vector_get_data(duckdb->data_chunk_get_vector(chunk, i));
+
+        if (i < WAREHOUSE_CURSORS_MAX)
+            place.next[i] = value;
+        else
+            place.loaded[i - WAREHOUSE_CURSORS_MAX] = value;
+    }
+    memcpy(warehouse->loaded, place.loaded, sizeof place.loaded);
+    *out = place;
+    rc = 0;
+out:
+    if (chunk != NULL)
+        duckdb->destroy_data_chunk(&chunk);
+    duckdb->destroy_result(&result);
+    return rc;
+}

@@ -1,0 +1,479 @@
+/* warehouse/warehouse_test.c - what goes in comes out: every type, every awkward text, Q1 to Q3, and the
+ * door that queries come through. Needs libduckdb.so (build/deps/duckdb, see warehouse/duckdb.h). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "warehouse/warehouse.h"
+
+static char folder[] = "/tmp/penstock-warehouse-XXXXXX";
+static char path[100];
+
+static struct warehouse *open_or_fail(bool read_only)
+{
+    struct warehouse_options options = { .path = path, .read_only = read_only };
+    struct warehouse        *warehouse = NULL;
+    struct err               err = { .text = "" };
+
+    if (warehouse_open(&options, &warehouse, &err) < 0)
+        fail_msg("%s", err.text);
+    return warehouse;
+}
+
+static int set_up(void **state)
+{
+    char wal[120];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/w.duckdb", folder);
+    snprintf(wal, sizeof wal, "%s.wal", path);
+    unlink(path);
+    unlink(wal);
+    return 0;
+}
+
+static int collect(void *ctx, struct span piece, struct err *err)
+{
+    (void)err;
+    buf_add(ctx, piece);
+    return 0;
+}
+
+/* The answer, or "error kind: text". */
+static const char *ask(struct warehouse *warehouse, enum warehouse_format format, const char *sql)
+{
+    static struct buf out;
+    struct err        err = { .text = "" };
+
+    buf_fini(&out);
+    buf_init(&out, 64 << 20);
+    if (warehouse_query(warehouse, sql, format, collect, &out, NULL, &err) < 0) {
+        buf_reset(&out);
+        buf_add_format(&out, "%s: %s", err_kind_name(err.kind), err.text);
+    }
+    buf_add_byte(&out, '\0');
+    return (const char *)out.at;
+}
+
+static void add(struct warehouse *warehouse, const struct row *row)
+{
+    struct err err = { .text = "" };
+
+    if (warehouse_add(warehouse, row, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static struct warehouse_place commit(struct warehouse *warehouse, uint64_t next)
+{
+    struct warehouse_place place = { .next = { next } };
+    struct err             err = { .text = "" };
+
+    if (warehouse_commit(warehouse, &place, &err) < 0)
+        fail_msg("%s", err.text);
+    return place;
+}
+
+static struct row event_of(const char *properties)
+{
+    struct row row;
+
+    row_init(&row, ROW_EVENT);
+    row_set_text(&row, ROW_EVENT_PROPERTIES, span_text(properties));
+    return row;
+}
+
+static void every_type_and_null(void **state)
+{
+    static const struct uuid uuid = { { 0x01, 0x8f, 0, 1, 2, 3, 0x70, 4, 0x80, 5, 6, 7, 8, 9, 10, 0xff } };
+    static const struct uuid high = { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                        0xff, 0xff, 0xfe } };
+    struct warehouse        *warehouse = open_or_fail(false);
+    struct row               row;
+
+    (void)state;
+    row_init(&row, ROW_EVENT);
+    row_set_uuid(&row, ROW_EVENT_UUID, uuid);
+    row_set_uuid(&row, ROW_EVENT_PERSON_ID, high);
+    row_set_i64(&row, ROW_EVENT_TEAM_ID, INT64_MAX);
+    row_set_i64(&row, ROW_EVENT_PROJECT_ID, INT64_MIN);
+    row_set_i64(&row, ROW_EVENT_TIMESTAMP, 1770091506123456); /* 2026-02-03T04:05:06.123456Z by date(1) */
+    row_set_i64(&row, ROW_EVENT_CREATED_AT, -1);
+    row_set_i64(&row, ROW_EVENT_HISTORICAL_MIGRATION, 1);
+    row_set_text(&row, ROW_EVENT_EVENT, SPAN("exactly12byt"));
+    row_set_text(&row, ROW_EVENT_DISTINCT_ID, SPAN("exactly13byte"));
+    row_set_text(&row, ROW_EVENT_ELEMENTS_CHAIN, SPAN(""));
+    add(warehouse, &row);
+    row_init(&row, ROW_EVENT);
+    add(warehouse, &row);
+    assert_int_equal(commit(warehouse, 2).loaded[ROW_EVENT], 2);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+                            "SELECT uuid, person_id, team_id, project_id, timestamp, created_at, historical_migration h,"
+                            " event, distinct_id, elements_chain e, properties, \"$session_id\" FROM events"),
+                        "uuid,person_id,team_id,project_id,timestamp,created_at,h,event,distinct_id,e,properties,$session_id\r\n"
+                        "018f0001-0203-7004-8005-060708090aff,ffffffff-ffff-ffff-ffff-fffffffffffe,9223372036854775807,"
+                        "-9223372036854775808,2026-02-03 04:05:06.123456,1969-12-31 23:59:59.999999,true,exactly12byt,"
+                        "exactly13byte,\"\",,\r\n"
+                        ",,,,,,,,,,,\r\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_JSON, "SELECT team_id, 1.50::DECIMAL(9,2) d, 'nan'::DOUBLE n, 0.1 f, true b,"
+                                                       " uuid, [1,2] l, sum(team_id) OVER () s, NULL z FROM events LIMIT 1"),
+                        "[\n{\"team_id\":9223372036854775807,\"d\":1.50,\"n\":\"nan\",\"f\":0.1,\"b\":true,\"uuid\":"
+                        "\"018f0001-0203-7004-8005-060708090aff\",\"l\":\"[1, 2]\",\"s\":9223372036854775807,\"z\":null}\n]\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) n FROM events WHERE inserted_at > now() AT TIME ZONE 'UTC' - INTERVAL 1 MINUTE"
+                                                      " AND inserted_at <= now() AT TIME ZONE 'UTC'"), "n\r\n2\r\n");
+    warehouse_close(warehouse);
+}
+
+/* Q3: the bytes that were given, through commit, close and open. */
+static void texts_keep_their_bytes(void **state)
+{
+    static const char *const texts[] = {
+        "{\"n\":123456789012345678901234567890.123456789012345678901234567890}",
+        "{ \"b\" : 1,\"a\":1.0e+05 , \"a2\":-0 }",
+        "{\"emoji\":\"\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80\",\"esc\":\"\\ud83d\\ude00\"}",
+        "line\nline\r\n\"quoted\", and, commas;\ttab",
+        "=HYPERLINK(\"http://x\")", "'; DROP TABLE events; --", "\x1b[2J\x07", "\\N", "NULL", "",
+    };
+    enum { TEXTS = sizeof texts / sizeof *texts, LARGE = 1 << 20 };
+    struct warehouse *warehouse = open_or_fail(false);
+    char             *large = malloc(LARGE + 1), sql[200];
+    struct row        row;
+
+    (void)state;
+    for (size_t i = 0; i < LARGE; i++)
+        large[i] = (char)('a' + i * 7 % 26);
+    large[LARGE] = '\0';
+    for (int i = 0; i <= TEXTS + 1; i++) {
+        row = event_of(i < TEXTS ? texts[i] : large);
+        if (i > TEXTS)
+            row_set_text(&row, ROW_EVENT_PROPERTIES, span_of("nul\0inside the text", 19));
+        row_set_i64(&row, ROW_EVENT_TEAM_ID, i);
+        add(warehouse, &row);
+    }
+    commit(warehouse, 1);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < TEXTS; i++) {
+            struct buf want;
+
+            snprintf(sql, sizeof sql, "SELECT properties FROM events WHERE team_id = %d", i);
+            buf_init(&want, 4096);
+            buf_add_text(&want, "properties\r\n");
+            bool quote = strpbrk(texts[i], "\",\r\n") != NULL || texts[i][0] == '\0';
+            for (const char *at = texts[i]; quote && at == texts[i]; at++)
+                buf_add_byte(&want, '"');
+            for (const char *at = texts[i]; *at != '\0'; at++) {
+                if (*at == '"')
+                    buf_add_byte(&want, '"');
+                buf_add_byte(&want, (uint8_t)*at);
+            }
+            buf_add_text(&want, quote ? "\"\r\n" : "\r\n");
+            buf_add_byte(&want, '\0');
+            assert_string_equal(ask(warehouse, WAREHOUSE_CSV, sql), (const char *)want.at);
+            buf_fini(&want);
+        }
+        snprintf(sql, sizeof sql, "SELECT properties FROM events WHERE team_id = %d", TEXTS);
+        const char *got = ask(warehouse, WAREHOUSE_CSV, sql);
+        assert_int_equal(strlen(got), 12 + LARGE + 2);
+        assert_memory_equal(got + 12, large, LARGE);
+        snprintf(sql, sizeof sql, "SELECT length(properties) n, ord(properties[4]) z FROM events WHERE team_id = %d", TEXTS + 1);
+        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, sql), "n,z\r\n19,0\r\n");
+        warehouse_close(warehouse);
+        warehouse = open_or_fail(round == 0);
+    }
+    warehouse_close(warehouse);
+    free(large);
+}
+
+static void control_characters_do_not_reach_a_terminal(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+
+    (void)state;
+    assert_string_equal(ask(warehouse, WAREHOUSE_TABLE, "SELECT 5 AS n, chr(27) || '[2J' AS e, NULL AS z UNION ALL SELECT 12345, 'a' || chr(10), 'x' ORDER BY n"),
+                        "    n  e        z\n"
+                        "-----  -------  ----\n"
+                        "    5  \\x1b[2J  NULL\n"
+                        "12345  a\\n      x\n"
+                        "(2 rows)\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_TABLE, "SELECT 1 AS n WHERE false"), "n\n-\n(0 rows)\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_JSON, "SELECT 1 AS n WHERE false"), "[]\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT 1 AS n WHERE false"), "n\r\n");
+    warehouse_close(warehouse);
+}
+
+static void what_is_no_text_is_refused_alone(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+    struct row        row = event_of("\xff\xfe");
+    struct err        err = { .text = "" };
+
+    (void)state;
+    assert_int_equal(warehouse_add(warehouse, &row, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    row = event_of("{}");
+    row_set_i64(&row, ROW_EVENT_TIMESTAMP, INT64_MAX);
+    assert_int_equal(warehouse_add(warehouse, &row, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    row = event_of("{}");
+    add(warehouse, &row);
+    assert_int_equal(commit(warehouse, 1).loaded[ROW_EVENT], 1);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n1\r\n");
+    warehouse_close(warehouse);
+}
+
+/* Q1: rollback and close undo both rows and cursor; commit keeps both. */
+static void rows_and_place_are_one(void **state)
+{
+    struct warehouse      *warehouse = open_or_fail(false);
+    struct warehouse_place place;
+    struct row             row = event_of("{}");
+    struct err             err = { .text = "" };
+
+    (void)state;
+    for (int i = 0; i < 5000; i++)
+        add(warehouse, &row);
+    assert_int_equal(commit(warehouse, 5000).next[0], 5000);
+    for (int i = 0; i < 5000; i++)
+        add(warehouse, &row);
+    assert_int_equal(warehouse_pending(warehouse), 5000);
+    warehouse_rollback(warehouse);
+    assert_int_equal(warehouse_pending(warehouse), 0);
+    assert_int_equal(warehouse_place(warehouse, &place, &err), 0);
+    assert_int_equal(place.next[0], 5000);
+    assert_int_equal(place.loaded[ROW_EVENT], 5000);
+    for (int i = 0; i < 3000; i++)
+        add(warehouse, &row);
+    warehouse_close(warehouse);
+    warehouse = open_or_fail(false);
+    add(warehouse, &row);
+    place = commit(warehouse, 5001);
+    assert_int_equal(place.loaded[ROW_EVENT], 5001);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n5001\r\n");
+    warehouse_close(warehouse);
+}
+
+static void add_distinct(struct warehouse *warehouse, const char *distinct_id, uint8_t person, int64_t version)
+{
+    struct row row;
+
+    row_init(&row, ROW_DISTINCT);
+    row_set_i64(&row, ROW_DISTINCT_TEAM_ID, 1);
+    row_set_text(&row, ROW_DISTINCT_DISTINCT_ID, span_text(distinct_id));
+    row_set_uuid(&row, ROW_DISTINCT_PERSON_ID, (struct uuid){ { person } });
+    row_set_i64(&row, ROW_DISTINCT_IS_DELETED, 0);
+    row_set_i64(&row, ROW_DISTINCT_VERSION, version);
+    add(warehouse, &row);
+}
+
+/* Q2, within a batch and across batches; the later of two equal versions counts. */
+static void highest_version_of_a_key_wins(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+    struct row        row;
+
+    (void)state;
+    add_distinct(warehouse, "in order", 1, 0);
+    add_distinct(warehouse, "in order", 2, 1);
+    add_distinct(warehouse, "out of order", 2, 7);
+    add_distinct(warehouse, "out of order", 1, 3);
+    add_distinct(warehouse, "equal", 1, 3);
+    add_distinct(warehouse, "equal", 2, 3);
+    add_distinct(warehouse, "later batch", 1, 1);
+    add_distinct(warehouse, "older later", 2, 9);
+    commit(warehouse, 1);
+    add_distinct(warehouse, "later batch", 2, 2);
+    add_distinct(warehouse, "older later", 1, 8);
+    add_distinct(warehouse, "equal", 3, 3);
+    for (int i = 0; i < 3; i++) {
+        row_init(&row, ROW_GROUP);
+        row_set_i64(&row, ROW_GROUP_TEAM_ID, 1);
+        row_set_i64(&row, ROW_GROUP_TYPE_INDEX, i % 2);
+        row_set_text(&row, ROW_GROUP_KEY, SPAN("acme"));
+        row_set_i64(&row, ROW_GROUP_VERSION, i);
+        add(warehouse, &row);
+    }
+    assert_int_equal(commit(warehouse, 2).loaded[ROW_DISTINCT], 11);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+                            "SELECT distinct_id, left(person_id::VARCHAR, 2) p, version v FROM person_distinct_ids ORDER BY ALL"),
+                        "distinct_id,p,v\r\nequal,03,3\r\nin order,02,1\r\nlater batch,02,2\r\nolder later,02,9\r\n"
+                        "out of order,02,7\r\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT group_type_index i, version v FROM groups ORDER BY ALL"),
+                        "i,v\r\n0,2\r\n1,1\r\n");
+    warehouse_close(warehouse);
+}
+
+static void queries_only_read_and_only_here(void **state)
+{
+    static const char *const refused[] = {
+        "INSERT INTO events(event) VALUES ('x')", "DELETE FROM events", "UPDATE events SET event = 'x'",
+        "DROP TABLE events", "CREATE TABLE x(i INT)", "CREATE TEMP TABLE x(i INT)", "ALTER TABLE events ADD COLUMN x INT",
+        "TRUNCATE events", "BEGIN", "COMMIT", "CHECKPOINT", "FORCE CHECKPOINT", "VACUUM", "SET memory_limit='1GB'",
+        "SET enable_external_access=true", "RESET lock_configuration", "PRAGMA memory_limit='1GB'", "LOAD json",
+        "INSTALL httpfs", "ATTACH '/tmp/x.db'", "ATTACH ':memory:'", "DETACH w", "USE memory", "EXPORT DATABASE '/tmp/x'",
+        "IMPORT DATABASE '/tmp/x'", "COPY events TO '/tmp/x.csv'", "COPY events FROM '/etc/passwd'",
+        "PREPARE p AS SELECT 1", "EXECUTE p", "CALL pragma_version()", "SELECT 1; SELECT 2", "SELECT 1; DROP TABLE events",
+        "EXPLAIN ANALYZE DELETE FROM events", "EXPLAIN ANALYZE INSERT INTO events(event) VALUES ('x')",
+        "SELECT 1) ; DROP TABLE events; --", "SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM read_text('/etc/passwd')", "SELECT * FROM read_blob('/etc/passwd')", "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM read_parquet('https://example.com/x')", "SELECT * FROM read_json('/etc/passwd')",
+        "SELECT * FROM parquet_metadata('/etc/passwd')", "SELECT * FROM sniff_csv('/etc/passwd')",
+        "SELECT getenv('PATH')", "SELECT $1", "SELECT ?", "", ";", "SELEC 1", "SELECT * FROM nothing",
+        "SELECT 1 -- unended (\n) FROM (", "SELECT * FROM checkpoint()",
+    };
+    struct warehouse *warehouse = open_or_fail(false);
+    struct row        row = event_of("{}");
+
+    (void)state;
+    add(warehouse, &row);
+    commit(warehouse, 1);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const char *got = ask(warehouse, WAREHOUSE_CSV, refused[i]);
+
+        if (strncmp(got, err_kind_name(ERR_INPUT), strlen(err_kind_name(ERR_INPUT))) != 0)
+            fail_msg("%s: %s", refused[i], got);
+    }
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n1\r\n");
+    warehouse_close(warehouse);
+}
+
+static void what_reads_is_allowed(void **state)
+{
+    static const struct { const char *sql, *want; } rows[] = {
+        { "SELECT 1 AS a;", "a\r\n1\r\n" },
+        { "SELECT 1 AS a; -- the end", "a\r\n1\r\n" },
+        { "SELECT ';' AS a -- ; here too", "a\r\n;\r\n" },
+        { "SELECT $$a;b$$ AS a /* ; */", "a\r\na;b\r\n" },
+        { "FROM (VALUES (2), (1), (3)) t(a) ORDER BY a DESC", "a\r\n3\r\n2\r\n1\r\n" },
+        { "WITH x AS (SELECT 1 AS a) SELECT * FROM x", "a\r\n1\r\n" },
+        { "VALUES (1)", "col0\r\n1\r\n" },
+        { "SELECT 1 AS a, 2 AS a", "a,a_1\r\n1,2\r\n" },
+        { "SELECT [1, NULL] AS l, {'a': 'x'} AS s, DATE '2026-01-02' AS d, '\\xAA'::BLOB AS b", "l,s,d,b\r\n\"[1, NULL]\",{'a': x},2026-01-02,\\xAA\r\n" },
+        { "SELECT '{\"a\":{\"b\":12345678901234567890}}'->>'$.a.b' AS a", "a\r\n12345678901234567890\r\n" },
+        { "SELECT count(*) AS n FROM (SHOW TABLES)", "n\r\n8\r\n" },
+    };
+    struct warehouse *warehouse = open_or_fail(false);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, rows[i].sql), rows[i].want);
+    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "DESCRIBE events"), "$session_id,VARCHAR"));
+    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "SHOW TABLES"), "person_distinct_ids"));
+    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "SUMMARIZE events"), "distinct_id"));
+    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "EXPLAIN SELECT count(*) FROM events"), "events"));
+    warehouse_close(warehouse);
+}
+
+static int count_bytes(void *ctx, struct span piece, struct err *err)
+{
+    *(uint64_t *)ctx += piece.bytes;
+    return *(uint64_t *)ctx > (uint64_t)8 << 20 ? err_set(err, ERR_STOP, "enough") : 0;
+}
+
+static int cancel_at_once(void *ctx, struct span piece, struct err *err)
+{
+    (void)piece;
+    (void)err;
+    *(volatile bool *)ctx = true;
+    return 0;
+}
+
+static void endless_queries_end(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+    struct err        err = { .text = "" };
+    uint64_t          bytes = 0;
+    volatile bool     cancel = false, cancelled = true;
+
+    (void)state;
+    assert_int_equal(warehouse_query(warehouse, "FROM range(1000000000)", WAREHOUSE_CSV, count_bytes, &bytes, NULL, &err), -1);
+    assert_string_equal(err.text, "enough");
+    assert_int_equal(warehouse_query(warehouse, "FROM range(1000000000)", WAREHOUSE_CSV, cancel_at_once, (void *)(uintptr_t)&cancel,
+                                     &cancel, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    /* Works for minutes before its first row. */
+    assert_int_equal(warehouse_query(warehouse, "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range = b.range * 2 + a.range % 7",
+                                     WAREHOUSE_CSV, collect, NULL, &cancelled, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT 1 AS a"), "a\r\n1\r\n");
+    warehouse_close(warehouse);
+}
+
+/* The lock is between processes: a child holds the file. */
+static void one_process_has_the_file(void **state)
+{
+    struct warehouse_options options = { .path = path };
+    struct warehouse        *warehouse;
+    struct err               err = { .text = "" };
+    int                      ready[2], go[2], status;
+    char                     byte = 0;
+    pid_t                    child;
+
+    (void)state;
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(go), 0);
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        if (warehouse_open(&options, &warehouse, &err) < 0)
+            _exit(1);
+        byte = write(ready[1], &byte, 1) == 1 && read(go[0], &byte, 1) == 1 ? 0 : 1;
+        warehouse_close(warehouse);
+        _exit(byte);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    options.read_only = true;
+    assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    assert_int_equal(write(go[1], &byte, 1), 1);
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    warehouse_close(open_or_fail(false));
+}
+
+static void a_library_that_is_none_is_told(void **state)
+{
+    struct warehouse_options options = { .path = path, .library = "/lib/x86_64-linux-gnu/libm.so.6" };
+    struct warehouse        *warehouse;
+    struct err               err = { .text = "" };
+
+    (void)state;
+    assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_non_null(strstr(err.text, "not the DuckDB library"));
+    options.library = "/nowhere/libduckdb.so";
+    assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(one_process_has_the_file, set_up), /* first: forks before the engine has threads */
+        cmocka_unit_test_setup(every_type_and_null, set_up),
+        cmocka_unit_test_setup(texts_keep_their_bytes, set_up),
+        cmocka_unit_test_setup(control_characters_do_not_reach_a_terminal, set_up),
+        cmocka_unit_test_setup(what_is_no_text_is_refused_alone, set_up),
+        cmocka_unit_test_setup(rows_and_place_are_one, set_up),
+        cmocka_unit_test_setup(highest_version_of_a_key_wins, set_up),
+        cmocka_unit_test_setup(queries_only_read_and_only_here, set_up),
+        cmocka_unit_test_setup(what_reads_is_allowed, set_up),
+        cmocka_unit_test_setup(endless_queries_end, set_up),
+        cmocka_unit_test_setup(a_library_that_is_none_is_told, set_up),
+    };
+    int failed;
+
+    if (mkdtemp(folder) == NULL)
+        return 1;
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    set_up(NULL);
+    rmdir(folder);
+    return failed;
+}
