@@ -28,7 +28,7 @@ enum { WATCH_EVERY_MS = 50, SQL_BYTES_MAX = 1 << 20 };
 struct watch {
     const struct duckdb *duckdb;
     duckdb_connection    connection;
-    const volatile bool *cancel;
+    const atomic_bool *cancel;
     pthread_t            thread;
     pthread_mutex_t      lock;
     pthread_cond_t       ended;
@@ -88,7 +88,7 @@ static void watch_stop(struct watch *watch)
 struct query {
     const struct duckdb      *duckdb;
     duckdb_connection         connection;
-    const volatile bool      *cancel;
+    const atomic_bool         *cancel;
     duckdb_prepared_statement statement; /* the person's, then the wrapped one */
     struct render_column     *columns;
     size_t                    column_count;
@@ -273,7 +273,7 @@ out:
 }
 
 int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,
-                    void *ctx, const volatile bool *cancel, struct err *err)
+                    void *ctx, const atomic_bool *cancel, struct err *err)
 {
     struct query query = { .duckdb = &warehouse->duckdb, .cancel = cancel };
     struct watch watch = { .duckdb = &warehouse->duckdb, .cancel = cancel };

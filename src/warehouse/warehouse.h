@@ -11,6 +11,8 @@
 #ifndef PENSTOCK_WAREHOUSE_WAREHOUSE_H
 #define PENSTOCK_WAREHOUSE_WAREHOUSE_H
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "event/row.h"
@@ -62,6 +64,6 @@ typedef int warehouse_write(void *ctx, struct span piece, struct err *err);
  * table for people. ERR_INPUT: what the engine said, for a wrong or a writing statement.
  * @thread any; one query at a time each call; may take long: `cancel` (may be NULL) is looked at. */
 int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,
-                    void *ctx, const volatile bool *cancel, struct err *err) must_check;
+                    void *ctx, const atomic_bool *cancel, struct err *err) must_check;
 
 #endif

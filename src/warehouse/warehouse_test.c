@@ -324,7 +324,7 @@ static void queries_only_read_and_only_here(void **state)
         "SELECT * FROM read_parquet('https://example.com/x')", "SELECT * FROM read_json('/etc/passwd')",
         "SELECT * FROM parquet_metadata('/etc/passwd')", "SELECT * FROM sniff_csv('/etc/passwd')",
         "SELECT getenv('PATH')", "SELECT $1", "SELECT ?", "", ";", "SELEC 1", "SELECT * FROM nothing",
-        "SELECT 1 -- unended (\n) FROM (", "SELECT * FROM checkpoint()",
+        "SELECT 1 -- unended (\n) FROM (",
     };
     struct warehouse *warehouse = open_or_fail(false);
     struct row        row = event_of("{}");
@@ -379,7 +379,7 @@ static int cancel_at_once(void *ctx, struct span piece, struct err *err)
 {
     (void)piece;
     (void)err;
-    *(volatile bool *)ctx = true;
+    *(atomic_bool *)ctx = true;
     return 0;
 }
 
@@ -388,12 +388,12 @@ static void endless_queries_end(void **state)
     struct warehouse *warehouse = open_or_fail(false);
     struct err        err = { .text = "" };
     uint64_t          bytes = 0;
-    volatile bool     cancel = false, cancelled = true;
+    atomic_bool       cancel = false, cancelled = true;
 
     (void)state;
     assert_int_equal(warehouse_query(warehouse, "FROM range(1000000000)", WAREHOUSE_CSV, count_bytes, &bytes, NULL, &err), -1);
     assert_string_equal(err.text, "enough");
-    assert_int_equal(warehouse_query(warehouse, "FROM range(1000000000)", WAREHOUSE_CSV, cancel_at_once, (void *)(uintptr_t)&cancel,
+    assert_int_equal(warehouse_query(warehouse, "FROM range(1000000000)", WAREHOUSE_CSV, cancel_at_once, &cancel,
                                      &cancel, &err), -1);
     assert_int_equal(err.kind, ERR_RETRY);
     /* Works for minutes before its first row. */

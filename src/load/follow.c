@@ -1,0 +1,233 @@
+/* load/follow.c - records to rows, and what becomes of those that are none.
+ *
+ * The stream must not stop for one record (D6), and a row must not vanish. So there are two nets: a record
+ * that is no row, or a row that warehouse_add refuses, is known at once; a row that only the engine's
+ * flush or commit refuses fails a whole batch, and the loader halves the batch until it knows which one it
+ * was (load.c), then skips it here. */
+#include "load/follow.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "wire/base64.h"
+#include "wire/json.h"
+#include "wire/utf8.h"
+
+/* A turn is at most about this much, so that a topic with a long backlog does not starve the others. */
+enum { TURN_ROWS = 8192, TEXT_BYTES_MAX = 64 << 20 };
+
+#define NO_OFFSET UINT64_MAX
+
+const char *const follow_topics[FOLLOW_TOPICS] = { "events", "people", "warnings", "dead_letters" };
+
+void follow_init(struct follow *follow, struct log *log)
+{
+    *follow = (struct follow){ .log = log, .last_topic = -1 };
+    buf_init(&follow->text, TEXT_BYTES_MAX);
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        follow->topics[i].skip = NO_OFFSET;
+        follow->topics[i].stored = NO_OFFSET;
+    }
+}
+
+static void close_readers(struct follow *follow)
+{
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        if (follow->topics[i].reader != NULL)
+            log_reader_close(follow->topics[i].reader);
+        follow->topics[i].reader = NULL;
+        follow->topics[i].in_chunk = false;
+    }
+    follow->last_topic = -1;
+}
+
+void follow_fini(struct follow *follow)
+{
+    close_readers(follow);
+    buf_fini(&follow->text);
+}
+
+int follow_seek(struct follow *follow, const struct warehouse_place *place, struct err *err)
+{
+    close_readers(follow);
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        struct follow_topic *topic = &follow->topics[i];
+
+        topic->next = place->next[i];
+        if (log_reader_open(follow->log, follow_topics[i], 0, topic->next, &topic->reader, err) < 0) {
+            topic->reader = NULL;
+            return err_wrap(err, follow_topics[i]);
+        }
+    }
+    return 0;
+}
+
+uint64_t follow_lag(struct follow *follow, int topic)
+{
+    const struct follow_topic *at = &follow->topics[topic];
+    uint64_t                   end = at->reader != NULL ? log_reader_end(at->reader) : 0;
+
+    return end > at->next ? end - at->next : 0;
+}
+
+/* --- what is no row ---------------------------------------------------------------------------- */
+
+static void keep_text(struct row *to, int column, const struct row_cell *from)
+{
+    if (!from->null && utf8_valid(from->text))
+        to->cells[column] = *from;
+}
+
+/* A dead letter of the step "load": what can be said of the row, and the record as base64. */
+static int add_dead_letter(struct follow *follow, struct warehouse *warehouse, struct span body, bool readable,
+                           const char *reason, const char *why, int64_t now_us, struct err *err)
+{
+    struct row        letter;
+    const struct row *row = &follow->row;
+
+    buf_reset(&follow->text);
+    base64_encode(body, &follow->text);
+    if (follow->text.failed)
+        return err_set(err, ERR_FULL, "no memory for a dead letter of %zu bytes", body.bytes);
+    row_init(&letter, ROW_DEAD_LETTER);
+    row_set_i64(&letter, ROW_DEAD_LETTER_FAILED_AT, now_us);
+    row_set_text(&letter, ROW_DEAD_LETTER_STEP, SPAN("load"));
+    row_set_text(&letter, ROW_DEAD_LETTER_REASON, span_text(reason));
+    if (utf8_valid(span_text(why)))
+        row_set_text(&letter, ROW_DEAD_LETTER_DETAIL, span_text(why));
+    row_set_text(&letter, ROW_DEAD_LETTER_DATA, buf_span(&follow->text));
+    if (readable && row->table == ROW_EVENT) {
+        letter.cells[ROW_DEAD_LETTER_UUID] = row->cells[ROW_EVENT_UUID];
+        letter.cells[ROW_DEAD_LETTER_TEAM_ID] = row->cells[ROW_EVENT_TEAM_ID];
+        letter.cells[ROW_DEAD_LETTER_RAW_OFFSET] = row->cells[ROW_EVENT_RAW_OFFSET];
+        keep_text(&letter, ROW_DEAD_LETTER_EVENT, &row->cells[ROW_EVENT_EVENT]);
+        keep_text(&letter, ROW_DEAD_LETTER_DISTINCT_ID, &row->cells[ROW_EVENT_DISTINCT_ID]);
+    }
+    return warehouse_add(warehouse, &letter, err);
+}
+
+static int add_gap_warning(struct follow *follow, struct warehouse *warehouse, const char *topic,
+                           const struct log_chunk *gap, int64_t now_us, struct err *err)
+{
+    struct row warning;
+
+    buf_reset(&follow->text);
+    buf_add_format(&follow->text, "{\"topic\":\"%s\",\"first_offset\":%llu,\"records\":%u,\"why\":", topic,
+                   (unsigned long long)gap->base, gap->count);
+    json_write_string(&follow->text, span_text(gap->why));
+    buf_add_byte(&follow->text, '}');
+    row_init(&warning, ROW_WARNING);
+    row_set_i64(&warning, ROW_WARNING_TEAM_ID, 0); /* nobody's alone */
+    row_set_text(&warning, ROW_WARNING_SOURCE, SPAN("load"));
+    row_set_text(&warning, ROW_WARNING_TYPE, SPAN("log_damaged"));
+    row_set_text(&warning, ROW_WARNING_DETAILS, buf_span(&follow->text));
+    row_set_i64(&warning, ROW_WARNING_TIMESTAMP, now_us);
+    row_set_text(&warning, ROW_WARNING_CATEGORY, SPAN("storage"));
+    row_set_text(&warning, ROW_WARNING_SEVERITY, SPAN("error"));
+    return warehouse_add(warehouse, &warning, err);
+}
+
+/* --- records ----------------------------------------------------------------------------------- */
+
+static int add_record(struct follow *follow, struct follow_topic *topic, struct warehouse *warehouse, uint64_t offset,
+                      struct span body, int64_t now_us, struct err *err)
+{
+    struct err why = { .text = "" };
+
+    if (row_read(body, &follow->row, &why) < 0) {
+        follow->counts.unreadable++;
+        return add_dead_letter(follow, warehouse, body, false, "unreadable_row", why.text, now_us, err);
+    }
+    if (offset == topic->skip) {
+        follow->counts.refused++;
+        return add_dead_letter(follow, warehouse, body, true, "refused_row", "the engine refused the row's batch", now_us,
+                               err);
+    }
+    if (warehouse_add(warehouse, &follow->row, &why) == 0)
+        return 0;
+    if (why.kind != ERR_INPUT) {
+        *err = why;
+        return -1;
+    }
+    follow->counts.refused++;
+    return add_dead_letter(follow, warehouse, body, true, "refused_row", why.text, now_us, err);
+}
+
+/* Opens the next chunk of records; gaps on the way become warnings. 1: there is one; 0: no more. */
+static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse, int64_t now_us, struct err *err)
+{
+    struct follow_topic *topic = &follow->topics[id];
+    int                  rc = log_reader_next(topic->reader, &topic->chunk, err);
+
+    if (rc < 1)
+        return rc < 0 ? err_wrap(err, follow_topics[id]) : 0;
+    if (topic->chunk.kind == LOG_RECORDS) {
+        topic->in_chunk = true;
+        return 1;
+    }
+    if (add_gap_warning(follow, warehouse, follow_topics[id], &topic->chunk, now_us, err) < 0)
+        return -1;
+    follow->counts.gap_records += topic->chunk.count;
+    follow->last_topic = -1;
+    topic->next = topic->chunk.base + topic->chunk.count;
+    return 1;
+}
+
+int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size_t rows_max, int64_t now_us,
+                struct err *err)
+{
+    struct follow_topic *topic = &follow->topics[id];
+
+    assert(topic->reader != NULL);
+    for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max;) {
+        uint64_t    offset;
+        struct span body;
+
+        if (!topic->in_chunk) {
+            int rc = next_chunk(follow, id, warehouse, now_us, err);
+
+            if (rc < 1)
+                return rc;
+            continue;
+        }
+        if (!log_chunk_next(&topic->chunk, &offset, &body)) {
+            topic->in_chunk = false;
+            topic->next = topic->chunk.base + topic->chunk.count;
+            continue;
+        }
+        follow->last_topic = id;
+        follow->last_offset = offset;
+        if (add_record(follow, topic, warehouse, offset, body, now_us, err) < 0)
+            return -1;
+        topic->next = offset + 1;
+        rows++;
+    }
+    return 1;
+}
+
+bool follow_skip(struct follow *follow)
+{
+    struct follow_topic *topic;
+
+    if (follow->last_topic < 0)
+        return false;
+    topic = &follow->topics[follow->last_topic];
+    if (topic->skip == follow->last_offset)
+        return false;
+    topic->skip = follow->last_offset;
+    return true;
+}
+
+int follow_store(struct follow *follow, struct err *err)
+{
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        struct follow_topic *topic = &follow->topics[i];
+
+        if (topic->next == topic->stored || topic->reader == NULL)
+            continue;
+        if (log_cursor_store(follow->log, follow_topics[i], 0, "load", topic->next, err) < 0)
+            return err_wrap(err, follow_topics[i]);
+        topic->stored = topic->next;
+    }
+    return 0;
+}

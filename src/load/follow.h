@@ -1,0 +1,62 @@
+/* load/follow.h - from the log's topics into the warehouse's open batch.
+ *
+ * Follows each topic (partition 0) from a place on, and turns records into rows. What is no row becomes a
+ * dead letter, a gap becomes a warning, both in the same batch.
+ *  F1  next[i] is the first offset of topic i that is not in the open batch or an earlier one
+ *  F2  a record that was skipped by follow_skip comes as a dead letter, once
+ * @thread loader */
+#ifndef PENSTOCK_LOAD_FOLLOW_H
+#define PENSTOCK_LOAD_FOLLOW_H
+
+#include "base/buf.h"
+#include "log/log.h"
+#include "warehouse/warehouse.h"
+
+enum { FOLLOW_EVENTS, FOLLOW_PEOPLE, FOLLOW_WARNINGS, FOLLOW_DEAD_LETTERS, FOLLOW_TOPICS };
+_Static_assert((int)FOLLOW_TOPICS <= (int)WAREHOUSE_CURSORS_MAX, "each topic has a cursor in the warehouse");
+extern const char *const follow_topics[FOLLOW_TOPICS];
+
+struct follow_counts {
+    uint64_t unreadable; /* records that are no rows */
+    uint64_t refused;    /* rows that the warehouse does not take */
+    uint64_t gap_records;
+};
+
+struct follow_topic {
+    struct log_reader *reader;
+    struct log_chunk   chunk;
+    bool               in_chunk;
+    uint64_t           next;   /* F1 */
+    uint64_t           stored; /* what the log was told last */
+    uint64_t           skip;   /* UINT64_MAX: none */
+};
+
+struct follow {
+    struct log          *log; /* borrowed */
+    struct follow_topic  topics[FOLLOW_TOPICS];
+    struct follow_counts counts;
+    struct row           row;
+    struct buf           text; /* of dead letters and warnings */
+    int                  last_topic; /* where the row that was added last came from */
+    uint64_t             last_offset;
+};
+
+void follow_init(struct follow *follow, struct log *log);
+void follow_fini(struct follow *follow);
+
+/* Begins anew at these places (after start, after a failure). */
+int follow_seek(struct follow *follow, const struct warehouse_place *place, struct err *err) must_check;
+/* The topic's records that were published and are not in a batch yet. 0 before follow_seek. */
+uint64_t follow_lag(struct follow *follow, int topic);
+/* Adds rows of this topic to the open batch until it has rows_max or there are no more, or after a good
+ * many (so that others get their turn): 1 when there may be more, 0 when not, -1 as warehouse_add (the
+ * batch is then to be rolled back and the place sought again) or as the log. */
+int follow_fill(struct follow *follow, int topic, struct warehouse *warehouse, size_t rows_max, int64_t now_us,
+                struct err *err) must_check;
+/* The row added last is to blame: the next time its record becomes a dead letter. False when it is one
+ * already. */
+bool follow_skip(struct follow *follow);
+/* After a commit: tells the log how far the warehouse is, for retention. */
+int follow_store(struct follow *follow, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,411 @@
+/* load/load.c - the loop of the role: fill a batch, commit it, wait.
+ *
+ * When to commit: after batch_wait since the batch's first row, or at batch_rows. A commit costs about two
+ * milliseconds and a sync whatever is in it, so a quarter of a second between them leaves loading more
+ * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
+ * People are taken less often than events: their tables hold one row a key, and each commit that touches
+ * them reads all keys (docs/decisions/warehouse-duckdb.md); the longer between, the fewer times.
+ *
+ * All trouble goes one way: roll back, wait if waiting can help, ask the warehouse where it really is, go
+ * on from there. There is no state to repair, because the rows and the place are one transaction. */
+#include "load/load.h"
+
+#include <assert.h>
+#include <math.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/metric.h"
+#include "base/say.h"
+#include "load/follow.h"
+#include "load/keeper.h"
+#include "load/query_socket.h"
+
+enum {
+    WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
+    STORE_EVERY_US = 1000000,     /* the log's copy of the cursors: for retention, which thinks in minutes */
+    BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
+};
+
+#define AT(field) offsetof(struct load_options, field)
+static const struct option options[] = {
+    { "library", OPTION_TEXT, "", 0, 0, "The DuckDB library, libduckdb.so; empty: beside the binary, then the system's", AT(library) },
+    { "memory", OPTION_BYTES, "512MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included", AT(memory_bytes) },
+    { "threads", OPTION_COUNT, "2", 1, 256, "Threads of the engine, for loading and queries together", AT(threads) },
+    { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most", AT(batch_rows) },
+    { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed", AT(batch_wait_us) },
+    { "people_wait", OPTION_DURATION, "1s", 0, 60000000, "The same for persons, distinct ids and groups, whose tables are dearer to change", AT(people_wait_us) },
+    { "idle", OPTION_DURATION, "30s", 1000000, (int64_t)86400 * 1000000, "After this long without rows and queries the warehouse is closed, which gives back its memory", AT(idle_us) },
+    { "query_time", OPTION_DURATION, "5m", 1000, (int64_t)86400 * 1000000, "How long one query may take", AT(query_time_us) },
+    { "queries", OPTION_COUNT, "4", 1, QUERIES_MAX, "Queries at the same time", AT(queries) },
+    { NULL, OPTION_TEXT, NULL, 0, 0, NULL, 0 },
+};
+
+/* --- metrics ----------------------------------------------------------------------------------- */
+
+static const double commit_bounds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, INFINITY };
+
+#define ROW_METRIC(name, columns, suffix, topic) \
+    { "load_rows_total", "table=\"" name "\"", "Rows committed to the warehouse", METRIC_COUNTER, NULL },
+#define LAG_METRIC(topic) \
+    { "load_lag_records", "topic=\"" topic "\"", "Records that are published and not yet in the warehouse", METRIC_GAUGE, NULL }
+#define ERROR_METRIC(kind) { "load_errors_total", "kind=\"" kind "\"", "Batches rolled back, by what may be done about it", METRIC_COUNTER, NULL }
+enum {
+    METRIC_ROWS,
+    METRIC_LAG = METRIC_ROWS + ROW_TABLE_COUNT,
+    METRIC_ERRORS = METRIC_LAG + FOLLOW_TOPICS, /* + enum err_kind - ERR_INPUT */
+    METRIC_UNREADABLE = METRIC_ERRORS + ERR_STOP,
+    METRIC_REFUSED, METRIC_GAPS, METRIC_BATCHES, METRIC_COMMIT, METRIC_TROUBLED, METRIC_REBUILDS, METRIC_ANSWERED,
+    METRIC_FAILED, METRIC_COUNT
+};
+static const struct metric_def metrics[METRIC_COUNT] = {
+    ROW_TABLES(ROW_METRIC)
+    LAG_METRIC("events"), LAG_METRIC("people"), LAG_METRIC("warnings"), LAG_METRIC("dead_letters"),
+    ERROR_METRIC("input"), ERROR_METRIC("retry"), ERROR_METRIC("full"), ERROR_METRIC("corrupt"), ERROR_METRIC("stop"),
+    { "load_dead_letters_total", "reason=\"unreadable_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
+    { "load_dead_letters_total", "reason=\"refused_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
+    { "load_gap_records_total", "", "Records that the log lost to damage, or to retention before they were loaded", METRIC_COUNTER, NULL },
+    { "load_batches_total", "", "Transactions committed", METRIC_COUNTER, NULL },
+    { "load_commit_seconds", "", "How long a commit took", METRIC_HISTOGRAM, commit_bounds },
+    { "load_troubled", "", "1 while the warehouse cannot be written; rows then wait in the log", METRIC_GAUGE, NULL },
+    { "load_rebuilds_total", "", "Damaged warehouses set aside and built anew from the log", METRIC_COUNTER, NULL },
+    { "load_queries_total", "result=\"answered\"", "Queries of other processes", METRIC_COUNTER, NULL },
+    { "load_queries_total", "result=\"failed\"", "Queries of other processes", METRIC_COUNTER, NULL },
+};
+
+/* --- the loader -------------------------------------------------------------------------------- */
+
+struct load {
+    const struct role_env     *env;
+    const struct load_options *options;
+    struct metric_page        *page;
+    struct log                *log;
+    struct keeper             *keeper;
+    struct query_socket       *queries;
+    struct warehouse          *warehouse; /* NULL: we are no user of it now */
+    struct follow              follow;
+    bool                       placed;    /* follow stands where the warehouse is */
+    struct warehouse_place     place;     /* as last committed */
+    size_t                     rows_max;  /* below batch_rows while a row is looked for that spoils its batch */
+    int64_t                    begun_us;  /* the open batch's first row */
+    int64_t                    work_us;   /* last time there was anything to do */
+    int64_t                    people_us; /* people are not looked at before */
+    int64_t                    store_us;
+    int64_t                    backoff_us;
+    bool                       troubled;
+};
+
+static bool stop_wanted(const struct load *load, int64_t wait_us)
+{
+    struct pollfd stop = { load->env->stop_fd, POLLIN, 0 };
+
+    return poll(&stop, 1, (int)(wait_us / 1000)) > 0;
+}
+
+/* --- trouble ----------------------------------------------------------------------------------- */
+
+static void load_leave(struct load *load)
+{
+    if (load->warehouse != NULL)
+        keeper_done(load->keeper);
+    load->warehouse = NULL;
+    load->placed = false;
+}
+
+/* A batch was refused for what is in it: half of it next time, until the one row is known. */
+static void load_narrow(struct load *load, size_t rows, const struct err *err)
+{
+    if (rows > 1) {
+        load->rows_max = rows / 2;
+        return;
+    }
+    if (follow_skip(&load->follow)) {
+        say(SAY_WARN, "a row is set aside as a dead letter: %s", err->text);
+        return;
+    }
+    /* Not even its dead letter: then it is not the row. */
+    load->backoff_us = BACKOFF_US_MAX;
+}
+
+static void load_trouble(struct load *load, const struct err *err)
+{
+    size_t rows = load->warehouse != NULL ? warehouse_pending(load->warehouse) : 0;
+
+    metric_add(load->page, (size_t)METRIC_ERRORS + err->kind - ERR_INPUT, 1);
+    if (load->warehouse != NULL)
+        warehouse_rollback(load->warehouse);
+    load->placed = false;
+    if (err->kind == ERR_INPUT && rows > 0)
+        load_narrow(load, rows, err);
+    if (err->kind == ERR_INPUT && rows > 0 && load->backoff_us == 0)
+        return;
+    if (!load->troubled)
+        say(SAY_ERROR, "the warehouse cannot be filled; rows wait in the log and nothing is lost; trying again every 1 to "
+                       "30 s: %s", err->text);
+    load->troubled = true;
+    metric_set(load->page, METRIC_TROUBLED, 1);
+    if (err->kind == ERR_STOP || err->kind == ERR_CORRUPT) {
+        load_leave(load);
+        keeper_shut(load->keeper, err->kind == ERR_CORRUPT);
+    }
+    load->backoff_us = load->backoff_us == 0 ? BACKOFF_US_MIN : load->backoff_us * 2;
+    if (load->backoff_us > BACKOFF_US_MAX)
+        load->backoff_us = BACKOFF_US_MAX;
+}
+
+static void load_recovered(struct load *load)
+{
+    if (load->troubled)
+        say(SAY_INFO, "the warehouse is being filled again");
+    load->troubled = false;
+    load->backoff_us = 0;
+    metric_set(load->page, METRIC_TROUBLED, 0);
+}
+
+/* --- batches ----------------------------------------------------------------------------------- */
+
+/* Becomes a user of the warehouse and stands where it is. */
+static int load_place(struct load *load, struct err *err)
+{
+    if (load->warehouse == NULL && keeper_use(load->keeper, &load->warehouse, err) < 0) {
+        load->warehouse = NULL;
+        return -1;
+    }
+    if (warehouse_place(load->warehouse, &load->place, err) < 0 || follow_seek(&load->follow, &load->place, err) < 0)
+        return -1;
+    load->placed = true;
+    return 0;
+}
+
+static void count_batch(struct load *load, const struct warehouse_place *before, int64_t took_us)
+{
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        metric_add(load->page, (size_t)(METRIC_ROWS + i), load->place.loaded[i] - before->loaded[i]);
+    metric_add(load->page, METRIC_UNREADABLE, load->follow.counts.unreadable);
+    metric_add(load->page, METRIC_REFUSED, load->follow.counts.refused);
+    metric_add(load->page, METRIC_GAPS, load->follow.counts.gap_records);
+    metric_add(load->page, METRIC_BATCHES, 1);
+    metric_observe(load->page, METRIC_COMMIT, (double)took_us / 1e6);
+    load->follow.counts = (struct follow_counts){ .unreadable = 0 };
+}
+
+static int load_commit(struct load *load, struct err *err)
+{
+    struct warehouse_place before = load->place;
+    int64_t                start_us = clock_mono_us();
+
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        load->place.next[i] = load->follow.topics[i].next;
+    if (warehouse_commit(load->warehouse, &load->place, err) < 0)
+        return -1;
+    count_batch(load, &before, clock_mono_us() - start_us);
+    load->begun_us = 0;
+    load->rows_max = load->rows_max * 2 < (size_t)load->options->batch_rows ? load->rows_max * 2
+                                                                              : (size_t)load->options->batch_rows;
+    load_recovered(load);
+    return 0;
+}
+
+/* One look at every topic. 1: there may be more; 0: all was taken. */
+static int load_fill(struct load *load, int64_t now_us, struct err *err)
+{
+    int more = 0;
+
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        int rc;
+
+        if (i == FOLLOW_PEOPLE && now_us < load->people_us)
+            continue;
+        rc = follow_fill(&load->follow, i, load->warehouse, load->rows_max, clock_wall_us(), err);
+        if (rc < 0)
+            return -1;
+        if (i == FOLLOW_PEOPLE && rc == 0 && load->follow.topics[i].next != load->place.next[i])
+            load->people_us = now_us + load->options->people_wait_us;
+        more |= rc;
+    }
+    return more;
+}
+
+static bool load_behind(struct load *load, int64_t now_us)
+{
+    bool behind = false;
+
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        uint64_t lag = follow_lag(&load->follow, i);
+
+        metric_set(load->page, (size_t)(METRIC_LAG + i), (int64_t)lag);
+        behind = behind || (lag > 0 && (i != FOLLOW_PEOPLE || now_us >= load->people_us));
+    }
+    return behind;
+}
+
+/* Fills and commits what is there. 1: go on at once; 0: wait. */
+static int load_work(struct load *load, int64_t now_us, struct err *err)
+{
+    int more;
+
+    if (!load->placed && load_place(load, err) < 0)
+        return -1;
+    more = load_fill(load, now_us, err);
+    if (more < 0)
+        return -1;
+    if (warehouse_pending(load->warehouse) == 0)
+        return 0;
+    load->work_us = now_us;
+    if (load->begun_us == 0)
+        load->begun_us = now_us;
+    if (warehouse_pending(load->warehouse) < load->rows_max && now_us - load->begun_us < load->options->batch_wait_us)
+        return more;
+    return load_commit(load, err) < 0 ? -1 : 1;
+}
+
+/* --- idle -------------------------------------------------------------------------------------- */
+
+static void load_store(struct load *load, int64_t now_us)
+{
+    static struct say_gate gate;
+    struct err             err;
+
+    if (load->begun_us != 0 || !load->placed || now_us < load->store_us)
+        return;
+    load->store_us = now_us + STORE_EVERY_US;
+    if (follow_store(&load->follow, &err) < 0)
+        say_seldom(&gate, SAY_WARN, "the log keeps more than it must: %s", err.text);
+}
+
+static void load_idle(struct load *load, int64_t now_us)
+{
+    uint64_t answered, failed;
+
+    query_socket_counts(load->queries, &answered, &failed);
+    metric_add(load->page, METRIC_ANSWERED, answered - metric_get(load->page, METRIC_ANSWERED));
+    metric_add(load->page, METRIC_FAILED, failed - metric_get(load->page, METRIC_FAILED));
+    metric_add(load->page, METRIC_REBUILDS, keeper_rebuilds(load->keeper) - metric_get(load->page, METRIC_REBUILDS));
+    if (load->warehouse != NULL && now_us - load->work_us >= load->options->idle_us) {
+        keeper_done(load->keeper); /* follow stays where it is: the place in memory is the place in the file */
+        load->warehouse = NULL;
+    }
+    keeper_rest(load->keeper, now_us, load->options->idle_us);
+}
+
+/* A wait ends early when events arrive; the other topics are looked at when it ends. */
+static void load_wait(struct load *load)
+{
+    struct log_reader *events = load->follow.topics[FOLLOW_EVENTS].reader;
+
+    if (events == NULL || !load->placed)
+        (void)stop_wanted(load, WAIT_US);
+    else
+        (void)log_reader_wait(events, WAIT_US);
+}
+
+static int load_loop(struct load *load, struct err *err)
+{
+    /* Opened at once: a missing library or a damaged file is told at the start and not with the first row. */
+    if (load_place(load, err) < 0 && err->kind == ERR_INPUT)
+        return -1;
+    if (!load->placed)
+        load_trouble(load, err);
+    while (!stop_wanted(load, 0)) {
+        int64_t now_us = clock_mono_us();
+        int     rc = 0;
+
+        if (!load->placed || load->begun_us != 0 || load_behind(load, now_us)) {
+            if (load->warehouse == NULL)
+                load->placed = false; /* closed meanwhile: ask it again where it is */
+            rc = load_work(load, now_us, err);
+        }
+        if (rc < 0) {
+            load_trouble(load, err);
+            load->begun_us = 0;
+            if (load->backoff_us > 0 && stop_wanted(load, load->backoff_us))
+                break;
+            continue;
+        }
+        load_store(load, now_us);
+        load_idle(load, now_us);
+        if (rc == 0 || load->begun_us != 0)
+            load_wait(load);
+    }
+    if (load->placed && load->begun_us != 0 && load_commit(load, err) < 0)
+        say(SAY_WARN, "the last batch is loaded at the next start: %s", err->text);
+    load->store_us = 0;
+    load_store(load, clock_mono_us());
+    return 0;
+}
+
+/* --- the role ---------------------------------------------------------------------------------- */
+
+static int load_query(void *ctx, const char *sql, enum warehouse_format format, warehouse_write *write, void *write_ctx,
+                      const atomic_bool *cancel, struct err *err)
+{
+    struct load      *load = ctx;
+    struct warehouse *warehouse;
+    int               rc;
+
+    if (keeper_use(load->keeper, &warehouse, err) < 0)
+        return -1;
+    rc = warehouse_query(warehouse, sql, format, write, write_ctx, cancel, err);
+    keeper_done(load->keeper);
+    return rc;
+}
+
+static int load_open(struct load *load, const struct warehouse_options *warehouse, struct err *err)
+{
+    struct query_socket_options queries = { .run_folder = load->env->run_folder, .run = load_query, .ctx = load,
+                                            .queries_max = (unsigned)load->options->queries,
+                                            .time_us_max = load->options->query_time_us };
+    char                        folder[4096];
+
+    snprintf(folder, sizeof folder, "%s/log", load->env->data_folder);
+    if (metric_page_open(load->env->run_folder, "load", metrics, METRIC_COUNT, &load->page, err) < 0 ||
+        log_open(&(struct log_options){ .folder = folder }, &load->log, err) < 0)
+        return -1;
+    follow_init(&load->follow, load->log);
+    load->keeper = keeper_new(warehouse);
+    if (load->keeper == NULL)
+        return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
+    return query_socket_open(&queries, &load->queries, err);
+}
+
+static void load_close(struct load *load)
+{
+    query_socket_close(load->queries);
+    load_leave(load);
+    keeper_free(load->keeper);
+    if (load->log != NULL) {
+        follow_fini(&load->follow);
+        log_close(load->log);
+    }
+    if (load->page != NULL)
+        metric_page_close(load->page);
+}
+
+static int load_run(const struct role_env *env, struct err *err)
+{
+    const struct load_options *opt = env->options;
+    struct load                load = { .env = env, .options = opt, .rows_max = (size_t)opt->batch_rows };
+    struct warehouse_options   warehouse = { .library = opt->library, .memory_bytes = (uint64_t)opt->memory_bytes,
+                                             .threads = (unsigned)opt->threads };
+    char                       path[4096];
+    int                        rc;
+
+    snprintf(path, sizeof path, "%s/warehouse.duckdb", env->data_folder);
+    warehouse.path = path;
+    rc = load_open(&load, &warehouse, err);
+    if (rc == 0)
+        rc = load_loop(&load, err);
+    load_close(&load);
+    return rc;
+}
+
+const struct role load_role = {
+    .name = "load",
+    .help = "Fills the warehouse from the log, and answers SQL while it runs",
+    .options = options,
+    .options_bytes = sizeof(struct load_options),
+    .run = load_run,
+};
