@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Everything that must be right, one after the other: all.py [PART...]. Parts: checks, release, asan, tsan, clang, flow.
+
+A part is some test cases, or a build that must give no warning. Output of each part goes to build/test/PART.log; what
+failed is shown. The last line is always `N passed, N failed`, the sum over all cases and programs."""
+import glob
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOGS = os.path.join(ROOT, "build", "test")
+CHECKS = ("check_layers", "check_docs", "check_style")
+# Where threads meet; the other tests are done after one thread.
+THREADS = re.compile(r"pthread_create|thrd_create|log_commit_start|capture_|loader_")
+
+
+def run(part, argv, **options):
+    """Runs argv, its output into the part's log; (code, output)."""
+    path = os.path.join(LOGS, part + ".log")
+    with open(path, "ab") as log:
+        at = log.tell()
+        log.write(("$ %s\n" % " ".join(argv)).encode())
+        log.flush()
+        code = subprocess.run(argv, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                              **options).returncode
+    with open(path, "rb") as log:
+        log.seek(at)
+        return code, log.read().decode("utf-8", "replace")
+
+
+def tail(text, lines=60):
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def build(part, preset):
+    cmake = ["cmake", "--preset", preset]
+    code, text = (0, "") if os.path.exists(os.path.join(ROOT, "build", preset, "build.ninja")) else run(part, cmake)
+    if code == 0:
+        code, text = run(part, ["ninja", "-C", "build/" + preset])
+    if code != 0:
+        errors = [line for line in text.splitlines() if "error:" in line or "FAILED:" in line]
+        print("\n".join(errors[:30]) or tail(text))
+    return code == 0
+
+
+def ctest(part, preset, only=None):
+    """(passed, failed): cmocka's cases where a program names them, programs otherwise."""
+    if not build(part, preset):
+        return 0, 1
+    argv = ["ctest", "--test-dir", "build/" + preset, "-V", "-j", "2", "--timeout", "300"]
+    code, text = run(part, argv + (["-R", only] if only else []))
+    programs = dict(re.findall(r"Test +#(\d+): .*?\.\.\.+ *(Passed|\*\*\*\w+|\*\*\*Not Run)", text))
+    passed = failed = 0
+    for number, verdict in programs.items():
+        output = re.findall(r"^%s: (.*)$" % number, text, re.M)
+        cases = sum(1 for line in output if line.startswith("[       OK ]"))
+        broken = sum(1 for line in output if re.match(r"\[  (FAILED|ERROR)", line) and "test(s)" not in line)
+        passed += max(cases, 1) if verdict == "Passed" else cases
+        if verdict != "Passed":
+            failed += max(broken // 2, 1)
+            print(tail("\n".join(output)))
+    if code != 0 and failed == 0 or not programs:
+        print(tail(text))
+        failed += 1
+    return passed, failed
+
+
+def part_checks():
+    passed = failed = 0
+    for check in CHECKS:
+        code, text = run("checks", [sys.executable, "ops/" + check])
+        passed, failed = passed + (code == 0), failed + (code != 0)
+        if code != 0:
+            print(text)
+    return passed, failed
+
+
+def part_release():
+    return ctest("release", "release")
+
+
+def part_asan():
+    return ctest("asan", "asan")
+
+
+def part_tsan():
+    names = [os.path.basename(path)[:-2] for path in glob.glob(os.path.join(ROOT, "src", "*", "*_test.c"))
+             if THREADS.search(open(path).read())]
+    return ctest("tsan", "tsan", "/(%s)$" % "|".join(sorted(names))) if names else (0, 0)
+
+
+def part_clang():
+    return (1, 0) if build("clang", "clang") else (0, 1)
+
+
+def part_flow():
+    if not build("flow", "release"):
+        return 0, 1
+    code, text = run("flow", [sys.executable, "tests/flow/run.py"])
+    found = re.search(r"flow: (\d+) passed, (\d+) failed", text)
+    if code != 0:
+        first = text.find("FAILED")
+        print(text[first if first >= 0 else 0:][:20000])
+    return (int(found[1]), int(found[2])) if found else (0, 1)
+
+
+PARTS = {"checks": part_checks, "release": part_release, "asan": part_asan, "tsan": part_tsan, "clang": part_clang,
+         "flow": part_flow}
+
+
+def main():
+    wanted = sys.argv[1:] or list(PARTS)
+    for name in wanted:
+        if name not in PARTS:
+            sys.exit("tests/all.py: there is no part \"%s\"; the parts are %s" % (name, ", ".join(PARTS)))
+    os.makedirs(LOGS, exist_ok=True)
+    total_passed = total_failed = 0
+    for name in wanted:
+        open(os.path.join(LOGS, name + ".log"), "w").close()
+        began = time.time()
+        passed, failed = PARTS[name]()
+        total_passed, total_failed = total_passed + passed, total_failed + failed
+        print("%-8s %5d passed, %d failed, %.0f s" % (name, passed, failed, time.time() - began), flush=True)
+    print("%d passed, %d failed" % (total_passed, total_failed))
+    sys.exit(1 if total_failed else 0)
+
+
+if __name__ == "__main__":
+    main()
