@@ -1,0 +1,22 @@
+/* capture/event_check.h - what one draft says, worked out: names, ids, tokens. Pure. */
+#ifndef PENSTOCK_CAPTURE_EVENT_CHECK_H
+#define PENSTOCK_CAPTURE_EVENT_CHECK_H
+
+#include "capture/shape.h"
+
+enum { EVENT_DISTINCT_ID_CHARS_MAX = 200, EVENT_DETAIL_BYTES_MAX = 200 };
+
+/* Faults of type that shape.c does not see: a uuid that is none. To be called once on each draft. */
+void event_check_types(struct draft *draft);
+
+/* The distinct id as text, cut to 200 characters. NULL at: there is none. Spans point into the text or the
+ * arena. -1: the arena is full. */
+int event_distinct_id(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out) must_check;
+
+/* Whether the text is empty or nothing but white space (Unicode White_Space). text must be UTF-8. */
+bool event_text_blank(struct span text);
+
+/* The token of the request: trimmed, checked, found. -1: *refusal. Drafts with a fault do not count. */
+int event_token(const struct shape *shape, struct arena *arena, struct span *out, struct refusal *refusal) must_check;
+
+#endif

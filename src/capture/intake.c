@@ -1,0 +1,388 @@
+/* capture/intake.c - the order of the checks is the contract: unreadable JSON, wrong types, no events,
+ * tokens, and only then what each event says. A request that fails leaves the batch as it found it, so
+ * that records are written in one pass without asking first whether all will be well. */
+#include "capture/intake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "capture/event_check.h"
+#include "capture/stamp.h"
+#include "capture/uuid_derive.h"
+#include "wire/time.h"
+
+enum {
+    INTAKE_ARENA_CHUNK_BYTES = 64 << 10,   /* the drafts of 200 events */
+    INTAKE_REJECTED_DATA_BYTES = 64 << 10, /* of an event that is too large, this much is kept */
+};
+
+struct intake {
+    const struct capture_settings *settings;
+    struct arena                  *arena;
+    struct payload_scratch         scratch;
+    struct uuid_source            *uuids;
+    uint64_t                       requests; /* the next request's number, begun at random */
+};
+
+/* One request on its way through. */
+struct intake_work {
+    struct intake               *intake;
+    const struct intake_request *request;
+    struct log_batch            *batch;
+    struct intake_result        *result;
+    struct refusal              *refusal;
+    struct shape                 shape;
+    struct record                common; /* what all its records share */
+    struct refusal               first_bad;
+    bool                         has_first_bad;
+};
+
+struct intake *intake_new(const struct capture_settings *settings)
+{
+    struct intake *intake = calloc(1, sizeof *intake);
+    struct uuid    seed;
+
+    if (intake == NULL)
+        return NULL;
+    intake->settings = settings;
+    intake->arena = arena_new(INTAKE_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
+    intake->uuids = uuid_source_new();
+    if (payload_scratch_init(&intake->scratch, (size_t)settings->inflated_bytes_max) < 0 || intake->arena == NULL ||
+        intake->uuids == NULL) {
+        intake_free(intake);
+        return NULL;
+    }
+    seed = uuid_make(intake->uuids, 0);
+    memcpy(&intake->requests, seed.bytes + 8, sizeof intake->requests);
+    return intake;
+}
+
+void intake_free(struct intake *intake)
+{
+    if (intake == NULL)
+        return;
+    payload_scratch_fini(&intake->scratch);
+    arena_free(intake->arena);
+    uuid_source_free(intake->uuids);
+    free(intake);
+}
+
+size_t intake_bytes(const struct intake *intake)
+{
+    return payload_scratch_bytes(&intake->scratch);
+}
+
+struct uuid intake_uuid(struct intake *intake, int64_t now_us)
+{
+    return uuid_make(intake->uuids, now_us);
+}
+
+static int intake_refuse_memory(struct intake_work *work)
+{
+    return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
+                       "maximum event size exceeded: the request needs more working memory than allowed");
+}
+
+/* --- refusing one event ------------------------------------------------------------------------ */
+
+static enum refusal_cause intake_cause(enum record_rejection rejection)
+{
+    switch (rejection) {
+    case RECORD_REJECTED_NO_EVENT_NAME: return REFUSAL_NO_EVENT_NAME;
+    case RECORD_REJECTED_MISSING_EVENT_NAME: return REFUSAL_HYDRATION;
+    case RECORD_REJECTED_NO_DISTINCT_ID: return REFUSAL_NO_DISTINCT_ID;
+    case RECORD_REJECTED_INVALID_COOKIELESS: return REFUSAL_COOKIELESS;
+    case RECORD_REJECTED_TOO_LARGE: return REFUSAL_OVERSIZE;
+    default: return REFUSAL_PARSING;
+    }
+}
+
+/* What a client would be told about this draft. index: -1 when it is the only event. */
+static void intake_explain(struct refusal *refusal, enum record_rejection rejection, const char *detail, int64_t index)
+{
+    enum refusal_cause cause = intake_cause(rejection);
+    char               place[40] = "";
+
+    if (index >= 0)
+        (void)snprintf(place, sizeof place, "event %lld: ", (long long)index);
+    if (cause == REFUSAL_PARSING)
+        refusal_set(refusal, 400, cause, "failed to parse request: %s%s", place, detail);
+    else if (cause == REFUSAL_OVERSIZE)
+        refusal_set(refusal, 413, cause, "maximum event size exceeded: %s%s", place, detail);
+    else
+        refusal_set(refusal, 400, cause, "%s", record_rejection_text(rejection));
+}
+
+static int intake_append(struct intake_work *work, const struct record *record)
+{
+    size_t   bytes = record_bytes(record);
+    uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
+
+    if (to == NULL)
+        return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
+                           "service unavailable: more events than one commit holds, send again");
+    record_write(record, to);
+    log_batch_end(work->batch, bytes);
+    return 0;
+}
+
+/* Keeps a bad event as RECORD_REJECTED; its good neighbours go on. */
+static int intake_reject(struct intake_work *work, const struct draft *draft, uint32_t index,
+                         enum record_rejection rejection, const char *detail)
+{
+    struct record record = work->common;
+    struct span   text;
+    bool          cut;
+
+    work->result->by_rejection[rejection]++;
+    if (!work->has_first_bad) {
+        work->has_first_bad = true;
+        intake_explain(&work->first_bad, rejection, detail, work->shape.count > 1 ? (int64_t)index : -1);
+    }
+    record.kind = RECORD_REJECTED;
+    record.rejection = rejection;
+    record.index = index;
+    record.timestamp_us = work->common.received_us;
+    record.detail = span_text(detail);
+    record.data = draft->object;
+    if (record.data.bytes > (size_t)work->intake->settings->event_bytes_max &&
+        record.data.bytes > INTAKE_REJECTED_DATA_BYTES)
+        record.data.bytes = INTAKE_REJECTED_DATA_BYTES;
+    text = draft_has(&draft->uuid) ? span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2) : (struct span){ 0 };
+    if (text.bytes == 0 || !uuid_parse(text, &record.uuid)) {
+        record.uuid = uuid_make(work->intake->uuids, work->common.received_us);
+        record.flags |= RECORD_UUID_MADE;
+    }
+    if (event_distinct_id(draft, work->intake->arena, &record.distinct_id, &cut) < 0)
+        return intake_refuse_memory(work);
+    if (draft_has(&draft->event)) {
+        record.event = json_text(&draft->event, work->intake->arena);
+        if (record.event.at == NULL)
+            return intake_refuse_memory(work);
+    }
+    work->result->rejected++;
+    return intake_append(work, &record);
+}
+
+/* --- one good event ---------------------------------------------------------------------------- */
+
+static void intake_stamp(struct intake_work *work, const struct draft *draft, struct record *record,
+                         int64_t *client_us_out)
+{
+    struct stamp_input input = { .now_us = record->received_us,
+                                 .sent_at_us = record->sent_at_us,
+                                 .client_us = CLOCK_NONE,
+                                 .ignore_sent_at = draft->ignore_sent_at };
+    struct stamp       stamp;
+
+    if (draft_has(&draft->timestamp)) {
+        struct span text = json_text(&draft->timestamp, work->intake->arena);
+        int64_t     us;
+
+        if (text.at != NULL && time_parse_lenient(text, &us))
+            input.client_us = us;
+    }
+    if (draft_has(&draft->offset))
+        input.has_offset = json_int64(&draft->offset, &input.offset_ms);
+    stamp = stamp_compute(&input);
+    record->timestamp_us = stamp.us;
+    record->timestamp_source = stamp.source;
+    *client_us_out = input.client_us;
+    work->result->by_time[stamp.source]++;
+}
+
+/* work->common.token and record->distinct_id are known. */
+static void intake_identify(struct intake_work *work, const struct draft *draft, struct record *record,
+                            int64_t client_us)
+{
+    if (draft_has(&draft->uuid)) {
+        struct span text = span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2);
+
+        if (uuid_parse(text, &record->uuid))
+            return;
+    }
+    if (client_us != CLOCK_NONE) {
+        record->uuid = uuid_derive(work->intake->uuids, record->token, record->distinct_id, draft->object, client_us);
+        record->flags |= RECORD_UUID_DERIVED;
+    } else {
+        record->uuid = uuid_make(work->intake->uuids, record->timestamp_us);
+        record->flags |= RECORD_UUID_MADE;
+    }
+}
+
+static int intake_accept(struct intake_work *work, const struct draft *draft, uint32_t index)
+{
+    const struct capture_settings *settings = work->intake->settings;
+    struct record                  record = work->common;
+    char                           detail[EVENT_DETAIL_BYTES_MAX];
+    int64_t                        client_us;
+    bool                           cut;
+
+    record.kind = RECORD_EVENT;
+    record.index = index;
+    if (draft->object.bytes > (size_t)settings->event_bytes_max) {
+        (void)snprintf(detail, sizeof detail, "the event has %zu bytes, the limit is %lld", draft->object.bytes,
+                       (long long)settings->event_bytes_max);
+        return intake_reject(work, draft, index, RECORD_REJECTED_TOO_LARGE, detail);
+    }
+    if (draft_has(&draft->event)) {
+        record.event = json_text(&draft->event, work->intake->arena);
+        if (record.event.at == NULL)
+            return intake_refuse_memory(work);
+        if (record.event.bytes == 0)
+            return intake_reject(work, draft, index, RECORD_REJECTED_NO_EVENT_NAME, "event is the empty string");
+    } else {
+        record.event = SPAN("$identify");
+        record.flags |= RECORD_ENGAGE;
+    }
+    if (event_distinct_id(draft, work->intake->arena, &record.distinct_id, &cut) < 0)
+        return intake_refuse_memory(work);
+    if (record.distinct_id.bytes == 0)
+        return intake_reject(work, draft, index, RECORD_REJECTED_NO_DISTINCT_ID,
+                             "neither distinct_id nor properties.distinct_id says who it was");
+    if (draft->cookieless == COOKIELESS_WRONG)
+        return intake_reject(work, draft, index, RECORD_REJECTED_INVALID_COOKIELESS,
+                             "properties.$cookieless_mode is not a boolean");
+    if (draft->cookieless == COOKIELESS_TRUE)
+        record.flags |= RECORD_COOKIELESS;
+    if (cut)
+        record.flags |= RECORD_DISTINCT_CUT;
+    if (draft->repaired)
+        record.flags |= RECORD_REPAIRED;
+    if (draft->capture_internal)
+        record.ip = SPAN("127.0.0.1");
+    record.data = draft->object;
+    intake_stamp(work, draft, &record, &client_us);
+    intake_identify(work, draft, &record, client_us);
+    work->result->accepted++;
+    return intake_append(work, &record);
+}
+
+/* --- the request ------------------------------------------------------------------------------- */
+
+static bool intake_filtered(const struct draft *draft)
+{
+    return draft->fault.rejection == RECORD_REJECTED_NONE && draft_has(&draft->event) &&
+           json_text_is(&draft->event, "$performance_event");
+}
+
+/* Tokens are asked for only when at least one event could be stored under one. */
+static int intake_token(struct intake_work *work, size_t well_typed)
+{
+    if (well_typed == 0)
+        return 0;
+    if (event_token(&work->shape, work->intake->arena, &work->common.token, work->refusal) < 0)
+        return -1;
+    if (!work->request->find_project(work->request->find_ctx, work->common.token, &work->common.project))
+        return refusal_set(work->refusal, 401, REFUSAL_UNKNOWN_TOKEN, "API key is not known: no project has it");
+    return 0;
+}
+
+static void intake_sent_at(struct intake_work *work, int64_t query_us)
+{
+    struct record *common = &work->common;
+    int64_t        us;
+    int            zone_min;
+
+    common->sent_at_us = query_us;
+    if (draft_has(&work->shape.sent_at)) {
+        struct span text = json_text(&work->shape.sent_at, work->intake->arena);
+
+        if (text.at != NULL && time_parse_rfc3339(text, &us, &zone_min)) {
+            common->sent_at_us = us;
+            common->sent_at_zone_min = zone_min;
+        }
+    }
+    if (common->sent_at_us != CLOCK_NONE) {
+        work->result->skew_known = true;
+        work->result->skew_s = ((double)common->sent_at_us - (double)common->received_us) / 1e6;
+    }
+}
+
+static int intake_write(struct intake_work *work)
+{
+    char detail[EVENT_DETAIL_BYTES_MAX];
+
+    for (size_t i = 0; i < work->shape.count; i++) {
+        const struct draft *draft = &work->shape.drafts[i];
+        int                 rc;
+
+        if (intake_filtered(draft))
+            continue;
+        if (draft->fault.rejection != RECORD_REJECTED_NONE) {
+            draft_fault_format(&draft->fault, detail, sizeof detail);
+            rc = intake_reject(work, draft, (uint32_t)i, draft->fault.rejection, detail);
+        } else {
+            rc = intake_accept(work, draft, (uint32_t)i);
+        }
+        if (rc < 0)
+            return -1;
+    }
+    if (work->result->accepted > 0 || !work->has_first_bad)
+        return 0;
+    *work->refusal = work->first_bad;
+    return -1;
+}
+
+static int intake_events(struct intake_work *work, const struct payload *payload)
+{
+    struct shape_request request = { .text = payload->text,
+                                     .engage = work->request->engage,
+                                     .events_max = (size_t)work->intake->settings->batch_events_max,
+                                     .gzipped = payload->gzipped };
+    size_t               well_typed = 0;
+
+    if (shape_read(work->intake->arena, &request, &work->shape, work->refusal) < 0)
+        return -1;
+    work->result->events = (uint32_t)work->shape.count;
+    if (work->shape.count == 0)
+        return refusal_set(work->refusal, 400, REFUSAL_EMPTY_BATCH, "request holds no event");
+    for (size_t i = 0; i < work->shape.count; i++) {
+        struct draft *draft = &work->shape.drafts[i];
+
+        event_check_types(draft);
+        if (intake_filtered(draft))
+            work->result->filtered++;
+        else if (draft->fault.rejection == RECORD_REJECTED_NONE)
+            well_typed++;
+    }
+    if (intake_token(work, well_typed) < 0)
+        return -1;
+    if (work->shape.historical)
+        work->common.flags |= RECORD_HISTORICAL;
+    intake_sent_at(work, payload->sent_at_us);
+    return intake_write(work);
+}
+
+int intake_run(struct intake *intake, const struct intake_request *request, struct log_batch *batch,
+               struct intake_result *result, struct refusal *refusal)
+{
+    struct log_batch_mark mark = log_batch_mark(batch);
+    struct intake_work    work = { .intake = intake,
+                                   .request = request,
+                                   .batch = batch,
+                                   .result = result,
+                                   .refusal = refusal,
+                                   .common = { .received_us = request->now_us,
+                                               .request = intake->requests++,
+                                               .ip = request->ip,
+                                               .sent_at_us = CLOCK_NONE } };
+    struct payload        payload;
+    int                   rc;
+
+    *result = (struct intake_result){ 0 };
+    arena_reset(intake->arena);
+    rc = payload_decode(&intake->scratch, &request->payload, &payload, refusal);
+    if (rc == 0) {
+        result->beacon = payload.beacon;
+        result->text_bytes = payload.text.bytes;
+        rc = intake_events(&work, &payload);
+    }
+    if (rc < 0) {
+        log_batch_rewind(batch, mark);
+        result->accepted = result->rejected = 0;
+    }
+    payload_scratch_trim(&intake->scratch);
+    return rc;
+}

@@ -1,0 +1,54 @@
+/* capture/intake.h - a whole request of the event endpoints: bytes in, records in a log batch out.
+ *
+ * Knows no socket and no clock. Either all that the request brings is in the batch (good events as
+ * RECORD_EVENT, bad ones among good as RECORD_REJECTED), or nothing is and there is a refusal. */
+#ifndef PENSTOCK_CAPTURE_INTAKE_H
+#define PENSTOCK_CAPTURE_INTAKE_H
+
+#include "capture/payload.h"
+#include "capture/settings.h"
+#include "event/record.h"
+#include "log/log.h"
+
+/* Which project a token belongs to: false when none. */
+typedef bool intake_find_project(void *ctx, struct span token, uint32_t *project_out);
+
+struct intake_request {
+    struct payload_request payload;
+    bool                   engage; /* a nameless object is a person update */
+    struct span            ip;     /* of the client, as text */
+    int64_t                now_us;
+    intake_find_project   *find_project;
+    void                  *find_ctx;
+};
+
+struct intake_result {
+    bool     beacon;   /* answer 204 */
+    uint32_t events;   /* found in the request */
+    uint32_t accepted; /* RECORD_EVENTs in the batch; 0 is a success too when all were filtered */
+    uint32_t rejected; /* RECORD_REJECTEDs in the batch */
+    uint32_t filtered;
+    uint32_t by_time[RECORD_TIME_OFFSET + 1];
+    uint32_t by_rejection[RECORD_REJECTION_COUNT];
+    size_t   text_bytes; /* of the JSON */
+    bool     skew_known;
+    double   skew_s;
+};
+
+struct intake; /* one a thread */
+
+/* settings are borrowed for its life. NULL: no memory. */
+struct intake *intake_new(const struct capture_settings *settings);
+void           intake_free(struct intake *intake);
+
+/* 0: *result is filled and the batch holds accepted + rejected more records. -1: *refusal is, and the batch
+ * is as it was; result->events says how many events are lost with it. */
+int intake_run(struct intake *intake, const struct intake_request *request, struct log_batch *batch,
+               struct intake_result *result, struct refusal *refusal) must_check;
+
+/* Memory held between requests. */
+size_t intake_bytes(const struct intake *intake);
+/* A random version 7 uuid, for answers that need one. */
+struct uuid intake_uuid(struct intake *intake, int64_t now_us);
+
+#endif

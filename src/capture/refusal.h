@@ -1,0 +1,34 @@
+/* capture/refusal.h - an answer that is not a success: what the client is told, and what is counted. */
+#ifndef PENSTOCK_CAPTURE_REFUSAL_H
+#define PENSTOCK_CAPTURE_REFUSAL_H
+
+#include "base/err.h"
+
+/* X(name, tag): the label `cause` of capture_events_dropped_total and `error` of
+ * capture_error_by_stage_and_type. */
+#define REFUSAL_CAUSES(X)                                                                                   \
+    X(NONE, "") X(DECODING, "req_decoding") X(PARSING, "req_parsing") X(HYDRATION, "req_hydration")         \
+    X(EMPTY_BATCH, "empty_batch") X(EMPTY_PAYLOAD, "empty_payload")                                         \
+    X(FILTERED, "empty_filtered_payload") X(NO_EVENT_NAME, "no_event_name")                                 \
+    X(NO_DISTINCT_ID, "no_distinct_id") X(COOKIELESS, "invalid_cookieless") X(OVERSIZE, "oversize_event")   \
+    X(NO_TOKEN, "no_token") X(MULTIPLE_TOKENS, "multiple_tokens") X(BAD_TOKEN, "invalid_token")             \
+    X(UNKNOWN_TOKEN, "unknown_token") X(BODY_TIMEOUT, "body_read_timeout")                                  \
+    X(HEADER_TIMEOUT, "header_read_timeout") X(UNAVAILABLE, "service_unavailable")                          \
+    X(STORAGE_FULL, "storage_full") X(STORAGE_LATE, "storage_late") X(HTTP, "bad_http")                     \
+    X(METHOD, "method_not_allowed") X(PATH, "not_found")
+#define REFUSAL_ENUM(name, tag) REFUSAL_##name,
+enum refusal_cause { REFUSAL_CAUSES(REFUSAL_ENUM) REFUSAL_CAUSE_COUNT };
+
+struct refusal {
+    int                status;
+    enum refusal_cause cause;
+    int                retry_after_s; /* 0: no such header */
+    char               text[400];     /* the whole body, text/plain */
+};
+
+/* -1, always. */
+int refusal_set(struct refusal *refusal, int status, enum refusal_cause cause, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+const char *refusal_tag(enum refusal_cause cause);
+
+#endif

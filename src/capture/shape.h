@@ -1,0 +1,67 @@
+/* capture/shape.h - finds the events in a request's JSON, reading it once.
+ *
+ * Four shapes: an array of events; a batch envelope (`token` or `api_key`, and an array `batch`); one
+ * event; on /engage, an object without `event`. The text stays where it is; a draft of each event points
+ * into it. Only what makes the whole request unreadable is refused here: a draft with a wrong field says
+ * so and its neighbours are not touched (a bad event harms only itself). */
+#ifndef PENSTOCK_CAPTURE_SHAPE_H
+#define PENSTOCK_CAPTURE_SHAPE_H
+
+#include "base/arena.h"
+#include "capture/refusal.h"
+#include "event/record.h"
+#include "wire/json.h"
+
+/* A fault of one field, told when somebody asks: "timestamp is a number, expected a string or null". */
+struct draft_fault {
+    enum record_rejection rejection; /* NONE: the fields have the right types */
+    const char           *field;     /* static text; NULL: the event itself */
+    enum json_kind        kind;      /* what was there */
+    const char           *expected;  /* static text */
+};
+
+enum draft_cookieless { COOKIELESS_ABSENT, COOKIELESS_FALSE, COOKIELESS_TRUE, COOKIELESS_WRONG };
+
+/* Absent values have raw.at NULL; a JSON null counts as absent. */
+struct draft {
+    struct span           object; /* the event as the client wrote it */
+    struct json_value     event, token, distinct_id, uuid, timestamp, offset;
+    struct json_value     prop_token, prop_distinct_id;
+    struct draft_fault    fault;
+    enum draft_cookieless cookieless;
+    bool                  ignore_sent_at;
+    bool                  capture_internal;
+    bool                  repaired; /* surrogates or NULs in it were replaced */
+    uint8_t               token_rank, distinct_id_rank; /* which alias was read: 1 is the best */
+};
+
+enum shape_kind { SHAPE_ARRAY, SHAPE_BATCH, SHAPE_SINGLE, SHAPE_ENGAGE };
+
+struct shape {
+    enum shape_kind   kind;
+    size_t            count;
+    struct draft     *drafts;     /* in the arena */
+    struct json_value token;      /* SHAPE_BATCH: the envelope's */
+    bool              historical; /* SHAPE_BATCH */
+    struct json_value sent_at;    /* SHAPE_BATCH: its text, or absent */
+};
+
+struct shape_request {
+    struct span text; /* written to where it needs repair (wire/json.h J5) */
+    bool        engage;
+    size_t      events_max;
+    bool        gzipped; /* says which text to give for broken UTF-8 */
+};
+
+int shape_read(struct arena *arena, const struct shape_request *request, struct shape *out,
+               struct refusal *refusal) must_check;
+
+static inline bool draft_has(const struct json_value *value)
+{
+    return value->raw.at != NULL;
+}
+
+/* Writes the fault for a person. */
+void draft_fault_format(const struct draft_fault *fault, char *out, size_t out_bytes);
+
+#endif
