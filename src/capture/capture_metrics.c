@@ -1,0 +1,154 @@
+/* capture/capture_metrics.c - the table has a part that is written down and parts that are products
+ * (path by status, cause by cause); the latter are made at start, so their labels need memory of their own. */
+#include "capture/capture_metrics.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const double capture_seconds_bounds[] = { 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25,
+                                                 0.5,   1,     2.5,   5,    10,   30,   INFINITY };
+static const double capture_events_bounds[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, INFINITY };
+static const double capture_bytes_bounds[] = { 256,    1024,    4096,    16384,    65536,
+                                               262144, 1048576, 4194304, 20971520, INFINITY };
+static const double capture_skew_bounds[] = { 0.1, 1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400, INFINITY };
+
+static const int capture_statuses[CAPTURE_STATUS_COUNT] = { 200, 204, 400, 401, 404, 405, 408, 413, 414, 431, 503, 0 };
+
+enum {
+    AT_ANSWERS = CAPTURE_METRIC_SINGLE_COUNT,
+    AT_DROPPED = AT_ANSWERS + ENDPOINT_PATH_COUNT * CAPTURE_STATUS_COUNT,
+    AT_REJECTED = AT_DROPPED + REFUSAL_CAUSE_COUNT,
+    AT_TIME = AT_REJECTED + RECORD_REJECTION_COUNT,
+    METRIC_COUNT = AT_TIME + RECORD_TIME_OFFSET + 1
+};
+
+struct capture_metrics {
+    struct metric_page *page;
+    struct metric_def   defs[METRIC_COUNT];
+    char                labels[METRIC_COUNT][96];
+};
+
+#define CAPTURE_METRIC_DEF(name, text, kind, bounds, help) { text, "", help, METRIC_##kind, bounds },
+
+static void capture_metrics_define(struct capture_metrics *metrics)
+{
+    static const struct metric_def singles[] = { CAPTURE_METRICS(CAPTURE_METRIC_DEF) };
+    static const char *const       times[] = { "now_fallback", "timestamp_raw", "sent_at_skew", "offset" };
+
+    memcpy(metrics->defs, singles, sizeof singles);
+    for (int path = 0; path < ENDPOINT_PATH_COUNT; path++)
+        for (int status = 0; status < CAPTURE_STATUS_COUNT; status++) {
+            int at = AT_ANSWERS + path * CAPTURE_STATUS_COUNT + status;
+
+            metrics->defs[at] = (struct metric_def){ .name = "http_requests_total", .help = "requests answered" };
+            if (capture_statuses[status] == 0)
+                (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "path=\"%s\",status=\"other\"",
+                               endpoint_path_text((enum endpoint_path)path));
+            else
+                (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "path=\"%s\",status=\"%d\"",
+                               endpoint_path_text((enum endpoint_path)path), capture_statuses[status]);
+        }
+    for (int cause = 0; cause < REFUSAL_CAUSE_COUNT; cause++) {
+        int at = AT_DROPPED + cause;
+
+        metrics->defs[at] = (struct metric_def){ .name = "capture_events_dropped_total",
+                                                 .help = "events refused with their whole request" };
+        (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "cause=\"%s\"",
+                       refusal_tag((enum refusal_cause)cause));
+    }
+    for (int rejection = 0; rejection < RECORD_REJECTION_COUNT; rejection++) {
+        int at = AT_REJECTED + rejection;
+
+        metrics->defs[at] = (struct metric_def){ .name = "capture_event_rejections_total",
+                                                 .help = "bad events by what was wrong, dead-lettered or refused" };
+        (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "reason=\"%d_%s\"", rejection,
+                       record_rejection_tag((enum record_rejection)rejection));
+    }
+    for (int source = 0; source <= RECORD_TIME_OFFSET; source++) {
+        int at = AT_TIME + source;
+
+        metrics->defs[at] = (struct metric_def){ .name = "capture_timestamp_path_total",
+                                                 .help = "events by where their time came from" };
+        (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "ts_path=\"%s\"", times[source]);
+    }
+    for (int i = CAPTURE_METRIC_SINGLE_COUNT; i < METRIC_COUNT; i++)
+        metrics->defs[i].labels = metrics->labels[i];
+}
+
+int capture_metrics_open(const char *folder, struct capture_metrics **out, struct err *err)
+{
+    struct capture_metrics *metrics = calloc(1, sizeof *metrics);
+
+    if (metrics == NULL)
+        return err_set(err, ERR_FULL, "no memory for metrics");
+    capture_metrics_define(metrics);
+    if (metric_page_open(folder, "capture", metrics->defs, METRIC_COUNT, &metrics->page, err) < 0) {
+        free(metrics);
+        return -1;
+    }
+    *out = metrics;
+    return 0;
+}
+
+void capture_metrics_close(struct capture_metrics *metrics)
+{
+    if (metrics == NULL)
+        return;
+    metric_page_close(metrics->page);
+    free(metrics);
+}
+
+void capture_count(struct capture_metrics *metrics, int index, uint64_t by)
+{
+    metric_add(metrics->page, (size_t)index, by);
+}
+
+void capture_gauge(struct capture_metrics *metrics, int index, int64_t value)
+{
+    metric_set(metrics->page, (size_t)index, value);
+}
+
+void capture_observe(struct capture_metrics *metrics, int index, double value)
+{
+    metric_observe(metrics->page, (size_t)index, value);
+}
+
+void capture_count_answer(struct capture_metrics *metrics, enum endpoint_path path, int status)
+{
+    int i = 0;
+
+    while (capture_statuses[i] != 0 && capture_statuses[i] != status)
+        i++;
+    metric_add(metrics->page, (size_t)(AT_ANSWERS + (int)path * CAPTURE_STATUS_COUNT + i), 1);
+}
+
+void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events)
+{
+    assert(cause < REFUSAL_CAUSE_COUNT);
+    metric_add(metrics->page, (size_t)(AT_DROPPED + (int)cause), events == 0 ? 1 : events);
+}
+
+void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes)
+{
+    metric_add(metrics->page, CAPTURE_METRIC_EVENTS_RECEIVED, result->events);
+    if (result->filtered > 0)
+        capture_count_refusal(metrics, REFUSAL_FILTERED, result->filtered);
+    metric_observe(metrics->page, CAPTURE_METRIC_BATCH_SIZE, (double)result->events);
+    metric_observe(metrics->page, CAPTURE_METRIC_RAW_PAYLOAD, (double)body_bytes);
+    metric_observe(metrics->page, CAPTURE_METRIC_FULL_PAYLOAD, (double)result->text_bytes);
+    for (int i = 0; i <= RECORD_TIME_OFFSET; i++)
+        if (result->by_time[i] > 0)
+            metric_add(metrics->page, (size_t)(AT_TIME + i), result->by_time[i]);
+    for (int i = 1; i < RECORD_REJECTION_COUNT; i++)
+        if (result->by_rejection[i] > 0)
+            metric_add(metrics->page, (size_t)(AT_REJECTED + i), result->by_rejection[i]);
+    if (result->skew_known)
+        metric_observe(metrics->page, CAPTURE_METRIC_CLOCK_SKEW, fabs(result->skew_s));
+}
+
+uint64_t capture_metric_value(const struct capture_metrics *metrics, int index)
+{
+    return metric_get(metrics->page, (size_t)index);
+}

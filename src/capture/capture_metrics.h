@@ -1,0 +1,52 @@
+/* capture/capture_metrics.h - what capture counts. Names are those of dashboards that exist. */
+#ifndef PENSTOCK_CAPTURE_CAPTURE_METRICS_H
+#define PENSTOCK_CAPTURE_CAPTURE_METRICS_H
+
+#include "base/metric.h"
+#include "capture/endpoint.h"
+#include "capture/intake.h"
+#include "capture/refusal.h"
+
+#define CAPTURE_METRICS(X)                                                                                      \
+    X(EVENTS_RECEIVED, "capture_events_received_total", COUNTER, NULL, "events found in requests")               \
+    X(EVENTS_INGESTED, "capture_events_ingested_total", COUNTER, NULL, "events that are on disk and acknowledged") \
+    X(EVENTS_REJECTED, "capture_events_rejected_total", COUNTER, NULL,                                           \
+      "bad events of otherwise good requests, kept as dead letters")                                             \
+    X(CONNECTIONS, "capture_active_connections", GAUGE, NULL, "open connections")                                \
+    X(CONNECTIONS_TOTAL, "capture_connections_total", COUNTER, NULL, "connections accepted")                     \
+    X(CONNECTIONS_SHED, "capture_connections_shed_total", COUNTER, NULL, "connections answered 503 at once")     \
+    X(CLIENT_ABORTED, "capture_client_aborted_total", COUNTER, NULL, "requests whose client left before their end") \
+    X(BODY_TIMEOUTS, "capture_body_read_timeout_total", COUNTER, NULL, "bodies that stalled")                    \
+    X(MEMORY, "capture_memory_bytes", GAUGE, NULL, "bodies and records held now")                                \
+    X(REQUEST_SECONDS, "http_requests_duration_seconds", HISTOGRAM, capture_seconds_bounds,                      \
+      "from the whole request to its answer")                                                                    \
+    X(COMMIT_SECONDS, "capture_commit_duration_seconds", HISTOGRAM, capture_seconds_bounds,                      \
+      "from handing records to the log to their acknowledgement")                                                \
+    X(COMMIT_EVENTS, "capture_commit_events", HISTOGRAM, capture_events_bounds, "records in one group commit")   \
+    X(BATCH_SIZE, "capture_event_batch_size", HISTOGRAM, capture_events_bounds, "events in one request")         \
+    X(RAW_PAYLOAD, "capture_raw_payload_size", HISTOGRAM, capture_bytes_bounds, "bytes of a body as sent")       \
+    X(FULL_PAYLOAD, "capture_full_payload_size", HISTOGRAM, capture_bytes_bounds, "bytes of a body as JSON")     \
+    X(CLOCK_SKEW, "capture_client_clock_skew_seconds", HISTOGRAM, capture_skew_bounds,                           \
+      "how far sent_at was from our clock, either way")
+#define CAPTURE_METRIC_ENUM(name, text, kind, bounds, help) CAPTURE_METRIC_##name,
+enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_METRIC_SINGLE_COUNT };
+
+enum { CAPTURE_STATUS_COUNT = 12 }; /* known status codes and "other" */
+
+struct capture_metrics;
+
+/* folder NULL: not readable from outside (tests). */
+int  capture_metrics_open(const char *folder, struct capture_metrics **out, struct err *err) must_check;
+void capture_metrics_close(struct capture_metrics *metrics);
+
+/* @thread any */
+void capture_count(struct capture_metrics *metrics, int index, uint64_t by);
+void capture_gauge(struct capture_metrics *metrics, int index, int64_t value);
+void capture_observe(struct capture_metrics *metrics, int index, double value);
+void capture_count_answer(struct capture_metrics *metrics, enum endpoint_path path, int status);
+/* events: how many went with it; a refused request counts as at least one. */
+void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events);
+void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes);
+uint64_t capture_metric_value(const struct capture_metrics *metrics, int index);
+
+#endif
