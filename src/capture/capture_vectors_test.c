@@ -1,0 +1,433 @@
+/* capture/capture_vectors_test.c - requests and what must come of them, through the whole server. The
+ * numbers are those of docs/compat.md; expected values are the protocol's, not ours. */
+#include "capture/capture_test_kit.h"
+#include "wire/base64.h"
+#include "wire/time.h"
+#include "wire/uuid.h"
+
+static struct kit       kit;
+static struct kit_answer answer;
+
+#define FORM "Content-Type: application/x-www-form-urlencoded\r\n"
+#define JSON "Content-Type: application/json\r\n"
+#define E1 "{\"token\":\"phc_alpha\",\"event\":\"signup\",\"distinct_id\":\"u-1\"}"
+#define E1_B64 "eyJ0b2tlbiI6InBoY19hbHBoYSIsImV2ZW50Ijoic2lnbnVwIiwiZGlzdGluY3RfaWQiOiJ1LTEifQ=="
+#define E1_B64_ENCODED "eyJ0b2tlbiI6InBoY19hbHBoYSIsImV2ZW50Ijoic2lnbnVwIiwiZGlzdGluY3RfaWQiOiJ1LTEifQ%3D%3D"
+#define E1_ENCODED                                                                                              \
+    "%7B%22token%22%3A%22phc_alpha%22%2C%22event%22%3A%22signup%22%2C%22distinct_id%22%3A%22u-1%22%7D"
+#define E1_GZ "H4sIAAAAAAACA6tWKsnPTs1TslIqyEiOT8wpyEhU0lFKLUvNKwGKFWem55UWAAVSMotLMvOSS+IzU4DCpbqGSrUAmNQWCzoAAAA="
+#define E1_LZ "N4IgLg9g1gpgdiAXCADgCwMYH0CGAbdHEAGhBgDd4wkQBnASwHM4BXFEkAE3trHrgxgs9TjRYBaAIwgAvkA="
+#define E1_LZ_ENCODED "N4IgLg9g1gpgdiAXCADgCwMYH0CGAbdHEAGhBgDd4wkQBnASwHM4BXFEkAE3trHrgxgs9TjRYBaAIwgAvkA%3D"
+#define E3_B64_RAW "eyJ0b2tlbiI6InBoY19hbHBoYSIsImV2ZW50IjoiYSIsImRpc3RpbmN0X2lkIjoifn5+Pz8/Pj4+In0="
+#define A2_GZ "H4sIAAAAAAACA4uuVirJz07NU7JSKshIjk/MKchIVNJRSi1LzSsBilUA2SmZxSWZeckl8ZkpQJFSXSOlWh38uiqx64oFAJ4IFk5tAAAA"
+#define WITH(extra) "{\"token\":\"phc_alpha\",\"event\":\"signup\",\"distinct_id\":\"u-1\"," extra "}"
+#define WITH_ID(id) "{\"token\":\"phc_alpha\",\"event\":\"signup\",\"distinct_id\":" id "}"
+#define WITH_TOKEN(token) "{\"token\":" token ",\"event\":\"signup\",\"distinct_id\":\"u-1\"}"
+#define HYDRATION "failed to hydrate events from request: non-engage request missing event name attribute"
+#define OK "{\"status\":\"Ok\"}"
+#define X10 "xxxxxxxxxx"
+#define X50 X10 X10 X10 X10 X10
+#define X200 X50 X50 X50 X50
+
+/* A body that begins with `b64:` stands for the bytes it encodes. records: "event/distinct_id" each. */
+static const struct row {
+    const char *name, *method, *target, *headers, *body;
+    int         status;
+    const char *text; /* the answer's body; ended by `*`: its beginning */
+    const char *records;
+} rows[] = {
+    { "1", "POST", "/i/v0/e", JSON, E1, 200, OK, "signup/u-1" },
+    { "2a", "POST", "/i/v0/e/", JSON, E1, 200, OK, "signup/u-1" },
+    { "2b", "POST", "/e", JSON, E1, 200, OK, "signup/u-1" },
+    { "2c", "POST", "/e/", JSON, E1, 200, OK, "signup/u-1" },
+    { "2d", "POST", "/capture", JSON, E1, 200, OK, "signup/u-1" },
+    { "2e", "POST", "/capture/", JSON, E1, 200, OK, "signup/u-1" },
+    { "2f", "POST", "/track", JSON, E1, 200, OK, "signup/u-1" },
+    { "2g", "POST", "/track/", JSON, E1, 200, OK, "signup/u-1" },
+    { "2h", "POST", "/engage", JSON, E1, 200, OK, "signup/u-1" },
+    { "2i", "POST", "/engage/", JSON, E1, 200, OK, "signup/u-1" },
+    { "2j", "POST", "/batch", JSON, E1, 200, OK, "signup/u-1" },
+    { "2k", "POST", "/batch/", JSON, E1, 200, OK, "signup/u-1" },
+    { "4", "GET", "/e", JSON, E1, 200, OK, "signup/u-1" },
+    { "5", "OPTIONS", "/e/", "Origin: https://shop.example\r\nAccess-Control-Request-Headers: x-a, content-type\r\n", "",
+      200, "*", "" },
+    { "6", "POST", "/e", JSON "Origin: https://shop.example\r\n", E1, 200, OK, "signup/u-1" },
+    { "7", "POST", "/e", JSON "Origin: https://shop.example\r\n", "{", 400, "failed to parse request: *", "" },
+    { "8", "PUT", "/e", JSON, E1, 405, "*", "" },
+    { "9", "GET", "/nowhere", "", "", 404, "", "" },
+    { "10", "GET", "/", "", "", 200, "capture", "" },
+    { "10 HEAD", "HEAD", "/", "", "", 200, "", "" },
+    { "HEAD /e", "HEAD", "/e", "", "", 400, "", "" },
+    { "11", "GET", "/_readiness", "", "", 200, "*", "" },
+    { "12", "GET", "/_liveness", "", "", 200, "*", "" },
+    { "13", "POST", "/e?beacon=1", JSON, E1, 204, "", "signup/u-1" },
+    { "13 origin", "POST", "/e?beacon=1", JSON "Origin: null\r\n", E1, 204, "", "signup/u-1" },
+    { "14", "POST", "/e?beacon=0", JSON, E1, 200, OK, "signup/u-1" },
+    { "15a", "POST", "/e", "Content-Type: text/plain\r\n", E1, 200, OK, "signup/u-1" },
+    { "15b", "POST", "/e", "", E1, 200, OK, "signup/u-1" },
+    { "16", "POST", "/e?ip=1&ver=1.99.0&retry_count=2", JSON, E1, 200, OK, "signup/u-1" },
+    { "17", "POST", "/e?_=soon", JSON, E1, 200, OK, "signup/u-1" },
+    { "18", "POST", "/e", "Content-Type: text/plain\r\n", E1_B64, 200, OK, "signup/u-1" },
+    { "19", "POST", "/batch", JSON, E1_B64, 200, OK, "signup/u-1" },
+    { "20", "POST", "/e", JSON,
+      "ZXlKMGIydGxiaUk2SW5Cb1kxOWhiSEJvWVNJc0ltVjJaVzUwSWpvaWMybG5iblZ3SWl3aVpHbHpkR2x1WTNSZmFXUWlPaUoxTFRFaWZRPT0=",
+      200, OK, "signup/u-1" },
+    { "21", "POST", "/batch", JSON,
+      "ZXlKMGIydGxiaUk2SW5Cb1kxOWhiSEJvWVNJc0ltVjJaVzUwSWpvaWMybG5iblZ3SWl3aVpHbHpkR2x1WTNSZmFXUWlPaUoxTFRFaWZRPT0=",
+      400, "failed to parse request: *", "" },
+    { "gzip hint", "POST", "/e?compression=gzip-js", "Content-Type: text/plain\r\n", "b64:" E1_GZ, 200, OK,
+      "signup/u-1" },
+    { "gzip header", "POST", "/batch", "Content-Encoding: gzip\r\n" JSON, "b64:" A2_GZ, 200, OK, "x/u-2 y/u-2" },
+    { "gzip unannounced", "POST", "/i/v0/e", "Content-Type: text/plain\r\n", "b64:" E1_GZ, 200, OK, "signup/u-1" },
+    { "26", "POST", "/e?compression=lz64", JSON, "b64:" E1_GZ, 200, OK, "signup/u-1" },
+    { "27", "POST", "/e", JSON, "b64:H4sIAAAAAAACA6tWKsnPTs1TslIqyEiOT8wpyEhU0lFKLUvNKwGKFQ==", 400,
+      "failed to decode request: invalid GZIP data", "" },
+    { "28", "POST", "/e?compression=gzip", JSON, E1, 200, OK, "signup/u-1" },
+    { "29", "POST", "/e/?compression=gzip-js", FORM, "data=" E1_B64_ENCODED, 200, OK, "signup/u-1" },
+    { "30", "POST", "/e", FORM, "data=" E1_ENCODED, 200, OK, "signup/u-1" },
+    { "31", "POST", "/e", FORM, "data=" E1_B64_ENCODED, 200, OK, "signup/u-1" },
+    { "32", "POST", "/i/v0/e", FORM, "data=" E1_B64_ENCODED "&compression=base64", 200, OK, "signup/u-1" },
+    { "33 plus signs", "POST", "/e", FORM, "data=" E3_B64_RAW, 200, OK, "a/~~~?\?\?>>>" },
+    { "34", "POST", "/e", FORM, "compression=lz64&data=" E1_LZ_ENCODED, 200, OK, "signup/u-1" },
+    { "35", "POST", "/e?compression=lz64", FORM, "data=" E1_LZ_ENCODED, 200, OK, "signup/u-1" },
+    { "36", "POST", "/batch", "Content-Encoding: lz64\r\n" JSON, E1_LZ, 200, OK, "signup/u-1" },
+    { "37", "POST", "/e", FORM, E1, 400, "failed to decode request: expected form data in POST request payload", "" },
+    { "38", "POST", "/e", "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n", "data=" E1_ENCODED, 200,
+      OK, "signup/u-1" },
+    { "39", "POST", "/e", FORM, "_=1&ip=1", 400, "failed to parse request: *", "" },
+    { "40", "POST", "/e", JSON, "b64://57", 400, "failed to decode request: invalid UTF8 in request payload", "" },
+    { "41a", "POST", "/e", JSON, "", 400, "request missing data payload", "" },
+    { "41b", "GET", "/e", "", "", 400, "request missing data payload", "" },
+    { "42", "POST", "/e?data=", JSON, E1, 200, OK, "signup/u-1" },
+    { "43", "POST", "/e?data=" E1_ENCODED, JSON,
+      "{\"token\":\"phc_alpha\",\"event\":\"signup\",\"distinct_id\":\"u-9\"}", 200, OK, "signup/u-1" },
+    { "43 base64", "GET", "/e?data=" E1_B64_ENCODED, "", "", 200, OK, "signup/u-1" },
+    { "bad escape", "GET", "/e?data=%zz", "", "", 400, "failed to decode request: invalid urlencoded form data", "" },
+    { "52", "POST", "/batch", JSON,
+      "{\"api_key\":\"phc_alpha\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u-1\",\"token\":\"phc_beta\"}]}", 200, OK,
+      "a/u-1" },
+    { "54a", "POST", "/e", JSON, "{}", 400, HYDRATION, "" },
+    { "54b", "POST", "/batch", JSON, "{\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"}]}", 400, HYDRATION, "" },
+    { "55", "POST", "/engage", JSON, "{}", 401, "event submitted without an api_key", "" },
+    { "56", "POST", "/engage/", JSON, "{\"$token\":\"phc_alpha\",\"$distinct_id\":3,\"$set\":{\"plan\":\"pro\"}}", 200, OK,
+      "$identify/3" },
+    { "57", "POST", "/e", JSON, "{\"$token\":\"phc_alpha\",\"$distinct_id\":3,\"$set\":{\"plan\":\"pro\"}}", 400, HYDRATION,
+      "" },
+    { "58, per event", "POST", "/batch", JSON,
+      "{\"api_key\":\"phc_alpha\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"},{\"distinct_id\":\"u\"}]}", 200, OK,
+      "a/u !/u" },
+    { "59", "POST", "/e", JSON, WITH("\"timestamp\":1770087600000"), 400, "failed to parse request: *", "" },
+    { "60a", "POST", "/e", JSON, WITH("\"properties\":null"), 400, "failed to parse request: *", "" },
+    { "60b", "POST", "/e", JSON, WITH("\"offset\":1.5"), 400, "failed to parse request: *", "" },
+    { "61a", "POST", "/e", JSON, "{\"event\":\"a\",}", 400, "failed to parse request: *", "" },
+    { "61b", "POST", "/e", JSON, E1 " x", 400, "failed to parse request: *", "" },
+    { "62", "POST", "/e", JSON, "{\"token\":\"phc_alpha\",\"event\":\"$performance_event\",\"distinct_id\":\"u\"}", 200, OK,
+      "" },
+    { "63", "POST", "/e", JSON, "[{\"token\":\"phc_alpha\",\"event\":\"$performance_event\",\"distinct_id\":\"u\"}," E1 "]",
+      200, OK, "signup/u-1" },
+    { "64", "POST", "/e", JSON, "{\"token\":\"phc_alpha\",\"event\":\"\",\"distinct_id\":\"u\"}", 400,
+      "event submitted with an empty event name", "" },
+    { "65, per event", "POST", "/batch", JSON,
+      "{\"api_key\":\"phc_alpha\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"1\"},{\"event\":\"\",\"distinct_id\":\"2\"},"
+      "{\"event\":\"c\",\"distinct_id\":\"3\"}]}",
+      200, OK, "a/1 !/2 c/3" },
+    { "all bad", "POST", "/batch", JSON,
+      "{\"api_key\":\"phc_alpha\",\"batch\":[{\"event\":\"\",\"distinct_id\":\"1\"},{\"event\":\"b\"}]}", 400,
+      "event submitted with an empty event name", "" },
+    { "66", "POST", "/e", JSON, WITH("\"api_key\":\"phc_alpha\""), 200, OK, "signup/u-1" },
+    { "67", "POST", "/e", JSON, WITH("\"type\":\"capture\",\"library\":\"x\",\"sent_at\":\"y\""), 200, OK, "signup/u-1" },
+    { "69a", "POST", "/e", JSON, WITH("\"uuid\":\"\""), 200, OK, "signup/u-1" },
+    { "69b", "POST", "/e", JSON, WITH("\"uuid\":null"), 200, OK, "signup/u-1" },
+    { "70", "POST", "/e", JSON, WITH("\"uuid\":\"abc\""), 400, "failed to parse request: *", "" },
+    { "71a", "POST", "/e", JSON, "{\"token\":\"phc_alpha\",\"event\":\"a\"}", 400, "event submitted without a distinct_id",
+      "" },
+    { "71b", "POST", "/e", JSON, WITH_ID("null"), 400, "event submitted without a distinct_id", "" },
+    { "71c", "POST", "/e", JSON, WITH_ID("\"\""), 400, "event submitted without a distinct_id", "" },
+    { "71d", "POST", "/e", JSON, WITH_ID("\"  \""), 400, "event submitted without a distinct_id", "" },
+    { "71e", "POST", "/e", JSON, WITH_ID("\"\\u2003\\u00a0\""), 400, "event submitted without a distinct_id", "" },
+    { "73", "POST", "/e", JSON, WITH("\"properties\":{\"distinct_id\":\"u-7\"}"), 200, OK, "signup/u-1" },
+    { "74a", "POST", "/e", JSON, WITH_ID("23"), 200, OK, "signup/23" },
+    { "74b", "POST", "/e", JSON, WITH_ID("23.4"), 200, OK, "signup/23.4" },
+    { "74c", "POST", "/e", JSON, WITH_ID("true"), 200, OK, "signup/true" },
+    { "74d", "POST", "/e", JSON, WITH_ID("[ \"a\", \"b\" ]"), 200, OK, "signup/[\"a\",\"b\"]" },
+    { "74e 30 digits", "POST", "/e", JSON, WITH_ID("123456789012345678901234567890"), 200, OK,
+      "signup/123456789012345678901234567890" },
+    { "75", "POST", "/e", JSON, WITH_ID("\"" X200 X50 "\""), 200, OK, "signup/" X200 },
+    { "77", "POST", "/e", JSON, WITH_ID("\"a\\u0000b\""), 200, OK, "signup/a\xef\xbf\xbd" "b" },
+    { "79", "POST", "/e", JSON, "{\"event\":\"a\",\"distinct_id\":\"u\"}", 401, "event submitted without an api_key", "" },
+    { "80a", "POST", "/e", JSON, WITH_TOKEN("\"\""), 401, "API key is not valid: empty", "" },
+    { "80b", "POST", "/e", JSON, WITH_TOKEN("\"  \""), 401, "API key is not valid: empty", "" },
+    { "81", "POST", "/e", JSON, WITH_TOKEN("\"" X50 X10 "xxxxx\""), 401, "API key is not valid: too_long", "" },
+    { "82", "POST", "/e", JSON, WITH_TOKEN("\"phx_secret\""), 401, "API key is not valid: personal_api_key", "" },
+    { "83a", "POST", "/e", JSON, WITH_TOKEN("\"phc_\xc3\xa9\""), 401, "API key is not valid: not_ascii", "" },
+    { "84", "POST", "/e", JSON, WITH_TOKEN("\"phc_alpha\\n\""), 200, OK, "signup/u-1" },
+    { "unknown token", "POST", "/e", JSON, WITH_TOKEN("\"phc_nobody\""), 401,
+      "API key is not known: no project has it", "" },
+    { "85", "POST", "/e", JSON, "[" WITH_TOKEN("\"phc_alpha\"") "," WITH_TOKEN("\"phc_beta\"") "]", 401,
+      "batch submitted with inconsistent api_key values", "" },
+    { "86", "POST", "/e", JSON, "[{\"event\":\"a\",\"distinct_id\":\"u\"}," E1 "]", 200, OK, "a/u signup/u-1" },
+    { "87", "POST", "/e", JSON, "{\"event\":\"a\",\"properties\":{\"token\":\"phc_alpha\",\"distinct_id\":\"u-1\"}}", 200, OK,
+      "a/u-1" },
+    { "88", "POST", "/e", JSON, "{\"event\":\"a\",\"distinct_id\":\"u\",\"properties\":{\"token\":5}}", 401,
+      "event submitted without an api_key", "" },
+    { "111", "POST", "/e", JSON, WITH("\"properties\":{\"$cookieless_mode\":\"yes\"}"), 400,
+      "event submitted with invalid cookieless mode", "" },
+    { "empty array", "POST", "/e", JSON, "[]", 400, "request holds no event", "" },
+    { "empty batch", "POST", "/batch", JSON, "{\"api_key\":\"phc_alpha\",\"batch\":[]}", 400, "request holds no event", "" },
+    { "a number", "POST", "/e", JSON, "0", 400, "failed to parse request: *", "" },
+    { "an array of numbers", "POST", "/e", JSON, "[1,2]", 400, "failed to parse request: *", "" },
+    { "NaN", "POST", "/e", JSON, WITH("\"properties\":{\"a\":NaN}"), 400, "failed to parse request: *", "" },
+    { "lone surrogate", "POST", "/e", JSON, WITH("\"properties\":{\"a\":\"\\ud83d\"}"), 200, OK, "signup/u-1" },
+    { "batch keys in another order", "POST", "/batch/", JSON,
+      "{\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"}],\"historical_migration\":false,\"sentAt\":\"x\",\"api_key\":\"phc_alpha\"}",
+      200, OK, "a/u" },
+    { "snapshots", "POST", "/s/", JSON,
+      "[{\"token\":\"phc_alpha\",\"event\":\"$snapshot\",\"distinct_id\":\"u\",\"properties\":{\"$snapshot_data\":[]}}]", 200,
+      OK, "$snapshot/u" },
+    { "logs", "POST", "/i/v1/logs?token=x", JSON, "{}", 404, "", "" },
+    { "static", "GET", "/static/recorder.js", "", "", 404, "", "" },
+    { "dots", "GET", "/e/../_liveness", "", "", 404, "", "" },
+    { "flags", "POST", "/flags/?v=2", JSON, "{}", 200, "{\"flags\":{}*", "" },
+    { "decide", "POST", "/decide/?v=3", FORM, "data=e30%3D", 200, "{\"config\":{*", "" },
+    { "config", "GET", "/array/phc_alpha/config", "", "", 200, "{\"token\":\"phc_alpha\",*", "" },
+    { "config.js", "GET", "/array/phc_alpha/config.js", "", "", 200, "(function(){*", "" },
+    { "config, not a token", "GET", "/array/a%22b/config.js", "", "", 404, "", "" },
+    { "definitions", "GET", "/flags/definitions?token=x&send_cohorts", "", "", 200, "{\"flags\":[]*", "" },
+    { "local evaluation", "GET", "/api/feature_flag/local_evaluation/?token=x", "", "", 200, "{\"flags\":[]*", "" },
+    { "remote config", "GET", "/api/projects/@current/feature_flags/k/remote_config?token=x", "", "", 404, "{\"type\"*", "" },
+    { "metrics", "GET", "/metrics", "", "", 200, "*", "" },
+};
+
+static struct span row_body(const struct row *row, struct buf *buf)
+{
+    buf_reset(buf);
+    if (strncmp(row->body, "b64:", 4) == 0) {
+        assert_true(base64_decode(span_text(row->body + 4), BASE64_STRICT, buf));
+        return buf_span(buf);
+    }
+    return span_text(row->body);
+}
+
+static void check_records(const char *name, const char *expected)
+{
+    char   text[4096] = "";
+    size_t at = 0;
+    size_t count = kit_records(&kit);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct record *record = &kit.records[i];
+
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%.*s/%.*s", i == 0 ? "" : " ",
+                               record->kind == RECORD_REJECTED ? 1 : (int)record->event.bytes,
+                               record->kind == RECORD_REJECTED ? "!" : (const char *)record->event.at,
+                               (int)record->distinct_id.bytes, (const char *)record->distinct_id.at);
+        assert_true(span_is(record->token, "phc_alpha"));
+        assert_int_equal(record->project, 1);
+        assert_int_equal(record->received_us, KIT_NOW_US);
+    }
+    if (strcmp(text, expected) != 0)
+        fail_msg("%s: records %s, expected %s", name, text, expected);
+}
+
+static void vectors(void **state)
+{
+    struct buf buf;
+
+    (void)state;
+    buf_init(&buf, 1 << 20);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct row *row = &rows[i];
+        size_t            text_bytes = strlen(row->text);
+        bool              prefix = text_bytes > 0 && row->text[text_bytes - 1] == '*';
+        int               status;
+
+        status = kit_ask(&kit, row->method, row->target, row->headers, row_body(row, &buf), &answer);
+        if (status != row->status)
+            fail_msg("%s: status %d, expected %d: %s", row->name, status, row->status, answer.text);
+        if (prefix ? strncmp(answer.body, row->text, text_bytes - 1) != 0 : strcmp(answer.body, row->text) != 0)
+            fail_msg("%s: body %s, expected %s", row->name, answer.body, row->text);
+        assert_non_null(strstr(answer.head, "access-control-allow-credentials: true\r\n"));
+        check_records(row->name, row->records);
+    }
+    buf_fini(&buf);
+}
+
+/* --- what the records say ---------------------------------------------------------------------- */
+
+static const struct record *one_record(const char *target, const char *headers, const char *body)
+{
+    int status = kit_ask(&kit, "POST", target, headers, span_text(body), &answer);
+
+    if (status != 200)
+        fail_msg("%s: %s", body, answer.text);
+    assert_int_equal(kit_records(&kit), 1);
+    return &kit.records[0];
+}
+
+static int64_t us_of(const char *text)
+{
+    int64_t us;
+
+    assert_true(time_parse_rfc3339(span_text(text), &us, NULL));
+    return us;
+}
+
+static void cors(void **state)
+{
+    (void)state;
+    kit_ask(&kit, "OPTIONS", "/e/",
+            "Origin: https://shop.example\r\nAccess-Control-Request-Headers: x-a, content-type\r\n", span_text(""), &answer);
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://shop.example\r\n"));
+    assert_non_null(strstr(answer.head, "access-control-allow-headers: x-a, content-type\r\n"));
+    assert_non_null(strstr(answer.head, "access-control-allow-methods: GET,POST,OPTIONS\r\n"));
+    kit_ask(&kit, "POST", "/e", "Origin: https://shop.example\r\n", span_text("{"), &answer);
+    assert_int_equal(answer.status, 400);
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://shop.example\r\n"));
+    assert_null(strstr(answer.head, "access-control-allow-methods"));
+    kit_ask(&kit, "POST", "/e", "Origin: https://shop.example\r\n", span_text(E1), &answer);
+    assert_int_equal(answer.status, 200);
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://shop.example\r\n"));
+    kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer);
+    assert_null(strstr(answer.head, "access-control-allow-origin"));
+    kit_ask(&kit, "GET", "/nowhere", "Origin: https://shop.example\r\n", span_text(""), &answer);
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://shop.example\r\n"));
+    kit_records(&kit);
+}
+
+static void uuids(void **state)
+{
+    const struct record *record;
+    struct uuid          uuid;
+    char                 text[UUID_TEXT_BYTES];
+
+    (void)state;
+    record = one_record("/e", JSON, E1);
+    assert_int_equal(record->flags, RECORD_UUID_MADE);
+    assert_memory_equal(record->uuid.bytes, "\x01\x9c\x21\xac\xe9\x50", 6); /* KIT_NOW in ms */
+    assert_int_equal(uuid_version(&record->uuid), 7);
+    record = one_record("/e", JSON, WITH("\"uuid\":\"018F5A1C-0000-7000-8000-0000000000AB\""));
+    uuid_format(&record->uuid, text);
+    assert_memory_equal(text, "018f5a1c-0000-7000-8000-0000000000ab", UUID_TEXT_BYTES);
+    assert_int_equal(record->flags, 0);
+    record = one_record("/e", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\""));
+    uuid = record->uuid;
+    assert_int_equal(record->flags, RECORD_UUID_DERIVED);
+    /* the same again, now with a skew: the id stays, only the time is corrected */
+    record = one_record("/e?_=1770091516000", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\""));
+    assert_true(uuid_equal(&uuid, &record->uuid));
+    assert_int_equal(record->timestamp_us, us_of("2026-02-03T02:59:50Z"));
+    record = one_record("/e", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\",\"x\":1"));
+    assert_false(uuid_equal(&uuid, &record->uuid));
+}
+
+static void fields(void **state)
+{
+    const struct record *record;
+
+    (void)state;
+    record = one_record("/e", JSON "X-Forwarded-For: 198.51.100.9, 10.0.0.1\r\n", E1);
+    assert_true(span_is(record->ip, "198.51.100.9"));
+    record = one_record("/e", JSON, E1);
+    assert_true(span_is(record->ip, "127.0.0.1"));
+    assert_true(span_is(record->data, E1));
+    record = one_record("/e", JSON "X-Forwarded-For: 203.0.113.7\r\n", WITH("\"properties\":{\"capture_internal\":false}"));
+    assert_true(span_is(record->ip, "127.0.0.1"));
+    record = one_record("/e", JSON, WITH("\"properties\":{\"$cookieless_mode\":true}"));
+    assert_true(record->flags & RECORD_COOKIELESS);
+    record = one_record("/batch", JSON,
+                        "{\"api_key\":\"phc_alpha\",\"historical_migration\":true,\"sent_at\":\"2026-02-03T04:05:16Z\",\"batch\":"
+                        "[{\"event\":\"a\",\"distinct_id\":\"u-1\",\"timestamp\":\"2026-02-03T03:00:00Z\"}]}");
+    assert_true(record->flags & RECORD_HISTORICAL);
+    assert_int_equal(record->timestamp_us, us_of("2026-02-03T02:59:50Z"));
+    assert_int_equal(record->sent_at_us, us_of("2026-02-03T04:05:16Z"));
+    assert_int_equal(record->timestamp_source, RECORD_TIME_SENT_AT_SKEW);
+    assert_true(span_is(record->data, "{\"event\":\"a\",\"distinct_id\":\"u-1\",\"timestamp\":\"2026-02-03T03:00:00Z\"}"));
+    record = one_record("/e?_=1770091516", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\""));
+    assert_int_equal(record->timestamp_us, us_of("2026-02-03T03:00:00Z")); /* seconds are no milliseconds */
+    record = one_record("/e", JSON, WITH("\"properties\":{\"a\":\"\\ud83d\"}"));
+    assert_true(span_is(record->data, WITH("\"properties\":{\"a\":\"\\ufffd\"}")));
+    assert_true(record->flags & RECORD_REPAIRED);
+    record = one_record("/engage/", JSON, "{\"$token\":\"phc_alpha\",\"$distinct_id\":3,\"$set\":{\"plan\":\"pro\"}}");
+    assert_true(record->flags & RECORD_ENGAGE);
+    record = one_record("/e", JSON, WITH_ID("\"" X200 "y\""));
+    assert_true(record->flags & RECORD_DISTINCT_CUT);
+    record = one_record("/e", JSON, WITH_ID("\" u-1 \""));
+    assert_true(span_is(record->distinct_id, " u-1 "));
+}
+
+static void rejected(void **state)
+{
+    const struct record *record;
+
+    (void)state;
+    kit_ask(&kit, "POST", "/batch", JSON,
+            span_text("{\"api_key\":\"phc_alpha\",\"batch\":[{\"event\":\"a\",\"distinct_id\":\"1\"},7,"
+                      "{\"event\":\"b\",\"distinct_id\":\"2\",\"timestamp\":5},{\"event\":\"c\",\"distinct_id\":\"3\",\"uuid\":\"no\"}]}"),
+            &answer);
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(kit_records(&kit), 4);
+    record = &kit.records[1];
+    assert_int_equal(record->kind, RECORD_REJECTED);
+    assert_int_equal(record->rejection, RECORD_REJECTED_BAD_FIELD);
+    assert_int_equal(record->index, 1);
+    assert_true(span_is(record->data, "7"));
+    assert_true(span_is(record->detail, "the event is a number, expected an object"));
+    record = &kit.records[2];
+    assert_true(span_is(record->detail, "timestamp is a number, expected a string or null"));
+    assert_true(span_is(record->distinct_id, "2"));
+    assert_true(span_is(record->event, "b"));
+    record = &kit.records[3];
+    assert_int_equal(record->rejection, RECORD_REJECTED_BAD_UUID);
+    assert_int_equal(kit.records[0].request, record->request);
+}
+
+static void large_events(void **state)
+{
+    size_t bytes = 1200000;
+    char  *body = malloc(bytes + 400);
+    size_t at;
+
+    (void)state;
+    at = (size_t)sprintf(body, "{\"token\":\"phc_alpha\",\"event\":\"big\",\"distinct_id\":\"u\",\"properties\":{\"a\":\"");
+    memset(body + at, 'x', bytes);
+    memcpy(body + at + bytes, "\"}}", 3);
+    kit_ask(&kit, "POST", "/e", JSON, span_of(body, at + bytes + 3), &answer);
+    assert_int_equal(answer.status, 413);
+    assert_int_equal(strncmp(answer.body, "maximum event size exceeded: ", 29), 0);
+    assert_int_equal(kit_records(&kit), 0);
+    memmove(body + 1, body, at + bytes + 3);
+    body[0] = '[';
+    memcpy(body + 1 + at + bytes + 3, "," E1 "]", sizeof("," E1 "]") - 1);
+    kit_ask(&kit, "POST", "/e", JSON, span_of(body, 1 + at + bytes + 3 + sizeof("," E1 "]") - 1), &answer);
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(kit_records(&kit), 2);
+    assert_int_equal(kit.records[0].rejection, RECORD_REJECTED_TOO_LARGE);
+    assert_int_equal(kit.records[0].data.bytes, 65536);
+    assert_true(span_is(kit.records[1].event, "signup"));
+    free(body);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit_start(&kit);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    kit_stop(&kit);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(vectors), cmocka_unit_test(cors),     cmocka_unit_test(uuids),
+        cmocka_unit_test(fields),  cmocka_unit_test(rejected), cmocka_unit_test(large_events),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,468 @@
+/* capture/conn.c - the life of a connection. The answer to a request is given inside the call that found
+ * the request whole, or on the commit's acknowledgement; either way conn_send decides what comes next, so
+ * there is one place where a connection becomes idle again, lingers or goes. */
+#include "capture/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capture/loop.h"
+
+enum { CONN_BODY_RATE_MIN = 1024 /* bytes a second, below it a body counts as stalled */ };
+
+#define TO(name) (1u << CONN_##name)
+static const unsigned conn_allowed[CONN_STATE_COUNT] = {
+    [CONN_FREE] = TO(HEAD) | TO(CLOSED),
+    [CONN_IDLE] = TO(HEAD) | TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
+    [CONN_HEAD] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
+    [CONN_BODY] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [CONN_WAIT] = TO(WRITE) | TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [CONN_WRITE] = TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
+    [CONN_DRAIN] = TO(IDLE) | TO(CLOSED),
+    [CONN_LINGER] = TO(CLOSED),
+    [CONN_CLOSED] = TO(FREE),
+};
+#undef TO
+_Static_assert(CONN_STATE_COUNT <= 32, "a set of states must fit in one unsigned");
+
+static void conn_timer_remove(struct conn *conn)
+{
+    struct timer_list *list = &conn->loop->timers[conn->state];
+
+    if (conn->deadline_us == 0)
+        return;
+    if (conn->timer_prev != NULL)
+        conn->timer_prev->timer_next = conn->timer_next;
+    else
+        list->first = conn->timer_next;
+    if (conn->timer_next != NULL)
+        conn->timer_next->timer_prev = conn->timer_prev;
+    else
+        list->last = conn->timer_prev;
+    conn->deadline_us = 0;
+}
+
+static void conn_timer_add(struct conn *conn)
+{
+    struct timer_list *list = &conn->loop->timers[conn->state];
+    int64_t            us = loop_state_us(conn->loop, conn->state);
+
+    if (us == 0)
+        return;
+    conn->deadline_us = conn->loop->mono_us + us;
+    conn->timer_next = NULL;
+    conn->timer_prev = list->last;
+    if (list->last != NULL)
+        list->last->timer_next = conn;
+    else
+        list->first = conn;
+    list->last = conn;
+}
+
+/* The only place that writes conn->state; the state's timer goes with it. */
+void conn_set_state(struct conn *conn, enum conn_state next)
+{
+    assert(conn->magic == CONN_MAGIC);
+    assert(conn_allowed[conn->state] & (1u << next));
+    conn_timer_remove(conn);
+    conn->state = next;
+    conn_timer_add(conn);
+}
+
+/* --- birth and death --------------------------------------------------------------------------- */
+
+struct conn *conn_new(struct loop *loop, int fd_take)
+{
+    struct conn *conn = loop->conn_pool;
+
+    if (conn != NULL)
+        loop->conn_pool = conn->timer_next;
+    else
+        conn = malloc(sizeof *conn);
+    if (conn == NULL) {
+        (void)close(fd_take);
+        return NULL;
+    }
+    *conn = (struct conn){ .magic = CONN_MAGIC, .fd = fd_take, .loop = loop };
+    loop->conn_count++;
+    conn_set_state(conn, CONN_HEAD); /* who connects and says nothing has the time of a slow head */
+    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);
+    return conn;
+}
+
+static void conn_drop_buf(struct conn *conn)
+{
+    loop_buf_give(conn->loop, conn->buf, conn->buf_size);
+    conn->buf = NULL;
+    conn->buf_bytes = conn->buf_size = 0;
+}
+
+static void conn_drop_origin(struct conn *conn)
+{
+    if (conn->origin != NULL)
+        loop_buf_give(conn->loop, conn->origin, LOOP_CONN_BUF_FIRST_BYTES);
+    conn->origin = NULL;
+}
+
+void conn_close(struct conn *conn)
+{
+    struct loop *loop = conn->loop;
+
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (conn->state == CONN_BODY || (conn->state == CONN_HEAD && conn->buf_bytes > 0))
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_CLIENT_ABORTED, 1);
+    flight_remove(conn);
+    conn_set_state(conn, CONN_CLOSED);
+    (void)close(conn->fd); /* which takes it out of epoll too */
+    conn->fd = -1;
+    conn_drop_buf(conn);
+    conn_drop_origin(conn);
+    loop_buf_give(loop, conn->out, conn->out_size);
+    conn->out = NULL;
+    loop->conn_count--;
+    conn->timer_next = loop->retired;
+    loop->retired = conn;
+    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);
+}
+
+void conn_retire(struct conn *conn)
+{
+    assert(conn->state == CONN_CLOSED);
+    conn->magic = 0;
+    conn->timer_next = conn->loop->conn_pool;
+    conn->loop->conn_pool = conn;
+}
+
+/* --- writing ----------------------------------------------------------------------------------- */
+
+/* The reply is with the kernel. */
+static void conn_replied(struct conn *conn)
+{
+    conn_drop_origin(conn);
+    if (conn->close_after && conn->unread) {
+        /* Closing with unread bytes would reset the connection, and the answer might never be read. */
+        (void)shutdown(conn->fd, SHUT_WR);
+        conn_drop_buf(conn);
+        conn_set_state(conn, CONN_LINGER);
+    } else if (conn->close_after) {
+        conn_close(conn);
+    } else if (conn->drain_after) {
+        conn->drain_after = false;
+        conn_set_state(conn, CONN_DRAIN);
+    } else {
+        conn_set_state(conn, CONN_IDLE);
+    }
+}
+
+/* How many bytes the socket took; -1: it is broken (and closed here). */
+static ssize_t conn_send_some(struct conn *conn, struct span bytes)
+{
+    ssize_t sent;
+
+    do
+        sent = send(conn->fd, bytes.at, bytes.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0)
+        return sent;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM)
+        return 0;
+    conn_close(conn);
+    return -1;
+}
+
+void conn_send(struct conn *conn, struct span bytes)
+{
+    ssize_t sent = conn_send_some(conn, bytes);
+
+    if (sent < 0)
+        return;
+    if ((size_t)sent == bytes.bytes) {
+        conn_replied(conn);
+        return;
+    }
+    conn->out_bytes = bytes.bytes - (size_t)sent;
+    conn->out_at = 0;
+    conn->out = loop_buf_take(conn->loop, conn->out_bytes, &conn->out_size);
+    if (conn->out == NULL) {
+        conn_close(conn);
+        return;
+    }
+    memcpy(conn->out, bytes.at + sent, conn->out_bytes);
+    conn_set_state(conn, CONN_WRITE);
+}
+
+static void conn_write_more(struct conn *conn)
+{
+    ssize_t sent = conn_send_some(conn, span_of(conn->out + conn->out_at, conn->out_bytes - conn->out_at));
+
+    if (sent < 0)
+        return;
+    conn->out_at += (size_t)sent;
+    if (conn->out_at < conn->out_bytes) {
+        if (sent > 0)
+            conn_set_state(conn, CONN_WRITE); /* progress: the time begins anew */
+        return;
+    }
+    loop_buf_give(conn->loop, conn->out, conn->out_size);
+    conn->out = NULL;
+    conn_replied(conn);
+}
+
+/* --- reading ----------------------------------------------------------------------------------- */
+
+static bool conn_wants_input(const struct conn *conn)
+{
+    return conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY ||
+           conn->state == CONN_DRAIN || conn->state == CONN_LINGER;
+}
+
+static size_t conn_drain(struct conn *conn, size_t bytes)
+{
+    if (bytes > conn->body_length)
+        bytes = (size_t)conn->body_length;
+    conn->body_length -= bytes;
+    if (conn->body_length == 0)
+        conn_set_state(conn, CONN_IDLE);
+    return bytes;
+}
+
+/* Handles what is there, request by request; returns how much of it is done with. *bytes as conn_step. */
+static size_t conn_eat(struct conn *conn, uint8_t *at, size_t *bytes)
+{
+    size_t eaten = 0;
+
+    while (eaten < *bytes && conn_wants_input(conn)) {
+        size_t left = *bytes - eaten;
+        size_t used = 0;
+
+        if (conn->state == CONN_LINGER)
+            return *bytes;
+        if (conn->state == CONN_DRAIN) {
+            eaten += conn_drain(conn, left);
+            continue;
+        }
+        if (conn_step(conn, at + eaten, &left, &used) == STEP_MORE) {
+            *bytes = eaten + left;
+            break;
+        }
+        eaten += used;
+    }
+    return eaten;
+}
+
+/* Room for more of the request in the connection's own buffer. -1: answered. */
+static int conn_make_room(struct conn *conn)
+{
+    struct loop *loop = conn->loop;
+    size_t       want = conn->buf_size * 4;
+    size_t       size;
+    uint8_t     *buf;
+
+    if (conn->buf_bytes < conn->buf_size)
+        return 0;
+    if (conn->state == CONN_BODY && !conn->chunked) {
+        size_t whole = conn->head_bytes + (size_t)conn->body_length;
+
+        if (whole > conn->buf_size && whole < want)
+            want = whole;
+    }
+    buf = loop_memory(loop) + want > loop->memory_max ? NULL : loop_buf_take(loop, want, &size);
+    if (buf == NULL) {
+        struct refusal refusal;
+
+        refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many bodies are being received");
+        capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
+        conn->close_after = conn->unread = true;
+        conn_reply_refusal(conn, &refusal, (struct span){ 0 });
+        return -1;
+    }
+    memcpy(buf, conn->buf, conn->buf_bytes);
+    loop_buf_give(loop, conn->buf, conn->buf_size);
+    conn->buf = buf;
+    conn->buf_size = size;
+    return 0;
+}
+
+/* What the loop's buffer holds and cannot be handled yet moves to a buffer of the connection's own. */
+static void conn_keep(struct conn *conn, const uint8_t *at, size_t bytes)
+{
+    size_t want = bytes;
+
+    assert(conn->buf == NULL);
+    if (conn->state == CONN_BODY && !conn->chunked && bytes >= LOOP_CONN_BUF_FIRST_BYTES * 4) {
+        size_t whole = conn->head_bytes + (size_t)conn->body_length;
+
+        want = whole < bytes * 16 ? whole : bytes * 16; /* who has sent much may have room for more at once */
+    }
+    conn->buf = loop_buf_take(conn->loop, want, &conn->buf_size);
+    if (conn->buf == NULL) {
+        conn_close(conn);
+        return;
+    }
+    memcpy(conn->buf, at, bytes);
+    conn->buf_bytes = bytes;
+}
+
+static void conn_eat_own(struct conn *conn)
+{
+    size_t bytes = conn->buf_bytes;
+    size_t eaten = conn_eat(conn, conn->buf, &bytes);
+
+    if (conn->state == CONN_CLOSED || conn->buf == NULL)
+        return;
+    if (eaten == bytes) {
+        conn_drop_buf(conn);
+        return;
+    }
+    if (eaten > 0)
+        memmove(conn->buf, conn->buf + eaten, bytes - eaten);
+    conn->buf_bytes = bytes - eaten;
+}
+
+static void conn_eat_shared(struct conn *conn, size_t bytes)
+{
+    uint8_t *at = conn->loop->read_buf;
+    size_t   eaten = conn_eat(conn, at, &bytes);
+
+    if (conn->state != CONN_CLOSED && conn->state != CONN_LINGER && eaten < bytes)
+        conn_keep(conn, at + eaten, bytes - eaten);
+}
+
+static void conn_read(struct conn *conn)
+{
+    struct loop *loop = conn->loop;
+
+    while (conn->readable && conn_wants_input(conn)) {
+        bool     own = conn->buf != NULL;
+        uint8_t *at;
+        size_t   room;
+        ssize_t  got;
+
+        if (own && conn_make_room(conn) < 0)
+            return;
+        at = own ? conn->buf + conn->buf_bytes : loop->read_buf;
+        room = own ? conn->buf_size - conn->buf_bytes : LOOP_READ_BYTES;
+        got = recv(conn->fd, at, room, MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            conn->readable = conn->ended;
+            return;
+        }
+        if (got <= 0) {
+            conn_close(conn);
+            return;
+        }
+        conn->readable = (size_t)got == room || conn->ended;
+        conn->window_bytes += (size_t)got;
+        if (own) {
+            conn->buf_bytes += (size_t)got;
+            conn_eat_own(conn);
+        } else {
+            conn_eat_shared(conn, (size_t)got);
+        }
+    }
+}
+
+/* A reply is out: on with what came meanwhile. */
+static void conn_resume(struct conn *conn)
+{
+    if (conn->state == CONN_IDLE && conn->buf != NULL)
+        conn_eat_own(conn);
+    conn_read(conn);
+}
+
+/* --- what happens to it ------------------------------------------------------------------------ */
+
+void conn_on_event(struct conn *conn, uint32_t events)
+{
+    assert(conn->magic == CONN_MAGIC);
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (events & (EPOLLERR | EPOLLHUP)) {
+        conn_close(conn);
+        return;
+    }
+    if (events & EPOLLRDHUP)
+        conn->ended = true;
+    if (events & (EPOLLIN | EPOLLRDHUP))
+        conn->readable = true;
+    if ((events & EPOLLOUT) && conn->state == CONN_WRITE) {
+        conn_write_more(conn);
+        if (conn->state != CONN_IDLE && conn->state != CONN_DRAIN)
+            return;
+        conn_resume(conn);
+        return;
+    }
+    conn_read(conn);
+}
+
+void conn_on_ack(struct conn *conn, const struct refusal *refusal)
+{
+    assert(conn->state == CONN_WAIT);
+    if (refusal != NULL) {
+        capture_count_refusal(conn->loop->shared->metrics, refusal->cause, conn->accepted);
+        conn_reply_refusal(conn, refusal, span_of(conn->origin, conn->origin_bytes));
+    } else {
+        capture_count(conn->loop->shared->metrics, CAPTURE_METRIC_EVENTS_INGESTED, conn->accepted);
+        conn_reply_accepted(conn);
+    }
+    if (conn->state == CONN_IDLE)
+        conn_resume(conn);
+}
+
+/* A body in its stall window: enough has come and the next window begins, or it has stalled. */
+static void conn_on_stall(struct conn *conn)
+{
+    struct loop        *loop = conn->loop;
+    uint64_t            least = (uint64_t)loop->shared->settings->body_stall_us * CONN_BODY_RATE_MIN / 1000000;
+    struct http_problem problem;
+    struct refusal      refusal;
+    struct span         origin = { 0 };
+
+    if (conn->window_bytes >= least && conn->window_bytes > 0) {
+        conn->window_bytes = 0;
+        conn_set_state(conn, CONN_BODY);
+        return;
+    }
+    if (http1_parse(span_of(conn->buf, conn->head_bytes), 0, &loop->request, &problem) == HTTP1_DONE)
+        origin = conn_origin(conn);
+    capture_count(loop->shared->metrics, CAPTURE_METRIC_BODY_TIMEOUTS, 1);
+    refusal_set(&refusal, 408, REFUSAL_BODY_TIMEOUT, "client stopped sending data");
+    capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
+    conn->close_after = conn->unread = true;
+    conn_reply_refusal(conn, &refusal, origin);
+}
+
+void conn_on_deadline(struct conn *conn)
+{
+    struct refusal refusal;
+
+    switch (conn->state) {
+    case CONN_HEAD:
+        if (conn->buf_bytes == 0) {
+            conn_close(conn);
+            return;
+        }
+        conn->close_after = conn->unread = true;
+        capture_count_refusal(conn->loop->shared->metrics, REFUSAL_HEADER_TIMEOUT, 1);
+        conn_reply_problem(conn, 408, "header_timeout", "the request's headers were not complete in time",
+                           (struct span){ 0 });
+        return;
+    case CONN_BODY:
+        conn_on_stall(conn);
+        return;
+    case CONN_WAIT:
+        flight_remove(conn);
+        refusal_set(&refusal, 503, REFUSAL_STORAGE_LATE, "service unavailable: the disk is late, send again");
+        conn_on_ack(conn, &refusal);
+        return;
+    default:
+        conn_close(conn);
+    }
+}

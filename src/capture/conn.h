@@ -1,0 +1,112 @@
+/* capture/conn.h - one connection: reads requests, waits for the commit, writes replies.
+ *
+ *            first byte           head whole, body not        records in the batch
+ *   IDLE ------------------> HEAD ---------------------> BODY ---------------------> WAIT
+ *    ^ ^                      |  \______________________/  |                           | ack or 503
+ *    | |   a reply at once    |                            v                           v
+ *    | +----------------------+<------------------------ (reply) <--------------------+
+ *    |                                                     | socket full
+ *    +--- DRAIN <-- body too large, still coming           v
+ *    |                                                   WRITE --> IDLE
+ *    +--------- LINGER (answered, closing: what still comes is thrown away) --> CLOSED
+ *
+ * A request that came whole is parsed where it was read, in the loop's own buffer; only what must wait
+ * for more bytes gets a buffer of its own. One request is in work at a time: pipelined ones wait in the
+ * buffer, and nothing more is read meanwhile.
+ * @thread the loop that accepted it, for life. */
+#ifndef PENSTOCK_CAPTURE_CONN_H
+#define PENSTOCK_CAPTURE_CONN_H
+
+#include "capture/client_ip.h"
+#include "capture/endpoint.h"
+#include "capture/refusal.h"
+#include "capture/reply.h"
+#include "wire/http1.h"
+
+#define CONN_STATES(X) X(FREE) X(IDLE) X(HEAD) X(BODY) X(WAIT) X(WRITE) X(DRAIN) X(LINGER) X(CLOSED)
+#define CONN_STATE_ENUM(name) CONN_##name,
+enum conn_state { CONN_STATES(CONN_STATE_ENUM) CONN_STATE_COUNT };
+
+enum { CONN_MAGIC = 0x434f4e4e };
+
+struct loop;
+struct flight;
+
+struct conn {
+    uint32_t magic;
+    int      fd;
+    struct loop *loop; /* fixed after accept */
+
+    /* written by conn_set_state alone */
+    enum conn_state state;
+    struct conn    *timer_prev, *timer_next; /* in the list of its state */
+    int64_t         deadline_us;
+
+    bool readable;    /* the socket may hold more than was read */
+    bool ended;       /* the peer has closed its side: readable until 0 was read */
+    bool close_after; /* the reply to come is the last */
+    bool unread;      /* bytes may come that nobody will read: linger before closing */
+    bool drain_after; /* the reply to come answers a body that is still coming (body_length) */
+    bool beacon, http10, head_only, chunked;
+    uint8_t path;    /* enum endpoint_path of the request in work */
+    uint8_t ip_bytes;
+    char    ip[CLIENT_IP_BYTES_MAX + 1];
+
+    /* the request that is coming in: head and body from the buffer's start; NULL buf: nothing kept */
+    uint8_t *buf;
+    size_t   buf_bytes, buf_size;
+    size_t   head_bytes, body_bytes; /* BODY: body_bytes of it are there, decoded when chunked */
+    uint64_t body_length;            /* BODY, not chunked; DRAIN: still to come */
+    size_t   scanned;
+    struct http1_chunks chunks;
+    int64_t  window_us;              /* BODY: begin of the stall window, and what has come in it */
+    uint64_t window_bytes;
+
+    /* WAIT */
+    struct flight *flight;
+    struct conn   *wait_prev, *wait_next;
+    int64_t        request_us;
+    uint32_t       accepted;
+    uint8_t       *origin; /* a copy, for the answer; NULL: none */
+    uint16_t       origin_bytes;
+
+    /* WRITE */
+    uint8_t *out;
+    size_t   out_at, out_bytes, out_size;
+};
+
+/* fd is taken. NULL: no memory (fd is closed). */
+struct conn *conn_new(struct loop *loop, int fd_take);
+/* Something happened on the socket. */
+void conn_on_event(struct conn *conn, uint32_t events);
+/* Its state's time is over. */
+void conn_on_deadline(struct conn *conn);
+/* The commit of its records is done (ok), or failed. It has left the flight's list. */
+void conn_on_ack(struct conn *conn, const struct refusal *refusal);
+void conn_close(struct conn *conn);
+/* Closed for a turn: the memory may be used again. */
+void conn_retire(struct conn *conn);
+
+/* --- between conn.c, conn_step.c and conn_request.c -------------------------------------------- */
+
+void conn_set_state(struct conn *conn, enum conn_state next);
+/* Sends now what the socket takes, keeps the rest; the next state follows. */
+void conn_send(struct conn *conn, struct span bytes);
+void conn_reply(struct conn *conn, struct reply *reply);
+void conn_reply_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
+/* The form of errors below the endpoints: JSON. */
+void conn_reply_problem(struct conn *conn, int status, const char *code, const char *detail, struct span origin);
+/* 200 or 204 for a request whose events are safe. */
+void conn_reply_accepted(struct conn *conn);
+/* Where the request in loop->request asks to be answered to; bytes 0: no Origin, or one too long to keep. */
+struct span conn_origin(const struct conn *conn);
+/* A whole request (loop->request, body at `body`): answers, or puts records into the batch and waits. */
+void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes);
+
+/* What came of the bytes at `at`, where a request begins. MORE: they are to be kept and more appended;
+ * *bytes may have become smaller, because a chunked body is decoded where it lies. USED: the first
+ * *used_out of them are done with. */
+enum conn_step { STEP_MORE, STEP_USED };
+enum conn_step conn_step(struct conn *conn, uint8_t *at, size_t *bytes, size_t *used_out);
+
+#endif

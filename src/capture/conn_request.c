@@ -1,0 +1,282 @@
+/* capture/conn_request.c - what is done with one whole request. Only the event endpoints wait for
+ * anything; everything else is answered from memory at once. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/say.h"
+#include "capture/config_answer.h"
+#include "capture/loop.h"
+#include "wire/json.h"
+
+enum { CONN_ORIGIN_BYTES_MAX = 512 /* longer than any origin: a host name has 253 */ };
+
+struct span conn_origin(const struct conn *conn)
+{
+    struct span origin = conn->loop->request.known[HTTP_ORIGIN];
+
+    return origin.bytes > CONN_ORIGIN_BYTES_MAX ? (struct span){ 0 } : origin;
+}
+
+/* --- answers ----------------------------------------------------------------------------------- */
+
+static void conn_count_answer(struct conn *conn, int status)
+{
+    struct capture_metrics *metrics = conn->loop->shared->metrics;
+
+    capture_count_answer(metrics, (enum endpoint_path)conn->path, status);
+    capture_observe(metrics, CAPTURE_METRIC_REQUEST_SECONDS, (double)(conn->loop->mono_us - conn->request_us) / 1e6);
+}
+
+void conn_reply(struct conn *conn, struct reply *reply)
+{
+    struct loop *loop = conn->loop;
+
+    if (loop->draining)
+        conn->close_after = true;
+    reply->close = conn->close_after;
+    reply->keep_alive_http10 = conn->http10;
+    reply->head_only = conn->head_only;
+    buf_reset(&loop->out);
+    reply_write(&loop->out, reply, &loop->clock);
+    conn_count_answer(conn, reply->status);
+    if (loop->out.failed)
+        conn_close(conn);
+    else
+        conn_send(conn, buf_span(&loop->out));
+}
+
+void conn_reply_refusal(struct conn *conn, const struct refusal *refusal, struct span origin)
+{
+    struct reply reply = { .status = refusal->status,
+                           .type = "text/plain; charset=utf-8",
+                           .body = span_text(refusal->text),
+                           .origin = origin,
+                           .retry_after_s = refusal->retry_after_s };
+
+    conn_reply(conn, &reply);
+}
+
+void conn_reply_problem(struct conn *conn, int status, const char *code, const char *detail, struct span origin)
+{
+    struct buf  *answer = &conn->loop->answer;
+    struct reply reply = { .status = status, .type = "application/json", .origin = origin };
+
+    buf_reset(answer);
+    buf_add_text(answer, "{\"type\":\"invalid_request\",\"code\":");
+    json_write_string(answer, span_text(code));
+    buf_add_text(answer, ",\"detail\":");
+    json_write_string(answer, span_text(detail));
+    buf_add_text(answer, ",\"attr\":null}");
+    reply.body = buf_span(answer);
+    conn_reply(conn, &reply);
+}
+
+static void conn_reply_text(struct conn *conn, int status, const char *type, struct span body)
+{
+    struct reply reply = { .status = status, .type = type, .body = body, .origin = conn_origin(conn) };
+
+    conn_reply(conn, &reply);
+}
+
+void conn_reply_accepted(struct conn *conn)
+{
+    struct loop *loop = conn->loop;
+    struct reply reply = { .status = 200, .type = "application/json", .body = SPAN("{\"status\":\"Ok\"}") };
+
+    if (conn->origin == NULL && !conn->beacon && !conn->close_after && !conn->http10 && !conn->head_only &&
+        !loop->draining) {
+        conn_count_answer(conn, 200);
+        conn_send(conn, span_of(loop->ready.text, loop->ready.bytes));
+        return;
+    }
+    reply.origin = span_of(conn->origin, conn->origin == NULL ? 0 : conn->origin_bytes);
+    if (conn->beacon)
+        reply = (struct reply){ .status = 204, .origin = reply.origin };
+    conn_reply(conn, &reply);
+}
+
+/* --- events ------------------------------------------------------------------------------------ */
+
+static bool conn_find_project(void *ctx, struct span token, uint32_t *project_out)
+{
+    const struct loop            *loop = ctx;
+    const struct catalog_project *project = catalog_snapshot_find(loop->snapshot, token);
+
+    if (project != NULL)
+        *project_out = project->id;
+    return project != NULL;
+}
+
+/* The origin outlives the buffer that the request lies in. */
+static int conn_keep_origin(struct conn *conn)
+{
+    struct span origin = conn_origin(conn);
+    size_t      size;
+
+    conn->origin_bytes = 0;
+    if (origin.bytes == 0)
+        return 0;
+    assert(conn->origin == NULL);
+    conn->origin = loop_buf_take(conn->loop, LOOP_CONN_BUF_FIRST_BYTES, &size);
+    if (conn->origin == NULL)
+        return -1;
+    memcpy(conn->origin, origin.at, origin.bytes);
+    conn->origin_bytes = (uint16_t)origin.bytes;
+    return 0;
+}
+
+static struct span conn_client_ip(const struct conn *conn)
+{
+    const struct http_request *request = &conn->loop->request;
+    struct span                peer = span_of(conn->ip, conn->ip_bytes);
+
+    if (!conn->loop->shared->settings->trust_forwarded)
+        return peer;
+    return client_ip_choose(request->known[HTTP_X_FORWARDED_FOR], request->known[HTTP_X_REAL_IP], peer);
+}
+
+static void conn_handle_events(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes)
+{
+    struct loop               *loop = conn->loop;
+    const struct http_request *request = &loop->request;
+    struct intake_request      intake = { .payload = { .legacy = endpoint->legacy,
+                                                       .query = request->query,
+                                                       .content_type = request->known[HTTP_CONTENT_TYPE],
+                                                       .content_encoding = request->known[HTTP_CONTENT_ENCODING],
+                                                       .body = body,
+                                                       .body_bytes = body_bytes },
+                                          .engage = endpoint->engage,
+                                          .ip = conn_client_ip(conn),
+                                          .now_us = loop->wall_us,
+                                          .find_project = conn_find_project,
+                                          .find_ctx = loop };
+    struct flight             *flight = loop_filling(loop);
+    struct intake_result       result = { 0 };
+    struct refusal             refusal;
+    int                        rc;
+
+    if (loop_memory(loop) + body_bytes > loop->memory_max)
+        rc = refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many events wait for the disk");
+    else
+        rc = intake_run(loop->intake, &intake, flight->batch, &result, &refusal);
+    capture_count_intake(loop->shared->metrics, &result, body_bytes);
+    if (rc < 0) {
+        capture_count_refusal(loop->shared->metrics, refusal.cause, result.events);
+        conn_reply_refusal(conn, &refusal, conn_origin(conn));
+        return;
+    }
+    conn->beacon = result.beacon && result.filtered < result.events;
+    conn->accepted = result.accepted;
+    if (conn_keep_origin(conn) < 0) {
+        conn_close(conn); /* no memory: the client sends again, the ids are the same */
+        return;
+    }
+    if (result.accepted + result.rejected == 0) {
+        conn_reply_accepted(conn);
+        return;
+    }
+    if (result.rejected > 0)
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_EVENTS_REJECTED, result.rejected);
+    conn_set_state(conn, CONN_WAIT);
+    flight_add(flight, conn);
+}
+
+/* --- the rest ---------------------------------------------------------------------------------- */
+
+static void conn_handle_preflight(struct conn *conn)
+{
+    struct reply reply = { .status = 200,
+                           .type = "application/json",
+                           .body = SPAN("{\"status\":\"Ok\"}"),
+                           .origin = conn_origin(conn),
+                           .preflight = true,
+                           .headers_asked = conn->loop->request.known[HTTP_AC_REQUEST_HEADERS] };
+
+    conn_reply(conn, &reply);
+}
+
+static void conn_handle_method(struct conn *conn, const struct endpoint *endpoint)
+{
+    struct reply reply = { .status = 405,
+                           .type = "application/json",
+                           .body = SPAN("{\"type\":\"invalid_request\",\"code\":\"method_not_allowed\","
+                                        "\"detail\":\"this path does not take this method\",\"attr\":null}"),
+                           .origin = conn_origin(conn),
+                           .allow = endpoint_allow(endpoint) };
+
+    capture_count_refusal(conn->loop->shared->metrics, REFUSAL_METHOD, 1);
+    conn_reply(conn, &reply);
+}
+
+static void conn_handle_metrics(struct conn *conn)
+{
+    struct buf *answer = &conn->loop->answer;
+    struct err  err = { 0 };
+
+    buf_reset(answer);
+    if (conn->loop->shared->run_folder == NULL ||
+        metric_render_folder(conn->loop->shared->run_folder, answer, &err) < 0 || answer->failed)
+        conn_reply_text(conn, 500, "text/plain; charset=utf-8", SPAN("metrics cannot be read"));
+    else
+        conn_reply_text(conn, 200, "text/plain; version=0.0.4; charset=utf-8", buf_span(answer));
+}
+
+static void conn_handle_config(struct conn *conn, enum endpoint_kind kind, struct span token)
+{
+    struct loop           *loop = conn->loop;
+    struct config_question question = { .kind = kind,
+                                        .token = token,
+                                        .query = loop->request.query,
+                                        .request_id = intake_uuid(loop->intake, loop->wall_us),
+                                        .now_us = loop->wall_us };
+    const char            *type;
+    int                    status;
+
+    buf_reset(&loop->answer);
+    status = config_answer_write(&question, &loop->answer, &type);
+    conn_reply_text(conn, status, type, buf_span(&loop->answer));
+}
+
+void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes)
+{
+    const struct http_request *request = &conn->loop->request;
+    struct span                token;
+    const struct endpoint     *endpoint = endpoint_find(request->path, &token);
+
+    conn->path = (uint8_t)endpoint->path;
+    conn->request_us = conn->loop->mono_us;
+    if (request->method == HTTP_OPTIONS) {
+        conn_handle_preflight(conn);
+        return;
+    }
+    if (!endpoint_allows(endpoint, request->method)) {
+        conn_handle_method(conn, endpoint);
+        return;
+    }
+    switch (endpoint->kind) {
+    case ENDPOINT_EVENTS:
+        conn_handle_events(conn, endpoint, body, body_bytes);
+        return;
+    case ENDPOINT_ROOT:
+        conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("capture"));
+        return;
+    case ENDPOINT_READINESS:
+        if (conn->loop->draining)
+            conn_reply_text(conn, 503, "text/plain; charset=utf-8", SPAN("stopping"));
+        else
+            conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("ready"));
+        return;
+    case ENDPOINT_LIVENESS:
+        conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("alive"));
+        return;
+    case ENDPOINT_METRICS:
+        conn_handle_metrics(conn);
+        return;
+    case ENDPOINT_NONE:
+        capture_count_refusal(conn->loop->shared->metrics, REFUSAL_PATH, 1);
+        conn_reply_text(conn, 404, NULL, (struct span){ 0 });
+        return;
+    default:
+        conn_handle_config(conn, endpoint->kind, token);
+    }
+}

@@ -1,0 +1,163 @@
+/* capture/conn_step.c - from bytes to a whole request. The head is parsed again when a body that came in
+ * parts is complete: its spans pointed into a buffer that has moved since, and a second look costs less
+ * than keeping a hundred headers for every slow connection. */
+#include <assert.h>
+#include <sys/socket.h>
+
+#include "capture/loop.h"
+
+/* The head is whole and fine; what follows belongs to its body. */
+static void conn_begin(struct conn *conn)
+{
+    const struct http_request *request = &conn->loop->request;
+
+    conn->head_bytes = request->head_bytes;
+    conn->body_bytes = 0;
+    conn->body_length = request->content_length;
+    conn->chunked = request->chunked;
+    conn->close_after = !request->keep_alive || conn->loop->draining;
+    conn->unread = false;
+    conn->drain_after = false;
+    conn->http10 = request->minor == 0;
+    conn->head_only = request->method == HTTP_HEAD;
+    conn->window_bytes = 0;
+    if (request->chunked)
+        http1_chunks_init(&conn->chunks);
+}
+
+static void conn_refuse_large(struct conn *conn, size_t bytes_max)
+{
+    struct refusal refusal;
+    struct span    token;
+
+    conn->path = (uint8_t)endpoint_find(conn->loop->request.path, &token)->path;
+    conn->request_us = conn->loop->mono_us;
+    refusal_set(&refusal, 413, REFUSAL_OVERSIZE,
+                "maximum event size exceeded: the request body is larger than %zu bytes", bytes_max);
+    capture_count_refusal(conn->loop->shared->metrics, refusal.cause, 1);
+    conn_reply_refusal(conn, &refusal, conn_origin(conn));
+}
+
+/* Whether the announced length is too large, and answered. A body that is not much too large is read and
+ * thrown away, so that the client sees the answer and can go on with this connection. */
+static bool conn_announces_too_much(struct conn *conn)
+{
+    size_t bytes_max = (size_t)conn->loop->shared->settings->body_bytes_max;
+
+    if (conn->chunked || conn->body_length <= bytes_max)
+        return false;
+    if (conn->loop->request.expect_continue || conn->body_length > 2 * bytes_max)
+        conn->close_after = conn->unread = true;
+    else
+        conn->drain_after = true;
+    if (conn->close_after)
+        conn->unread = true;
+    conn_refuse_large(conn, bytes_max);
+    return true;
+}
+
+static void conn_continue(struct conn *conn)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    /* Lost when the socket is full, which it is not before a first answer; clients send without it too. */
+    (void)!send(conn->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static enum conn_step conn_want_body(struct conn *conn)
+{
+    if (conn->state != CONN_BODY) {
+        if (conn->loop->request.expect_continue)
+            conn_continue(conn);
+        conn_set_state(conn, CONN_BODY);
+    }
+    return STEP_MORE;
+}
+
+static void conn_refuse_bytes(struct conn *conn, const struct http_problem *problem)
+{
+    conn->close_after = conn->unread = true;
+    conn->path = ENDPOINT_PATH_OTHER;
+    conn->request_us = conn->loop->mono_us;
+    capture_count_refusal(conn->loop->shared->metrics, REFUSAL_HTTP, 1);
+    conn_reply_problem(conn, problem->status, problem->code, problem->detail, (struct span){ 0 });
+}
+
+/* The request at `at` is whole: its head is parsed for the place where it lies now. */
+static void conn_finish(struct conn *conn, uint8_t *at, size_t body_bytes)
+{
+    struct http_problem problem;
+
+    if (conn->state == CONN_BODY) {
+        enum http1_answer answer = http1_parse(span_of(at, conn->head_bytes), 0, &conn->loop->request, &problem);
+
+        assert(answer == HTTP1_DONE); /* it was before: the parser looks at the bytes alone */
+        (void)answer;
+    }
+    conn_handle(conn, at + conn->head_bytes, body_bytes);
+}
+
+static enum conn_step conn_step_chunked(struct conn *conn, uint8_t *at, size_t *bytes, size_t *used_out)
+{
+    size_t              bytes_max = (size_t)conn->loop->shared->settings->body_bytes_max;
+    size_t              raw_at = conn->head_bytes + conn->body_bytes;
+    size_t              in = *bytes - raw_at;
+    size_t              out = 0;
+    struct http_problem problem;
+    enum http1_answer   answer = http1_chunks_feed(&conn->chunks, at + raw_at, &in, &out, &problem);
+
+    conn->body_bytes += out;
+    *used_out = *bytes;
+    if (answer == HTTP1_WRONG) {
+        conn_refuse_bytes(conn, &problem);
+        return STEP_USED;
+    }
+    if (conn->body_bytes > bytes_max) {
+        conn->close_after = conn->unread = true;
+        if (http1_parse(span_of(at, conn->head_bytes), 0, &conn->loop->request, &problem) == HTTP1_DONE)
+            conn_refuse_large(conn, bytes_max);
+        return STEP_USED;
+    }
+    if (answer == HTTP1_MORE) {
+        *bytes = raw_at + out;
+        return conn_want_body(conn);
+    }
+    *used_out = raw_at + in;
+    conn_finish(conn, at, conn->body_bytes);
+    return STEP_USED;
+}
+
+enum conn_step conn_step(struct conn *conn, uint8_t *at, size_t *bytes, size_t *used_out)
+{
+    struct http_problem problem;
+
+    if (conn->state != CONN_BODY) {
+        enum http1_answer answer =
+            http1_parse(span_of(at, *bytes), conn->scanned, &conn->loop->request, &problem);
+
+        conn->scanned = 0;
+        if (answer == HTTP1_WRONG) {
+            *used_out = *bytes;
+            conn_refuse_bytes(conn, &problem);
+            return STEP_USED;
+        }
+        if (answer == HTTP1_MORE) {
+            conn->scanned = *bytes;
+            if (conn->state == CONN_IDLE)
+                conn_set_state(conn, CONN_HEAD);
+            return STEP_MORE;
+        }
+        conn_begin(conn);
+        if (conn_announces_too_much(conn)) {
+            *used_out = conn->head_bytes;
+            return STEP_USED;
+        }
+    }
+    if (conn->chunked)
+        return conn_step_chunked(conn, at, bytes, used_out);
+    if (*bytes - conn->head_bytes < conn->body_length)
+        return conn_want_body(conn);
+    *used_out = conn->head_bytes + (size_t)conn->body_length;
+    conn_finish(conn, at, (size_t)conn->body_length);
+    return STEP_USED;
+}

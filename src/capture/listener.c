@@ -1,0 +1,97 @@
+/* capture/listener.c - accepts, a bounded number a turn so that those who are served already are not
+ * starved by a flood of newcomers. Out of descriptors: stops listening for a moment instead of being told
+ * about the same waiting connection in every turn. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/say.h"
+#include "capture/loop.h"
+
+enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_PAUSE_US = 100000 };
+
+void listener_start(struct loop *loop)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &loop->listening };
+
+    loop->listen_again_us = 0;
+    if (loop->listening || loop->draining || loop->shared->listen_fd < 0)
+        return;
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->shared->listen_fd, &event) == 0)
+        loop->listening = true;
+    else
+        say(SAY_ERROR, "cannot listen: %s", strerror(errno));
+}
+
+void listener_stop(struct loop *loop)
+{
+    if (loop->listening)
+        (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->shared->listen_fd, NULL);
+    loop->listening = false;
+    loop->listen_again_us = 0;
+}
+
+static void listener_shed(struct loop *loop, int fd)
+{
+    static const char text[] = "service unavailable: too many connections";
+    struct reply      reply = { .status = 503,
+                                .type = "text/plain; charset=utf-8",
+                                .body = { (const uint8_t *)text, sizeof text - 1 },
+                                .retry_after_s = 1,
+                                .close = true };
+
+    buf_reset(&loop->out);
+    reply_write(&loop->out, &reply, &loop->clock);
+    (void)!send(fd, loop->out.at, loop->out.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)close(fd);
+    capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_SHED, 1);
+}
+
+static void listener_take(struct loop *loop, int fd, const struct sockaddr_storage *peer)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
+    struct conn       *conn;
+    int                one = 1;
+    int64_t            each = loop->shared->settings->connections_max / loop->shared->settings->threads;
+
+    if (loop->conn_count >= (size_t)(each < 1 ? 1 : each)) {
+        listener_shed(loop, fd);
+        return;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    conn = conn_new(loop, fd);
+    if (conn == NULL)
+        return;
+    conn->ip_bytes = (uint8_t)client_ip_format(peer, conn->ip);
+    event.data.ptr = conn;
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        conn_close(conn);
+    capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_TOTAL, 1);
+}
+
+void listener_on_ready(struct loop *loop)
+{
+    static struct say_gate gate;
+
+    for (int i = 0; i < LISTENER_ACCEPTS_MAX; i++) {
+        struct sockaddr_storage peer = { 0 };
+        socklen_t               bytes = sizeof peer;
+        int fd = accept4(loop->shared->listen_fd, (struct sockaddr *)(void *)&peer, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            listener_take(loop, fd, &peer);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        if (errno != EAGAIN) { /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
+            say_seldom(&gate, SAY_WARN, "cannot accept connections for a moment: %s", strerror(errno));
+            listener_stop(loop);
+            loop->listen_again_us = loop->mono_us + LISTENER_PAUSE_US;
+        }
+        return;
+    }
+}

@@ -1,0 +1,422 @@
+/* capture/loop.c - edge-triggered: a connection is registered once for everything and never touched again
+ * with epoll_ctl, and after a short read nobody asks the kernel whether there is more. A turn's clock is
+ * read once. The committer's answer comes through an eventfd that is never read: with EPOLLET each write
+ * to it is an event of its own. */
+#include "capture/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/say.h"
+
+enum {
+    LOOP_EVENTS_MAX = 256,
+    LOOP_OUT_BYTES_MAX = 16 << 20, /* the largest answer is /metrics */
+    LOOP_POOLED_BYTES_MAX = 1 << 20, /* of each class of buffer */
+    LOOP_RETRY_MS = 10,
+    LOOP_DRAIN_IDLE_US = 1000000 /* at a stop: how long a kept connection may still bring a request */
+};
+
+/* --- memory ------------------------------------------------------------------------------------ */
+
+static int loop_buf_class(size_t bytes, size_t *size_out)
+{
+    size_t size = LOOP_CONN_BUF_FIRST_BYTES;
+    int    class = 0;
+
+    while (size < bytes) {
+        size *= 4;
+        class++;
+    }
+    if (class >= LOOP_BUF_CLASSES) {
+        size = LOOP_READ_BYTES;
+        while (size < bytes)
+            size += size / 2;
+    }
+    *size_out = size;
+    return class;
+}
+
+uint8_t *loop_buf_take(struct loop *loop, size_t bytes, size_t *size_out)
+{
+    int      class = loop_buf_class(bytes, size_out);
+    uint8_t *buf;
+
+    if (class < LOOP_BUF_CLASSES && loop->buf_pool[class] != NULL) {
+        buf = loop->buf_pool[class];
+        memcpy(&loop->buf_pool[class], buf, sizeof(void *));
+        loop->buf_pooled[class]--;
+    } else {
+        buf = malloc(*size_out);
+    }
+    if (buf != NULL)
+        loop->memory += *size_out;
+    return buf;
+}
+
+void loop_buf_give(struct loop *loop, uint8_t *buf, size_t size)
+{
+    size_t again;
+    int    class;
+
+    if (buf == NULL)
+        return;
+    class = loop_buf_class(size, &again);
+    loop->memory -= size;
+    if (class >= LOOP_BUF_CLASSES || again != size || (loop->buf_pooled[class] + 1) * size > LOOP_POOLED_BYTES_MAX) {
+        free(buf);
+        return;
+    }
+    memcpy(buf, &loop->buf_pool[class], sizeof(void *));
+    loop->buf_pool[class] = buf;
+    loop->buf_pooled[class]++;
+}
+
+size_t loop_memory(const struct loop *loop)
+{
+    return loop->memory + log_batch_bytes(loop->flights[loop->filling].batch) +
+           (loop->flights[loop->filling ^ 1].busy ? log_batch_bytes(loop->flights[loop->filling ^ 1].batch) : 0) +
+           intake_bytes(loop->intake);
+}
+
+/* --- timers ------------------------------------------------------------------------------------ */
+
+int64_t loop_state_us(const struct loop *loop, enum conn_state state)
+{
+    const struct capture_settings *settings = loop->shared->settings;
+
+    switch (state) {
+    case CONN_IDLE: return loop->draining ? LOOP_DRAIN_IDLE_US : settings->idle_timeout_us;
+    case CONN_HEAD: return settings->header_timeout_us;
+    case CONN_BODY:
+    case CONN_DRAIN: return settings->body_stall_us;
+    case CONN_WAIT: return settings->commit_wait_us;
+    case CONN_WRITE: return settings->reply_timeout_us;
+    case CONN_LINGER: return 2000000;
+    default: return 0;
+    }
+}
+
+static void loop_run_deadlines(struct loop *loop)
+{
+    for (int state = 0; state < CONN_STATE_COUNT; state++)
+        for (;;) {
+            struct conn *conn = loop->timers[state].first;
+
+            if (conn == NULL || conn->deadline_us > loop->mono_us)
+                break;
+            conn_on_deadline(conn);
+            assert(loop->timers[state].first != conn || conn->deadline_us > loop->mono_us);
+        }
+}
+
+static int loop_wait_ms(const struct loop *loop)
+{
+    int64_t next = INT64_MAX;
+    int64_t ms;
+
+    for (int state = 0; state < CONN_STATE_COUNT; state++)
+        if (loop->timers[state].first != NULL && loop->timers[state].first->deadline_us < next)
+            next = loop->timers[state].first->deadline_us;
+    if (loop->draining && loop->drain_until_us < next)
+        next = loop->drain_until_us;
+    if (loop->listen_again_us != 0 && loop->listen_again_us < next)
+        next = loop->listen_again_us;
+    if (!loop->flights[loop->filling ^ 1].busy && log_batch_count(loop->flights[loop->filling].batch) > 0)
+        return LOOP_RETRY_MS; /* the committer had no room */
+    if (next == INT64_MAX)
+        return -1;
+    ms = (next - loop->mono_us) / 1000 + 1;
+    return ms < 0 ? 0 : ms > 60000 ? 60000 : (int)ms;
+}
+
+/* --- flights ----------------------------------------------------------------------------------- */
+
+struct flight *loop_filling(struct loop *loop)
+{
+    return &loop->flights[loop->filling];
+}
+
+void flight_add(struct flight *flight, struct conn *conn)
+{
+    assert(conn->flight == NULL);
+    conn->flight = flight;
+    conn->wait_next = NULL;
+    conn->wait_prev = flight->last;
+    if (flight->last != NULL)
+        flight->last->wait_next = conn;
+    else
+        flight->first = conn;
+    flight->last = conn;
+}
+
+void flight_remove(struct conn *conn)
+{
+    struct flight *flight = conn->flight;
+
+    if (flight == NULL)
+        return;
+    if (conn->wait_prev != NULL)
+        conn->wait_prev->wait_next = conn->wait_next;
+    else
+        flight->first = conn->wait_next;
+    if (conn->wait_next != NULL)
+        conn->wait_next->wait_prev = conn->wait_prev;
+    else
+        flight->last = conn->wait_prev;
+    conn->flight = NULL;
+}
+
+/* @thread committer */
+static void flight_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result)
+{
+    struct flight *flight = ctx;
+    struct loop   *loop = flight->loop;
+
+    assert(batch_take == flight->batch);
+    flight->result = *result;
+    atomic_store_explicit(&flight->done, true, memory_order_release);
+    loop_wake(loop); /* the flight may be used again from here on */
+}
+
+void loop_wake(struct loop *loop)
+{
+    uint64_t one = 1;
+
+    (void)!write(loop->wake_fd, &one, sizeof one);
+}
+
+static void loop_fail(struct loop *loop, const struct err *err)
+{
+    struct capture_shared *shared = loop->shared;
+
+    if (!atomic_flag_test_and_set(&shared->failure_taken)) {
+        shared->failure = *err;
+        atomic_store(&shared->failed, true);
+        for (int64_t i = 0; i < shared->settings->threads; i++)
+            if (shared->loops[i].wake_fd >= 0)
+                loop_wake(&shared->loops[i]);
+    }
+    loop->draining = true;
+    listener_stop(loop);
+}
+
+/* Answers everybody who waited for this flight. */
+static void flight_land(struct flight *flight, const struct log_commit_result *result)
+{
+    struct loop   *loop = flight->loop;
+    struct refusal refusal;
+    struct conn   *conn;
+
+    if (!result->ok && result->err.kind == ERR_FULL)
+        refusal_set(&refusal, 503, REFUSAL_STORAGE_FULL, "service unavailable: storage_full: %s", result->err.text);
+    else if (!result->ok)
+        refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: the log is not writable, restarting");
+    if (result->ok) {
+        capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_SECONDS,
+                        (double)(loop->mono_us - flight->submitted_us) / 1e6);
+        capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_EVENTS, (double)log_batch_count(flight->batch));
+    }
+    log_batch_reset(flight->batch);
+    while ((conn = flight->first) != NULL) {
+        flight_remove(conn);
+        conn_on_ack(conn, result->ok ? NULL : &refusal);
+    }
+}
+
+static void loop_take_acks(struct loop *loop)
+{
+    struct flight *flight = &loop->flights[loop->filling ^ 1];
+
+    if (!flight->busy || !atomic_load_explicit(&flight->done, memory_order_acquire))
+        return;
+    flight->busy = false;
+    atomic_store_explicit(&flight->done, false, memory_order_relaxed);
+    if (!flight->result.ok && flight->result.err.kind != ERR_FULL)
+        loop_fail(loop, &flight->result.err);
+    flight_land(flight, &flight->result);
+}
+
+static void loop_submit(struct loop *loop)
+{
+    struct flight *flight = loop_filling(loop);
+    struct err     err = { 0 };
+
+    if (loop->flights[loop->filling ^ 1].busy || log_batch_count(flight->batch) == 0)
+        return;
+    flight->submitted_us = loop->mono_us;
+    flight->busy = true;
+    if (log_commit_submit(loop->shared->commit, flight->batch, flight_done, flight, &err) == 0) {
+        loop->filling ^= 1;
+        return;
+    }
+    flight->busy = false;
+    if (err.kind != ERR_FULL) { /* it stays ours, and will never be written */
+        struct log_commit_result result = { .err = err };
+
+        loop_fail(loop, &err);
+        flight_land(flight, &result);
+    }
+}
+
+/* --- the turn ---------------------------------------------------------------------------------- */
+
+static void loop_begin_drain(struct loop *loop)
+{
+    if (loop->draining && loop->drain_until_us != 0)
+        return;
+    loop->draining = true;
+    loop->drain_until_us = loop->mono_us + loop->shared->settings->drain_us;
+    listener_stop(loop);
+    for (struct conn *conn = loop->timers[CONN_IDLE].first; conn != NULL; conn = conn->timer_next)
+        conn->deadline_us = loop->mono_us + LOOP_DRAIN_IDLE_US; /* all the same: their order stays */
+}
+
+static void loop_handle_event(struct loop *loop, const struct epoll_event *event)
+{
+    if (event->data.ptr == &loop->listening)
+        listener_on_ready(loop);
+    else if (event->data.ptr == &loop->draining)
+        loop_begin_drain(loop);
+    else if (event->data.ptr == loop)
+        ; /* woken: acks are looked for in every turn */
+    else
+        conn_on_event(event->data.ptr, event->events);
+}
+
+static void loop_free_retired(struct loop *loop)
+{
+    while (loop->retired != NULL) {
+        struct conn *conn = loop->retired;
+
+        loop->retired = conn->timer_next;
+        conn_retire(conn);
+    }
+}
+
+static void loop_turn(struct loop *loop, const struct epoll_event *events, int count)
+{
+    loop->mono_us = clock_mono_us();
+    loop->wall_us = clock_wall_us();
+    reply_clock_set(&loop->clock, loop->wall_us);
+    reply_ready_stamp(&loop->ready, &loop->clock);
+    loop->snapshot = tokens_pin(loop->shared->tokens, loop->number);
+    loop_take_acks(loop);
+    for (int i = 0; i < count; i++)
+        loop_handle_event(loop, &events[i]);
+    loop_run_deadlines(loop);
+    if (loop->listen_again_us != 0 && loop->mono_us >= loop->listen_again_us)
+        listener_start(loop);
+    if (atomic_load_explicit(&loop->shared->failed, memory_order_relaxed))
+        loop_begin_drain(loop);
+    loop_submit(loop);
+    tokens_unpin(loop->shared->tokens, loop->number);
+    loop_free_retired(loop);
+    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop_memory(loop));
+    if (loop->draining && !loop->flights[0].busy && !loop->flights[1].busy &&
+        (loop->conn_count == 0 || loop->mono_us >= loop->drain_until_us))
+        loop->finished = true;
+}
+
+void loop_run(struct loop *loop)
+{
+    struct epoll_event events[LOOP_EVENTS_MAX];
+
+    loop->mono_us = clock_mono_us();
+    while (!loop->finished) {
+        int count = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, loop_wait_ms(loop));
+
+        if (count < 0 && errno != EINTR) {
+            struct err err = { 0 };
+
+            err_errno(&err, errno, "epoll_wait");
+            loop_fail(loop, &err);
+            return;
+        }
+        loop_turn(loop, events, count < 0 ? 0 : count);
+    }
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static int loop_watch(struct loop *loop, int fd, uint32_t events, void *ptr, struct err *err)
+{
+    struct epoll_event event = { .events = events, .data.ptr = ptr };
+
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        return err_errno(err, errno, "epoll_ctl");
+    return 0;
+}
+
+int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, struct err *err)
+{
+    *loop = (struct loop){ .shared = shared, .number = number, .epoll_fd = -1, .wake_fd = -1 };
+    loop->memory_max = (size_t)(shared->settings->memory_max / shared->settings->threads);
+    buf_init(&loop->out, LOOP_OUT_BYTES_MAX);
+    buf_init(&loop->answer, LOOP_OUT_BYTES_MAX);
+    reply_ready_make(&loop->ready);
+    for (int i = 0; i < 2; i++) {
+        loop->flights[i].loop = loop;
+        loop->flights[i].batch = log_batch_new();
+        atomic_init(&loop->flights[i].done, false);
+    }
+    loop->intake = intake_new(shared->settings);
+    loop->read_buf = malloc(LOOP_READ_BYTES);
+    if (loop->flights[0].batch == NULL || loop->flights[1].batch == NULL || loop->intake == NULL ||
+        loop->read_buf == NULL) {
+        err_set(err, ERR_FULL, "no memory for a loop");
+        goto failed;
+    }
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->epoll_fd < 0 || loop->wake_fd < 0) {
+        err_errno(err, errno, "epoll, eventfd");
+        goto failed;
+    }
+    if (loop_watch(loop, loop->wake_fd, EPOLLIN | EPOLLET, loop, err) < 0 ||
+        loop_watch(loop, shared->stop_fd, EPOLLIN | EPOLLET, &loop->draining, err) < 0)
+        goto failed;
+    listener_start(loop);
+    return 0;
+
+failed:
+    loop_fini(loop);
+    return -1;
+}
+
+void loop_fini(struct loop *loop)
+{
+    for (int state = 0; state < CONN_STATE_COUNT; state++)
+        while (loop->timers[state].first != NULL)
+            conn_close(loop->timers[state].first);
+    loop_free_retired(loop);
+    while (loop->conn_pool != NULL) {
+        struct conn *conn = loop->conn_pool;
+
+        loop->conn_pool = conn->timer_next;
+        free(conn);
+    }
+    for (int class = 0; class < LOOP_BUF_CLASSES; class++)
+        while (loop->buf_pool[class] != NULL) {
+            void *buf = loop->buf_pool[class];
+
+            memcpy(&loop->buf_pool[class], buf, sizeof(void *));
+            free(buf);
+        }
+    for (int i = 0; i < 2; i++)
+        if (loop->flights[i].batch != NULL)
+            log_batch_free(loop->flights[i].batch);
+    intake_free(loop->intake);
+    buf_fini(&loop->out);
+    buf_fini(&loop->answer);
+    free(loop->read_buf);
+    if (loop->wake_fd >= 0)
+        (void)close(loop->wake_fd);
+    if (loop->epoll_fd >= 0)
+        (void)close(loop->epoll_fd);
+}

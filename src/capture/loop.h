@@ -1,0 +1,108 @@
+/* capture/loop.h - one event loop: its connections, its flights to the log, its turn.
+ *
+ * A turn: wait, handle what happened, then hand the records of all its requests to the committer as one
+ * batch, if the committer is idle; while it syncs, the next batch fills. So requests share syncs by
+ * themselves, more of them the slower the disk is.
+ *  O1  at most one flight is with the committer, one is filling
+ *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
+ *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer) */
+#ifndef PENSTOCK_CAPTURE_LOOP_H
+#define PENSTOCK_CAPTURE_LOOP_H
+
+#include <stdatomic.h>
+
+#include "capture/capture_metrics.h"
+#include "capture/conn.h"
+#include "capture/intake.h"
+#include "capture/settings.h"
+#include "capture/tokens_snapshot.h"
+#include "log/log.h"
+
+enum {
+    LOOP_READ_BYTES = 256 << 10, /* one read takes a whole ordinary request; measured: larger gains nothing */
+    LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
+    LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
+};
+
+/* What all loops share. Fixed after start, except the atomics. */
+struct capture_shared {
+    const struct capture_settings *settings;
+    const char                    *run_folder;
+    struct log_commit             *commit;
+    struct tokens                 *tokens;
+    struct capture_metrics        *metrics;
+    int                            listen_fd, stop_fd;
+    struct loop                   *loops; /* threads of them */
+    atomic_bool                    failed; /* the log's writer is finished */
+    struct err                     failure; /* @lock failed goes from false to true once; written before */
+    atomic_flag                    failure_taken;
+};
+
+struct flight {
+    struct loop             *loop;
+    struct log_batch        *batch;
+    struct conn             *first, *last; /* waiting */
+    int64_t                  submitted_us;
+    bool                     busy;   /* with the committer */
+    struct log_commit_result result; /* written by the committer before done */
+    atomic_bool              done;
+};
+
+struct timer_list { struct conn *first, *last; };
+
+struct loop {
+    /* fixed after start */
+    struct capture_shared *shared;
+    size_t                 number;
+    int                    epoll_fd, wake_fd;
+    struct intake         *intake;
+    size_t                 memory_max;
+
+    /* @thread loop */
+    int64_t            mono_us, wall_us; /* of this turn */
+    struct reply_clock clock;
+    struct reply_ready ready;
+    struct timer_list  timers[CONN_STATE_COUNT];
+    size_t             conn_count;
+    size_t             memory;     /* connections' buffers */
+    struct conn       *retired;    /* closed in this turn */
+    struct conn       *conn_pool;
+    void              *buf_pool[LOOP_BUF_CLASSES];
+    size_t             buf_pooled[LOOP_BUF_CLASSES];
+    struct flight      flights[2];
+    int                filling;
+    bool               listening, draining, finished;
+    int64_t            drain_until_us, listen_again_us;
+    const struct catalog_snapshot *snapshot; /* pinned for this turn */
+    struct buf         out, answer;          /* a reply on its way to the socket; its body */
+    struct http_request request;
+    uint8_t           *read_buf;
+};
+
+int  loop_init(struct loop *loop, struct capture_shared *shared, size_t number, struct err *err) must_check;
+void loop_fini(struct loop *loop);
+/* Until the stop signal came and everything in flight is answered, or the log failed. */
+void loop_run(struct loop *loop);
+/* From any thread. */
+void loop_wake(struct loop *loop);
+
+/* --- for conn.c and listener.c ----------------------------------------------------------------- */
+
+/* Time over which a connection may stay in this state; 0: for ever. */
+int64_t loop_state_us(const struct loop *loop, enum conn_state state);
+struct flight *loop_filling(struct loop *loop);
+void flight_add(struct flight *flight, struct conn *conn);
+void flight_remove(struct conn *conn);
+/* Bodies and records held now. */
+size_t loop_memory(const struct loop *loop);
+
+/* A buffer of at least `bytes`; *size_out is what it really has. NULL: no memory. */
+uint8_t *loop_buf_take(struct loop *loop, size_t bytes, size_t *size_out);
+void     loop_buf_give(struct loop *loop, uint8_t *buf, size_t size);
+
+/* listener.c */
+void listener_start(struct loop *loop);
+void listener_stop(struct loop *loop);
+void listener_on_ready(struct loop *loop);
+
+#endif
