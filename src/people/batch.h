@@ -29,6 +29,7 @@ struct people_event {
     struct uuid                uuid;
     int64_t                    timestamp_us;
     bool                       personless;     /* $process_person_profile false: look, do not touch */
+    bool                       opted_out;      /* personless by the project's setting: never a force_upgrade */
     bool                       forced_off;     /* by header: not even a look-up */
     bool                       person_event;   /* $identify, $create_alias, $merge_dangerously, $set: filtered keys are written too */
     bool                       no_update;      /* $exception, $$heatmap: never changes a person's properties */
@@ -70,6 +71,7 @@ int people_batch_apply(struct people_batch *batch, const struct people_event *ev
 /* A group that an event belongs to: its index, its properties now. found false: sixth type, no index. */
 struct people_group {
     bool        found, known; /* known: the group was identified before */
+    bool        refused;      /* of people_batch_group_set: too large with these properties, nothing was changed */
     int         index;
     struct span properties; /* `{}` when not known */
     int64_t     created_us;

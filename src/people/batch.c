@@ -1,0 +1,463 @@
+/* people/batch.c - one batch of events: what was read, what was changed, and its way back to the store.
+ *
+ * Why a cache and not the store itself: an event costs a look-up in a small table instead of a walk down two
+ * trees, a person is taken apart once however many events it has, and only the last of its states is written.
+ * Why versions rise once a batch: rows of one person must rise, but a row for each event would be told to nobody.
+ * What filtered keys change (update.c) is shown on the event and then forgotten: were it kept until the end of
+ * the batch, the persons would depend on how events were cut into batches. */
+#include <assert.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "people/batch_parts.h"
+#include "wire/json_keys.h"
+
+enum { INDEX_FIRST = 256 };
+#define PERSONLESS_CREATED_US  ((int64_t)5 * 1000000) /* 1970-01-01 00:00:05: "no person" in upstream's tables */
+#define FORCE_UPGRADE_AFTER_US ((int64_t)60 * 1000000)
+
+/* --- the index --------------------------------------------------------------------------------- */
+
+uint64_t batch_hash(uint64_t head, struct span text)
+{
+    return XXH3_64bits_withSeed(text.at, text.bytes, json_keys_seed() ^ head * 0x9e3779b97f4a7c15u);
+}
+
+void batch_index_init(struct batch_index *index)
+{
+    *index = (struct batch_index){ 0 };
+}
+
+void *batch_index_find(const struct batch_index *index, uint64_t hash, size_t *at)
+{
+    if (index->slots == NULL)
+        return NULL;
+    while (index->slots[(hash + *at) & index->slot_mask] != NULL) {
+        size_t slot = (hash + (*at)++) & index->slot_mask;
+
+        if (index->hashes[slot] == hash)
+            return index->slots[slot];
+    }
+    return NULL;
+}
+
+static void index_put(struct batch_index *index, uint64_t hash, void *entry)
+{
+    size_t slot = hash & index->slot_mask;
+
+    while (index->slots[slot] != NULL)
+        slot = (slot + 1) & index->slot_mask;
+    index->slots[slot] = entry;
+    index->hashes[slot] = hash;
+}
+
+static int index_grow(struct batch_index *index, struct arena *arena, struct err *err)
+{
+    struct batch_index larger = { .count = index->count };
+    size_t slots = index->slots == NULL ? INDEX_FIRST : 4 * (index->slot_mask + 1);
+
+    larger.slots = arena_alloc_zero(arena, slots * sizeof *larger.slots);
+    larger.hashes = arena_alloc_array(arena, slots, sizeof *larger.hashes);
+    if (larger.slots == NULL || larger.hashes == NULL)
+        return err_set(err, ERR_FULL, "people: %zu persons and ids do not fit the batch's arena", index->count);
+    larger.slot_mask = slots - 1;
+    for (size_t i = 0; index->slots != NULL && i <= index->slot_mask; i++)
+        if (index->slots[i] != NULL)
+            index_put(&larger, index->hashes[i], index->slots[i]);
+    *index = larger;
+    return 0;
+}
+
+int batch_index_add(struct batch_index *index, uint64_t hash, void *entry, struct arena *arena, struct err *err)
+{
+    if ((index->slots == NULL || 2 * (index->count + 1) > index->slot_mask) && index_grow(index, arena, err) < 0)
+        return -1;
+    index_put(index, hash, entry);
+    index->count++;
+    return 0;
+}
+
+/* --- persons ----------------------------------------------------------------------------------- */
+
+static struct batch_person *batch_person_add(struct people_batch *batch, struct err *err)
+{
+    struct batch_person *person = arena_alloc_zero(batch->arena, sizeof *person);
+
+    if (person == NULL) {
+        (void)err_set(err, ERR_FULL, "people: one more person does not fit the batch's arena");
+        return NULL;
+    }
+    *batch->persons_end = person;
+    batch->persons_end = &person->next;
+    return person;
+}
+
+struct batch_person *batch_person_new(struct people_batch *batch, uint32_t project, struct uuid uuid,
+                                      int64_t created_us, struct err *err)
+{
+    struct batch_person *person = batch_person_add(batch, err);
+
+    if (person == NULL)
+        return NULL;
+    person->person =
+        (struct person){ .project = project, .uuid = uuid, .created_us = created_us, .last_seen_us = CLOCK_NONE };
+    person->links_read = true;
+    person->dirty = true;
+    if (people_person_version(batch->txn, project, &uuid, &person->person.version, err) < 0)
+        return NULL;
+    return person;
+}
+
+/* Persons of the store are here once, whichever of their ids led to them. */
+static struct batch_person *batch_person_read(struct people_batch *batch, uint64_t id, struct err *err)
+{
+    uint64_t hash = XXH3_64bits(&id, sizeof id);
+    struct batch_person *person;
+    struct span text;
+    size_t at = 0;
+    int got;
+
+    while ((person = batch_index_find(&batch->persons_by_id, hash, &at)) != NULL)
+        if (person->person.id == id)
+            return person;
+    person = batch_person_add(batch, err);
+    if (person == NULL)
+        return NULL;
+    got = people_person_get(batch->txn, id, &person->person, err);
+    if (got == 0)
+        (void)err_set(err, ERR_CORRUPT, "people: person %llu is missing, though an id leads to it",
+                      (unsigned long long)id);
+    if (got <= 0)
+        return NULL;
+    text = arena_copy(batch->arena, person->person.properties);
+    if (text.at == NULL) {
+        (void)err_set(err, ERR_FULL, "people: a person of %zu bytes does not fit the batch's arena",
+                      person->person.properties.bytes);
+        return NULL;
+    }
+    if (properties_read(&person->properties, text, batch->arena, err) < 0 ||
+        batch_index_add(&batch->persons_by_id, hash, person, batch->arena, err) < 0)
+        return NULL;
+    return person;
+}
+
+void batch_person_touch(struct batch_person *person)
+{
+    if (!person->stepped)
+        person->person.version++;
+    person->stepped = true;
+    person->dirty = true;
+}
+
+/* --- distinct ids ------------------------------------------------------------------------------ */
+
+static void link_enter(struct batch_link *link, struct batch_person *person)
+{
+    link->person = person;
+    link->of_person = person->links;
+    person->links = link;
+}
+
+static struct batch_link *batch_link_find(const struct people_batch *batch, uint64_t hash, uint32_t project,
+                                          struct span distinct_id)
+{
+    struct batch_link *link;
+    size_t at = 0;
+
+    while ((link = batch_index_find(&batch->links_by_id, hash, &at)) != NULL)
+        if (link->project == project && span_equal(link->distinct_id, distinct_id))
+            return link;
+    return NULL;
+}
+
+/* distinct_id must live as long as the batch. */
+static struct batch_link *batch_link_add(struct people_batch *batch, uint64_t hash, uint32_t project,
+                                         struct span distinct_id, struct err *err)
+{
+    struct batch_link *link = arena_alloc_zero(batch->arena, sizeof *link);
+
+    if (link == NULL) {
+        (void)err_set(err, ERR_FULL, "people: one more distinct id does not fit the batch's arena");
+        return NULL;
+    }
+    link->hash = hash;
+    link->project = project;
+    link->distinct_id = distinct_id;
+    if (batch_index_add(&batch->links_by_id, hash, link, batch->arena, err) < 0)
+        return NULL;
+    *batch->links_end = link;
+    batch->links_end = &link->next;
+    return link;
+}
+
+struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, struct span distinct_id,
+                                  struct err *err)
+{
+    uint64_t hash = batch_hash(project, distinct_id);
+    struct batch_link *link = batch_link_find(batch, hash, project, distinct_id);
+    struct batch_person *person = NULL;
+    struct person_link stored;
+    int got;
+
+    if (link != NULL)
+        return link;
+    got = people_link_get(batch->txn, project, distinct_id, &stored, err);
+    if (got < 0)
+        return NULL;
+    if (got == 1 && stored.person != 0) {
+        person = batch_person_read(batch, stored.person, err);
+        if (person == NULL)
+            return NULL;
+    }
+    link = batch_link_add(batch, hash, project, distinct_id, err);
+    if (link == NULL)
+        return NULL;
+    link->known = got == 1;
+    link->version = got == 1 ? stored.version : 0;
+    if (person != NULL)
+        link_enter(link, person);
+    return link;
+}
+
+void batch_link_set(struct batch_link *link, struct batch_person *person, uint64_t version)
+{
+    assert(link->person == NULL); /* M1 */
+    assert(!link->known || version > link->version);
+    link_enter(link, person);
+    link->version = version;
+    link->known = true;
+    link->dirty = true;
+}
+
+struct links_reading {
+    struct people_batch *batch;
+    struct batch_person *person;
+};
+
+/* An id that is here already may have gone to another person since it was stored. */
+static int stored_link_seen(void *ctx, struct span distinct_id, const struct person_link *stored, struct err *err)
+{
+    struct links_reading *reading = ctx;
+    struct people_batch *batch = reading->batch;
+    uint32_t project = reading->person->person.project;
+    uint64_t hash = batch_hash(project, distinct_id);
+    struct batch_link *link;
+    struct span copy;
+
+    if (batch_link_find(batch, hash, project, distinct_id) != NULL)
+        return 0;
+    copy = arena_copy(batch->arena, distinct_id);
+    link = copy.at == NULL && distinct_id.bytes > 0 ? NULL : batch_link_add(batch, hash, project, copy, err);
+    if (link == NULL)
+        return err_set(err, ERR_FULL, "people: the ids of one person do not fit the batch's arena");
+    link->known = true;
+    link->version = stored->version;
+    link_enter(link, reading->person);
+    return 0;
+}
+
+int batch_person_read_links(struct people_batch *batch, struct batch_person *person, struct err *err)
+{
+    struct links_reading reading = { batch, person };
+
+    if (person->links_read)
+        return 0;
+    if (people_person_links(batch->txn, person->person.id, stored_link_seen, &reading, err) < 0)
+        return -1;
+    person->links_read = true;
+    return 0;
+}
+
+/* --- events ------------------------------------------------------------------------------------ */
+
+int people_batch_begin(struct people_txn *txn, struct arena *arena, struct people_batch **out, struct err *err)
+{
+    struct people_batch *batch = arena_alloc_zero(arena, sizeof *batch);
+
+    if (batch == NULL)
+        return err_set(err, ERR_FULL, "people: the batch does not fit its arena");
+    batch->txn = txn;
+    batch->arena = arena;
+    batch->persons_end = &batch->persons;
+    batch->links_end = &batch->links;
+    batch->groups_end = &batch->groups;
+    *out = batch;
+    return 0;
+}
+
+void batch_warn(struct people_result *result, enum people_warning_kind kind, const struct people_event *event,
+                const struct batch_person *person, const struct batch_person *other)
+{
+    struct people_warning *warning;
+
+    for (size_t i = 0; i < result->warning_count; i++)
+        if (result->warnings[i].kind == kind)
+            return;
+    assert(result->warning_count < sizeof result->warnings / sizeof *result->warnings);
+    warning = &result->warnings[result->warning_count++];
+    *warning =
+        (struct people_warning){ .kind = kind, .source_id = event->merge_other, .target_id = event->distinct_id };
+    if (person != NULL)
+        warning->person = person->person.uuid;
+    if (other != NULL)
+        warning->other_person = other->person.uuid;
+}
+
+/* Without a person, or as if without: what the event's row says then. */
+static void result_personless(const struct people_event *event, const struct batch_person *person,
+                              struct people_result *out)
+{
+    out->mode = PEOPLE_PROPERTYLESS;
+    out->properties = SPAN("{}");
+    if (person == NULL) {
+        out->person_id = people_person_uuid(event->project, event->distinct_id);
+        out->person_created_us = PERSONLESS_CREATED_US;
+        return;
+    }
+    out->person_id = person->person.uuid;
+    out->person_created_us = person->person.created_us;
+    if (!event->opted_out && event->timestamp_us > person->person.created_us + FORCE_UPGRADE_AFTER_US)
+        out->mode = PEOPLE_FORCE_UPGRADE;
+}
+
+int people_batch_apply(struct people_batch *batch, const struct people_event *event, struct people_result *out,
+                       struct err *err)
+{
+    struct people_result result = { .mode = PEOPLE_FULL };
+    struct batch_person *person = NULL;
+    struct batch_link *link = NULL;
+    bool created = false;
+
+    if (!event->forced_off) {
+        link = batch_link_get(batch, event->project, event->distinct_id, err);
+        if (link == NULL)
+            return -1;
+    }
+    if (event->forced_off || event->personless) {
+        result_personless(event, link == NULL ? NULL : link->person, &result);
+        *out = result;
+        return 0;
+    }
+    if (event->merge != PEOPLE_MERGE_NONE && batch_merge(batch, event, link, &person, &created, &result, err) < 0)
+        return -1;
+    if (person == NULL)
+        person = link->person;
+    if (person == NULL) {
+        if (batch_create(batch, event, link, &person, &result, err) < 0)
+            return -1;
+        created = true;
+    }
+    if (batch_properties_update(batch, event, person, created, &result, err) < 0)
+        return -1;
+    result.person_id = person->person.uuid;
+    result.person_created_us = person->person.created_us;
+    *out = result;
+    return 0;
+}
+
+/* --- finish ------------------------------------------------------------------------------------ */
+
+static int person_tell(const struct batch_person *person, people_row_seen *seen, void *ctx, struct err *err)
+{
+    const struct person *told = &person->person;
+    struct row row;
+
+    row_init(&row, ROW_PERSON);
+    row_set_uuid(&row, ROW_PERSON_ID, told->uuid);
+    row_set_i64(&row, ROW_PERSON_CREATED_AT, told->created_us);
+    row_set_i64(&row, ROW_PERSON_TEAM_ID, told->project);
+    row_set_text(&row, ROW_PERSON_PROPERTIES, person->deleted ? SPAN("{}") : told->properties);
+    row_set_i64(&row, ROW_PERSON_IS_IDENTIFIED, told->identified);
+    row_set_i64(&row, ROW_PERSON_IS_DELETED, person->deleted);
+    row_set_i64(&row, ROW_PERSON_VERSION, (int64_t)(told->version + (person->deleted ? PEOPLE_DELETED_VERSIONS : 0)));
+    if (told->last_seen_us != CLOCK_NONE)
+        row_set_i64(&row, ROW_PERSON_LAST_SEEN_AT, told->last_seen_us);
+    return seen(ctx, &row, err);
+}
+
+static int link_tell(const struct batch_link *link, people_row_seen *seen, void *ctx, struct err *err)
+{
+    struct row row;
+
+    row_init(&row, ROW_DISTINCT);
+    row_set_i64(&row, ROW_DISTINCT_TEAM_ID, link->project);
+    row_set_text(&row, ROW_DISTINCT_DISTINCT_ID, link->distinct_id);
+    row_set_uuid(&row, ROW_DISTINCT_PERSON_ID, link->person->person.uuid);
+    row_set_i64(&row, ROW_DISTINCT_IS_DELETED, 0);
+    row_set_i64(&row, ROW_DISTINCT_VERSION, (int64_t)link->version);
+    return seen(ctx, &row, err);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = (*(struct batch_person *const *)a)->person.id, y = (*(struct batch_person *const *)b)->person.id;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Persons made in this batch get their ids in the order in which they were made; then all that changed are
+ * written in the order of ids, which is the order of the table's pages. */
+static int persons_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
+{
+    struct batch_person **dirty;
+    size_t count = 0;
+
+    for (struct batch_person *person = batch->persons; person != NULL; person = person->next) {
+        if (person->dirty && !person->deleted && person->person.id == 0 &&
+            people_person_id_new(batch->txn, &person->person.id, err) < 0)
+            return -1;
+        count += person->dirty;
+    }
+    dirty = arena_alloc_array(batch->arena, count, sizeof *dirty);
+    if (dirty == NULL)
+        return err_set(err, ERR_FULL, "people: %zu changed persons do not fit the batch's arena", count);
+    count = 0;
+    for (struct batch_person *person = batch->persons; person != NULL; person = person->next)
+        if (person->dirty)
+            dirty[count++] = person;
+    qsort(dirty, count, sizeof *dirty, by_id);
+    for (size_t i = 0; i < count; i++) {
+        struct batch_person *person = dirty[i];
+
+        if (!person->deleted &&
+            (properties_text(&person->properties, batch->arena, &person->person.properties, err) < 0 ||
+             people_person_put(batch->txn, &person->person, err) < 0))
+            return -1;
+        if (person_tell(person, seen, ctx, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int links_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
+{
+    for (const struct batch_link *link = batch->links; link != NULL; link = link->next) {
+        if (!link->dirty)
+            continue;
+        assert(link->person != NULL && !link->person->deleted); /* M2 */
+        if (people_link_put(batch->txn, link->project, link->distinct_id,
+                            &(struct person_link){ link->person->person.id, link->version }, err) < 0 ||
+            link_tell(link, seen, ctx, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A merged person goes last, when nothing leads to it any more. */
+static int deleted_finish(struct people_batch *batch, struct err *err)
+{
+    for (const struct batch_person *person = batch->persons; person != NULL; person = person->next)
+        if (person->deleted && people_person_delete(batch->txn, &person->person, err) < 0)
+            return -1;
+    return 0;
+}
+
+int people_batch_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
+{
+    if (persons_finish(batch, seen, ctx, err) < 0 || links_finish(batch, seen, ctx, err) < 0 ||
+        deleted_finish(batch, err) < 0)
+        return -1;
+    return batch_groups_finish(batch, seen, ctx, err);
+}

@@ -1,0 +1,150 @@
+/* people/merge.c - who an event belongs to: identify, alias, merge.
+ *
+ *   other id has   target id   what happens                                              whose uuid stays
+ *   nobody         nobody      one new person with both ids, identified                  the target id's
+ *   a person       nobody      the target id joins the other's person                    the other's
+ *   nobody         a person    the other id joins the target's person                    the target's
+ *   the same person            nothing moves                                             its
+ *   a person       a person    the other's person is merged into the target's            the target's
+ *                              but not when the other's is identified and the event is
+ *                              $identify or $create_alias: refused, with a warning       both
+ * Whoever remains is identified, also after a refusal. Whether the target was identified never matters.
+ *
+ * An id that joins a person gets version 1 at once, without asking whether events were stored under it
+ * before: a row too many in the overrides is cheaper than a look-up and a row for every personless id.
+ * A survivor's version is above both: should the merged person be split off again, its new rows must beat
+ * the one that said it was deleted. */
+#include <assert.h>
+
+#include "people/batch_parts.h"
+
+/* The version of an id that comes to a person it did not belong to; `least` when it is new. A tombstone's
+ * version is passed (P3). */
+static uint64_t joining_version(const struct batch_link *link, uint64_t least)
+{
+    uint64_t version = link->known ? link->version + 1 : 0;
+
+    return version > least ? version : least;
+}
+
+static void batch_identify(struct batch_person *person)
+{
+    if (person->person.identified)
+        return;
+    person->person.identified = true;
+    batch_person_touch(person);
+}
+
+int batch_create(struct people_batch *batch, const struct people_event *event, struct batch_link *link,
+                 struct batch_person **person_out, struct people_result *result, struct err *err)
+{
+    struct batch_person *person = batch_person_new(
+        batch, event->project, people_person_uuid(event->project, event->distinct_id), event->timestamp_us, err);
+
+    if (person == NULL || batch_properties_create(batch, event, person, result, err) < 0)
+        return -1;
+    batch_link_set(link, person, joining_version(link, 0));
+    *person_out = person;
+    return 0;
+}
+
+static void move_links(struct batch_person *from, struct batch_person *to)
+{
+    while (from->links != NULL) {
+        struct batch_link *link = from->links;
+
+        from->links = link->of_person;
+        link->person = to;
+        link->of_person = to->links;
+        to->links = link;
+        link->version++;
+        link->dirty = true;
+    }
+}
+
+/* What the target does not have comes from the source, as far as it fits. */
+static int merge_properties(struct people_batch *batch, const struct people_event *event, struct batch_person *source,
+                            struct batch_person *target, struct people_result *result, struct err *err)
+{
+    for (size_t i = 0; i < source->properties.count; i++) {
+        const struct property *from = &source->properties.at[i];
+        struct json_member member = { from->key, from->key_raw, from->value };
+
+        if (properties_find(&target->properties, from->key, from->hash) != NULL)
+            continue;
+        if (target->properties.bytes + properties_member_bytes(from->key_raw, from->value.raw) >
+            PEOPLE_PERSON_PROPERTIES_BYTES_MAX) {
+            batch_warn(result, PEOPLE_WARN_PROPERTIES_SIZE, event, target, source);
+            continue;
+        }
+        if (properties_add(&target->properties, &member, from->hash, batch->arena, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int merge_persons(struct people_batch *batch, const struct people_event *event, struct batch_person *source,
+                         struct batch_person *target, struct people_result *result, struct err *err)
+{
+    struct person *from = &source->person, *to = &target->person;
+
+    if (batch_person_read_links(batch, source, err) < 0 ||
+        merge_properties(batch, event, source, target, result, err) < 0)
+        return -1;
+    move_links(source, target);
+    to->version = (from->version > to->version ? from->version : to->version) + 1;
+    target->stepped = true;
+    target->dirty = true;
+    to->identified = true;
+    if (from->created_us < to->created_us)
+        to->created_us = from->created_us;
+    if (from->last_seen_us != CLOCK_NONE && (to->last_seen_us == CLOCK_NONE || from->last_seen_us > to->last_seen_us))
+        to->last_seen_us = from->last_seen_us;
+    source->deleted = true;
+    source->dirty = true;
+    return 0;
+}
+
+static int merge_decide(struct people_batch *batch, const struct people_event *event, struct batch_link *source,
+                        struct batch_link *target, struct batch_person **person_out, bool *created_out,
+                        struct people_result *result, struct err *err)
+{
+    if (source->person == NULL && target->person == NULL) {
+        if (batch_create(batch, event, target, person_out, result, err) < 0)
+            return -1;
+        (*person_out)->person.identified = true;
+        batch_link_set(source, *person_out, joining_version(source, 1));
+        *created_out = true;
+        return 0;
+    }
+    if (target->person == NULL)
+        batch_link_set(target, source->person, joining_version(target, 1));
+    else if (source->person == NULL)
+        batch_link_set(source, target->person, joining_version(source, 1));
+    else if (source->person != target->person) {
+        if (source->person->person.identified && event->merge != PEOPLE_MERGE_DANGEROUSLY)
+            batch_warn(result, PEOPLE_WARN_ALREADY_IDENTIFIED, event, target->person, source->person);
+        else if (merge_persons(batch, event, source->person, target->person, result, err) < 0)
+            return -1;
+    }
+    batch_identify(target->person);
+    *person_out = target->person;
+    return 0;
+}
+
+int batch_merge(struct people_batch *batch, const struct people_event *event, struct batch_link *target,
+                struct batch_person **person_out, bool *created_out, struct people_result *result, struct err *err)
+{
+    struct batch_link *source;
+
+    if (span_equal(event->merge_other, event->distinct_id))
+        return 0; /* not even identified */
+    if (people_id_is_illegal(event->distinct_id) || people_id_is_illegal(event->merge_other)) {
+        batch_warn(result, PEOPLE_WARN_ILLEGAL_ID, event, NULL, NULL);
+        return 0;
+    }
+    source = batch_link_get(batch, event->project, event->merge_other, err);
+    if (source == NULL)
+        return -1;
+    return merge_decide(batch, event, source, target, person_out, created_out, result, err);
+}

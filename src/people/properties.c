@@ -1,0 +1,474 @@
+/* people/properties.c - an object as an array of members with an index, and back to text.
+ *
+ * This is the hot place of the people step: each person of a batch is read once and asked for some 25 keys
+ * an event. Stored text is our own and its checksum was right, so it is taken apart by looking for quotes and
+ * commas; whatever looks unusual goes the way of json_members_read. Building text copies runs: members that
+ * already stand side by side in one text are copied in one piece, so an object of which little changed is a
+ * few memcpy. */
+#include "people/properties.h"
+
+#include <assert.h>
+#include <math.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "wire/json_keys.h"
+
+enum { PROPERTIES_FIRST = 32 };
+
+uint64_t properties_hash(struct span key)
+{
+    return XXH3_64bits_withSeed(key.at, key.bytes, json_keys_seed());
+}
+
+/* --- the index --------------------------------------------------------------------------------- */
+
+static void slot_put(struct properties *properties, size_t index)
+{
+    size_t slot = properties->at[index].hash & properties->slot_mask;
+
+    while (properties->slots[slot] != 0)
+        slot = (slot + 1) & properties->slot_mask;
+    properties->slots[slot] = (uint32_t)(index + 1);
+}
+
+static void index_fill(struct properties *properties)
+{
+    memset(properties->slots, 0, (properties->slot_mask + 1) * sizeof *properties->slots);
+    for (size_t i = 0; i < properties->count; i++)
+        slot_put(properties, i);
+}
+
+/* Room for `room` members and an index at most half full. */
+static int properties_grow(struct properties *properties, size_t room, struct arena *arena, struct err *err)
+{
+    size_t slots = 2 * PROPERTIES_FIRST;
+    struct property *at = arena_grow(arena, properties->at, properties->room * sizeof *at, room * sizeof *at);
+
+    if (at == NULL)
+        return err_set(err, ERR_FULL, "people: %zu properties do not fit the batch's arena", room);
+    properties->at = at;
+    properties->room = room;
+    while (slots < 2 * room)
+        slots *= 2;
+    if (properties->slots == NULL || slots > properties->slot_mask + 1) {
+        properties->slots = arena_alloc_array(arena, slots, sizeof *properties->slots);
+        if (properties->slots == NULL)
+            return err_set(err, ERR_FULL, "people: %zu properties do not fit the batch's arena", room);
+        properties->slot_mask = slots - 1;
+        index_fill(properties);
+    }
+    return 0;
+}
+
+struct property *properties_find(const struct properties *properties, struct span key, uint64_t hash)
+{
+    for (size_t slot = hash & properties->slot_mask; properties->slots[slot] != 0;
+         slot = (slot + 1) & properties->slot_mask) {
+        struct property *property = &properties->at[properties->slots[slot] - 1];
+
+        if (property->hash == hash && span_equal(property->key, key))
+            return property;
+    }
+    return NULL;
+}
+
+int properties_add(struct properties *properties, const struct json_member *member, uint64_t hash, struct arena *arena,
+                   struct err *err)
+{
+    if (properties->count == properties->room && properties_grow(properties, 2 * properties->room, arena, err) < 0)
+        return -1;
+    properties->at[properties->count] = (struct property){ member->key, member->key_raw, member->value, hash, false };
+    slot_put(properties, properties->count++);
+    properties->bytes += properties_member_bytes(member->key_raw, member->value.raw) - (properties->count == 1);
+    properties->text.at = NULL;
+    return 0;
+}
+
+void properties_replace(struct properties *properties, struct property *property, const struct json_value *value)
+{
+    properties->bytes += value->raw.bytes - property->value.raw.bytes;
+    property->value = *value;
+    properties->text.at = NULL;
+}
+
+void properties_sweep(struct properties *properties)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < properties->count; i++) {
+        const struct property *property = &properties->at[i];
+
+        if (property->gone)
+            properties->bytes -= properties_member_bytes(property->key_raw, property->value.raw);
+        else
+            properties->at[kept++] = *property;
+    }
+    if (kept == properties->count)
+        return;
+    properties->bytes += kept == 0; /* the comma that the last one did not have */
+    properties->count = kept;
+    properties->text.at = NULL;
+    index_fill(properties);
+}
+
+/* --- reading ----------------------------------------------------------------------------------- */
+
+/* Behind the closing quote of the string that begins at `at`; NULL when there is none. */
+static const uint8_t *string_end(const uint8_t *at, const uint8_t *end, bool any_escape)
+{
+    const uint8_t *quote = at;
+
+    for (;;) {
+        size_t slashes = 0;
+
+        quote = memchr(quote + 1, '"', (size_t)(end - quote - 1));
+        if (quote == NULL || !any_escape)
+            break;
+        while (quote[-1 - (ptrdiff_t)slashes] == '\\') /* stops at the opening quote */
+            slashes++;
+        if (slashes % 2 == 0)
+            break;
+    }
+    return quote == NULL ? NULL : quote + 1;
+}
+
+/* Behind the object or array that begins at `at`. */
+static const uint8_t *nested_end(const uint8_t *at, const uint8_t *end, bool any_escape)
+{
+    size_t depth = 0;
+
+    while (at != NULL && at < end) {
+        switch (*at) {
+        case '"': at = string_end(at, end, any_escape); continue;
+        case '{':
+        case '[': depth++; break;
+        case '}':
+        case ']':
+            if (--depth == 0)
+                return at + 1;
+            break;
+        default: break;
+        }
+        at++;
+    }
+    return NULL;
+}
+
+static enum json_kind kind_of(uint8_t first)
+{
+    switch (first) {
+    case '"': return JSON_STRING;
+    case '{': return JSON_OBJECT;
+    case '[': return JSON_ARRAY;
+    case 't': return JSON_TRUE;
+    case 'f': return JSON_FALSE;
+    case 'n': return JSON_NULL;
+    default: return JSON_NUMBER;
+    }
+}
+
+static const uint8_t *value_end(const uint8_t *at, const uint8_t *end, bool any_escape)
+{
+    switch (kind_of(*at)) {
+    case JSON_STRING: return string_end(at, end, any_escape);
+    case JSON_OBJECT:
+    case JSON_ARRAY: return nested_end(at, end, any_escape);
+    default:
+        while (at < end && *at != ',' && *at != '}')
+            at++;
+        return at;
+    }
+}
+
+static bool has_escape(struct span raw, bool any_escape)
+{
+    return any_escape && memchr(raw.at, '\\', raw.bytes) != NULL;
+}
+
+/* Takes one member at *at apart; false: not of the form that we write. */
+static bool member_split(const uint8_t **at, const uint8_t *end, bool any_escape, struct json_member *out,
+                         struct arena *arena)
+{
+    struct json_value key = { .kind = JSON_STRING };
+    const uint8_t *from = *at, *to;
+
+    if (from >= end || *from != '"' || (to = string_end(from, end, any_escape)) == NULL || to >= end || *to != ':')
+        return false;
+    key.raw = span_of(from, (size_t)(to - from));
+    key.escaped = has_escape(key.raw, any_escape);
+    from = to + 1;
+    if (from >= end || *from <= ' ' || (to = value_end(from, end, any_escape)) == NULL || to >= end)
+        return false;
+    out->key_raw = key.raw;
+    out->key = json_text(&key, arena);
+    out->value.kind = kind_of(*from);
+    out->value.raw = span_of(from, (size_t)(to - from));
+    out->value.escaped = out->value.kind == JSON_STRING && has_escape(out->value.raw, any_escape);
+    *at = to;
+    return out->key.at != NULL;
+}
+
+/* 0, -1 on errors, 1 when the text is not of the form that we write. */
+static int properties_split(struct properties *properties, struct span text, struct arena *arena, struct err *err)
+{
+    const uint8_t *at = text.at + 1, *end = text.at + text.bytes;
+    bool any_escape;
+    struct json_member member;
+
+    if (text.bytes < 2 || text.at[0] != '{' || end[-1] != '}')
+        return 1;
+    if (text.bytes == 2)
+        return 0;
+    any_escape = memchr(text.at, '\\', text.bytes) != NULL;
+    for (;;) {
+        if (!member_split(&at, end, any_escape, &member, arena))
+            return 1;
+        if (properties_add(properties, &member, properties_hash(member.key), arena, err) < 0)
+            return -1;
+        if (*at == '}')
+            return at + 1 == end ? 0 : 1;
+        if (*at++ != ',')
+            return 1;
+    }
+}
+
+static int properties_parse(struct properties *properties, struct span text, struct arena *arena, struct err *err)
+{
+    struct json_members members;
+
+    if (json_members_read(text, arena, &members, err) < 0) {
+        if (err->kind == ERR_INPUT)
+            err->kind = ERR_CORRUPT; /* nobody sent it: it is our own store's */
+        return err_wrap(err, "people: stored properties");
+    }
+    for (size_t i = 0; i < members.count; i++)
+        if (properties_add(properties, &members.at[i], properties_hash(members.at[i].key), arena, err) < 0)
+            return -1;
+    return 0;
+}
+
+int properties_read(struct properties *properties, struct span text, struct arena *arena, struct err *err)
+{
+    int rc;
+
+    *properties = (struct properties){ .bytes = 2 };
+    if (properties_grow(properties, PROPERTIES_FIRST, arena, err) < 0)
+        return -1;
+    rc = properties_split(properties, text, arena, err);
+    if (rc == 0)
+        properties->text = text;
+    if (rc <= 0)
+        return rc;
+    properties->count = 0;
+    properties->bytes = 2;
+    index_fill(properties);
+    return properties_parse(properties, text, arena, err);
+}
+
+/* --- text -------------------------------------------------------------------------------------- */
+
+struct writer {
+    uint8_t *at;
+    struct span run; /* not yet copied */
+};
+
+static void writer_flush(struct writer *writer)
+{
+    if (writer->run.bytes > 0)
+        memcpy(writer->at, writer->run.at, writer->run.bytes);
+    writer->at += writer->run.bytes;
+    writer->run = SPAN("");
+}
+
+/* Joins to the run when it stands right behind it. */
+static void writer_add(struct writer *writer, struct span bytes)
+{
+    if (writer->run.bytes > 0 && writer->run.at + writer->run.bytes == bytes.at) {
+        writer->run.bytes += bytes.bytes;
+        return;
+    }
+    writer_flush(writer);
+    writer->run = bytes;
+}
+
+/* Joins when `mark` and the next bytes already follow in the same text; `bytes` must be of a text that holds
+ * something before it. */
+static void writer_add_behind(struct writer *writer, uint8_t mark, struct span bytes)
+{
+    if (writer->run.bytes > 0 && writer->run.at + writer->run.bytes + 1 == bytes.at && bytes.at[-1] == mark) {
+        writer->run.bytes += 1 + bytes.bytes;
+        return;
+    }
+    writer_flush(writer);
+    *writer->at++ = mark;
+    writer->run = bytes;
+}
+
+static void writer_add_member(struct writer *writer, bool first, struct span key_raw, struct span value)
+{
+    if (first)
+        writer_add(writer, key_raw);
+    else
+        writer_add_behind(writer, ',', key_raw);
+    writer_add_behind(writer, ':', value);
+}
+
+/* bytes_max: room that is certainly enough. */
+static int properties_build(const struct properties *properties, const struct json_member *const *extra,
+                            size_t extra_count, size_t bytes_max, struct arena *arena, struct span *out,
+                            struct err *err)
+{
+    uint8_t *start = arena_alloc(arena, bytes_max);
+    struct writer writer = { .at = start, .run = SPAN("{") };
+    bool first = true;
+
+    if (start == NULL)
+        return err_set(err, ERR_FULL, "people: %zu bytes of properties do not fit the batch's arena", bytes_max);
+    writer_flush(&writer);
+    for (size_t i = 0; i < properties->count; i++, first = false)
+        writer_add_member(&writer, first, properties->at[i].key_raw, properties->at[i].value.raw);
+    for (size_t i = 0; i < extra_count; i++, first = false)
+        writer_add_member(&writer, first, extra[i]->key_raw, extra[i]->value.raw);
+    writer_flush(&writer);
+    *writer.at++ = '}';
+    *out = span_of(start, (size_t)(writer.at - start));
+    assert(out->bytes <= bytes_max);
+    return 0;
+}
+
+int properties_text(struct properties *properties, struct arena *arena, struct span *out, struct err *err)
+{
+    if (properties->text.at == NULL) {
+        if (properties_build(properties, NULL, 0, properties->bytes, arena, &properties->text, err) < 0)
+            return -1;
+        assert(properties->text.bytes == properties->bytes); /* K2 */
+    }
+    *out = properties->text;
+    return 0;
+}
+
+/* Values that are there are exchanged for the time of building, so that one loop builds both texts. */
+int properties_text_with(struct properties *properties, const struct json_member *const *over, size_t count,
+                         struct arena *arena, struct span *out, struct err *err)
+{
+    struct {
+        struct property *property;
+        struct json_value was;
+    } * changed;
+    const struct json_member **extra;
+    size_t changed_count = 0, extra_count = 0, bytes = properties->bytes;
+    int rc;
+
+    if (count == 0)
+        return properties_text(properties, arena, out, err);
+    changed = arena_alloc_array(arena, count, sizeof *changed);
+    extra = arena_alloc_array(arena, count, sizeof *extra);
+    if (changed == NULL || extra == NULL)
+        return err_set(err, ERR_FULL, "people: %zu changes do not fit the batch's arena", count);
+    for (size_t i = 0; i < count; i++) {
+        struct property *property = properties_find(properties, over[i]->key, properties_hash(over[i]->key));
+
+        if (property == NULL) {
+            bytes += properties_member_bytes(over[i]->key_raw, over[i]->value.raw);
+            extra[extra_count++] = over[i];
+            continue;
+        }
+        bytes += over[i]->value.raw.bytes;
+        changed[changed_count].property = property;
+        changed[changed_count++].was = property->value;
+        property->value = over[i]->value;
+    }
+    rc = properties_build(properties, extra, extra_count, bytes, arena, out, err);
+    while (changed_count-- > 0)
+        changed[changed_count].property->value = changed[changed_count].was;
+    return rc;
+}
+
+/* --- comparing --------------------------------------------------------------------------------- */
+
+/* No digit but 0 before the exponent. */
+static bool number_is_zero(struct span raw)
+{
+    for (size_t i = 0; i < raw.bytes && (raw.at[i] | 0x20) != 'e'; i++)
+        if (raw.at[i] >= '1' && raw.at[i] <= '9')
+            return false;
+    return true;
+}
+
+/* 1 and 1.0 are one number. Up to 15 digits two numbers with one double are equal (DBL_DIG); beyond that, and
+ * where doubles end, only the same text is: no digit is lost because two ids were near each other. */
+static bool number_identical(const struct json_value *a, const struct json_value *b)
+{
+    double x;
+
+    if (a->raw.bytes > 15 || b->raw.bytes > 15)
+        return false;
+    if (number_is_zero(a->raw) || number_is_zero(b->raw))
+        return number_is_zero(a->raw) && number_is_zero(b->raw);
+    x = json_double(a);
+    return x == json_double(b) && isfinite(x) && fabs(x) > 1e-290;
+}
+
+static bool string_identical(const struct json_value *a, const struct json_value *b, struct arena *arena)
+{
+    struct span x, y;
+
+    if (!a->escaped && !b->escaped)
+        return false; /* the texts differ */
+    x = json_text(a, arena);
+    y = json_text(b, arena);
+    return x.at != NULL && y.at != NULL && span_equal(x, y); /* no room to tell: counts as changed */
+}
+
+bool properties_identical(const struct json_value *a, const struct json_value *b, struct arena *arena)
+{
+    if (a->kind != b->kind || a->kind == JSON_OBJECT || a->kind == JSON_ARRAY)
+        return false;
+    if (span_equal(a->raw, b->raw))
+        return true;
+    switch (a->kind) {
+    case JSON_STRING: return string_identical(a, b, arena);
+    case JSON_NUMBER: return number_identical(a, b);
+    default: return a->kind == JSON_NULL || a->kind == JSON_TRUE || a->kind == JSON_FALSE;
+    }
+}
+
+/* What JavaScript's Number() makes of a scalar that is not null; false: not a number (or a form of writing
+ * one that JSON does not have, which then counts as different). */
+static bool number_of(const struct json_value *value, struct arena *arena, struct json_value *out)
+{
+    struct json_reader reader;
+    struct span text;
+
+    *out = (struct json_value){ .kind = JSON_NUMBER, .raw = SPAN("0") };
+    if (value->kind == JSON_NUMBER)
+        *out = *value;
+    if (value->kind == JSON_TRUE)
+        out->raw = SPAN("1");
+    if (value->kind != JSON_STRING)
+        return value->kind == JSON_NUMBER || value->kind == JSON_TRUE || value->kind == JSON_FALSE;
+    text = json_text(value, arena);
+    if (text.at == NULL)
+        return false;
+    while (text.bytes > 0 && text.at[0] <= ' ')
+        text = span_from(text, 1);
+    while (text.bytes > 0 && text.at[text.bytes - 1] <= ' ')
+        text.bytes--;
+    if (text.bytes == 0)
+        return true; /* Number("") is 0 */
+    json_reader_init(&reader, text, 0);
+    return json_peek(&reader) == JSON_NUMBER && json_skip(&reader, out) == 0 && json_finish(&reader) == 0;
+}
+
+bool properties_loosely_equal(const struct json_value *a, const struct json_value *b, struct arena *arena)
+{
+    struct json_value x, y;
+
+    if (a->kind == b->kind)
+        return properties_identical(a, b, arena);
+    if (a->kind == JSON_NULL || b->kind == JSON_NULL || !number_of(a, arena, &x) || !number_of(b, arena, &y))
+        return false;
+    return span_equal(x.raw, y.raw) || number_identical(&x, &y);
+}

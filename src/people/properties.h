@@ -1,0 +1,62 @@
+/* people/properties.h - the properties of one person or group, taken apart so that a key can be changed.
+ *
+ * Values and keys stay the text they were sent as; what is built anew is only the braces and commas between
+ * them. Memory is the batch's arena; texts given in must live as long.
+ *  K1  keys differ from each other (as decoded text)
+ *  K2  `bytes` is the length of the text that properties_text would give */
+#ifndef PENSTOCK_PEOPLE_PROPERTIES_H
+#define PENSTOCK_PEOPLE_PROPERTIES_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "wire/json.h"
+
+struct property {
+    struct span       key;     /* decoded */
+    struct span       key_raw; /* as written, with quotes */
+    struct json_value value;
+    uint64_t          hash; /* of key */
+    bool              gone; /* to be swept */
+};
+
+struct properties {
+    struct property *at;
+    size_t           count, room;
+    uint32_t        *slots; /* index + 1; 0: free */
+    size_t           slot_mask;
+    size_t           bytes;
+    struct span      text; /* at NULL: changed since it was built */
+};
+
+/* Takes a stored object apart; text "{}" makes empty ones. ERR_FULL: arena; ERR_CORRUPT: not an object. */
+int properties_read(struct properties *properties, struct span text, struct arena *arena, struct err *err) must_check;
+
+uint64_t properties_hash(struct span key);
+/* NULL: not there. Lives until the next add or sweep. */
+struct property *properties_find(const struct properties *properties, struct span key, uint64_t hash);
+void properties_replace(struct properties *properties, struct property *property, const struct json_value *value);
+/* The key must not be there. -1: the arena is full. */
+int properties_add(struct properties *properties, const struct json_member *member, uint64_t hash, struct arena *arena,
+                   struct err *err) must_check;
+/* Removes every property that is marked gone. */
+void properties_sweep(struct properties *properties);
+/* How much longer the text becomes with one more member. */
+static inline size_t properties_member_bytes(struct span key_raw, struct span value)
+{
+    return key_raw.bytes + value.bytes + 2;
+}
+
+/* The object as text. Built when something changed, the same text until then. */
+int properties_text(struct properties *properties, struct arena *arena, struct span *out, struct err *err) must_check;
+
+/* The same with some members of another object over it, and without changing it. */
+int properties_text_with(struct properties *properties, const struct json_member *const *over, size_t count, struct arena *arena,
+                         struct span *out, struct err *err) must_check;
+
+/* Whether JavaScript's === holds, with two differences: objects and arrays are never identical to anything, and
+ * numbers that a double cannot tell apart are different when their digits are. */
+bool properties_identical(const struct json_value *a, const struct json_value *b, struct arena *arena);
+/* As JavaScript's ==: 1 equals "1" equals true. */
+bool properties_loosely_equal(const struct json_value *a, const struct json_value *b, struct arena *arena);
+
+#endif
