@@ -11,6 +11,7 @@
 enum {
     STACK_FIRST = 96, /* keys of the open objects; above this the stack moves to the arena */
     SLOTS_FIRST = 256,
+    TAGS_MAX = 64, /* up to this many keys, comparing all tags by vector is quicker than hashing */
     FAILED = -1,
     UNIQUE = 0,
     DUPLICATE = 1
@@ -40,12 +41,11 @@ static int arena_is_full(struct dedupe *dedupe)
     return err_set(dedupe->err, ERR_FULL, "no room in the arena to look for duplicate keys");
 }
 
+/* Filled in place, as in json_members.c. */
 static int entry_push(struct dedupe *dedupe, const struct json_value *key)
 {
-    struct entry entry = { .key = json_text(key, dedupe->arena) };
+    struct entry *entry;
 
-    if (entry.key.at == NULL)
-        return arena_is_full(dedupe);
     if (dedupe->count == dedupe->room) {
         struct entry *more = arena_alloc_array(dedupe->arena, dedupe->room * 2, sizeof *more);
 
@@ -55,7 +55,12 @@ static int entry_push(struct dedupe *dedupe, const struct json_value *key)
         dedupe->entries = more;
         dedupe->room *= 2;
     }
-    dedupe->entries[dedupe->count++] = entry;
+    entry = &dedupe->entries[dedupe->count];
+    entry->dead = false;
+    entry->key = json_text(key, dedupe->arena);
+    if (entry->key.at == NULL)
+        return arena_is_full(dedupe);
+    dedupe->count++;
     return 0;
 }
 
@@ -72,14 +77,20 @@ static int merge(struct dedupe *dedupe, struct entry *first, struct entry *later
 
 static int merge_few(struct dedupe *dedupe, struct entry *entries, size_t count)
 {
-    int result = UNIQUE;
+    uint32_t tags[TAGS_MAX];
+    int      result = UNIQUE;
 
-    for (size_t i = 1; i < count; i++)
-        for (size_t first = 0; first < i; first++)
-            if (!entries[first].dead && span_equal(entries[first].key, entries[i].key)) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t tag = tags[i] = json_keys_tag(entries[i].key), same = 0;
+
+        for (size_t first = 0; first < i; first++) /* no early end: this becomes vector code */
+            same |= tags[first] == tag;
+        for (size_t first = 0; same != 0 && first < i; first++)
+            if (span_equal(entries[first].key, entries[i].key)) {
                 result = merge(dedupe, &entries[first], &entries[i]);
                 break;
             }
+    }
     return result;
 }
 
@@ -175,8 +186,8 @@ static int walk_object(struct dedupe *dedupe)
         return json_explain(&dedupe->reader, dedupe->err);
     put(dedupe, SPAN("}"));
     count = dedupe->count - first;
-    result = count <= JSON_KEYS_FEW ? merge_few(dedupe, dedupe->entries + first, count)
-                                    : merge_many(dedupe, dedupe->entries + first, count);
+    result = count <= TAGS_MAX ? merge_few(dedupe, dedupe->entries + first, count)
+                               : merge_many(dedupe, dedupe->entries + first, count);
     if (result == DUPLICATE && dedupe->out != NULL)
         object_rebuild(dedupe, from, dedupe->entries + first, count);
     dedupe->count = first;

@@ -58,12 +58,6 @@ struct json_member *json_members_find(const struct json_members *members, struct
     return NULL;
 }
 
-/* What two different keys seldom share, found without touching more than two of their bytes. */
-static inline uint32_t tag_of(struct span key)
-{
-    return key.bytes == 0 ? 0 : (uint32_t)key.bytes << 16 ^ (uint32_t)key.at[key.bytes / 2] << 8 ^ key.at[key.bytes - 1];
-}
-
 /* The members while they are read: tags stand for the keys until there is an index. */
 struct reading {
     struct json_members found;
@@ -106,7 +100,7 @@ static int reading_keep(struct reading *reading, struct arena *arena)
         *slot = (uint32_t)++found->count;
         return found->count * 2 > found->slots_count ? index_build(found, arena) : 0;
     }
-    tag = tag_of(member->key);
+    tag = json_keys_tag(member->key);
     for (size_t i = 0; i < found->count; i++)
         if (reading->tags[i] == tag && key_equal(found->at[i].key, member->key)) {
             found->at[i].value = member->value;
