@@ -223,7 +223,8 @@ int follow_store(struct follow *follow, struct err *err)
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         struct follow_topic *topic = &follow->topics[i];
 
-        if (topic->next == topic->stored || topic->reader == NULL)
+        /* Zero is what no cursor means, and the topic may not exist yet. */
+        if (topic->next == topic->stored || topic->next == 0 || topic->reader == NULL)
             continue;
         if (log_cursor_store(follow->log, follow_topics[i], 0, "load", topic->next, err) < 0)
             return err_wrap(err, follow_topics[i]);
