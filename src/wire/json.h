@@ -81,7 +81,7 @@ int json_skip(struct json_reader *reader, struct json_value *value_out) must_che
 /* 0 when only white space is left; -1 (JSON_TRAILING) otherwise. */
 int json_finish(struct json_reader *reader) must_check;
 
-/* Turns the reader's problem into an ERR_INPUT text: "trailing comma? unexpected '}' at byte 17". */
+/* Turns the reader's problem into an ERR_INPUT text: "trailing comma? unexpected '}' at byte 17". -1. */
 int json_explain(const struct json_reader *reader, struct err *err);
 /* Where the problem is, as an offset into the text. */
 size_t json_problem_at(const struct json_reader *reader);
@@ -107,7 +107,7 @@ struct json_member {
 
 struct json_members {
     size_t              count;
-    struct json_member *at;    /* in the arena */
+    struct json_member *at;    /* in the arena; NULL when there is none */
     uint32_t           *slots; /* hash index over the keys, in the arena; NULL for few members */
     size_t              slots_count;
 };

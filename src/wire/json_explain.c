@@ -69,7 +69,8 @@ static const char *guess(const struct json_reader *reader, struct span rest)
             return words[i].hint;
     if (before == ',' && (rest.at[0] == '}' || rest.at[0] == ']'))
         return "trailing comma? ";
-    if ((before == '{' || before == ',') && ((uint8_t)((rest.at[0] | 0x20) - 'a') < 26 || rest.at[0] == '_' || rest.at[0] == '$'))
+    if ((before == '{' || before == ',') &&
+        ((uint8_t)((rest.at[0] | 0x20) - 'a') < 26 || rest.at[0] == '_' || rest.at[0] == '$'))
         return "a key needs double quotes: ";
     if (rest.at[0] == '"' && before != ',')
         return "missing comma or colon? ";
@@ -112,7 +113,8 @@ static int explain_trailing(const struct json_reader *reader, struct span rest, 
     else if (*guess(reader, rest) != '\0')
         return err_set(err, ERR_INPUT, "%sunexpected %s after the JSON value at byte %zu", guess(reader, rest),
                        shown(rest.at[0], text), at);
-    return err_set(err, ERR_INPUT, "unexpected %s after the JSON value at byte %zu%s", shown(rest.at[0], text), at, hint);
+    return err_set(err, ERR_INPUT, "unexpected %s after the JSON value at byte %zu%s", shown(rest.at[0], text), at,
+                   hint);
 }
 
 int json_explain(const struct json_reader *reader, struct err *err)
@@ -128,8 +130,8 @@ int json_explain(const struct json_reader *reader, struct err *err)
                        : err_set(err, ERR_INPUT, "the JSON text ends early, at byte %zu (was it cut off?)", at);
     switch (reader->problem) {
     case JSON_TOO_DEEP:
-        return err_set(err, ERR_INPUT, "nested too deep at byte %zu: at most %d objects and arrays inside each other", at,
-                       JSON_DEPTH_MAX);
+        return err_set(err, ERR_INPUT, "nested too deep at byte %zu: at most %d objects and arrays inside each other",
+                       at, JSON_DEPTH_MAX);
     case JSON_BAD_STRING: return explain_string(rest, at, err);
     case JSON_BAD_UTF8: return err_set(err, ERR_INPUT, "byte 0x%02x at byte %zu is not UTF-8", rest.at[0], at);
     case JSON_LONE_SURROGATE:

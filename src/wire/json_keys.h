@@ -13,7 +13,9 @@ enum { JSON_KEYS_FEW = 16 };
 /* What two different keys seldom share, found without touching more than two of their bytes. */
 static inline uint32_t json_keys_tag(struct span key)
 {
-    return key.bytes == 0 ? 0 : (uint32_t)key.bytes << 16 ^ (uint32_t)key.at[key.bytes / 2] << 8 ^ key.at[key.bytes - 1];
+    if (key.bytes == 0)
+        return 0;
+    return (uint32_t)key.bytes << 16 ^ (uint32_t)key.at[key.bytes / 2] << 8 ^ key.at[key.bytes - 1];
 }
 
 /* Drawn once, by whoever comes first; any thread. */

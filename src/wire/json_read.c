@@ -174,7 +174,8 @@ static const uint8_t *escape_unicode(struct json_reader *reader, const uint8_t *
     }
     if ((unit & 0xf800) != 0xd800)
         return at + 6;
-    if ((unit & 0x0400) == 0 && end - at >= 12 && at[6] == '\\' && at[7] == 'u' && (json_hex4(at + 8) & ~0x3ff) == 0xdc00)
+    if ((unit & 0x0400) == 0 && end - at >= 12 && at[6] == '\\' && at[7] == 'u' &&
+        (json_hex4(at + 8) & ~0x3ff) == 0xdc00)
         return at + 12;
     if ((reader->flags & JSON_REPAIR) == 0) {
         json_scan_fail(reader, at, JSON_LONE_SURROGATE);

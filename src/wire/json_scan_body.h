@@ -195,7 +195,9 @@ SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct j
     at = SCAN(string)(reader, at + 1, &escaped);
     if (UNLIKELY(at == NULL))
         return -1;
-    *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, (size_t)(at + 1 - first)) };
+    *key_out = (struct json_value){ .kind = JSON_STRING,
+                                    .escaped = escaped,
+                                    .raw = span_of(first, (size_t)(at + 1 - first)) };
     at = json_pass_space(at + 1, end);
     if (UNLIKELY(at == end || *at != ':'))
         return SCAN(unexpected)(reader, at);

@@ -45,10 +45,12 @@ static void make_space(struct buf *buf)
 
 static void make_string(struct buf *buf)
 {
-    static const char *const parts[] = { "a", "b", "k", "key", "$set", "plain words here", " ", "/", "\\\"", "\\\\", "\\/", "\\n",
-                                         "\\u0041", "\\u00e9", "\\u20AC", "\\ud83d\\ude39", "\\u0000", "\\uFFFF", "\\b\\f\\r\\t",
-                                         "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\xb9", "\xed\x9f\xbf", "\x7f", "{[,:]}",
-                                         "a longer text that goes well past the first forty bytes, and then on for some more of them" };
+    static const char *const parts[] = {
+        "a", "b", "k", "key", "$set", "plain words here", " ", "/", "\\\"", "\\\\", "\\/", "\\n", "\\u0041", "\\u00e9",
+        "\\u20AC", "\\ud83d\\ude39", "\\u0000", "\\uFFFF", "\\b\\f\\r\\t", "\xc3\xa9", "\xe2\x82\xac",
+        "\xf0\x9f\x98\xb9", "\xed\x9f\xbf", "\x7f", "{[,:]}",
+        "a longer text that goes well past the first forty bytes, and then on for some more of them",
+    };
 
     buf_add_byte(buf, '"');
     for (uint32_t count = chance(4); count > 0; count--)
@@ -58,17 +60,20 @@ static void make_string(struct buf *buf)
 
 static void make_number(struct buf *buf)
 {
-    static const char *const odd[] = { "-0", "0", "1e400", "-1e400", "1e-400", "9223372036854775807", "9223372036854775808", "-0.0",
-                                       "-9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616",
-                                       "0.1", "5e-324", "2.2250738585072011e-308", "1.7976931348623157e308", "1e22", "1e23",
-                                       "123456789012345678901234567890", "0.30000000000000004", "9007199254740993.0", "1E+2", "1e0" };
+    static const char *const odd[] = {
+        "-0", "0", "-0.0", "1e400", "-1e400", "1e-400", "9223372036854775807", "9223372036854775808",
+        "-9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616", "0.1",
+        "5e-324", "2.2250738585072011e-308", "1.7976931348623157e308", "1e22", "1e23",
+        "123456789012345678901234567890", "0.30000000000000004", "9007199254740993.0", "1E+2", "1e0",
+    };
 
     if (chance(4) == 0)
         buf_add_text(buf, ONE_OF(odd));
     else if (chance(2) == 0)
         buf_add_format(buf, "%s%u", chance(4) == 0 ? "-" : "", chance(1u << (1 + chance(30))));
     else
-        buf_add_format(buf, "%s%u.%ue%d", chance(4) == 0 ? "-" : "", chance(100000), chance(100000000), (int)chance(60) - 30);
+        buf_add_format(buf, "%s%u.%ue%d", chance(4) == 0 ? "-" : "", chance(100000), chance(100000000),
+                       (int)chance(60) - 30);
 }
 
 static void make_value(struct buf *buf, unsigned depth)
@@ -208,7 +213,8 @@ static int mean_ours(struct json_reader *reader, struct buf *out, struct arena *
     return 0;
 }
 
-static int read_ours(struct span text, struct buf *out, struct arena *arena, struct seen *seen, enum json_problem *problem)
+static int read_ours(struct span text, struct buf *out, struct arena *arena, struct seen *seen,
+                     enum json_problem *problem)
 {
     struct json_reader reader;
     int                rc;
@@ -234,14 +240,14 @@ static void differ(const char *who, const char *what, struct span text, struct s
     buf_init(&shown, 1 << 20);
     json_write_string(&shown, text); /* so that control bytes can be seen */
     text = buf_span(&shown);
-    fprintf(stderr, "%s: %s, document %zu\ntext:   %.*s\nours:   %.*s\ntheirs: %.*s\n", who, what, tally.documents, SPAN_ARG(text),
-            SPAN_ARG(ours), SPAN_ARG(theirs));
+    fprintf(stderr, "%s: %s, document %zu\ntext:   %.*s\nours:   %.*s\ntheirs: %.*s\n", who, what, tally.documents,
+            SPAN_ARG(text), SPAN_ARG(ours), SPAN_ARG(theirs));
     exit(1);
 }
 
 /* known: a difference that is written at the top explains it when just one of the two accepts. */
-static void compare(const char *who, struct span text, int rc, struct span ours, char *theirs, size_t theirs_bytes, bool known,
-                    size_t *known_count)
+static void compare(const char *who, struct span text, int rc, struct span ours, char *theirs, size_t theirs_bytes,
+                    bool known, size_t *known_count)
 {
     struct span their_span = span_of(theirs == NULL ? "" : theirs, theirs_bytes);
 
@@ -268,7 +274,8 @@ static void compare_document(struct span text, struct arena *arena, struct buf *
     tally.refused += rc < 0;
     theirs = json_simdjson_meaning((const char *)text.at, text.bytes, &bytes);
     compare("simdjson", text, rc, buf_span(out), theirs, bytes,
-            seen.no_double || seen.no_uint64 || problem == JSON_TOO_DEEP || problem == JSON_LONE_SURROGATE, &tally.known_simdjson);
+            seen.no_double || seen.no_uint64 || problem == JSON_TOO_DEEP || problem == JSON_LONE_SURROGATE,
+            &tally.known_simdjson);
 
     /* jansson keeps one of two equal keys, as json_dedupe does */
     if (rc == 0) {
@@ -277,7 +284,8 @@ static void compare_document(struct span text, struct arena *arena, struct buf *
     }
     theirs = json_jansson_meaning((const char *)text.at, text.bytes, &bytes);
     compare("jansson", text, rc, buf_span(out), theirs, bytes,
-            seen.no_double || seen.no_int64 || seen.nul_key || seen.nul_after || problem == JSON_TOO_DEEP, &tally.known_jansson);
+            seen.no_double || seen.no_int64 || seen.nul_key || seen.nul_after || problem == JSON_TOO_DEEP,
+            &tally.known_jansson);
 }
 
 int main(int argc, char **argv)
