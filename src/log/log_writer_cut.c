@@ -95,6 +95,8 @@ static int cut_find(struct log_writer *writer, int fd, uint64_t file_bytes, uint
     place->frame = frame;
     if (place->inside)
         rc = cut_frame(writer, &window, place, end, err);
+    if (rc >= 0 && window.pages_unreadable > 0) /* what cannot be seen must not be cut */
+        rc = err_set(err, ERR_STOP, "%s: %020" PRIu64 ".seg cannot be read: check the disk", writer->part.label, base);
     window_fini(&window);
     return rc < 0 ? -1 : 0;
 }

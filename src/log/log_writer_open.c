@@ -225,6 +225,24 @@ static void recovery_start(int fd, const struct frame_place *place, const struct
     *base_out = frame.base;
 }
 
+/* The device does not give some of the last segment. It may do so again tomorrow, so the file is left as it
+ * is, and a new segment begins where the head says that everything published ends. Without that nobody
+ * knows which offsets were given. */
+static int leave_unreadable(struct log_writer *writer, uint64_t base, const struct head_place *head,
+                            const struct recovered *found, struct err *err)
+{
+    writer->next = head->end > found->end ? head->end : found->end;
+    if (head->end < found->end || writer->next <= base)
+        return err_set(err, ERR_STOP, "%s: %020" PRIu64 ".seg cannot be read and nothing else tells where the log ends: check the disk",
+                       writer->part.label, base);
+    if (segment_create(&writer->seg, &writer->part, &writer->limits, writer->id, writer->next, writer->epoch + 1,
+                       clock_wall_us(), span_of("", 0), err) < 0)
+        return -1;
+    writer->seg_open = true;
+    writer->last_at = 0;
+    return 0;
+}
+
 static int recover_last(struct log_writer *writer, uint64_t base, const struct head_place *head, struct err *err)
 {
     struct frame_place place = { writer->id, base };
@@ -247,6 +265,10 @@ static int recover_last(struct log_writer *writer, uint64_t base, const struct h
         goto done;
     if (found.epoch > writer->epoch)
         writer->epoch = found.epoch;
+    if (found.unreadable) {
+        rc = leave_unreadable(writer, base, head, &found, err);
+        goto done;
+    }
     if (settle_segment(writer, fd, base, (uint64_t)st.st_size, &found, err) < 0)
         goto done;
     writer->next = found.end;

@@ -189,6 +189,11 @@ int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, st
     if (fd < 0)
         return err_errno(err, errno, "%s: open %s", part->label, name);
     got = io_pread(fd, header, sizeof header, 0);
+    if (got < 0 && errno != EIO) {
+        (void)err_errno(err, errno, "%s: read %s", part->label, name);
+        io_close(fd);
+        return -1;
+    }
     io_close(fd);
     if (got != (ssize_t)sizeof header)
         return 0;
@@ -204,6 +209,11 @@ int part_epoch_load(const struct part *part, uint64_t *id_out, uint32_t *epoch_o
     if (fd < 0)
         return errno == ENOENT ? 0 : err_errno(err, errno, "%s: open epoch", part->label);
     got = io_pread(fd, bytes, sizeof bytes, 0);
+    if (got < 0 && errno != EIO) {
+        (void)err_errno(err, errno, "%s: read epoch", part->label);
+        io_close(fd);
+        return -1;
+    }
     io_close(fd);
     if (got != EPOCH_BYTES || bytes_get_u64(bytes) != EPOCH_MAGIC ||
         bytes_get_u32(bytes + 20) != crc32c(0, span_of(bytes, 20)))

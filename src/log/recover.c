@@ -142,6 +142,7 @@ int recover_segment(int fd, uint64_t file_bytes, const struct frame_place *place
         found.proven = found.pos;
     rc = zeros_to_end(&walk, &zeros, err);
     found.tail_dirty = !zeros;
+    found.unreadable = walk.window.pages_unreadable > 0;
     if (rc == 0)
         *out = found;
 done:

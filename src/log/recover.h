@@ -18,6 +18,7 @@ struct recovered {
     uint32_t epoch;  /* of the last frame; 0: none */
     bool     damaged;    /* something before pos is not whole */
     bool     tail_dirty; /* something past pos is not zero */
+    bool     unreadable; /* some of it could not be read: nothing may be cut, and `end` may be too low */
     /* the last frame, if it ends at pos; else last_at is 0 */
     uint64_t     last_at;
     struct frame last;

@@ -25,31 +25,44 @@ void window_drop(struct window *window)
     window->bytes = 0;
 }
 
-/* Reads up to `bytes`; a page that stays unreadable becomes zeros (W1). Gives what was read: less only at
- * the end of the file. */
-static size_t window_read(int fd, uint8_t *to, size_t bytes, uint64_t at)
+static bool is_bad_media(int errno_value)
 {
-    size_t done = 0;
-    int    tries = 0;
+    return errno_value == EIO || errno_value == EBADMSG || errno_value == EUCLEAN;
+}
 
-    while (done < bytes) {
-        size_t  page = WINDOW_PAGE - (size_t)((at + done) % WINDOW_PAGE);
-        ssize_t got = io_pread(fd, to + done, tries == 0 ? bytes - done : (page < bytes - done ? page : bytes - done), at + done);
+/* Reads up to window->size at window->at; a page that stays unreadable becomes zeros (W1). Less is read
+ * only at the end of the file. */
+static int window_read(struct window *window, struct err *err)
+{
+    int tries = 0;
 
+    window->bytes = 0;
+    while (window->bytes < window->size) {
+        uint64_t at = window->at + window->bytes;
+        size_t   left = window->size - window->bytes, page = WINDOW_PAGE - (size_t)(at % WINDOW_PAGE);
+        ssize_t  got;
+
+        if (page > left)
+            page = left;
+        got = io_pread(window->fd, window->buf + window->bytes, tries == 0 ? left : page, at);
         if (got == 0)
             break;
         if (got > 0) {
-            done += (size_t)got;
+            window->bytes += (size_t)got;
             tries = 0;
+        } else if (!is_bad_media(errno)) {
+            window->bytes = 0;
+            (void)err_errno(err, errno, "read at %llu", (unsigned long long)at);
+            err->kind = ERR_RETRY;
+            return -1;
         } else if (++tries > WINDOW_TRIES) {
-            if (page > bytes - done)
-                page = bytes - done;
-            memset(to + done, 0, page);
-            done += page;
+            memset(window->buf + window->bytes, 0, page);
+            window->bytes += page;
+            window->pages_unreadable++;
             tries = 0;
         }
     }
-    return done;
+    return 0;
 }
 
 static int window_size(struct window *window, size_t need, struct err *err)
@@ -79,7 +92,8 @@ int window_get(struct window *window, uint64_t at, size_t bytes, const uint8_t *
         if (window_size(window, bytes, err) < 0)
             return -1;
         window->at = at;
-        window->bytes = window_read(window->fd, window->buf, window->size, at);
+        if (window_read(window, err) < 0)
+            return -1;
     }
     if (window->bytes < bytes)
         return 0;

@@ -2,7 +2,8 @@
  *
  * Why reads and no map: a mapped page whose sector is bad, or whose file was just truncated by its writer,
  * ends the process with SIGBUS; a read says EIO and costs 0.1 us a KB more (docs/decisions/log-format.md).
- *  W1  a page that cannot be read after 3 tries reads as zeros: it is damage like any other */
+ *  W1  a page that the device cannot give after 3 tries (EIO) reads as zeros, and is counted: it is damage
+ *      like any other. Every other failure is the caller's: it says nothing about the bytes */
 #ifndef PENSTOCK_LOG_WINDOW_H
 #define PENSTOCK_LOG_WINDOW_H
 
@@ -16,6 +17,7 @@ struct window {
     size_t   size;  /* allocated */
     uint64_t at;    /* of buf[0] in the file */
     size_t   bytes; /* read */
+    unsigned pages_unreadable;
 };
 
 void window_init(struct window *window, int fd);
@@ -23,7 +25,8 @@ void window_fini(struct window *window);
 /* Forgets what was read: the file may have changed. */
 void window_drop(struct window *window);
 
-/* 1: *out has `bytes` bytes from `at` on, until the next call; 0: the file ends before; -1: no memory. */
+/* 1: *out has `bytes` bytes from `at` on, until the next call; 0: the file ends before; -1: no memory, or
+ * a failure that may pass (ERR_RETRY). */
 int window_get(struct window *window, uint64_t at, size_t bytes, const uint8_t **out, struct err *err) must_check;
 /* The next true frame header in [from, limit). 1: found at *at_out; 0: none; -1: error. */
 int window_find_frame(struct window *window, uint64_t from, uint64_t limit, const struct frame_place *place,
