@@ -127,33 +127,13 @@ static void reader_leave_segment(struct log_reader *reader)
     reader->state = READER_FIND;
 }
 
-/* Is the segment of that base another partition's file? (One whose header is damaged is ours.) */
-static bool segment_is_foreign(struct log_reader *reader, uint64_t base)
-{
-    uint8_t  header[SEGMENT_HEADER_BYTES];
-    char     name[PART_NAME_BYTES];
-    uint64_t id, header_base;
-    uint32_t epoch;
-    int64_t  created_us;
-    ssize_t  got;
-    int      fd;
-
-    part_segment_name(name, base, ".seg");
-    fd = io_open(reader->part.dir_fd, name, O_RDONLY, 0);
-    if (fd < 0)
-        return false;
-    got = io_pread(fd, header, sizeof header, 0);
-    io_close(fd);
-    return got == (ssize_t)sizeof header && part_segment_header_get(header, &id, &header_base, &epoch, &created_us) &&
-           (id != reader->id || header_base != base);
-}
-
 /* Lists the folder; *which_out is the segment that holds `offset` (segments.count: it was deleted, all
  * segments begin later). The limit of that segment is set. */
 static int reader_list(struct log_reader *reader, uint64_t offset, size_t *which_out, struct err *err)
 {
     size_t kept = 0, which;
 
+    reader->foreign_base = UINT64_MAX;
     if (part_list(&reader->part, &reader->segments, err) < 0)
         return -1;
     /* Foreign files matter only where they would be taken for ours: around the offset. */
@@ -161,8 +141,10 @@ static int reader_list(struct log_reader *reader, uint64_t offset, size_t *which
         uint64_t base = reader->segments.bases[i];
         bool     near = i + 1 == reader->segments.count || reader->segments.bases[i + 1] > offset;
 
-        if (!near || (kept > 0 && base > offset && reader->segments.bases[kept - 1] > offset) || !segment_is_foreign(reader, base))
+        if (!near || (kept > 0 && base > offset && reader->segments.bases[kept - 1] > offset) || !part_segment_foreign(&reader->part, base, reader->id))
             reader->segments.bases[kept++] = base;
+        else if (base <= offset)
+            reader->foreign_base = base;
     }
     reader->segments.count = kept;
     which = kept;
@@ -203,7 +185,14 @@ static int reader_find(struct log_reader *reader, uint64_t end, struct log_chunk
     if (which == reader->segments.count) {
         uint64_t start = which == 0 ? end : reader->segments.bases[0];
 
-        gap_set(reader, out, start < end ? start : end, "expired");
+        if (start > end)
+            start = end;
+        if (reader->foreign_base == UINT64_MAX) {
+            gap_set(reader, out, start, "expired");
+        } else { /* its place is taken by a file that is not ours */
+            reader->seg_base = reader->foreign_base;
+            gap_damaged(reader, out, start, 0);
+        }
         return 1;
     }
     reader->seg_base = reader->segments.bases[which];
@@ -301,28 +290,25 @@ static int reader_resync(struct log_reader *reader, uint64_t end, struct log_chu
     while (rc == 1 && frame.base + frame.count <= reader->next && frame.base < reader->next);
     if (rc < 0)
         return -1;
-    if (rc == 0 || frame.base >= limit) { /* the rest of this segment is lost */
-        if (reader->next < limit) {
-            gap_damaged(reader, out, limit, file_at);
-            reader->state = READER_FIND;
-            return 1;
-        }
-        reader->state = READER_FIND;
-        return 2;
-    }
     reader->looked_twice = false;
-    if (frame.prev_bytes > FRAME_HEADER_BYTES && at - frame.prev_bytes >= file_at && frame.prev_count > 0 &&
-        frame.prev_count <= frame.base && frame.prev_bytes <= FRAME_HEADER_BYTES + FRAME_BODY_BYTES_MAX) {
+    if (rc == 1 && frame.prev_bytes > FRAME_HEADER_BYTES && at - frame.prev_bytes >= file_at && frame.prev_count > 0 &&
+        frame.prev_count <= frame.base && frame.base - frame.prev_count < limit && frame.prev_bytes <= FRAME_HEADER_BYTES + FRAME_BODY_BYTES_MAX) {
         struct frame   lost = { .tag = frame.prev_tag, .count = frame.prev_count, .base = frame.base - frame.prev_count,
                                 .appended_us = frame.appended_us };
         const uint8_t *stored;
         size_t         bytes = frame.prev_bytes - FRAME_HEADER_BYTES;
-
-        rc = window_get(&reader->window, at - bytes, bytes, &stored, err);
-        if (rc < 0)
+        int            got = window_get(&reader->window, at - bytes, bytes, &stored, err);
+        if (got < 0)
             return -1;
-        if (rc == 1 && lost.count <= bytes / RECORD_HEADER_BYTES)
+        if (got == 1 && lost.count <= bytes / RECORD_HEADER_BYTES)
             return serve_begin(reader, &lost, span_of(stored, bytes), at - frame.prev_bytes, at, false, err) < 0 ? -1 : 2;
+    }
+    if (rc == 0 || frame.base >= limit) { /* the rest of this segment is lost */
+        reader->state = READER_FIND;
+        if (reader->next >= limit)
+            return 2;
+        gap_damaged(reader, out, limit, file_at);
+        return 1;
     }
     reader->at = at;
     if (frame.base > reader->next) {

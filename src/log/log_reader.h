@@ -40,6 +40,7 @@ struct log_reader {
     int                   fd;
     uint64_t              seg_base;
     uint64_t              seg_limit; /* where the next segment begins; UINT64_MAX: this is the last */
+    uint64_t              foreign_base; /* a file before `next` that is not ours; UINT64_MAX: none */
     uint64_t              at;        /* where the next frame is expected */
     bool                  looked_twice;
     /* SERVE */

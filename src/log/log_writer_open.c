@@ -141,24 +141,12 @@ static int find_identity(struct log_writer *writer, const struct part_segments *
 static int drop_foreign(struct log_writer *writer, struct part_segments *segments, struct err *err)
 {
     while (segments->count > 0) {
-        uint64_t base = segments->bases[segments->count - 1], id;
+        uint64_t base = segments->bases[segments->count - 1];
         char     name[PART_NAME_BYTES], aside[PART_NAME_BYTES];
-        uint8_t  header[SEGMENT_HEADER_BYTES] = { 0 };
-        uint64_t header_base;
-        uint32_t epoch;
-        int64_t  created_us;
-        ssize_t  got;
-        int      fd;
 
+        if (!part_segment_foreign(&writer->part, base, writer->id))
+            return 0;
         part_segment_name(name, base, ".seg");
-        fd = io_open(writer->part.dir_fd, name, O_RDONLY, 0);
-        if (fd < 0)
-            return err_errno(err, errno, "%s: open %s", writer->part.label, name);
-        got = io_pread(fd, header, sizeof header, 0);
-        io_close(fd);
-        if (got != (ssize_t)sizeof header || !part_segment_header_get(header, &id, &header_base, &epoch, &created_us) ||
-            (id == writer->id && header_base == base))
-            return 0; /* a damaged header accuses nobody */
         part_segment_name(aside, base, ".foreign");
         if (io_rename(writer->part.dir_fd, name, aside) < 0)
             return err_errno(err, errno, "%s: set %s aside", writer->part.label, name);

@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/io.h"
+#include "log/frame.h"
 
 enum { EPOCH_BYTES = 24, QUARANTINE_BYTES_MAX = 4 << 20 };
 #define EPOCH_MAGIC   UINT64_C(0x4843504554534e50) /* "PNSTEPCH" */
@@ -198,6 +199,31 @@ int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, st
     if (got != (ssize_t)sizeof header)
         return 0;
     return part_segment_header_get(header, id_out, &header_base, &epoch, &created_us) && header_base == base;
+}
+
+bool part_segment_foreign(const struct part *part, uint64_t base, uint64_t id)
+{
+    struct frame_place place = { id, base };
+    struct frame       frame;
+    uint8_t            header[SEGMENT_HEADER_BYTES], first[FRAME_HEADER_BYTES];
+    char               name[PART_NAME_BYTES];
+    uint64_t           header_id, header_base;
+    uint32_t           epoch;
+    int64_t            created_us;
+    bool               foreign;
+    int                fd;
+
+    part_segment_name(name, base, ".seg");
+    fd = io_open(part->dir_fd, name, O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    foreign = io_pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header &&
+              part_segment_header_get(header, &header_id, &header_base, &epoch, &created_us) &&
+              (header_id != id || header_base != base) &&
+              !(io_pread(fd, first, sizeof first, SEGMENT_DATA_AT) == (ssize_t)sizeof first &&
+                frame_get(first, &place, SEGMENT_DATA_AT, &frame));
+    io_close(fd);
+    return foreign;
 }
 
 int part_epoch_load(const struct part *part, uint64_t *id_out, uint32_t *epoch_out, struct err *err)

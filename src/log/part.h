@@ -57,6 +57,9 @@ void part_segments_fini(struct part_segments *segments);
 /* The header of a segment, twice told by its name; see segment.h for the form.
  * 1: whole and of this base: *id_out; 0: damaged or of another base; -1: unreadable. */
 int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, struct err *err) must_check;
+/* Is that file not this partition's, or not the one that it is named as? A damaged header accuses nobody,
+ * and a first frame that is true at its place acquits. */
+bool part_segment_foreign(const struct part *part, uint64_t base, uint64_t id);
 void part_segment_header_put(uint8_t at[SEGMENT_HEADER_BYTES], uint64_t id, uint64_t base, uint32_t epoch,
                              int64_t created_us);
 bool part_segment_header_get(const uint8_t at[SEGMENT_HEADER_BYTES], uint64_t *id_out, uint64_t *base_out,

@@ -11,6 +11,7 @@ struct walk {
     struct window            window;
     const struct frame_place *place;
     uint64_t                 file_bytes;
+    uint64_t                 published;
     uint64_t                 at, base; /* where the next frame is expected */
     uint32_t                 epoch;
 };
@@ -23,7 +24,9 @@ static int walk_next(struct walk *walk, bool past_damage, uint64_t *at_out, stru
 
     rc = window_frame(&walk->window, from, walk->place, frame, err);
     while (rc == 1 || (rc == 0 && past_damage)) {
-        if (rc == 1 && frame->base >= walk->base && frame->epoch >= walk->epoch && from + frame_bytes(frame) <= walk->file_bytes) {
+        /* One that was published counts even when the file was cut short inside it: some of it is there. */
+        if (rc == 1 && frame->base >= walk->base && frame->epoch >= walk->epoch &&
+            (from + frame_bytes(frame) <= walk->file_bytes || frame->base < walk->published)) {
             *at_out = from;
             return 1;
         }
@@ -98,7 +101,7 @@ static int zeros_to_end(struct walk *walk, bool *zeros_out, struct err *err)
 int recover_segment(int fd, uint64_t file_bytes, const struct frame_place *place, uint64_t from, uint64_t from_base,
                     uint64_t published, struct recovered *out, struct err *err)
 {
-    struct walk      start = { .place = place, .file_bytes = file_bytes, .at = from, .base = from_base };
+    struct walk      start = { .place = place, .file_bytes = file_bytes, .published = published, .at = from, .base = from_base };
     struct walk      walk = start;
     struct recovered found = { 0 };
     uint8_t         *buf = NULL;
