@@ -1,0 +1,47 @@
+/* ingest/fate.h - what became of an accepted event: exactly one of these, counted for ever.
+ *
+ * The counters live in people_place.counters at the fate's number, so they are committed together with
+ * what they count and are exact over every crash:
+ *     raw records consumed (people_place.raw_next) = the sum of all fates
+ * The numbers are stored: never reorder, only add at the end. Reads: `penstock status`, ingest's metrics. */
+#ifndef PENSTOCK_INGEST_FATE_H
+#define PENSTOCK_INGEST_FATE_H
+
+#include "people/people.h"
+
+enum fate_class { FATE_CLASS_STORED, FATE_CLASS_DEDUPLICATED, FATE_CLASS_DEAD_LETTERED, FATE_CLASS_DROPPED };
+
+/* X(number, enum suffix, name as people and metrics read it, class, what it means) */
+#define FATES(X)                                                                                                \
+    X(0, STORED, "stored", STORED, "an event row was written")                                                  \
+    X(1, DEDUPLICATED, "deduplicated", DEDUPLICATED, "an event with this id was there already")                 \
+    X(2, DEAD_LETTERED, "dead_lettered", DEAD_LETTERED, "kept with its bytes and the reason")                   \
+    X(3, LOG_DAMAGED, "log_damaged", DROPPED, "the disk gave back something else than was written")             \
+    X(4, LOG_EXPIRED, "log_expired", DROPPED, "deleted from the log before ingest read it")                     \
+    X(5, NO_TOKEN, "no_token", DROPPED, "neither a project nor a token in the record")                          \
+    X(6, INVALID_TOKEN, "invalid_token", DROPPED, "the project does not exist (any more)")                      \
+    X(7, DISTINCT_ID_TOO_LONG, "distinct_id_too_long", DROPPED, "distinct id of more than 400 characters")      \
+    X(8, GROUP_KEY_TOO_LONG, "group_key_too_long", DROPPED, "$groupidentify with a key of more than 400")       \
+    X(9, INVALID_ANON_DISTINCT_ID, "invalid_anon_distinct_id", DROPPED, "$anon_distinct_id is not text")        \
+    X(10, INVALID_ALIAS, "invalid_alias", DROPPED, "alias is not text")                                         \
+    X(11, EVENT_TOO_OLD, "event_too_old", DROPPED, "older than the project takes")                              \
+    X(12, INVALID_EVENT_FOR_FLAGS, "invalid_event_for_flags", DROPPED, "a merge that also asks for no person")  \
+    X(13, CLIENT_WARNING, "client_warning", DROPPED, "became a warning: $$client_ingestion_warning")
+
+#define FATE_ENUM(number, suffix, name, klass, help) FATE_##suffix = number,
+enum fate { FATES(FATE_ENUM) FATE_COUNT, FATE_PENDING = -1 };
+
+_Static_assert((int)FATE_COUNT <= (int)PEOPLE_COUNTERS_MAX, "fates must fit into people_place.counters");
+
+struct fate_info {
+    const char     *name;
+    enum fate_class class;
+    const char     *help;
+};
+
+/* NULL for a number that is no fate. */
+const struct fate_info *fate_info(int fate);
+/* Sums by class: stored + deduplicated + dead_lettered + dropped == place->raw_next, always. */
+uint64_t fate_sum(const struct people_place *place, enum fate_class class);
+
+#endif

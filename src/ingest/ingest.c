@@ -1,0 +1,444 @@
+/* ingest/ingest.c - the role: takes batches, commits them, waits out trouble.
+ *
+ * Exactly-once without a broker's transactions: the rows are made durable first, then one LMDB transaction
+ * says that they count, together with the persons they changed and the place in `raw`. Whatever lies past
+ * the recorded ends belongs to a batch that never happened. The cost is one sync for each topic that got
+ * rows and one for the store; batches grow with the load, so an event's share of them shrinks. */
+#include "ingest/ingest.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/say.h"
+#include "ingest/gather.h"
+#include "ingest/ingest_metrics.h"
+#include "ingest/outputs.h"
+#include "ingest/passes.h"
+#include "wire/time.h"
+
+enum {
+    ARENA_CHUNK_BYTES = 8 << 20,
+    SCRATCH_BYTES_MAX = 256 << 20,
+    WAIT_US = 100000,          /* between looks at the stop signal */
+    RETRY_WAIT_US_MIN = 100000,
+    RETRY_WAIT_US_MAX = 5000000,
+    TROUBLES_MAX = 20          /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
+};
+#define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch */
+#define CHORES_EVERY_US ((int64_t)5 * 1000000)
+
+#define OPTION_AT(field) offsetof(struct ingest_options, field)
+
+static const struct option ingest_options[] = {
+    { "batch_records", OPTION_COUNT, "10000", 1, 1000000, "events in one transaction, at most", OPTION_AT(batch_records) },
+    { "batch_bytes", OPTION_BYTES, "32MiB", 1 << 16, 1 << 30, "bytes of events in one transaction, at most",
+      OPTION_AT(batch_bytes) },
+    { "output_retention", OPTION_DURATION, "72h", 0, INT64_MAX,
+      "how long finished rows stay in the log after they were loaded; 0: for ever", OPTION_AT(output_retention_us) },
+    { "geoip_folder", OPTION_TEXT, "", 0, 0,
+      "folder with *.mmdb databases of cities; empty: beside the program; \"off\": no look-ups", OPTION_AT(geoip_folder) },
+    { .name = NULL },
+};
+
+struct ingest {
+    /* fixed after start */
+    const struct role_env       *env;
+    const struct ingest_options *options;
+    struct log                  *log;
+    struct people               *people;
+    struct catalog              *catalog;
+    struct geoip                *geoip; /* NULL: off */
+    struct attempt              *attempt;
+    struct metric_page          *metrics;
+    struct property_key_table    keys;
+    struct span                  crash_on;
+    /* @thread ingest */
+    struct catalog_snapshot *snapshot;
+    int64_t                  chores_us; /* when they are next due */
+    struct outputs          *outputs;
+    struct gather            gather;
+    struct people_place      place; /* as committed */
+    struct arena            *arena;
+    struct buf               scratch;
+    struct warning_gate     *gate;
+    size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
+    uint64_t                 too_large;     /* a record that does not fit into memory even alone, or ATTEMPT_NONE */
+    bool                     retry_at_once; /* the failed batch will be another one next time */
+    int64_t                  spent_us[INGEST_PARTS];
+};
+
+/* --- opening ----------------------------------------------------------------------------------- */
+
+/* The first of the usual folders that has a database; without one events simply have no place. */
+static void open_geoip(struct ingest *ingest)
+{
+    const char *asked = ingest->options->geoip_folder;
+    char        folders[2][4096], exe[2048];
+    struct err  err = { 0 };
+    ssize_t     bytes;
+
+    if (asked != NULL && strcmp(asked, "off") == 0)
+        return;
+    if (asked != NULL && *asked != '\0') {
+        if (geoip_open(asked, &ingest->geoip, &err) < 0)
+            say(SAY_WARN, "no places for addresses: %s", err.text);
+        return;
+    }
+    bytes = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[bytes < 0 ? 0 : bytes] = '\0';
+    if (strrchr(exe, '/') != NULL)
+        *strrchr(exe, '/') = '\0';
+    (void)snprintf(folders[0], sizeof folders[0], "%s/../deps/geoip", exe);
+    (void)snprintf(folders[1], sizeof folders[1], "%s/../share/penstock", exe);
+    for (size_t i = 0; i < 2; i++)
+        if (geoip_open(folders[i], &ingest->geoip, &err) == 0)
+            return;
+    say(SAY_INFO, "no places for addresses: no database of cities in %s or %s (docs/ingest.md)", folders[0], folders[1]);
+}
+
+static int open_stores(struct ingest *ingest, struct err *err)
+{
+    char folder[4096];
+
+    (void)snprintf(folder, sizeof folder, "%s/people", ingest->env->data_folder);
+    if (people_open(&(struct people_options){ .folder = folder }, &ingest->people, err) < 0)
+        return err_wrap(err, "people");
+    (void)snprintf(folder, sizeof folder, "%s/log", ingest->env->data_folder);
+    if (log_open(&(struct log_options){ .folder = folder }, &ingest->log, err) < 0)
+        return err_wrap(err, "log");
+    (void)snprintf(folder, sizeof folder, "%s/catalog.db", ingest->env->data_folder);
+    if (catalog_open(folder, &ingest->catalog, err) < 0 ||
+        catalog_snapshot_load(ingest->catalog, &ingest->snapshot, err) < 0)
+        return err_wrap(err, "catalog");
+    return 0;
+}
+
+int ingest_open(const struct role_env *env, struct ingest **out, struct err *err)
+{
+    struct ingest *ingest = calloc(1, sizeof *ingest);
+    const char    *crash_on = getenv("PENSTOCK_CRASH_ON"); /* for tests only: docs/ingest.md */
+
+    if (ingest == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    ingest->env = env;
+    ingest->options = env->options;
+    ingest->crash_on = crash_on == NULL ? SPAN("") : span_text(crash_on);
+    ingest->batch_limit = (size_t)ingest->options->batch_records;
+    ingest->too_large = ATTEMPT_NONE;
+    ingest->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
+    ingest->gate = warning_gate_new();
+    buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
+    property_key_table_init(&ingest->keys);
+    if (ingest->arena == NULL || ingest->gate == NULL || gather_init(&ingest->gather, ingest->batch_limit) < 0) {
+        (void)err_set(err, ERR_FULL, "no memory");
+        goto failed;
+    }
+    if (ingest_metrics_open(env->run_folder, &ingest->metrics, err) < 0 || open_stores(ingest, err) < 0 ||
+        attempt_open(env->run_folder, &ingest->attempt, err) < 0)
+        goto failed;
+    open_geoip(ingest);
+    if (ingest_recover(ingest, err) < 0)
+        goto failed;
+    *out = ingest;
+    return 0;
+failed:
+    ingest_close(ingest);
+    return -1;
+}
+
+static void close_ends(struct ingest *ingest)
+{
+    gather_close(&ingest->gather);
+    outputs_close(ingest->outputs);
+    ingest->outputs = NULL;
+}
+
+void ingest_close(struct ingest *ingest)
+{
+    if (ingest == NULL)
+        return;
+    close_ends(ingest);
+    gather_fini(&ingest->gather);
+    attempt_close(ingest->attempt);
+    geoip_close(ingest->geoip);
+    catalog_snapshot_free(ingest->snapshot);
+    if (ingest->catalog != NULL)
+        catalog_close(ingest->catalog);
+    if (ingest->people != NULL)
+        people_close(ingest->people);
+    if (ingest->log != NULL)
+        log_close(ingest->log);
+    if (ingest->metrics != NULL)
+        metric_page_close(ingest->metrics);
+    buf_fini(&ingest->scratch);
+    warning_gate_free(ingest->gate);
+    arena_free(ingest->arena);
+    free(ingest);
+}
+
+int ingest_recover(struct ingest *ingest, struct err *err)
+{
+    const struct outputs_options options = { .retention_us = ingest->options->output_retention_us };
+    struct people_txn           *txn;
+    int                          rc;
+
+    warning_gate_abort(ingest->gate);
+    close_ends(ingest);
+    if (people_begin(ingest->people, false, &txn, err) < 0)
+        return -1;
+    rc = people_place_get(txn, &ingest->place, err);
+    people_abort(txn);
+    if (rc < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
+        return -1;
+    return gather_open(&ingest->gather, ingest->log, ingest->place.raw_next, err);
+}
+
+const struct people_place *ingest_place(const struct ingest *ingest)
+{
+    return &ingest->place;
+}
+
+const int64_t *ingest_spent_us(const struct ingest *ingest)
+{
+    return ingest->spent_us;
+}
+
+/* --- one batch --------------------------------------------------------------------------------- */
+
+static int sink_row(void *ctx, const struct row *row, struct err *err)
+{
+    struct ingest *ingest = ctx;
+
+    return outputs_add(ingest->outputs, row, ingest->gather.now_us, err);
+}
+
+/* The newest settings; an unreadable catalog leaves the last ones in force. */
+static void refresh_catalog(struct ingest *ingest)
+{
+    static struct say_gate   gate;
+    struct catalog_snapshot *newer;
+    struct err               err = { 0 };
+    int                      changed = catalog_changed(ingest->catalog, ingest->snapshot, &err);
+
+    if (changed > 0 && catalog_snapshot_load(ingest->catalog, &newer, &err) == 0) {
+        catalog_snapshot_free(ingest->snapshot);
+        ingest->snapshot = newer;
+    } else if (changed != 0) {
+        say_seldom(&gate, SAY_WARN, "catalog: %s; the settings of before stay in force", err.text);
+    }
+}
+
+/* Everything up to the commit. On failure txn is gone and nothing has happened, but for rows that
+ * ingest_recover will cut. */
+static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
+{
+    struct gather     *gather = &ingest->gather;
+    struct people_txn *txn;
+    int64_t            from_us, synced_us;
+    uint64_t           sum = 0;
+
+    if (people_begin(ingest->people, true, &txn, err) < 0)
+        return -1;
+    if (passes_run(passes, txn, gather->items, gather->count, gather->gaps, gather->gap_count, err) < 0)
+        goto failed;
+    for (int i = 0; i < FATE_COUNT; i++) {
+        place->counters[i] += passes->fates[i];
+        sum += passes->fates[i];
+    }
+    place->raw_next = gather->next;
+    assert(sum == gather->next - ingest->place.raw_next); /* I2 */
+    attempt_unmark(ingest->attempt);
+    from_us = clock_mono_us();
+    if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || people_place_put(txn, place, err) < 0)
+        goto failed;
+    synced_us = clock_mono_us();
+    ingest->spent_us[5] += synced_us - from_us;
+    attempt_mark(ingest->attempt, ATTEMPT_NONE);
+    if (people_commit(txn, err) < 0)
+        return -1;
+    ingest->spent_us[6] += clock_mono_us() - synced_us;
+    return 0;
+failed:
+    people_abort(txn);
+    return -1;
+}
+
+static void note_batch(struct ingest *ingest, const struct passes *passes, int64_t began_us)
+{
+    for (size_t i = 0; i < sizeof passes->spent_us / sizeof *passes->spent_us; i++)
+        ingest->spent_us[i] += passes->spent_us[i];
+    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, ingest->gather.next - ingest->place.raw_next,
+                         clock_mono_us() - began_us, gather_lag(&ingest->gather));
+}
+
+/* What a failed batch teaches the next attempt; true: try again at once. */
+static bool learn(struct ingest *ingest, const struct passes *passes, const struct err *err)
+{
+    size_t count = ingest->gather.count;
+
+    if (passes->crowded != ATTEMPT_NONE) {
+        ingest->too_large = passes->crowded;
+        return true;
+    }
+    if (err->kind != ERR_FULL || count == 0)
+        return false;
+    if (count > 1) { /* memory, or the disk: a smaller batch needs less of both */
+        ingest->batch_limit = count / 2;
+        return arena_bytes(ingest->arena) > ARENA_BYTES_MAX / 4;
+    }
+    if (arena_bytes(ingest->arena) <= ARENA_BYTES_MAX / 4)
+        return false;
+    ingest->too_large = ingest->place.raw_next; /* alone, and still too much */
+    return true;
+}
+
+int ingest_step(struct ingest *ingest, struct err *err)
+{
+    struct people_place place = ingest->place;
+    struct passes       passes;
+    int64_t             began_us = clock_mono_us();
+    size_t              limit = attempt_limit(ingest->attempt, ingest->place.raw_next, ingest->batch_limit);
+    int                 rc;
+
+    arena_reset(ingest->arena);
+    ingest->retry_at_once = false;
+    rc = gather_batch(&ingest->gather, ingest->arena, limit, (size_t)ingest->options->batch_bytes, err);
+    if (rc <= 0)
+        return rc;
+    refresh_catalog(ingest);
+    passes = (struct passes){
+        .arena = ingest->arena, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
+        .gate = ingest->gate, .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
+        .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->gather.now_us, .sink = sink_row,
+        .sink_ctx = ingest
+    };
+    attempt_begin(ingest->attempt, ingest->place.raw_next, ingest->gather.next - ingest->place.raw_next);
+    rc = process(ingest, &place, &passes, err);
+    attempt_end(ingest->attempt, rc < 0 ? ingest->place.raw_next : ingest->gather.next);
+    if (rc < 0) {
+        ingest->retry_at_once = learn(ingest, &passes, err);
+        return -1;
+    }
+    outputs_publish(ingest->outputs);
+    warning_gate_commit(ingest->gate);
+    note_batch(ingest, &passes, began_us);
+    ingest->place = place;
+    if (ingest->batch_limit < (size_t)ingest->options->batch_records)
+        ingest->batch_limit = ingest->batch_limit * 2 < (size_t)ingest->options->batch_records
+                                  ? ingest->batch_limit * 2 : (size_t)ingest->options->batch_records;
+    return 1;
+}
+
+/* --- the loop ---------------------------------------------------------------------------------- */
+
+/* true: the stop signal came. */
+static bool stop_asked(const struct role_env *env, int64_t wait_us)
+{
+    struct pollfd pollfd = { .fd = env->stop_fd, .events = POLLIN };
+
+    return poll(&pollfd, 1, (int)(wait_us / 1000)) > 0;
+}
+
+/* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
+static void do_chores(struct ingest *ingest)
+{
+    static struct say_gate gate;
+    struct err             err = { 0 };
+    int64_t                now_us = clock_mono_us();
+
+    if (now_us < ingest->chores_us)
+        return;
+    ingest->chores_us = now_us + CHORES_EVERY_US;
+    if (outputs_retain(ingest->outputs, clock_wall_us(), &err) < 0)
+        say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
+}
+
+static void store_cursor(struct ingest *ingest)
+{
+    static struct say_gate gate;
+    struct err             err = { 0 };
+
+    if (log_cursor_store(ingest->log, "raw", 0, "ingest", ingest->place.raw_next, &err) < 0)
+        say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
+}
+
+/* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
+static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us, unsigned *stops, struct err *err)
+{
+    static struct say_gate gate;
+    struct err             why = *failed;
+
+    ingest_metrics_retry(ingest->metrics);
+    *stops = why.kind == ERR_STOP || why.kind == ERR_CORRUPT ? *stops + 1 : 0;
+    for (;;) {
+        if (!ingest->retry_at_once) {
+            say_seldom(&gate, SAY_WARN, "%s; nothing is lost, trying again in %.1f s", why.text, (double)*wait_us / 1e6);
+            if (stop_asked(ingest->env, *wait_us))
+                return 1;
+            *wait_us = *wait_us * 2 < RETRY_WAIT_US_MAX ? *wait_us * 2 : RETRY_WAIT_US_MAX;
+        }
+        ingest->retry_at_once = false;
+        if (ingest_recover(ingest, &why) == 0)
+            return 0;
+        if (why.kind == ERR_INPUT || why.kind == ERR_CORRUPT || ++*stops > TROUBLES_MAX) {
+            *err = why;
+            return -1;
+        }
+    }
+}
+
+static int ingest_loop(struct ingest *ingest, struct err *err)
+{
+    int64_t  wait_us = RETRY_WAIT_US_MIN;
+    unsigned stops = 0;
+
+    while (!stop_asked(ingest->env, 0)) {
+        struct err failed = { 0 };
+        int        rc = ingest_step(ingest, &failed);
+
+        if (rc > 0) {
+            store_cursor(ingest);
+            wait_us = RETRY_WAIT_US_MIN;
+            stops = 0;
+        } else if (rc < 0) {
+            rc = wait_out(ingest, &failed, &wait_us, &stops, err);
+            if (rc != 0)
+                return rc < 0 ? -1 : 0;
+        } else {
+            ingest_metrics_lag(ingest->metrics, gather_lag(&ingest->gather));
+            (void)log_reader_wait(ingest->gather.reader, WAIT_US);
+        }
+        do_chores(ingest);
+    }
+    return 0;
+}
+
+static int ingest_run(const struct role_env *env, struct err *err)
+{
+    struct ingest *ingest;
+    int            rc;
+
+    /* A batch's arena comes back for the next one: do not give its pages to the kernel and fault them in anew. */
+    (void)mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 512 << 20);
+    if (ingest_open(env, &ingest, err) < 0)
+        return -1;
+    store_cursor(ingest);
+    rc = ingest_loop(ingest, err);
+    ingest_close(ingest);
+    return rc;
+}
+
+const struct role ingest_role = {
+    .name = "ingest",
+    .help = "turns accepted events into rows: persons, groups, places, warnings",
+    .options = ingest_options,
+    .options_bytes = sizeof(struct ingest_options),
+    .run = ingest_run,
+};

@@ -1,0 +1,43 @@
+/* ingest/ingest.h - the role that turns accepted events into finished rows.
+ *
+ * Reads the topic `raw`; writes `events`, `people`, `warnings`, `dead_letters`; owns DIR/people. A batch
+ * is everything that is there, up to a bound: one event when it is quiet, thousands under load.
+ *
+ *   take a batch -> passes (passes.h) -> append rows, sync -> commit {people, ids, place} -> publish -> cursor
+ *
+ *  I1  exactly once: the commit is the only moment at which anything happened. Killed before it, the rows
+ *      are cut and the batch begins anew; killed after it, the rows are published at the next start
+ *  I2  raw records consumed = the sum of all fates, in every committed state (fate.h)
+ *  I3  trouble with disk or store is waited out: nothing is skipped, nothing is lost
+ *  I4  an event that ends the process is taken alone and, the third time, becomes a dead letter */
+#ifndef PENSTOCK_INGEST_INGEST_H
+#define PENSTOCK_INGEST_INGEST_H
+
+#include "base/role.h"
+#include "people/people.h"
+
+extern const struct role ingest_role;
+
+struct ingest_options {
+    int64_t     batch_records;
+    int64_t     batch_bytes;
+    int64_t     output_retention_us;
+    const char *geoip_folder;
+};
+
+/* The role without its loop, for tests and measurements. */
+struct ingest;
+
+int  ingest_open(const struct role_env *env, struct ingest **out, struct err *err) must_check;
+void ingest_close(struct ingest *ingest);
+/* Takes and finishes one batch: 1 done, 0 there was nothing, -1 it failed and nothing has happened.
+ * After -1 call ingest_recover before the next step. */
+int ingest_step(struct ingest *ingest, struct err *err) must_check;
+/* Back to the last committed state. ERR_CORRUPT, ERR_INPUT: it cannot be reached. */
+int ingest_recover(struct ingest *ingest, struct err *err) must_check;
+const struct people_place *ingest_place(const struct ingest *ingest);
+/* Microseconds by part since the start: normalise, seen, people, render, finish, sync, commit. */
+enum { INGEST_PARTS = 7 };
+const int64_t *ingest_spent_us(const struct ingest *ingest);
+
+#endif

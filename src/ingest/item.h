@@ -1,0 +1,81 @@
+/* ingest/item.h - one accepted event on its way through ingest.
+ *
+ * A batch is an array of these. The passes fill it in order: read and normalise (normalize.h; nothing but
+ * the event itself is looked at, so it can go parallel), people and groups (in order, one thread), render
+ * (parallel again). `fate` is FATE_PENDING until a pass decides; a decided item is left alone by later ones.
+ * Everything it points to is in the batch's arena or in the record's bytes. */
+#ifndef PENSTOCK_INGEST_ITEM_H
+#define PENSTOCK_INGEST_ITEM_H
+
+#include "catalog/catalog.h"
+#include "event/record.h"
+#include "ingest/fate.h"
+#include "ingest/warning.h"
+#include "people/batch.h"
+#include "wire/json.h"
+
+enum event_kind {
+    EVENT_ORDINARY,
+    EVENT_IDENTIFY,
+    EVENT_ALIAS,
+    EVENT_MERGE,
+    EVENT_SET,
+    EVENT_GROUP_IDENTIFY,
+    EVENT_EXCEPTION,
+    EVENT_HEATMAP,
+    EVENT_CLIENT_WARNING,
+    EVENT_NO_PERSON_KEYS /* $snapshot, $performance_event: their properties are not copied to the person */
+};
+
+struct item_group {
+    struct span         type, key; /* text */
+    struct span         raw_key;   /* as the client wrote it */
+    struct people_group found;
+};
+
+enum { ITEM_GROUPS_MAX = 64 }; /* entries of `$groups` that are looked at; a project has five types */
+
+struct item {
+    uint64_t      raw_offset;
+    struct span   body;     /* the stored record */
+    bool          readable; /* record was read */
+    struct record record;
+    enum fate     fate;
+
+    /* dead letter: FATE_DEAD_LETTERED */
+    const char *dead_step, *dead_reason;
+    struct span dead_detail;
+
+    /* read and normalise */
+    const struct catalog_project *project;
+    enum event_kind               kind;
+    struct span                   name;           /* at most 200 UTF-16 units */
+    struct span                   elements_chain;
+    struct json_members           properties;     /* finished, but for `$group_N` */
+    uint32_t                      own_group[PEOPLE_GROUP_TYPES_MAX]; /* index + 1 of the client's own `$group_N` in it */
+    struct span                   session_id, window_id;              /* JSON; bytes 0: none */
+    struct json_members           set, set_once;
+    struct people_event           who;
+    struct item_group            *groups; /* of `$groups` */
+    size_t                        group_count;
+    bool                          group_identify; /* group_own gets group_set */
+    bool                          group_register; /* only its type gets an index */
+    struct item_group             group_own;
+    struct json_members           group_set;
+    struct warning_list           warnings;
+
+    /* people */
+    struct people_result result;
+};
+
+static inline bool item_pending(const struct item *item)
+{
+    return item->fate == FATE_PENDING;
+}
+
+/* Sets the fate, once. */
+void item_decide(struct item *item, enum fate fate);
+/* FATE_DEAD_LETTERED with where and why. step and reason are constant text; detail is copied. */
+void item_bury(struct item *item, const char *step, const char *reason, struct span detail, struct arena *arena);
+
+#endif

@@ -1,0 +1,37 @@
+/* ingest/normalize_work.h - what the files of normalisation share: one event's members while rules run.
+ * normalize.c decides and calls in order; person_keys.c copies to the person; group_keys.c reads groups. */
+#ifndef PENSTOCK_INGEST_NORMALIZE_WORK_H
+#define PENSTOCK_INGEST_NORMALIZE_WORK_H
+
+#include "ingest/member_list.h"
+#include "ingest/normalize.h"
+
+struct work {
+    const struct normalize_env *env;
+    struct item                *item;
+    struct json_value           properties_raw, set_raw, set_once_raw; /* of the event's top; raw.bytes 0: not there */
+    struct json_value           timestamp;
+    struct member_list          properties;
+    struct member_list          set, set_once;
+    bool                        person_keys_off; /* no `$set`, `$set_once`, `$unset` at all */
+};
+
+/* Warns that a property has a type that its rule cannot use. */
+void work_warn_type(struct work *work, enum warning_type type, const char *field, const struct json_value *value);
+
+/* person_keys.c: */
+/* `$set` and `$set_once` of the properties, with those of the event's top over them. */
+int person_keys_read(struct work *work, struct err *err) must_check;
+/* `$geoip_*` onto properties, `$set` and `$set_once`. */
+void person_keys_add_place(struct work *work, const struct geoip_place *place);
+/* What every event tells of its person: browser, campaign, ... */
+void person_keys_copy(struct work *work);
+/* The finished lists into the properties and into item->who. */
+int person_keys_finish(struct work *work, struct err *err) must_check;
+
+/* group_keys.c: */
+/* `$groups`, `$group_type`, `$group_key`, `$group_set`, `$group_0..4`. May decide the item. */
+int group_keys_check(struct work *work, struct err *err) must_check;
+int group_keys_read(struct work *work, struct err *err) must_check;
+
+#endif

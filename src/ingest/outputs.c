@@ -1,0 +1,160 @@
+/* ingest/outputs.c - see outputs.h. */
+#include "ingest/outputs.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    OUTPUTS_FRAME_BYTES = 4 << 20,    /* a buffer this full is appended: large frames compress and sync well */
+    OUTPUTS_RESERVE_BYTES = 16 << 20  /* capture stops far earlier, so that ingest can still finish its work */
+};
+
+struct output_topic {
+    struct log_writer *writer;
+    struct log_batch  *batch;
+    bool               appended; /* since the last publish */
+};
+
+struct outputs { struct output_topic topics[OUTPUT_COUNT]; };
+
+static const char *const output_names[OUTPUT_COUNT] = {
+    [OUTPUT_EVENTS] = "events",
+    [OUTPUT_PEOPLE] = "people",
+    [OUTPUT_WARNINGS] = "warnings",
+    [OUTPUT_DEAD_LETTERS] = "dead_letters",
+};
+
+static const enum output output_of_table[ROW_TABLE_COUNT] = {
+    [ROW_EVENT] = OUTPUT_EVENTS,
+    [ROW_PERSON] = OUTPUT_PEOPLE,
+    [ROW_DISTINCT] = OUTPUT_PEOPLE,
+    [ROW_GROUP] = OUTPUT_PEOPLE,
+    [ROW_WARNING] = OUTPUT_WARNINGS,
+    [ROW_DEAD_LETTER] = OUTPUT_DEAD_LETTERS,
+};
+
+static int topic_open(struct log *log, const char *name, uint64_t end, const struct outputs_options *options,
+                      struct output_topic *topic, struct err *err)
+{
+    static const char *const       needed[] = { "load", NULL };
+    const struct log_topic_options topic_options = {
+        .codec = LOG_CODEC_LZ4,
+        .retention_us = options->retention_us,
+        .disk_reserve_bytes = OUTPUTS_RESERVE_BYTES,
+        .cursors_needed = needed,
+    };
+
+    topic->batch = log_batch_new();
+    if (topic->batch == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    if (log_writer_open(log, name, 0, &topic_options, &topic->writer, err) < 0 ||
+        log_writer_cut(topic->writer, end, err) < 0)
+        return err_wrap(err, name);
+    log_writer_publish(topic->writer, end);
+    return 0;
+}
+
+int outputs_open(struct log *log, const struct people_place *place, const struct outputs_options *options,
+                 struct outputs **out, struct err *err)
+{
+    struct outputs *outputs = calloc(1, sizeof *outputs);
+
+    if (outputs == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        if (topic_open(log, output_names[i], place->output_end[i], options, &outputs->topics[i], err) < 0) {
+            outputs_close(outputs);
+            return -1;
+        }
+    *out = outputs;
+    return 0;
+}
+
+void outputs_close(struct outputs *outputs)
+{
+    if (outputs == NULL)
+        return;
+    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
+        if (outputs->topics[i].writer != NULL)
+            log_writer_close(outputs->topics[i].writer);
+        log_batch_free(outputs->topics[i].batch);
+    }
+    free(outputs);
+}
+
+static int topic_append(struct output_topic *topic, int64_t now_us, struct err *err)
+{
+    uint64_t base;
+
+    if (log_batch_count(topic->batch) == 0)
+        return 0;
+    topic->appended = true; /* also when it fails half-way */
+    if (log_writer_append(topic->writer, topic->batch, now_us, &base, err) < 0)
+        return -1;
+    log_batch_reset(topic->batch);
+    return 0;
+}
+
+int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, struct err *err)
+{
+    enum output          output = output_of_table[row->table];
+    struct output_topic *topic = &outputs->topics[output];
+    size_t               bytes = row_bytes(row);
+    uint8_t             *to;
+
+    if (log_batch_bytes(topic->batch) > 0 && log_batch_bytes(topic->batch) + bytes > OUTPUTS_FRAME_BYTES &&
+        topic_append(topic, now_us, err) < 0)
+        return err_wrap(err, output_names[output]);
+    to = log_batch_begin(topic->batch, bytes);
+    if (to == NULL)
+        return err_set(err, ERR_FULL, "%s: no room for a row of %zu bytes", output_names[output], bytes);
+    row_write(row, to);
+    log_batch_end(topic->batch, bytes);
+    return 0;
+}
+
+int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err)
+{
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        if (topic_append(&outputs->topics[i], now_us, err) < 0)
+            return err_wrap(err, output_names[i]);
+    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
+        struct output_topic *topic = &outputs->topics[i];
+
+        if (topic->appended && log_writer_sync(topic->writer, err) < 0)
+            return err_wrap(err, output_names[i]);
+        place->output_end[i] = log_writer_end(topic->writer);
+    }
+    return 0;
+}
+
+void outputs_publish(struct outputs *outputs)
+{
+    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
+        struct output_topic *topic = &outputs->topics[i];
+
+        assert(log_batch_count(topic->batch) == 0);
+        if (topic->appended)
+            log_writer_publish(topic->writer, log_writer_end(topic->writer));
+        topic->appended = false;
+    }
+}
+
+bool outputs_rewind(struct outputs *outputs)
+{
+    bool clean = true;
+
+    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
+        log_batch_reset(outputs->topics[i].batch);
+        clean = clean && !outputs->topics[i].appended;
+    }
+    return clean;
+}
+
+int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)
+{
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        if (log_writer_retain(outputs->topics[i].writer, now_us, err) < 0)
+            return err_wrap(err, output_names[i]);
+    return 0;
+}

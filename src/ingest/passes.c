@@ -1,0 +1,228 @@
+/* ingest/passes.c - see passes.h. Pass by pass over the whole batch, not event by event: normalise and
+ * render touch no shared state and are to be spread over cores, people cannot be. */
+#include "ingest/passes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "wire/time.h"
+
+/* --- normalise --------------------------------------------------------------------------------- */
+
+/* What must not be touched, or could not be held: set aside with its bytes. */
+static bool set_aside(struct passes *passes, struct item *item)
+{
+    bool       crashed = passes->attempt != NULL &&
+                   attempt_crashes(passes->attempt, item->raw_offset) >= ATTEMPT_CRASHES_MAX;
+    struct err why;
+
+    if (!crashed && item->raw_offset != passes->too_large)
+        return false;
+    item->fate = FATE_PENDING;
+    item->readable = record_read(item->body, &item->record, &why) == 0;
+    if (crashed)
+        item_bury(item, "ingest", "crashed", SPAN("ingest ended three times while it worked on this event alone"),
+                  passes->arena);
+    else
+        item_bury(item, "ingest", "too_large", SPAN("the event, or its row, does not fit into the memory of a batch"),
+                  passes->arena);
+    return true;
+}
+
+static int normalize_all(struct passes *passes, struct item *items, size_t count, struct err *err)
+{
+    const struct normalize_env env = {
+        .arena = passes->arena, .keys = passes->keys, .catalog = passes->catalog, .geoip = passes->geoip
+    };
+
+    for (size_t i = 0; i < count; i++) {
+        struct item *item = &items[i];
+
+        if (set_aside(passes, item))
+            continue;
+        attempt_mark(passes->attempt, item->raw_offset);
+        if (normalize_item(&env, item, err) < 0)
+            return -1;
+        if (passes->crash_on.bytes > 0 && item->readable && span_equal(item->record.event, passes->crash_on))
+            abort();
+    }
+    return 0;
+}
+
+/* --- seen -------------------------------------------------------------------------------------- */
+
+static int drop_repeated(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
+{
+    struct people_seen *ids = arena_alloc_array(passes->arena, count, sizeof *ids);
+    size_t              asked = 0;
+
+    if (ids == NULL)
+        return err_set(err, ERR_FULL, "no room in the arena for event ids");
+    for (size_t i = 0; i < count; i++)
+        if (item_pending(&items[i]))
+            ids[asked++] = (struct people_seen){ .project = items[i].project->id, .uuid = items[i].record.uuid };
+    if (asked > 0 && people_seen_add(txn, ids, asked, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
+        return -1;
+    asked = 0;
+    for (size_t i = 0; i < count; i++)
+        if (item_pending(&items[i]) && ids[asked++].repeated) {
+            item_decide(&items[i], FATE_DEDUPLICATED);
+            items[i].warnings.first = NULL; /* told when it came first */
+        }
+    return 0;
+}
+
+/* --- people ------------------------------------------------------------------------------------ */
+
+static void add_people_warning(struct item *item, const struct people_warning *from)
+{
+    struct warning_list *list = &item->warnings;
+    struct warning      *warning;
+
+    switch (from->kind) {
+    case PEOPLE_WARN_NONE:
+        return;
+    case PEOPLE_WARN_ALREADY_IDENTIFIED:
+        warning = warning_add(list, WARNING_ALREADY_IDENTIFIED);
+        warning_text(warning, "sourcePersonDistinctId", from->source_id);
+        warning_text(warning, "targetPersonDistinctId", from->target_id);
+        warning_uuid(list, warning, "personId", &from->person);
+        warning_uuid(list, warning, "otherPersonId", &from->other_person);
+        return;
+    case PEOPLE_WARN_ILLEGAL_ID: {
+        bool source_illegal = people_id_is_illegal(from->source_id) && !people_id_is_illegal(from->target_id);
+
+        warning = warning_add(list, WARNING_ILLEGAL_ID);
+        warning_text(warning, "illegalDistinctId", source_illegal ? from->source_id : from->target_id);
+        warning_text(warning, "otherDistinctId", source_illegal ? from->target_id : from->source_id);
+        return;
+    }
+    case PEOPLE_WARN_PROPERTIES_SIZE:
+        warning = warning_add(list, WARNING_PERSON_SIZE);
+        warning_uuid(list, warning, "personId", &from->person);
+        warning_number(list, warning, "teamId", item->project->id);
+        warning_text(warning, "message", SPAN("the person's properties would be larger than a person may be"));
+        return;
+    }
+}
+
+static int look_up_groups(struct passes *passes, struct people_batch *people, struct item *item, struct err *err)
+{
+    uint32_t            project = item->project->id;
+    struct people_group ignored;
+
+    if (item->group_identify &&
+        people_batch_group_set(people, project, item->group_own.type, item->group_own.key, &item->group_set,
+                               item->record.timestamp_us, passes->now_us, &item->group_own.found, err) < 0)
+        return -1;
+    if (item->group_register && people_batch_group(people, project, item->group_own.type, SPAN(""), &ignored, err) < 0)
+        return -1;
+    for (size_t i = 0; i < item->group_count; i++) {
+        struct item_group *group = &item->groups[i];
+
+        if (people_batch_group(people, project, group->type, group->key, &group->found, err) < 0)
+            return -1;
+        if (!group->found.found) {
+            struct warning *warning = warning_add(&item->warnings, WARNING_GROUP_TYPES);
+
+            if (warning != NULL)
+                warning->key = group->type;
+            warning_text(warning, "groupType", group->type);
+            warning_number(&item->warnings, warning, "limit", PEOPLE_GROUP_TYPES_MAX);
+        }
+    }
+    return 0;
+}
+
+static int ask_people(struct passes *passes, struct people_batch *people, struct item *items, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct item *item = &items[i];
+
+        if (!item_pending(item))
+            continue;
+        attempt_mark(passes->attempt, item->raw_offset);
+        if (people_batch_apply(people, &item->who, &item->result, err) < 0)
+            return -1;
+        for (size_t j = 0; j < item->result.warning_count; j++)
+            add_people_warning(item, &item->result.warnings[j]);
+        /* who said that it wants no persons is not told either that there was one */
+        if (item->project->person_processing_off && item->result.mode == PEOPLE_FORCE_UPGRADE)
+            item->result.mode = PEOPLE_PROPERTYLESS;
+        if (look_up_groups(passes, people, item, err) < 0)
+            return -1;
+        item_decide(item, FATE_STORED);
+    }
+    return 0;
+}
+
+/* --- render ------------------------------------------------------------------------------------ */
+
+static int render_all(struct passes *passes, struct item *items, size_t count, const struct gap *gaps, size_t gap_count,
+                      struct err *err)
+{
+    struct render_env env = {
+        .buf = passes->buf, .gate = passes->gate, .now_us = passes->now_us, .sink = passes->sink,
+        .sink_ctx = passes->sink_ctx
+    };
+
+    for (size_t i = 0; i < gap_count; i++) {
+        if (render_gap(&env, gaps[i].base, gaps[i].count, gaps[i].expired ? "expired" : "damaged", err) < 0)
+            return -1;
+        passes->fates[gaps[i].expired ? FATE_LOG_EXPIRED : FATE_LOG_DAMAGED] += gaps[i].count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct item *item = &items[i];
+
+        assert(!item_pending(item)); /* S1 */
+        attempt_mark(passes->attempt, item->raw_offset);
+        if (item->fate == FATE_STORED && render_event(&env, item, err) < 0) {
+            if (env.row_too_large)
+                passes->crowded = item->raw_offset;
+            return -1;
+        }
+        if (item->fate == FATE_DEAD_LETTERED && render_dead_letter(&env, item, err) < 0)
+            return -1;
+        if (item->warnings.first != NULL && render_warnings(&env, item, err) < 0)
+            return -1;
+        passes->fates[item->fate]++;
+    }
+    passes->warnings += env.warnings;
+    return 0;
+}
+
+/* --- all --------------------------------------------------------------------------------------- */
+
+static void note_time(struct passes *passes, size_t pass, int64_t *from_us)
+{
+    int64_t now_us = clock_mono_us();
+
+    passes->spent_us[pass] += now_us - *from_us;
+    *from_us = now_us;
+}
+
+int passes_run(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, const struct gap *gaps,
+               size_t gap_count, struct err *err)
+{
+    struct people_batch *people;
+    int64_t              from_us = clock_mono_us();
+
+    if (normalize_all(passes, items, count, err) < 0)
+        return -1;
+    note_time(passes, 0, &from_us);
+    attempt_unmark(passes->attempt);
+    if (drop_repeated(passes, txn, items, count, err) < 0)
+        return -1;
+    note_time(passes, 1, &from_us);
+    if (people_batch_begin(txn, passes->arena, &people, err) < 0 || ask_people(passes, people, items, count, err) < 0)
+        return -1;
+    note_time(passes, 2, &from_us);
+    if (render_all(passes, items, count, gaps, gap_count, err) < 0)
+        return -1;
+    note_time(passes, 3, &from_us);
+    attempt_unmark(passes->attempt);
+    if (people_batch_finish(people, passes->sink, passes->sink_ctx, err) < 0)
+        return -1;
+    note_time(passes, 4, &from_us);
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* ingest/passes.h - a batch of events through all that ingest does to it, inside one transaction.
+ *
+ *   normalise   each event by itself: reads, rules, warnings           (can go parallel)
+ *   seen        which ids were there before: first wins
+ *   people      persons, merges, groups, in order of acceptance        (one thread)
+ *   render      each event by itself: rows                             (can go parallel)
+ *   finish      changed persons, ids and groups as rows
+ *  S1  every item ends with exactly one fate
+ *  S2  nothing outside the transaction, the sink and the gate's open journal is changed: whoever gives up
+ *      a batch aborts these three and nothing has happened
+ * @thread one */
+#ifndef PENSTOCK_INGEST_PASSES_H
+#define PENSTOCK_INGEST_PASSES_H
+
+#include "ingest/attempt.h"
+#include "ingest/normalize.h"
+#include "ingest/render.h"
+
+struct passes {
+    struct arena                    *arena;
+    const struct property_key_table *keys;
+    const struct catalog_snapshot   *catalog;
+    struct geoip                    *geoip;    /* NULL: off */
+    struct warning_gate             *gate;
+    struct attempt                  *attempt;  /* NULL: none */
+    struct span                      crash_on; /* tests: abort at an event of this name */
+    uint64_t                         too_large; /* a record that is known not to fit, or ATTEMPT_NONE */
+    struct buf                      *buf;       /* scratch */
+    int64_t                          now_us;
+    row_sink                        *sink;
+    void                            *sink_ctx;
+    uint64_t                         crowded;           /* out: the record whose row alone is too large, else untouched */
+    uint64_t                         fates[FATE_COUNT]; /* out: added to */
+    uint64_t                         warnings;          /* out: added to */
+    int64_t                          spent_us[5];       /* out: added to, by pass as above */
+};
+
+/* Records of the raw topic that are lost: counted and told. */
+struct gap { uint64_t base, count; bool expired; };
+
+/* items: raw_offset and body set, everything else zero. ERR_FULL: arena (a smaller batch may do) or store;
+ * everything else from the store or the sink. */
+int passes_run(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, const struct gap *gaps,
+               size_t gap_count, struct err *err) must_check;
+
+#endif

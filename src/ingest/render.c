@@ -1,0 +1,220 @@
+/* ingest/render.c - see render.h. */
+#include "ingest/render.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "ingest/member_list.h"
+#include "wire/base64.h"
+#include "wire/utf8.h"
+
+/* --- the event row ----------------------------------------------------------------------------- */
+
+/* A JSON value without the quotes around a text. */
+static struct span unquoted(struct span raw)
+{
+    return raw.bytes >= 2 && raw.at[0] == '"' ? span_of(raw.at + 1, raw.bytes - 2) : raw;
+}
+
+/* The final `$group_N`: of `$groups`, else the client's own; bytes 0: none. */
+static void groups_final(const struct item *item, struct span final[PEOPLE_GROUP_TYPES_MAX])
+{
+    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
+        final[i] = item->own_group[i] == 0 ? SPAN("") : item->properties.at[item->own_group[i] - 1].value.raw;
+    for (size_t i = 0; i < item->group_count; i++)
+        if (item->groups[i].found.found)
+            final[item->groups[i].found.index] = item->groups[i].raw_key;
+}
+
+static void properties_write(struct item *item, const struct span groups[PEOPLE_GROUP_TYPES_MAX], struct buf *out)
+{
+    size_t bytes = 2;
+    bool   first = true;
+
+    for (size_t i = 0; i < item->properties.count; i++)
+        bytes += item->properties.at[i].key_raw.bytes + item->properties.at[i].value.raw.bytes + 2;
+    if (buf_reserve(out, bytes) == NULL)
+        return;
+    buf_add_byte(out, '{');
+    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
+        if (item->own_group[i] != 0)
+            item->properties.at[item->own_group[i] - 1].value.raw = groups[i];
+    for (size_t i = 0; i < item->properties.count; i++) {
+        const struct json_member *member = &item->properties.at[i];
+        uint8_t                  *to = buf_reserve(out, member->key_raw.bytes + member->value.raw.bytes + 2);
+
+        if (to == NULL)
+            return;
+        if (!first)
+            *to++ = ',';
+        memcpy(to, member->key_raw.at, member->key_raw.bytes);
+        to += member->key_raw.bytes;
+        *to++ = ':';
+        memcpy(to, member->value.raw.at, member->value.raw.bytes);
+        out->bytes += member->key_raw.bytes + member->value.raw.bytes + (first ? 1 : 2);
+        first = false;
+    }
+    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
+        if (groups[i].bytes > 0 && item->own_group[i] == 0) {
+            if (!first)
+                buf_add_byte(out, ',');
+            buf_add_format(out, "\"$group_%d\":", i);
+            buf_add(out, groups[i]);
+            first = false;
+        }
+    buf_add_byte(out, '}');
+}
+
+static const char *const mode_names[] = {
+    [PEOPLE_FULL] = "full", [PEOPLE_PROPERTYLESS] = "propertyless", [PEOPLE_FORCE_UPGRADE] = "force_upgrade"
+};
+
+static void set_group_cells(const struct item *item, const struct span final[PEOPLE_GROUP_TYPES_MAX], struct row *row)
+{
+    for (size_t i = 0; i < item->group_count; i++) {
+        const struct people_group *group = &item->groups[i].found;
+
+        if (!group->found)
+            continue;
+        row_set_text(row, ROW_EVENT_GROUP0_PROPERTIES + group->index, group->properties);
+        if (group->known)
+            row_set_i64(row, ROW_EVENT_GROUP0_CREATED_AT + group->index, group->created_us);
+    }
+    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
+        if (final[i].bytes > 0 && !span_is(final[i], "null"))
+            row_set_text(row, ROW_EVENT_GROUP_0 + i, unquoted(final[i]));
+}
+
+int render_event(struct render_env *env, struct item *item, struct err *err)
+{
+    const struct record *record = &item->record;
+    struct span          final[PEOPLE_GROUP_TYPES_MAX];
+    struct row           row;
+
+    groups_final(item, final);
+    buf_reset(env->buf);
+    properties_write(item, final, env->buf);
+    if (env->buf->failed)
+        return err_set(err, ERR_FULL, "no memory for an event's properties");
+    row_init(&row, ROW_EVENT);
+    row_set_uuid(&row, ROW_EVENT_UUID, record->uuid);
+    row_set_text(&row, ROW_EVENT_EVENT, item->name);
+    row_set_text(&row, ROW_EVENT_PROPERTIES, buf_span(env->buf));
+    row_set_i64(&row, ROW_EVENT_TIMESTAMP, record->timestamp_us);
+    row_set_i64(&row, ROW_EVENT_TEAM_ID, item->project->id);
+    row_set_text(&row, ROW_EVENT_DISTINCT_ID, record->distinct_id);
+    row_set_text(&row, ROW_EVENT_ELEMENTS_CHAIN, item->elements_chain);
+    row_set_i64(&row, ROW_EVENT_CREATED_AT, env->now_us);
+    row_set_uuid(&row, ROW_EVENT_PERSON_ID, item->result.person_id);
+    row_set_i64(&row, ROW_EVENT_PERSON_CREATED_AT, item->result.person_created_us);
+    row_set_text(&row, ROW_EVENT_PERSON_PROPERTIES, item->result.properties);
+    row_set_text(&row, ROW_EVENT_PERSON_MODE, span_text(mode_names[item->result.mode]));
+    set_group_cells(item, final, &row);
+    if (item->window_id.bytes > 0)
+        row_set_text(&row, ROW_EVENT_WINDOW_ID, unquoted(item->window_id));
+    if (item->session_id.bytes > 0)
+        row_set_text(&row, ROW_EVENT_SESSION_ID, unquoted(item->session_id));
+    row_set_i64(&row, ROW_EVENT_CAPTURED_AT, record->received_us);
+    row_set_i64(&row, ROW_EVENT_PROJECT_ID, item->project->id);
+    row_set_i64(&row, ROW_EVENT_HISTORICAL_MIGRATION, (record->flags & RECORD_HISTORICAL) != 0);
+    row_set_i64(&row, ROW_EVENT_RAW_OFFSET, (int64_t)item->raw_offset);
+    env->row_too_large = row_bytes(&row) > RENDER_ROW_BYTES_MAX;
+    if (env->row_too_large)
+        return err_set(err, ERR_FULL, "an event row of %zu bytes", row_bytes(&row));
+    return env->sink(env->sink_ctx, &row, err);
+}
+
+/* --- dead letters ------------------------------------------------------------------------------ */
+
+static void set_if(struct row *row, int column, struct span text)
+{
+    if (text.bytes > 0)
+        row_set_text(row, column, text);
+}
+
+int render_dead_letter(struct render_env *env, const struct item *item, struct err *err)
+{
+    const struct record *record = &item->record;
+    struct span          data = item->readable ? record->data : item->body;
+    struct span          detail = item->dead_detail;
+    struct row           row;
+
+    row_init(&row, ROW_DEAD_LETTER);
+    buf_reset(env->buf);
+    if (!utf8_valid(data)) { /* a text column cannot hold it as it is */
+        base64_encode(data, env->buf);
+        if (env->buf->failed)
+            return err_set(err, ERR_FULL, "no memory for a dead letter");
+        row_set_text(&row, ROW_DEAD_LETTER_DATA, buf_span(env->buf));
+        row_set_text(&row, ROW_DEAD_LETTER_REASON, SPAN("unreadable_record_base64"));
+    } else {
+        row_set_text(&row, ROW_DEAD_LETTER_DATA, data);
+        row_set_text(&row, ROW_DEAD_LETTER_REASON, span_text(item->dead_reason));
+    }
+    row_set_i64(&row, ROW_DEAD_LETTER_FAILED_AT, env->now_us);
+    row_set_text(&row, ROW_DEAD_LETTER_STEP, span_text(item->dead_step));
+    set_if(&row, ROW_DEAD_LETTER_DETAIL, detail);
+    row_set_i64(&row, ROW_DEAD_LETTER_RAW_OFFSET, (int64_t)item->raw_offset);
+    if (item->readable) {
+        row_set_uuid(&row, ROW_DEAD_LETTER_UUID, record->uuid);
+        row_set_i64(&row, ROW_DEAD_LETTER_TEAM_ID, record->project);
+        row_set_i64(&row, ROW_DEAD_LETTER_RECEIVED_AT, record->received_us);
+        row_set_i64(&row, ROW_DEAD_LETTER_REQUEST, (int64_t)record->request);
+        row_set_i64(&row, ROW_DEAD_LETTER_INDEX, record->index);
+        set_if(&row, ROW_DEAD_LETTER_EVENT, record->event);
+        set_if(&row, ROW_DEAD_LETTER_DISTINCT_ID, record->distinct_id);
+        set_if(&row, ROW_DEAD_LETTER_IP, record->ip);
+        set_if(&row, ROW_DEAD_LETTER_TOKEN, record->token);
+    }
+    return env->sink(env->sink_ctx, &row, err);
+}
+
+/* --- warnings ---------------------------------------------------------------------------------- */
+
+static int warning_row(struct render_env *env, uint32_t project, const struct warning *warning, const struct uuid *event,
+                       struct span distinct_id, struct err *err)
+{
+    const struct warning_info *info = &warning_infos[warning->type];
+    struct row                 row;
+
+    if (!warning_gate_pass(env->gate, project, warning->type, warning->key, env->now_us))
+        return 0;
+    buf_reset(env->buf);
+    warning_write(warning, event, distinct_id, env->buf);
+    if (env->buf->failed)
+        return err_set(err, ERR_FULL, "no memory for a warning");
+    row_init(&row, ROW_WARNING);
+    row_set_i64(&row, ROW_WARNING_TEAM_ID, project);
+    row_set_text(&row, ROW_WARNING_SOURCE, SPAN("ingest"));
+    row_set_text(&row, ROW_WARNING_TYPE, span_text(info->type));
+    row_set_text(&row, ROW_WARNING_DETAILS, buf_span(env->buf));
+    row_set_i64(&row, ROW_WARNING_TIMESTAMP, env->now_us);
+    row_set_text(&row, ROW_WARNING_CATEGORY, span_text(info->category));
+    row_set_text(&row, ROW_WARNING_SEVERITY, span_text(info->severity));
+    if (event != NULL)
+        row_set_uuid(&row, ROW_WARNING_EVENT_UUID, *event);
+    set_if(&row, ROW_WARNING_DISTINCT_ID, distinct_id);
+    env->warnings++;
+    return env->sink(env->sink_ctx, &row, err);
+}
+
+int render_warnings(struct render_env *env, const struct item *item, struct err *err)
+{
+    for (const struct warning *warning = item->warnings.first; warning != NULL; warning = warning->next)
+        if (warning_row(env, item->project == NULL ? 0 : item->project->id, warning, &item->record.uuid,
+                        warning->type == WARNING_DISTINCT_ID ? SPAN("") : item->record.distinct_id, err) < 0)
+            return -1;
+    return 0;
+}
+
+int render_gap(struct render_env *env, uint64_t base, uint64_t count, const char *why, struct err *err)
+{
+    char           first[24], many[24];
+    struct warning warning = { .type = WARNING_LOG_DAMAGED };
+
+    warning_text(&warning, "topic", SPAN("raw"));
+    warning_text(&warning, "why", span_text(why));
+    warning_raw(&warning, "firstOffset", span_of(first, (size_t)snprintf(first, sizeof first, "%" PRIu64, base)));
+    warning_raw(&warning, "events", span_of(many, (size_t)snprintf(many, sizeof many, "%" PRIu64, count)));
+    return warning_row(env, 0, &warning, NULL, SPAN(""), err);
+}
