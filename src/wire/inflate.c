@@ -2,9 +2,12 @@
  *
  * libdeflate wants the whole output in front of it and begins the member anew when there is too little,
  * which is what makes it twice as fast as a streaming inflate. So the size is guessed: gzip ends with
- * the length of its last member, and honest senders send one member. A liar costs himself nothing and
- * us at most the sum of the doublings, twice the ceiling. The guess is bounded by what deflate can reach
- * (1032 to 1), and memory that is reserved but not written is not resident.
+ * the length of its last member, and honest senders send one member. Where that was wrong (a liar, or
+ * more members) the second try has room for all that deflate can make of these bytes (1032 to 1) or for
+ * all that the ceiling leaves: memory that is reserved but not written is not resident. Large bodies
+ * get that room at once, because what malloc keeps of a first buffer stays resident beside the second.
+ * So nobody gets more than two passes, or more memory than the ceiling and half a megabyte. Doubling
+ * step by step was tried: up to ten passes, and 3 MiB above a ceiling of 20.
  * While nothing is in `out` yet, a larger buffer replaces the old one instead of growing it: a copy of
  * half-inflated bytes that will be written again would be resident twice. */
 #include "wire/inflate.h"
@@ -15,9 +18,10 @@
 #include "base/bytes.h"
 
 enum {
-    RATIO_MAX = 1032,        /* deflate: 258 bytes from 2 bits */
+    RATIO_MAX = 1032,         /* deflate: 258 bytes from 2 bits */
     FIELDS_BYTES_MAX = 65536, /* FEXTRA, FNAME and FCOMMENT together; docs/limits.md */
-    TRAILER_BYTES = 8
+    TRAILER_BYTES = 8,
+    FIRST_BYTES_MAX = 512 << 10 /* of a first buffer that may have to give way to a second */
 };
 
 enum { FHCRC = 2, FEXTRA = 4, FNAME = 8, FCOMMENT = 16, FRESERVED = 0xe0 };
@@ -109,15 +113,20 @@ static int out_grow(struct buf *out, size_t want, struct err *err)
     return 0;
 }
 
-static size_t first_guess(struct span body)
+static size_t inflated_max(size_t bytes)
+{
+    return bytes < SIZE_MAX / RATIO_MAX ? bytes * RATIO_MAX : SIZE_MAX;
+}
+
+static size_t first_guess(struct span body, size_t room)
 {
     size_t last = bytes_get_u32(body.at + body.bytes - 4);
-    size_t least = body.bytes * 4;
-    size_t most = body.bytes < SIZE_MAX / RATIO_MAX ? body.bytes * RATIO_MAX : SIZE_MAX;
 
-    if (last > most)
-        return least; /* it lies, or these are not the last four bytes of a member */
-    return last > body.bytes ? last : body.bytes;
+    if (last > inflated_max(body.bytes))
+        last = body.bytes * 4; /* it lies, or these are not the last four bytes of a member */
+    if (last < body.bytes)
+        last = body.bytes;
+    return last < FIRST_BYTES_MAX ? last : inflated_max(body.bytes) < room ? inflated_max(body.bytes) : room;
 }
 
 static int member_inflate(struct inflate *inflate, struct span body, size_t *at, struct buf *out, struct err *err)
@@ -136,7 +145,7 @@ static int member_inflate(struct inflate *inflate, struct span body, size_t *at,
         case LIBDEFLATE_INSUFFICIENT_SPACE:
             if (room == out->bytes_max - out->bytes)
                 return err_set(err, ERR_FULL, "gzip: more than %zu bytes when inflated", out->bytes_max);
-            if (out_grow(out, room < 128 ? 256 : room * 2, err) < 0)
+            if (out_grow(out, inflated_max(body.bytes - *at), err) < 0)
                 return -1;
             break;
         default:
@@ -147,11 +156,12 @@ static int member_inflate(struct inflate *inflate, struct span body, size_t *at,
 
 int inflate_gzip(struct inflate *inflate, struct span body, struct buf *out, struct err *err)
 {
-    size_t at = 0;
+    size_t at = 0, guess;
 
     if (body.bytes < 10 + TRAILER_BYTES)
         return err_set(err, ERR_INPUT, "gzip: %zu bytes are too few for one member", body.bytes);
-    if (out->size - out->bytes < first_guess(body) && out_grow(out, first_guess(body), err) < 0)
+    guess = first_guess(body, out->bytes_max - out->bytes);
+    if (out->size - out->bytes < guess && out_grow(out, guess, err) < 0)
         goto failed;
     while (at < body.bytes)
         if (member_check_header(body, at, err) < 0 || member_inflate(inflate, body, &at, out, err) < 0)

@@ -1,7 +1,7 @@
 /* wire/inflate.h - gzip bodies, with a cap that a bomb cannot pass.
  *
  * libdeflate does the work; this adds what strangers' bytes need: a ceiling that counts all members
- * together, growth by doubling so that a bomb costs at most the cap, one context reused per loop. */
+ * together, so that a bomb costs at most the cap, and one context reused per loop. */
 #ifndef PENSTOCK_WIRE_INFLATE_H
 #define PENSTOCK_WIRE_INFLATE_H
 
