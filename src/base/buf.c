@@ -44,7 +44,7 @@ uint8_t *buf_reserve(struct buf *buf, size_t more)
         buf->at = at;
         buf->size = size;
     }
-    return buf->at + buf->bytes;
+    return buf->bytes == 0 ? buf->at : buf->at + buf->bytes; /* no arithmetic on NULL */
 }
 
 void buf_add(struct buf *buf, struct span bytes)

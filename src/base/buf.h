@@ -34,9 +34,10 @@ void buf_add_u16(struct buf *buf, uint16_t value);
 void buf_add_u32(struct buf *buf, uint32_t value);
 void buf_add_u64(struct buf *buf, uint64_t value);
 
+/* Borrowed until the next append. `at` is never NULL, so that readers may do arithmetic on it. */
 static inline struct span buf_span(const struct buf *buf)
 {
-    return span_of(buf->at, buf->bytes);
+    return span_of(buf->at != NULL ? buf->at : (const uint8_t *)"", buf->bytes);
 }
 
 #endif

@@ -59,6 +59,8 @@ static inline struct span span_from(struct span a, size_t from)
 {
     if (from > a.bytes)
         from = a.bytes;
+    if (from == 0)
+        return a; /* also when `at` is NULL: no arithmetic on that */
     return (struct span){ a.at + from, a.bytes - from };
 }
 
