@@ -143,6 +143,9 @@ static int member_inflate(struct inflate *inflate, struct span body, size_t *at,
             *at += used;
             return 0;
         case LIBDEFLATE_INSUFFICIENT_SPACE:
+            /* More than deflate can make of these bytes: it ran past their end, into zeros. */
+            if (room >= inflated_max(body.bytes - *at))
+                return err_set(err, ERR_INPUT, "gzip: cut off in the member at byte %zu", *at);
             if (room == out->bytes_max - out->bytes)
                 return err_set(err, ERR_FULL, "gzip: more than %zu bytes when inflated", out->bytes_max);
             if (out_grow(out, inflated_max(body.bytes - *at), err) < 0)

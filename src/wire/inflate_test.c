@@ -203,6 +203,23 @@ static void bombs_cost_the_ceiling_and_no_more(void **state)
     free((void *)(uintptr_t)small.at);
 }
 
+/* Found by fuzzing: the data runs past the end of the bytes and inflates what is not there, without end. */
+static void no_end_is_damage(void **state)
+{
+    struct inflate *inflate = inflate_new();
+    struct span     body = unhex("1f8b080103cb48cdc9000000feff0103cb48cdc9c9070086a61036052500" "0000");
+    struct err      err = { 0 };
+    struct buf      out;
+
+    (void)state;
+    buf_init(&out, MIB);
+    assert_int_equal(inflate_gzip(inflate, body, &out, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    buf_fini(&out);
+    free((void *)(uintptr_t)body.at);
+    inflate_free(inflate);
+}
+
 static void exactly_the_ceiling_passes(void **state)
 {
     struct inflate *inflate = inflate_new();
@@ -230,6 +247,7 @@ int main(void)
         cmocka_unit_test(header_fields_are_bounded),
         cmocka_unit_test(bombs_cost_the_ceiling_and_no_more),
         cmocka_unit_test(exactly_the_ceiling_passes),
+        cmocka_unit_test(no_end_is_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
