@@ -75,22 +75,31 @@ bool form_find(struct span text, const char *name, struct span *value_raw_out)
     return false;
 }
 
+/* Of what has no broken escape; more than enough for the bytes before one. */
+static size_t decoded_bytes(struct span raw)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < raw.bytes; i += raw.at[i] == '%' ? 3 : 1)
+        bytes++;
+    return bytes;
+}
+
 bool form_decode(struct span raw, struct buf *out)
 {
-    const uint8_t *from = raw.at, *end = raw.at + raw.bytes;
-    uint8_t       *to = buf_reserve(out, raw.bytes); /* decoded is never longer */
-    uint8_t       *start = to;
+    uint8_t *to = buf_reserve(out, decoded_bytes(raw));
+    uint8_t *start = to;
 
     if (to == NULL)
         return raw.bytes == 0 && !out->failed; /* nothing to write, and nowhere yet */
-    while (from < end) {
+    while (raw.bytes > 0) {
         size_t used;
-        int    byte = first_decoded(span_of(from, (size_t)(end - from)), &used);
+        int    byte = first_decoded(raw, &used);
 
         if (byte < 0)
             return false;
         *to++ = (uint8_t)byte;
-        from += used;
+        raw = span_from(raw, used);
     }
     out->bytes += (size_t)(to - start);
     return true;

@@ -252,13 +252,14 @@ static uint32_t unit_of(const uint8_t *at)
 /* Joins the pairs in place: 3 + 3 bytes become 4. */
 static int pairs_join(struct lzstring *lz, struct err *err)
 {
-    uint8_t *from = lz->out->at + lz->out_start, *end = lz->out->at + lz->out->bytes;
-    uint8_t *to;
+    struct span    text = span_from(buf_span(lz->out), lz->out_start);
+    const uint8_t *from = text.bytes > 0 ? memchr(text.at, 0xed, text.bytes) : NULL, *end;
+    uint8_t       *to;
 
-    from = from == end ? NULL : memchr(from, 0xed, (size_t)(end - from));
     if (from == NULL)
         return 0;
-    for (to = from; from < end;) {
+    end = text.at + text.bytes;
+    for (to = lz->out->at + (from - lz->out->at); from < end;) {
         uint32_t high, low, point;
 
         if (from[0] != 0xed || from[1] < 0xa0) {
