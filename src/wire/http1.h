@@ -93,7 +93,7 @@ struct http1_chunks {
     uint64_t chunk_left;
     uint64_t overhead_bytes; /* sizes, extensions, line ends, trailers so far */
     uint64_t body_bytes;
-    size_t   line_bytes;
+    size_t   line_bytes, word_bytes;
 };
 
 void http1_chunks_init(struct http1_chunks *chunks);

@@ -3,8 +3,9 @@
  * One byte at a time through the states below, but for chunk data, which moves in one piece: answers
  * cannot depend on how the bytes were cut, because nothing looks further than the byte in hand.
  *
- *   SIZE -+- `;` -> EXTENSION -+- CR -> SIZE_LF -+- size > 0 -> DATA -> DATA_CR -> DATA_LF -> SIZE
- *         +--------------------+                +- size 0  -> TRAILER
+ *   SIZE -+-------------------+- CR -> SIZE_LF -+- size > 0 -> DATA -> DATA_CR -> DATA_LF -> SIZE
+ *         +- `;` -> EXTENSION -+                 +- size 0  -> TRAILER
+ *   EXTENSION: EXT_NAME [ `=` EXT_VALUE ( token | EXT_QUOTED [ EXT_ESCAPE ].. EXT_END ) ], any number of them
  *   TRAILER -+- token -> NAME - `:` -> VALUE - CR -> VALUE_LF -> TRAILER
  *            +- CR -> END_LF -> DONE
  *
@@ -22,7 +23,7 @@ enum {
 };
 
 enum state {
-    SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF,
+    SIZE, EXT_NAME, EXT_VALUE, EXT_QUOTED, EXT_ESCAPE, EXT_END, SIZE_LF, DATA, DATA_CR, DATA_LF,
     TRAILER, NAME, VALUE, VALUE_LF, END_LF, DONE
 };
 
@@ -64,7 +65,7 @@ static bool bad_line_end(struct http_problem *problem_out)
     return refuse(problem_out, 400, "bad_line_ending", "CR or LF alone");
 }
 
-/* The size line: hex digits at once, no sign, no blank; line_bytes counts them, then the extension. */
+/* The size line: hex digits at once, no sign, no blank; line_bytes counts them, then the extensions. */
 static bool step_size(struct http1_chunks *chunks, uint8_t c, struct http_problem *problem_out)
 {
     int value = hex_value(c);
@@ -79,24 +80,53 @@ static bool step_size(struct http1_chunks *chunks, uint8_t c, struct http_proble
         return bad_line_end(problem_out);
     if (chunks->line_bytes == 0 || (c != '\r' && c != ';'))
         return refuse(problem_out, 400, "bad_chunk", "a size that is not a hexadecimal number");
-    chunks->state = c == ';' ? EXTENSION : SIZE_LF;
+    chunks->state = c == ';' ? EXT_NAME : SIZE_LF;
     chunks->line_bytes = 0;
+    chunks->word_bytes = 0;
     return true;
 }
 
+/* RFC 9112 §7.1.1, without the white space that it only puts up with. Extensions mean nothing here; their
+ * form is held to because a line end inside quotes has been read both ways. */
 static bool step_extension(struct http1_chunks *chunks, uint8_t c, struct http_problem *problem_out)
 {
-    if (c == '\r') {
-        chunks->state = SIZE_LF;
-        return true;
-    }
     if (c == '\n')
         return bad_line_end(problem_out);
-    if (is_control(c))
+    if (chunks->line_bytes++ == EXTENSION_BYTES_MAX && c != '\r')
+        return refuse(problem_out, 400, "chunk_overhead", "extensions of more than 4096 bytes");
+    if (is_control(c) && c != '\r')
         return refuse(problem_out, 400, "bad_chunk", "a control byte in an extension");
-    if (chunks->line_bytes++ == EXTENSION_BYTES_MAX)
-        return refuse(problem_out, 400, "chunk_overhead", "an extension of more than 4096 bytes");
-    return true;
+    switch (chunks->state) {
+    case EXT_QUOTED:
+        if (c == '\r')
+            break;
+        chunks->state = c == '"' ? EXT_END : c == '\\' ? EXT_ESCAPE : EXT_QUOTED;
+        return true;
+    case EXT_ESCAPE:
+        if (c == '\r')
+            break;
+        chunks->state = EXT_QUOTED;
+        return true;
+    case EXT_VALUE:
+        if (c == '"' && chunks->word_bytes == 0) {
+            chunks->state = EXT_QUOTED;
+            return true;
+        }
+        /* fall through */
+    default:
+        if (is_token(c) && chunks->state != EXT_END) {
+            chunks->word_bytes++;
+            return true;
+        }
+        if (chunks->word_bytes == 0 && chunks->state != EXT_END)
+            break;
+        if (c != '\r' && c != ';' && (c != '=' || chunks->state != EXT_NAME))
+            break;
+        chunks->state = c == '\r' ? SIZE_LF : c == ';' ? EXT_NAME : EXT_VALUE;
+        chunks->word_bytes = 0;
+        return true;
+    }
+    return refuse(problem_out, 400, "bad_chunk", "an extension that is not `name`, `name=token` or `name=\"text\"`");
 }
 
 /* line_bytes counts all trailers together. */
@@ -146,7 +176,8 @@ static bool step(struct http1_chunks *chunks, uint8_t c, struct http_problem *pr
         return refuse(problem_out, 400, "chunk_overhead", "more wrapping than body");
     switch (chunks->state) {
     case SIZE: return step_size(chunks, c, problem_out);
-    case EXTENSION: return step_extension(chunks, c, problem_out);
+    case EXT_NAME: case EXT_VALUE: case EXT_QUOTED: case EXT_ESCAPE: case EXT_END:
+        return step_extension(chunks, c, problem_out);
     case DATA_CR:
         if (c == '\n')
             return bad_line_end(problem_out);
