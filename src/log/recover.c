@@ -106,9 +106,9 @@ int recover_segment(int fd, uint64_t file_bytes, const struct frame_place *place
     struct recovered found = { 0 };
     uint8_t         *buf = NULL;
     size_t           buf_size = 0;
-    uint64_t         at;
-    struct frame     frame;
-    bool             zeros;
+    uint64_t         at = 0;
+    struct frame     frame = { 0 };
+    bool             zeros = true;
     int              rc;
 
     window_init(&walk.window, fd);
