@@ -347,12 +347,12 @@ static void image_build(const char *path, size_t cut, uint64_t seed)
             if (strcmp(names[k].name, gone) == 0)
                 names[k] = names[--name_count];
         if (op->kind == OP_LINK) {
-            (void)snprintf(names[name_count].name, 48, "%s", op->name);
+            memcpy(names[name_count].name, op->name, sizeof names[name_count].name);
             names[name_count++].inode = op->inode;
         }
         for (size_t k = 0; op->kind == OP_RENAME && k < name_count; k++)
             if (strcmp(names[k].name, op->name) == 0)
-                (void)snprintf(names[k].name, 48, "%s", op->name_to);
+                memcpy(names[k].name, op->name_to, sizeof names[k].name);
     }
     /* The head: any state since its last sync. */
     for (size_t k = 0; k < name_count; k++)
@@ -386,7 +386,7 @@ static void image_build(const char *path, size_t cut, uint64_t seed)
             file_write(from, 0, head, HEAD_BYTES);
         if (names[k].inode == head_inode && mix(seed, 11) % 8 == 0)
             continue; /* lost */
-        (void)snprintf(file, sizeof file, "%s/raw/0/%s", path, names[k].name);
+        (void)snprintf(file, sizeof file, "%.100s/raw/0/%.47s", path, names[k].name);
         fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         assert_true(fd >= 0);
         assert_int_equal(write(fd, from->bytes, from->size), from->size);
@@ -431,7 +431,7 @@ static void check(const char *path, const struct promise *promise, const char *w
 {
     struct log_options options = { path };
     struct log        *log;
-    struct log_writer *writer;
+    struct log_writer *writer = NULL;
     struct log_reader *reader;
     struct log_chunk   chunk;
     struct err         err = { 0 };
@@ -492,7 +492,7 @@ static void workload(const char *path, uint64_t *random)
 {
     struct log_options options = { path };
     struct log        *log;
-    struct log_writer *writer;
+    struct log_writer *writer = NULL;
     struct log_batch  *batch = log_batch_new();
     struct err         err;
     uint64_t           numbers = 0, start = 0;

@@ -56,7 +56,7 @@ static void make_log(uint64_t *random)
 {
     struct log_options options = { made.path };
     struct log        *log;
-    struct log_writer *writer;
+    struct log_writer *writer = NULL;
     struct log_batch  *batch = log_batch_new();
     struct err         err;
     uint64_t           base;
@@ -312,7 +312,7 @@ static void open_and_compare(const char *path, const bool *lost, const char *wha
     struct log_options       options = { path };
     struct log_verify_result result;
     struct log              *log;
-    struct log_writer       *writer;
+    struct log_writer       *writer = NULL;
     struct log_reader       *reader;
     struct log_chunk         chunk;
     struct err               err = { 0 };

@@ -145,7 +145,7 @@ static void answered(void *ctx, struct log_batch *batch_take, const struct log_c
 
 static void commit_some(struct ledger *ledger, struct log *log, const struct log_topic_options *options)
 {
-    struct log_writer *writer;
+    struct log_writer *writer = NULL;
     struct log_commit *commit;
     struct answer      answers[12];
     struct err         err;
@@ -220,7 +220,7 @@ static void check(struct ledger *ledger, const char *path, const struct log_topi
     static bool              there[OFFSETS_MAX];
     struct log_options       log_options = { path };
     struct log              *log;
-    struct log_writer       *writer;
+    struct log_writer       *writer = NULL;
     struct log_reader       *reader;
     struct log_chunk         chunk;
     struct err               err = { 0 };
