@@ -217,6 +217,9 @@ int main(int argc, char **argv)
     if (argc > 5) {
         uint64_t persons = strtoull(argv[5], NULL, 10);
         add_rows(warehouse, persons, 100000, persons, false, "persons", path);
+        warehouse_close(warehouse); /* folded into the file, as it is in daily life */
+        if (warehouse_open(&options, &warehouse, &err) < 0)
+            die(&err);
         add_rows(warehouse, rows, batch, persons, true, "updates", path);
     } else {
         add_rows(warehouse, rows, batch, 0, false, "events", path);
