@@ -90,7 +90,8 @@ struct load {
     bool                       placed;    /* follow stands where the warehouse is */
     struct warehouse_place     place;     /* as last committed */
     size_t                     rows_max;  /* below batch_rows while a row is looked for that spoils its batch */
-    int64_t                    begun_us;  /* the open batch's first row */
+    int64_t                    begun_us;  /* the open batch's first row; 0: it is empty */
+    size_t                     tried;     /* rows in the batch that the last step worked on */
     int64_t                    work_us;   /* last time there was anything to do */
     int64_t                    people_us; /* people are not looked at before */
     int64_t                    store_us;
@@ -115,33 +116,31 @@ static void load_leave(struct load *load)
     load->placed = false;
 }
 
-/* A batch was refused for what is in it: half of it next time, until the one row is known. */
-static void load_narrow(struct load *load, size_t rows, const struct err *err)
+/* A batch was refused for what is in it: half of it next time, until the one row is known. False when not
+ * even that row's dead letter is taken: then it is not the row. */
+static bool load_narrow(struct load *load, const struct err *err)
 {
-    if (rows > 1) {
-        load->rows_max = rows / 2;
-        return;
+    if (load->tried > 1) {
+        load->rows_max = load->tried / 2;
+        return true;
     }
-    if (follow_skip(&load->follow)) {
-        say(SAY_WARN, "a row is set aside as a dead letter: %s", err->text);
-        return;
-    }
-    /* Not even its dead letter: then it is not the row. */
-    load->backoff_us = BACKOFF_US_MAX;
+    if (!follow_skip(&load->follow))
+        return false;
+    say(SAY_WARN, "a row is set aside as a dead letter: %s", err->text);
+    return true;
 }
 
 static void load_trouble(struct load *load, const struct err *err)
 {
-    size_t rows = load->warehouse != NULL ? warehouse_pending(load->warehouse) : 0;
-
     metric_add(load->page, (size_t)METRIC_ERRORS + err->kind - ERR_INPUT, 1);
     if (load->warehouse != NULL)
         warehouse_rollback(load->warehouse);
     load->placed = false;
-    if (err->kind == ERR_INPUT && rows > 0)
-        load_narrow(load, rows, err);
-    if (err->kind == ERR_INPUT && rows > 0 && load->backoff_us == 0)
+    load->begun_us = 0;
+    if (err->kind == ERR_INPUT && load->tried > 0 && load_narrow(load, err)) {
+        load->backoff_us = 0;
         return;
+    }
     if (!load->troubled)
         say(SAY_ERROR, "the warehouse cannot be filled; rows wait in the log and nothing is lost; trying again every 1 to "
                        "30 s: %s", err->text);
@@ -197,6 +196,7 @@ static int load_commit(struct load *load, struct err *err)
     struct warehouse_place before = load->place;
     int64_t                start_us = clock_mono_us();
 
+    load->tried = warehouse_pending(load->warehouse); /* a commit that fails forgets them */
     for (int i = 0; i < FOLLOW_TOPICS; i++)
         load->place.next[i] = load->follow.topics[i].next;
     if (warehouse_commit(load->warehouse, &load->place, err) < 0)
@@ -247,11 +247,14 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
 {
     int more;
 
+    load->tried = 0;
     if (!load->placed && load_place(load, err) < 0)
         return -1;
     more = load_fill(load, now_us, err);
-    if (more < 0)
+    if (more < 0) {
+        load->tried = warehouse_pending(load->warehouse);
         return -1;
+    }
     if (warehouse_pending(load->warehouse) == 0)
         return 0;
     load->work_us = now_us;
@@ -320,7 +323,6 @@ static int load_loop(struct load *load, struct err *err)
         }
         if (rc < 0) {
             load_trouble(load, err);
-            load->begun_us = 0;
             if (load->backoff_us > 0 && stop_wanted(load, load->backoff_us))
                 break;
             continue;

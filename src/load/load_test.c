@@ -26,6 +26,7 @@
 #include "load/load.h"
 #include "load/query_socket.h"
 #include "log/log.h"
+#include "warehouse/duckdb.h"
 #include "warehouse/warehouse.h"
 
 static char folder[60], run_folder[80];
@@ -291,6 +292,49 @@ static void what_is_no_row_becomes_a_dead_letter(void **state)
     log_writer_close(events);
 }
 
+/* The second net of D2: a row that only the engine's own check refuses, when the batch is handed over. The
+ * check is made by creating the table beforehand with a constraint. */
+static void one_row_that_spoils_its_batch_is_found(void **state)
+{
+    struct log_writer *events = open_topic("events");
+    struct log_batch  *batch = log_batch_new();
+    struct duckdb      duckdb;
+    duckdb_database    database;
+    duckdb_connection  connection;
+    duckdb_result      result;
+    struct process     process;
+    struct err         err = { .text = "" };
+    char               path[300];
+    int                status;
+    pid_t              child;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/warehouse.duckdb", folder);
+    fflush(NULL);
+    child = fork(); /* the engine's threads must not be in this process when it forks the role */
+    if (child == 0) {
+        if (duckdb_load(NULL, &duckdb, &err) < 0 || duckdb.open_ext(path, &database, NULL, NULL) != DUCKDB_SUCCESS ||
+            duckdb.connect(database, &connection) != DUCKDB_SUCCESS ||
+            duckdb.query(connection, "CREATE TABLE events(uuid UUID, raw_offset BIGINT CHECK (raw_offset NOT IN (1234, 4000)),"
+                                     " inserted_at TIMESTAMP)", &result) != DUCKDB_SUCCESS)
+            _exit(1);
+        duckdb.destroy_result(&result);
+        duckdb.disconnect(&connection);
+        duckdb.close(&database);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    add_events(events, batch, 0, 5000);
+    process = start();
+    expect("SELECT count(*) n, count(DISTINCT raw_offset) d FROM events", "n,d\r\n4998,4998\r\n");
+    expect("SELECT step, reason, raw_offset o, event FROM dead_letters ORDER BY o",
+           "step,reason,o,event\r\nload,refused_row,1234,bought\r\nload,refused_row,4000,bought\r\n");
+    assert_int_equal(finish(process), 0);
+    log_batch_free(batch);
+    log_writer_close(events);
+}
+
 struct writing {
     struct log_writer *writer;
     atomic_bool        stop;
@@ -506,6 +550,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_topic_arrives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_row_becomes_a_dead_letter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_row_that_spoils_its_batch_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(queries_beside_the_loader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_is_healed_from_the_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_at_any_moment, set_up, tear_down),

@@ -22,7 +22,8 @@
 #include "base/clock.h"
 #include "base/say.h"
 
-enum { TURN_MS = 200, LISTEN_BACKLOG = 64, REQUEST_TIME_S = 5 };
+/* More places than queries: one that was answered keeps its place until its thread is joined. */
+enum { TURN_MS = 200, LISTEN_BACKLOG = 64, REQUEST_TIME_S = 5, CLIENTS_MAX = 2 * QUERIES_MAX };
 
 struct client {
     struct query_socket *server;
@@ -41,7 +42,8 @@ struct query_socket {
     pthread_t                   thread;
     atomic_bool                 stop;
     atomic_ullong               answered, failed;
-    struct client               clients[QUERIES_MAX];
+    atomic_uint                 running; /* accepted and not yet answered */
+    struct client               clients[CLIENTS_MAX];
 };
 
 /* --- one query --------------------------------------------------------------------------------- */
@@ -138,13 +140,17 @@ static void *client_run(void *at)
     struct err            err = { .text = "" };
     char                 *sql = receive_request(client->fd, &format, &err);
 
-    if (sql != NULL && server->options.run(server->options.ctx, sql, format, write_piece, client, &client->cancel, &err) == 0) {
-        atomic_fetch_add(&server->answered, 1);
+    bool answered = sql != NULL && server->options.run(server->options.ctx, sql, format, write_piece, client,
+                                                       &client->cancel, &err) == 0;
+
+    /* Before the last piece goes out: who has it may ask the next query. */
+    atomic_fetch_sub(&server->running, 1);
+    atomic_fetch_add(answered ? &server->answered : &server->failed, 1);
+    if (answered) {
         (void)send_piece(client->fd, 'z', NULL, 0, SPAN(""));
     } else {
         if (atomic_load(&client->cancel))
             err_set(&err, ERR_RETRY, "%s", client->why);
-        atomic_fetch_add(&server->failed, 1);
         send_error(client->fd, &err);
     }
     free(sql);
@@ -179,7 +185,7 @@ static void accept_one(struct query_socket *server)
 
     if (fd < 0)
         return;
-    for (unsigned i = 0; i < server->options.queries_max && client == NULL; i++)
+    for (unsigned i = 0; i < CLIENTS_MAX && client == NULL && atomic_load(&server->running) < server->options.queries_max; i++)
         if (server->clients[i].fd < 0)
             client = &server->clients[i];
     if (client == NULL) {
@@ -196,7 +202,9 @@ static void accept_one(struct query_socket *server)
     client->deadline_us = clock_mono_us() + server->options.time_us_max;
     atomic_store(&client->cancel, false);
     atomic_store(&client->over, false);
+    atomic_fetch_add(&server->running, 1);
     if (pthread_create(&client->thread, NULL, client_run, client) != 0) {
+        atomic_fetch_sub(&server->running, 1);
         close(fd);
         client->fd = -1;
     }
@@ -223,22 +231,22 @@ static void watch_client(struct query_socket *server, struct client *client, sho
 /* True while any client is there. */
 static bool socket_turn(struct query_socket *server)
 {
-    struct pollfd watched[QUERIES_MAX + 2];
+    struct pollfd watched[CLIENTS_MAX + 2];
     bool          any = false;
     char          drained[64];
 
     watched[0] = (struct pollfd){ atomic_load(&server->stop) ? -1 : server->listen_fd, POLLIN, 0 };
     watched[1] = (struct pollfd){ server->wake[0], POLLIN, 0 };
-    for (unsigned i = 0; i < server->options.queries_max; i++) {
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         /* Not POLLRDHUP: a client that has nothing more to say still listens. A cancelled one is known. */
         bool gone = server->clients[i].fd >= 0 && atomic_load(&server->clients[i].cancel);
 
         watched[i + 2] = (struct pollfd){ gone ? -1 : server->clients[i].fd, 0, 0 };
     }
-    (void)poll(watched, server->options.queries_max + 2, TURN_MS);
+    (void)poll(watched, CLIENTS_MAX + 2, TURN_MS);
     if ((watched[1].revents & POLLIN) != 0)
         (void)!read(server->wake[0], drained, sizeof drained);
-    for (unsigned i = 0; i < server->options.queries_max; i++)
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
         if (server->clients[i].fd >= 0) {
             watch_client(server, &server->clients[i], watched[i + 2].revents, clock_mono_us());
             any = any || server->clients[i].fd >= 0;
@@ -255,7 +263,7 @@ static void *socket_run(void *at)
 
     while (!atomic_load(&server->stop) || any) {
         if (atomic_load(&server->stop)) /* those who are stuck in sending would stay for their whole time */
-            for (unsigned i = 0; i < server->options.queries_max; i++)
+            for (unsigned i = 0; i < CLIENTS_MAX; i++)
                 if (server->clients[i].fd >= 0)
                     shutdown(server->clients[i].fd, SHUT_RDWR);
         any = socket_turn(server);
@@ -307,7 +315,7 @@ int query_socket_open(const struct query_socket_options *options, struct query_s
         return err_set(err, ERR_FULL, "no memory for the query socket");
     server->options = *options;
     server->listen_fd = server->wake[0] = server->wake[1] = -1;
-    for (int i = 0; i < QUERIES_MAX; i++) {
+    for (int i = 0; i < CLIENTS_MAX; i++) {
         server->clients[i].server = server;
         server->clients[i].fd = -1;
     }
