@@ -9,7 +9,6 @@
 
 void event_check_types(struct draft *draft)
 {
-    struct uuid uuid;
     struct span text;
 
     if (!draft_has(&draft->uuid) || draft->fault.rejection != RECORD_REJECTED_NONE)
@@ -17,7 +16,7 @@ void event_check_types(struct draft *draft)
     text = span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2);
     if (text.bytes == 0)
         draft->uuid = (struct json_value){ 0 };
-    else if (draft->uuid.escaped || !uuid_parse(text, &uuid))
+    else if (draft->uuid.escaped || !uuid_parse(text, &draft->uuid_value))
         draft->fault = (struct draft_fault){ RECORD_REJECTED_BAD_UUID, "uuid", JSON_STRING, "a UUID" };
 }
 

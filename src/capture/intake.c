@@ -197,10 +197,8 @@ static void intake_identify(struct intake_work *work, const struct draft *draft,
                             int64_t client_us)
 {
     if (draft_has(&draft->uuid)) {
-        struct span text = span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2);
-
-        if (uuid_parse(text, &record->uuid))
-            return;
+        record->uuid = draft->uuid_value;
+        return;
     }
     if (client_us != CLOCK_NONE) {
         record->uuid = uuid_derive(work->intake->uuids, record->token, record->distinct_id, draft->object, client_us);

@@ -27,6 +27,7 @@ struct draft {
     struct span           object; /* the event as the client wrote it */
     struct json_value     event, token, distinct_id, uuid, timestamp, offset;
     struct json_value     prop_token, prop_distinct_id;
+    struct uuid           uuid_value; /* of uuid, when event_check_types found it good */
     struct draft_fault    fault;
     enum draft_cookieless cookieless;
     bool                  ignore_sent_at;

@@ -1,0 +1,479 @@
+/* capture/capture_http_test.c - what happens around requests: connections, bodies in parts, deadlines,
+ * limits, stopping. Times are short so that the test is. */
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "capture/capture_test_kit.h"
+
+static struct kit        kit;
+static struct kit_answer answer;
+
+#define E1 "{\"token\":\"phc_alpha\",\"event\":\"signup\",\"distinct_id\":\"u-1\"}"
+#define E1_BYTES "58"
+#define POST "POST /e HTTP/1.1\r\nHost: t\r\n"
+_Static_assert(sizeof(E1) - 1 == 58, "the length in the requests below");
+
+static void send_text(int fd, const char *text)
+{
+    kit_send(fd, text, strlen(text));
+}
+
+static void expect(int fd, int status, const char *what)
+{
+    int got = kit_receive(fd, &answer);
+
+    if (got != status)
+        fail_msg("%s: got %d, expected %d: %s", what, got, status, answer.text);
+}
+
+static void expect_end(int fd)
+{
+    assert_int_equal(kit_receive(fd, &answer), 0);
+    (void)close(fd);
+}
+
+static void sleep_ms(int ms)
+{
+    struct timespec span = { ms / 1000, ms % 1000 * 1000000L };
+
+    nanosleep(&span, NULL);
+}
+
+static void keeps_alive(void **state)
+{
+    int fd = kit_connect(&kit);
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+        expect(fd, 200, "keep-alive");
+    }
+    send_text(fd, POST "Connection: close\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
+    expect(fd, 200, "last");
+    assert_non_null(strstr(answer.head, "connection: close"));
+    expect_end(fd);
+    assert_int_equal(kit_records(&kit), 21);
+    fd = kit_connect(&kit);
+    send_text(fd, "POST /e HTTP/1.0\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
+    expect(fd, 200, "HTTP/1.0");
+    expect_end(fd);
+    assert_int_equal(kit_records(&kit), 1);
+}
+
+static void pipelines(void **state)
+{
+    int  fd = kit_connect(&kit);
+    char text[32768];
+    int  at = 0;
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        at += sprintf(text + at, POST "Content-Length: %d\r\n\r\n{\"token\":\"phc_alpha\",\"event\":\"e%02d\",\"distinct_id\":\"u\"}",
+                      (int)strlen("{\"token\":\"phc_alpha\",\"event\":\"e00\",\"distinct_id\":\"u\"}"), i);
+    kit_send(fd, text, (size_t)at);
+    for (int i = 0; i < 50; i++)
+        expect(fd, 200, "pipelined");
+    (void)close(fd);
+    assert_int_equal(kit_records(&kit), 50);
+    for (int i = 0; i < 50; i++) {
+        char name[8];
+
+        (void)snprintf(name, sizeof name, "e%02d", i);
+        assert_true(span_is(kit.records[i].event, name));
+    }
+}
+
+/* Every way to cut a request in two, and some requests byte by byte. */
+static void splits(void **state)
+{
+    static const char plain[] = POST "Content-Length: " E1_BYTES "\r\n\r\n" E1;
+    static const char chunked[] = POST "Transfer-Encoding: chunked\r\n\r\n20\r\n{\"token\":\"phc_alpha\",\"event\":\"si\r\n"
+                                       "1a;x=y\r\ngnup\",\"distinct_id\":\"u-1\"}\r\n0\r\nTrailer: x\r\n\r\n";
+    const struct { const char *text; size_t bytes; } texts[] = { { plain, sizeof plain - 1 }, { chunked, sizeof chunked - 1 } };
+
+    (void)state;
+    for (size_t t = 0; t < 2; t++) {
+        int fd = kit_connect(&kit);
+        int one = 1;
+
+        setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
+        for (size_t cut = 1; cut < texts[t].bytes; cut += 3) {
+            kit_send(fd, texts[t].text, cut);
+            sleep_ms(1);
+            kit_send(fd, texts[t].text + cut, texts[t].bytes - cut);
+            expect(fd, 200, texts[t].text);
+            assert_int_equal(kit_records(&kit), 1);
+            assert_true(span_is(kit.records[0].data, E1));
+        }
+        for (size_t i = 0; i < texts[t].bytes; i++) {
+            kit_send(fd, texts[t].text + i, 1);
+            if (i % 16 == 0)
+                sleep_ms(1);
+        }
+        expect(fd, 200, "byte by byte");
+        assert_int_equal(kit_records(&kit), 1);
+        (void)close(fd);
+    }
+}
+
+/* A body of several reads, in random pieces, followed by another request in the last piece. */
+static void large_bodies(void **state)
+{
+    size_t   filler = 3 << 20;
+    char    *text = malloc(filler + 4096);
+    unsigned seed = 7;
+
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        int    fd = kit_connect(&kit);
+        int    head = sprintf(text, POST "Content-Length: %zu\r\n\r\n%s", filler + 60, "");
+        size_t at = (size_t)head;
+
+        text[at++] = '[';
+        memset(text + at, ' ', filler);
+        at += filler;
+        at += (size_t)sprintf(text + at, E1 "]" POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+        for (size_t sent = 0; sent < at;) {
+            size_t piece;
+
+            seed = seed * 1103515245u + 12345u;
+            piece = (seed >> 8) % (round < 3 ? 400000 : 9000000) + 1;
+            if (piece > at - sent)
+                piece = at - sent;
+            kit_send(fd, text + sent, piece);
+            sent += piece;
+        }
+        expect(fd, 200, "large");
+        expect(fd, 200, "behind large");
+        assert_int_equal(kit_records(&kit), 2);
+        (void)close(fd);
+    }
+    free(text);
+}
+
+static void too_large(void **state)
+{
+    int   fd = kit_connect(&kit);
+    char  head[200];
+    char *filler = calloc(1, 21 << 20);
+
+    (void)state;
+    (void)snprintf(head, sizeof head, POST "Origin: https://a.b\r\nContent-Length: %d\r\n\r\n", 21 << 20);
+    send_text(fd, head);
+    expect(fd, 413, "announced");
+    assert_int_equal(strncmp(answer.body, "maximum event size exceeded: ", 29), 0);
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
+    kit_send(fd, filler, 21 << 20);
+    send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+    expect(fd, 200, "the connection is usable");
+    (void)close(fd);
+    fd = kit_connect(&kit);
+    send_text(fd, POST "Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n");
+    expect(fd, 413, "expect");
+    expect_end(fd);
+    fd = kit_connect(&kit);
+    send_text(fd, POST "Expect: 100-continue\r\nContent-Length: " E1_BYTES "\r\n\r\n");
+    expect(fd, 100, "continue");
+    send_text(fd, E1);
+    expect(fd, 200, "after 100");
+    (void)close(fd);
+    assert_int_equal(kit_records(&kit), 2);
+    free(filler);
+}
+
+static void http_errors(void **state)
+{
+    static const struct { const char *text; int status; const char *code; } wrong[] = {
+        { POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "ambiguous_length" },
+        { POST "Content-Length: 10, 10\r\n\r\n", 400, "bad_content_length" },
+        { POST "Content-Length: +5\r\n\r\n", 400, "bad_content_length" },
+        { POST "Transfer-Encoding: chunked, identity\r\n\r\n", 400, "bad_transfer_encoding" },
+        { POST "Transfer-Encoding: chunked\r\n\r\nx\r\n", 400, "bad_chunk" },
+        { "POST /e HTTP/1.1\r\nHost : t\r\n\r\n", 400, "bad_header" },
+        { "GET /e HTTP/1.1\r\n\r\n", 400, "bad_host" },
+        { "BREW /e HTTP/1.1\r\nHost: t\r\n\r\n", 501, "" },
+        { "TRACE /e HTTP/1.1\r\nHost: t\r\n\r\n", 405, "" },
+        { "GET /e HTTP/1.2\r\nHost: t\r\n\r\n", 505, "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        int fd = kit_connect(&kit);
+
+        send_text(fd, wrong[i].text);
+        expect(fd, wrong[i].status, wrong[i].text);
+        if (strstr(answer.body, wrong[i].code) == NULL || strncmp(answer.body, "{\"type\":", 8) != 0)
+            fail_msg("%s: %s", wrong[i].text, answer.body);
+        expect_end(fd);
+    }
+    assert_int_equal(kit_records(&kit), 0);
+}
+
+static void deadlines(void **state)
+{
+    int fd = kit_connect(&kit);
+
+    (void)state;
+    send_text(fd, "POST /e HT");
+    expect(fd, 408, "slow head");
+    expect_end(fd);
+    fd = kit_connect(&kit);
+    expect_end(fd); /* nothing was said: closed without a word */
+    fd = kit_connect(&kit);
+    send_text(fd, POST "Origin: https://a.b\r\nContent-Length: 1000\r\n\r\n0123456789");
+    expect(fd, 408, "stalled body");
+    assert_string_equal(answer.body, "client stopped sending data");
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
+    expect_end(fd);
+    fd = kit_connect(&kit);
+    send_text(fd, "GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    expect(fd, 200, "idle");
+    expect_end(fd); /* after idle_timeout */
+    fd = kit_connect(&kit); /* half a request, and gone */
+    send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n{\"token\"");
+    (void)close(fd);
+    fd = kit_connect(&kit); /* a client that closes its side still gets the answer */
+    send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+    (void)shutdown(fd, SHUT_WR);
+    expect(fd, 200, "half closed");
+    expect_end(fd);
+    assert_int_equal(kit_records(&kit), 1);
+}
+
+static void stops(void **state)
+{
+    int fd = kit_connect(&kit);
+    int body = kit_connect(&kit);
+
+    (void)state;
+    send_text(fd, "GET /_readiness HTTP/1.1\r\nHost: t\r\n\r\n");
+    expect(fd, 200, "ready");
+    send_text(body, POST "Content-Length: " E1_BYTES "\r\n\r\n{\"token\"");
+    sleep_ms(50);
+    kit_ask_to_stop(&kit);
+    sleep_ms(50);
+    send_text(fd, "GET /_readiness HTTP/1.1\r\nHost: t\r\n\r\n");
+    expect(fd, 503, "stopping");
+    expect_end(fd);
+    send_text(body, E1 + 8);
+    expect(body, 200, "in flight at the stop");
+    expect_end(body);
+    pthread_join(kit.thread, NULL);
+    assert_int_equal(kit.rc, 0);
+    assert_int_equal(kit_records(&kit), 1);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit_set(&kit, "header_timeout", "300ms");
+    kit_set(&kit, "body_stall", "300ms");
+    kit_set(&kit, "idle_timeout", "400ms");
+    kit_start(&kit);
+    return 0;
+}
+
+static int start_two_loops(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit_set(&kit, "threads", "2");
+    kit_start(&kit);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    kit_stop(&kit);
+    return 0;
+}
+
+static int joined(void **state)
+{
+    char command[128];
+
+    (void)state;
+    kit_forget(&kit);
+    log_reader_close(kit.reader);
+    log_close(kit.log);
+    (void)close(kit.listen_fd);
+    (void)close(kit.stop_fd);
+    (void)snprintf(command, sizeof command, "rm -rf %s", kit.folder);
+    return system(command);
+}
+
+/* --- many at once ------------------------------------------------------------------------------ */
+
+enum { SENDERS = 4, SENDER_REQUESTS = 60 };
+
+static void *sender_main(void *arg)
+{
+    static _Thread_local struct kit_answer mine;
+    int                                    fd = kit_connect(&kit);
+
+    for (int i = 0; i < SENDER_REQUESTS; i++) {
+        kit_send(fd, POST "Origin: https://a.b\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1,
+                 sizeof(POST "Origin: https://a.b\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1) - 1);
+        if (kit_receive(fd, &mine) != 200)
+            break;
+        ++*(int *)arg;
+    }
+    (void)close(fd);
+    return NULL;
+}
+
+static void many(void **state)
+{
+    pthread_t threads[SENDERS];
+    int       done[SENDERS] = { 0 };
+    size_t    count = 0;
+
+    (void)state;
+    for (int i = 0; i < SENDERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, sender_main, &done[i]), 0);
+    for (int i = 0; i < SENDERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(done[i], SENDER_REQUESTS);
+    }
+    while (kit.next < SENDERS * SENDER_REQUESTS) {
+        struct log_chunk chunk;
+        struct err       err = { 0 };
+        int              rc = log_reader_next(kit.reader, &chunk, &err);
+
+        assert_int_equal(rc, 1);
+        kit.next += chunk.count;
+        count += chunk.count;
+    }
+    assert_int_equal(count, SENDERS * SENDER_REQUESTS);
+}
+
+/* A token that is made while we run is known within the promised time. */
+static void new_token(void **state)
+{
+    struct catalog *catalog;
+    char            path[128], token[CATALOG_TOKEN_BYTES_MAX + 1];
+    struct err      err = { 0 };
+    static const char body[] = "{\"token\":\"phc_new\",\"event\":\"a\",\"distinct_id\":\"u\"}";
+
+    (void)state;
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 401);
+    (void)snprintf(path, sizeof path, "%s/catalog.db", kit.folder);
+    assert_int_equal(catalog_open(path, &catalog, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, 1, "phc_new", token, &err), 0);
+    sleep_ms(400);
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 200);
+    assert_int_equal(catalog_token_revoke(catalog, "phc_new", &err), 0);
+    sleep_ms(400);
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 401);
+    catalog_close(catalog);
+    assert_int_equal(kit_records(&kit), 1);
+}
+
+/* --- no more room ------------------------------------------------------------------------------ */
+
+/* The reserve lies 64 MiB below what is free now; a file of 96 MiB then takes the rest. */
+static int start_full(void **state)
+{
+    struct statvfs disk;
+
+    (void)state;
+    kit_init(&kit);
+    assert_int_equal(statvfs(kit.folder, &disk), 0);
+    kit.settings.disk_reserve_bytes = (int64_t)(disk.f_bavail * disk.f_frsize) - (64 << 20);
+    kit_start(&kit);
+    return 0;
+}
+
+/* 900 KB that LZ4 cannot make smaller. */
+static size_t noise_event(char *to)
+{
+    size_t   at = (size_t)sprintf(to, "{\"token\":\"phc_alpha\",\"event\":\"n\",\"distinct_id\":\"u\",\"properties\":{\"n\":\"");
+    uint64_t seed = 88172645463325252u;
+
+    for (int i = 0; i < 900000; i++) {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        to[at++] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"[seed % 64];
+    }
+    memcpy(to + at, "\"}}", 3);
+    return at + 3;
+}
+
+static void disk_full(void **state)
+{
+    char  *noise = malloc(1000000);
+    size_t bytes = noise_event(noise);
+    char   path[128];
+    int    fd, status = 200;
+
+    (void)state;
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 200);
+    (void)snprintf(path, sizeof path, "%s/filler", kit.folder);
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    assert_int_equal(posix_fallocate(fd, 0, 96 << 20), 0);
+    for (int i = 0; i < 40 && status == 200; i++)
+        status = kit_ask(&kit, "POST", "/e", "Origin: https://a.b\r\n", span_of(noise, bytes), &answer);
+    assert_int_equal(status, 503);
+    assert_non_null(strstr(answer.body, "storage_full"));
+    assert_non_null(strstr(answer.head, "retry-after: 5\r\n"));
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
+    (void)close(fd);
+    (void)unlink(path);
+    for (int i = 0; i < 50 && status != 200; i++) {
+        sleep_ms(100);
+        status = kit_ask(&kit, "POST", "/e", "", span_of(noise, bytes), &answer);
+    }
+    assert_int_equal(status, 200); /* without a restart */
+    free(noise);
+}
+
+static int start_few(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit_set(&kit, "connections_max", "2");
+    kit_start(&kit);
+    return 0;
+}
+
+static void connections_shed(void **state)
+{
+    int first = kit_connect(&kit), second = kit_connect(&kit), third;
+
+    (void)state;
+    sleep_ms(50);
+    third = kit_connect(&kit);
+    expect(third, 503, "one too many");
+    assert_non_null(strstr(answer.head, "retry-after: 1\r\n"));
+    expect_end(third);
+    (void)close(first);
+    sleep_ms(50);
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 200);
+    (void)close(second);
+}
+
+int main(void)
+{
+    const struct CMUnitTest first[] = {
+        cmocka_unit_test(keeps_alive),  cmocka_unit_test(pipelines),   cmocka_unit_test(splits),
+        cmocka_unit_test(large_bodies), cmocka_unit_test(too_large),   cmocka_unit_test(http_errors),
+        cmocka_unit_test(deadlines),
+    };
+    const struct CMUnitTest two[] = { cmocka_unit_test(many) };
+    const struct CMUnitTest tokens[] = { cmocka_unit_test(new_token) };
+    const struct CMUnitTest stopping[] = { cmocka_unit_test(stops) };
+    const struct CMUnitTest full[] = { cmocka_unit_test(disk_full) };
+    const struct CMUnitTest few[] = { cmocka_unit_test(connections_shed) };
+    int                     failed = cmocka_run_group_tests(first, start, stop);
+
+    failed += cmocka_run_group_tests(two, start_two_loops, stop);
+    failed += cmocka_run_group_tests(tokens, start_two_loops, stop);
+    failed += cmocka_run_group_tests(stopping, start_two_loops, joined);
+    failed += cmocka_run_group_tests(full, start_full, stop);
+    failed += cmocka_run_group_tests(few, start_few, stop);
+    return failed;
+}
