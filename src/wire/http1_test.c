@@ -137,6 +137,7 @@ static const struct { const char *name; struct span text; int status; const char
     { "B009 bare LF", SPAN("GET / HTTP/1.1\nHost: a\n\n"), 400, "bad_line_ending" },
     { "B009 bare LF behind a header", SPAN(GET "Host: a\nX: y\r\n\r\n"), 400, "bad_line_ending" },
     { "B009 bare CR in a value", SPAN(GET "X: a\rb\r\n" HOST_END), 400, "bad_line_ending" },
+    { "B009 bare CR, and no end in sight", SPAN(GET "X: a\rb"), 400, "bad_line_ending" },
     { "B009 CR CR LF", SPAN(GET "Host: a\r\r\n\r\n"), 400, "bad_line_ending" },
     { "B009 LF alone as the empty line", SPAN(GET "Host: a\r\n\n"), 400, "bad_line_ending" },
     { "B009 LF first", SPAN("\nGET / HTTP/1.1\r\n" HOST_END), 400, "bad_line_ending" },
@@ -391,6 +392,13 @@ static void sizes_end_where_they_should(void **state)
         assert_int_equal(parse(span_text(text), &request, &problem), more ? HTTP1_WRONG : HTTP1_DONE);
         assert_true(!more || (problem.status == 431 && strcmp(problem.code, "head_too_large") == 0));
     }
+    memset(text, 'x', sizeof text);
+    assert_int_equal(parse(span_of(text, HTTP1_REQUEST_LINE_BYTES_MAX), &request, &problem), HTTP1_MORE);
+    assert_int_equal(parse(span_of(text, HTTP1_REQUEST_LINE_BYTES_MAX + 1), &request, &problem), HTTP1_WRONG);
+    assert_int_equal(problem.status, 414);
+    memcpy(text, "\r\n", 2);
+    assert_int_equal(parse(span_of(text, HTTP1_REQUEST_LINE_BYTES_MAX + 2), &request, &problem), HTTP1_MORE);
+    assert_int_equal(parse(span_of(text, HTTP1_REQUEST_LINE_BYTES_MAX + 3), &request, &problem), HTTP1_WRONG);
     memset(text, 'x', sizeof text);
     assert_int_equal(parse(span_of(text, sizeof text), &request, &problem), HTTP1_WRONG);
     assert_int_equal(problem.status, 414);
