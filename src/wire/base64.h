@@ -14,7 +14,7 @@ bool base64_looks_loose(struct span text);
 enum { BASE64_STRICT = 0, BASE64_LENIENT = 1 };
 /* Appends the decoded bytes to out; false (out unchanged) when it is not base64 or does not fit.
  * STRICT: standard alphabet, padding where needed, no unused bits set. LENIENT: also - and _, spaces
- * read as +, missing padding. */
+ * read as +, missing padding. Unused bits are refused in both: no two strict texts mean the same. */
 bool base64_decode(struct span text, unsigned flags, struct buf *out);
 void base64_encode(struct span bytes, struct buf *out);
 
