@@ -1,0 +1,31 @@
+/* command/account.h - what became of every accepted event, from the stores themselves.
+ *
+ *     accepted = stored + dropped + deduplicated + dead_lettered + pending          (exact, always)
+ *
+ * Three places tell it, each in one transaction: how many rows the warehouse loaded, what ingest recorded
+ * with its cursor, where the topic raw ends. Read in this order, the later one never knows less than the
+ * earlier one, so what is on its way between them is pending, and the sum is exact while all roles run. */
+#ifndef PENSTOCK_COMMAND_ACCOUNT_H
+#define PENSTOCK_COMMAND_ACCOUNT_H
+
+#include "people/people.h"
+
+struct log;
+
+struct account {
+    uint64_t            accepted;
+    uint64_t            stored;
+    uint64_t            deduplicated, dead_lettered, dropped;
+    uint64_t            pending;
+    uint64_t            ingest_lag; /* raw records that ingest has not processed */
+    uint64_t            load_lag;   /* events that ingest finished and the warehouse does not have */
+    struct people_place place;      /* the counters by fate (ingest/fate.h) */
+};
+
+int account_read(const char *data, struct account *out, struct err *err) must_check;
+/* Ingest's place alone; zeros when ingest never ran. */
+int account_place(const char *data, struct people_place *out, struct err *err) must_check;
+/* DIR/log, which must be there. */
+int account_log_open(const char *data, struct log **out, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,118 @@
+/* command/commands.c - the table of commands: the one source of dispatch, --help and completions. */
+#include "command/command.h"
+
+static const struct command_flag flags_serve[] = {
+    FLAG_DATA,
+    { "--listen", "HOST:PORT", "address that SDKs send to (default: 127.0.0.1:8000); port 0: a free one" },
+    { "--config", "FILE", "settings (default: DIR/penstock.yaml when it is there)" },
+    { "--role", "NAME", "run one role only: capture, ingest or load" },
+    FLAG_END,
+};
+static const struct command_flag flags_send[] = {
+    FLAG_DATA,
+    { "--distinct-id", "ID", "who did it (default: penstock-send)" },
+    { "--property", "KEY=VALUE", "a property; VALUE is JSON, or else text. May be given many times" },
+    { "--file", "FILE", "send a whole request body instead of EVENT; - is stdin" },
+    { "--token", "TOKEN", "project token (default: the first one of the data folder)" },
+    { "--url", "URL", "where to (default: the server that runs on the data folder)" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_tail[] = {
+    FLAG_DATA,
+    { "--from", "start|end", "begin with the oldest event that is kept, or with the next one (default: end)" },
+    { "--count", "N", "stop after N events" },
+    { "--topic", "NAME", "events (default), people, warnings, dead_letters" },
+    FLAG_END,
+};
+static const struct command_flag flags_data_json[] = { FLAG_DATA, FLAG_JSON, FLAG_END };
+static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
+static const struct command_flag flags_json[] = { FLAG_JSON, FLAG_END };
+static const struct command_flag flags_none[] = { FLAG_END };
+static const struct command_flag flags_sql[] = {
+    FLAG_DATA,
+    { "--format", "csv|json|table", "form of the result (default: table)" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_token_create[] = {
+    FLAG_DATA,
+    { "--token", "VALUE", "take this one, such as the token that your SDKs already have (default: a random one)" },
+    { "--project", "ID|NAME", "the project that it belongs to (default: the first)" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_log_dump[] = {
+    FLAG_DATA,
+    { "--from", "OFFSET", "first offset (default: the oldest that is kept)" },
+    { "--count", "N", "stop after N records" },
+    { "--hex", NULL, "print every record's bytes in hexadecimal, without reading them" },
+    FLAG_END,
+};
+static const struct command_flag flags_config_show[] = {
+    FLAG_DATA,
+    { "--config", "FILE", "settings (default: DIR/penstock.yaml when it is there)" },
+    { "--listen", "HOST:PORT", "as for serve" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_config_explain[] = {
+    { "--page", NULL, "print docs/config.md" },
+    FLAG_END,
+};
+
+const struct command commands[] = {
+    { "serve", "", 0, 0, "run the pipeline: capture, ingest and load, each kept alive",
+      "A first start in an empty folder makes a project and a token and prints how to send an event.\n"
+      "SIGTERM or Ctrl-C stops it: what is in flight is finished, at most 30 s; twice: at once. A role that\n"
+      "dies is started again; every role may be killed at any time without losing an accepted event.",
+      "penstock serve\npenstock serve --data /var/lib/penstock --listen 0.0.0.0:8000\npenstock serve --role capture",
+      flags_serve, serve_run },
+    { "send", "[EVENT]", 0, 1, "send an event to the running server",
+      "Prints the server's answer. With --file a body in any form of the capture API: one event, an array,\n"
+      "or {\"api_key\", \"batch\"}.",
+      "penstock send signup --distinct-id ada --property plan=pro --property seats=3\n"
+      "penstock send --file batch.json\nprintf '{\"event\":\"x\",\"distinct_id\":\"1\"}' | penstock send --file -",
+      flags_send, send_run },
+    { "tail", "", 0, 0, "print events as they are finished, one JSON object a line", "",
+      "penstock tail\npenstock tail --from start --count 10\npenstock tail --topic dead_letters --from start",
+      flags_tail, tail_run },
+    { "trace", "UUID", 1, 1, "tell where one event is: stored, dropped, deduplicated, dead-lettered or pending",
+      "UUID is the event's own (`uuid` in the request; `SELECT uuid FROM events`).",
+      "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55\n"
+      "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55 --json", flags_data_json, trace_run },
+    { "sql", "QUERY", 1, 1, "ask the warehouse, while the server runs or while it does not",
+      "Tables: events, persons, person_distinct_ids, groups, ingestion_warnings, dead_letters.\n"
+      "One statement that reads; writing is refused.",
+      "penstock sql \"SELECT event, count(*) FROM events GROUP BY 1\"\n"
+      "penstock sql \"SELECT properties->>'$.plan' AS plan FROM events\" --format csv\n"
+      "penstock sql \"SELECT * FROM dead_letters\" --format json", flags_sql, sql_run },
+    { "status", "", 0, 0, "what became of every accepted event, how the roles are, what is free",
+      "accepted = stored + dropped + deduplicated + dead-lettered + pending, exactly, always.",
+      "penstock status\npenstock status --json", flags_data_json, status_run },
+    { "token list", "", 0, 0, "the tokens that SDKs may send with", "", "penstock token list\n"
+      "penstock token list --json", flags_data_json, token_list_run },
+    { "token create", "", 0, 0, "make a token, or take the one that your SDKs have", "",
+      "penstock token create\npenstock token create --token phc_the_one_in_my_apps", flags_token_create,
+      token_create_run },
+    { "token revoke", "TOKEN", 1, 1, "refuse events with this token from now on", "",
+      "penstock token revoke phc_the_old_one", flags_data, token_revoke_run },
+    { "log info", "", 0, 0, "topics, how much is in them, how far their readers are", "",
+      "penstock log info\npenstock log info --json", flags_data_json, log_info_run },
+    { "log verify", "[TOPIC]", 0, 1, "read everything and check every sum; exit code 1 when anything is damaged", "",
+      "penstock log verify\npenstock log verify raw --json", flags_data_json, log_verify_run },
+    { "log dump", "TOPIC", 1, 1, "print a topic's records, one JSON object a line", "",
+      "penstock log dump raw --count 5\npenstock log dump events --from 1000 --count 1\n"
+      "penstock log dump raw --hex", flags_log_dump, log_dump_run },
+    { "doctor", "", 0, 0, "check this machine, the data folder and the running server; say what to do",
+      "Exit code 1 when a line says fail.", "penstock doctor\npenstock doctor --data /var/lib/penstock --json",
+      flags_data_json, doctor_run },
+    { "config check", "FILE", 1, 1, "read a configuration file and say what is wrong, with line and column", "",
+      "penstock config check penstock.yaml", flags_none, config_check_run },
+    { "config show", "", 0, 0, "every setting, its value, and where that came from", "",
+      "penstock config show\npenstock config show --config penstock.yaml --json", flags_config_show, config_show_run },
+    { "config explain", "[KEY]", 0, 1, "what a key does, its default, its limits", "",
+      "penstock config explain capture\npenstock config explain listen", flags_config_explain, config_explain_run },
+    { "completions", "bash|zsh", 1, 1, "print a completion script for a shell", "",
+      "penstock completions bash > ~/.local/share/bash-completion/completions/penstock\n"
+      "penstock completions zsh > ~/.zfunc/_penstock", flags_none, completions_run },
+    { "version", "", 0, 0, "print the version", "", "penstock version\npenstock version --json", flags_json,
+      version_run },
+    { 0 },
+};

@@ -1,0 +1,152 @@
+/* command/config_command.c - penstock config check | show | explain: what can be set, and what is. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command/command.h"
+#include "command/config.h"
+#include "wire/json.h"
+
+static struct config config; /* large; one command a process */
+
+int config_check_run(const struct command_args *args)
+{
+    struct err err = { .kind = ERR_NONE };
+    int        code = EXIT_DONE;
+
+    if (config_init(&config, &err) < 0 || config_load_file(&config, args_at(args, 0), &err) < 0) {
+        code = command_failed(&err);
+    } else {
+        size_t set = 0;
+
+        for (size_t i = 0; i < config.count; i++)
+            set += strcmp(config.values[i].source, "default") != 0;
+        fprintf(stderr, "%s: fine; %zu of %zu keys are set\n", args_at(args, 0), set, config.count);
+    }
+    config_fini(&config);
+    return code;
+}
+
+static void value_print_json(struct buf *out, const struct config_value *value)
+{
+    char key[200], limits[160];
+
+    config_key(value, key, sizeof key);
+    config_limits(value->option, limits, sizeof limits);
+    buf_add_text(out, "{\"key\":");
+    json_write_string(out, span_text(key));
+    buf_add_text(out, ",\"value\":");
+    json_write_string(out, span_text(value->text));
+    buf_add_text(out, ",\"source\":");
+    json_write_string(out, span_text(value->source));
+    buf_add_text(out, ",\"default\":");
+    json_write_string(out, span_text(value->option->def));
+    buf_add_text(out, ",\"takes\":");
+    json_write_string(out, span_text(limits));
+    buf_add_text(out, ",\"help\":");
+    json_write_string(out, span_text(value->option->help));
+    buf_add_text(out, "}");
+}
+
+/* A text as a YAML value: quoted when it would not be read back as itself. */
+static void value_print_yaml(const char *text)
+{
+    bool plain = text[0] != '\0' && strpbrk(text, "#'\"\\{}[],&*!|>%@`\n\t ") == NULL && strstr(text, ": ") == NULL &&
+                 text[strlen(text) - 1] != ':' && strchr("-?:", text[0]) == NULL;
+
+    printf(plain ? "%s" : "\"%s\"", text);
+}
+
+int config_show_run(const struct command_args *args)
+{
+    struct err err = { .kind = ERR_NONE };
+    struct buf out;
+    bool       json = args_has(args, "--json");
+
+    if (config_of_args(&config, args, &err) < 0) {
+        config_fini(&config);
+        return command_failed(&err);
+    }
+    buf_init(&out, 4 << 20);
+    buf_add_text(&out, "[");
+    for (size_t i = 0; i < config.count; i++) {
+        char key[200];
+
+        config_key(&config.values[i], key, sizeof key);
+        buf_add_text(&out, i > 0 ? ",\n " : "");
+        if (json) {
+            value_print_json(&out, &config.values[i]);
+            continue;
+        }
+        printf("%s: ", key);
+        value_print_yaml(config.values[i].text);
+        printf("  # %s\n", config.values[i].source);
+    }
+    buf_add_text(&out, "]\n");
+    if (json)
+        (void)fwrite(out.at, 1, out.bytes, stdout);
+    buf_fini(&out);
+    config_fini(&config);
+    return EXIT_DONE;
+}
+
+static void value_explain(const struct config_value *value)
+{
+    char key[200], limits[160];
+
+    config_key(value, key, sizeof key);
+    config_limits(value->option, limits, sizeof limits);
+    printf("%s\n  %s\n  takes    %s\n  default  %s\n", key, value->option->help, limits,
+           value->option->def[0] != '\0' ? value->option->def : "(empty)");
+}
+
+/* The page docs/config.md, of which this is the only source. */
+static void page_print(void)
+{
+    printf("# Configuration\n\nEverything has a default; no file is needed. Settings are read from `DIR/penstock.yaml` "
+           "(or `--config FILE`), strict YAML:\nan unknown key, a wrong type or a value out of its limits is an error "
+           "with file, line and column.\n\n```yaml\nlisten: 0.0.0.0:8000\ncapture:\n  body_bytes_max: 20MiB\n```\n\n"
+           "`penstock config check FILE` reads a file, `config show` tells every value and where it came from, "
+           "`config explain KEY` one key.\nThis page is written by `penstock config explain --page` from the tables "
+           "that the program itself uses.\n\n| key | takes | default | what it does |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < config.count; i++) {
+        char key[200], limits[160];
+
+        config_key(&config.values[i], key, sizeof key);
+        config_limits(config.values[i].option, limits, sizeof limits);
+        printf("| `%s` | %s | %s%s%s | %s |\n", key, limits, config.values[i].option->def[0] != '\0' ? "`" : "",
+               config.values[i].option->def[0] != '\0' ? config.values[i].option->def : "empty",
+               config.values[i].option->def[0] != '\0' ? "`" : "", config.values[i].option->help);
+    }
+}
+
+int config_explain_run(const struct command_args *args)
+{
+    struct err                 err = { .kind = ERR_NONE };
+    const struct config_value *value;
+    const char                *key = args_at(args, 0);
+    bool                       found = false;
+    int                        code = EXIT_DONE;
+
+    if (config_init(&config, &err) < 0)
+        return command_failed(&err);
+    if (args_has(args, "--page")) {
+        page_print();
+    } else if (key == NULL || role_find(key) != NULL) {
+        for (size_t i = 0; i < config.count; i++)
+            if (key == NULL || (config.values[i].role != NULL && strcmp(config.values[i].role->name, key) == 0)) {
+                if (found)
+                    printf("\n");
+                value_explain(&config.values[i]);
+                found = true;
+            }
+    } else if ((value = config_find(&config, key)) != NULL) {
+        value_explain(value);
+    } else {
+        const char *near = config_nearest(&config, key);
+
+        code = near != NULL ? args_wrong(args, "there is no key \"%s\"; did you mean \"%s\"?", key, near)
+                            : args_wrong(args, "there is no key \"%s\"", key);
+    }
+    config_fini(&config);
+    return code;
+}

@@ -1,0 +1,291 @@
+/* command/doctor.c - penstock doctor: a line for each thing that must be right, and what to do when it is not. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "command/account.h"
+#include "command/command.h"
+#include "command/config.h"
+#include "command/supervisor.h"
+#include "ingest/geoip.h"
+#include "warehouse/duckdb.h"
+#include "wire/json.h"
+
+enum {
+    DISK_FREE_MIN_GIB = 1,
+    DISK_FREE_LOW_GIB = 10,
+    FILES_MIN = 4096,      /* connections and segments: docs/limits.md */
+    SYNC_TRIALS = 20,
+    SYNC_SLOW_US = 50000,  /* a reply waits for two syncs at worst: 100 ms is felt */
+    CLOCK_YEAR_2024_US_S = 1704067200
+};
+
+enum verdict { FINE, WARN, FAIL };
+
+struct doctor {
+    bool       json;
+    bool       first;
+    unsigned   counts[3];
+    const char *data;
+};
+
+static void verdict(struct doctor *doctor, enum verdict what, const char *part, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void verdict(struct doctor *doctor, enum verdict what, const char *part, const char *fmt, ...)
+{
+    static const char *const words[] = { "ok", "warn", "fail" };
+    char       text[700];
+    va_list    args;
+    struct buf out;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    doctor->counts[what]++;
+    if (!doctor->json) {
+        printf("%-5s %-10s %s\n", words[what], part, text);
+        return;
+    }
+    buf_init(&out, 1 << 14);
+    buf_add_format(&out, "%s{\"verdict\":\"%s\",\"part\":\"%s\",\"text\":", doctor->first ? "[" : ",\n ", words[what], part);
+    json_write_string(&out, span_text(text));
+    buf_add_byte(&out, '}');
+    (void)fwrite(out.at, 1, out.bytes, stdout);
+    buf_fini(&out);
+    doctor->first = false;
+}
+
+/* --- this machine ------------------------------------------------------------------------------ */
+
+static void check_system(struct doctor *doctor)
+{
+    struct utsname host;
+    long           cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    double         gib = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
+
+    if (uname(&host) == 0)
+        verdict(doctor, gib < 0.9 ? WARN : FINE, "machine", "%s %s, %ld CPUs, %.1f GiB memory%s", host.sysname,
+                host.release, cpus, gib, gib < 0.9 ? "; the warehouse may need more: set load.memory_bytes lower" : "");
+}
+
+static void check_files(struct doctor *doctor)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    if (files.rlim_cur < FILES_MIN)
+        verdict(doctor, WARN, "ulimit", "%" PRIu64 " open files; every connection is one: raise it to %d or more "
+                "(ulimit -n, or LimitNOFILE= in systemd)", (uint64_t)files.rlim_cur, FILES_MIN);
+    else
+        verdict(doctor, FINE, "ulimit", "%" PRIu64 " open files", (uint64_t)files.rlim_cur);
+}
+
+static void check_clock(struct doctor *doctor)
+{
+    struct timex state = { .modes = 0 };
+    int          rc = adjtimex(&state);
+
+    if (clock_wall_us() / 1000000 < CLOCK_YEAR_2024_US_S)
+        verdict(doctor, FAIL, "clock", "the clock is years behind; events would get wrong times: set it (timedatectl)");
+    else if (rc < 0 || (state.status & STA_UNSYNC) != 0)
+        verdict(doctor, WARN, "clock", "nobody keeps the clock right (no NTP seen); events without a time get this "
+                "machine's: systemctl enable --now systemd-timesyncd");
+    else
+        verdict(doctor, FINE, "clock", "synchronised, within %ld ms", state.maxerror / 1000);
+}
+
+/* --- libraries and files ------------------------------------------------------------------------- */
+
+static void check_duckdb(struct doctor *doctor, const struct config *config)
+{
+    const struct config_value *library = config_find(config, "load.library");
+    struct duckdb              duckdb;
+    struct err                 err = { .kind = ERR_NONE };
+
+    if (duckdb_load(library != NULL ? library->text : NULL, &duckdb, &err) < 0)
+        verdict(doctor, FAIL, "duckdb", "%s", err.text);
+    else
+        verdict(doctor, FINE, "duckdb", "%s, %s", duckdb.library_version(), duckdb.path);
+}
+
+/* Where ingest looks: in the folder that was set, or beside the program. */
+static int geoip_find_folder(const char *asked, struct geoip **out, char *folder, size_t room, struct err *err)
+{
+    static const char *const beside[] = { "../deps/geoip", "../share/penstock" };
+    char    exe[3000];
+    ssize_t bytes = readlink("/proc/self/exe", exe, sizeof exe - 1);
+
+    if (asked[0] != '\0') {
+        (void)snprintf(folder, room, "%s", asked);
+        return geoip_open(folder, out, err);
+    }
+    exe[bytes > 0 ? bytes : 0] = '\0';
+    exe[strrchr(exe, '/') != NULL ? strrchr(exe, '/') - exe : 0] = '\0';
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+        (void)snprintf(folder, room, "%s/%s", exe, beside[i]);
+        if (geoip_open(folder, out, err) == 0)
+            return 0;
+    }
+    return -1;
+}
+
+static void check_geoip(struct doctor *doctor, const struct config *config)
+{
+    const struct config_value *value = config_find(config, "ingest.geoip_folder");
+    const char                *asked = value != NULL ? value->text : "";
+    struct geoip              *geoip;
+    struct err                 err = { .kind = ERR_NONE };
+    char                       folder[4096];
+
+    if (strcmp(asked, "off") == 0) {
+        verdict(doctor, FINE, "geoip", "is off");
+    } else if (geoip_find_folder(asked, &geoip, folder, sizeof folder, &err) < 0) {
+        verdict(doctor, WARN, "geoip", "%s; events get no places: ./dev deps fetches the files", err.text);
+    } else {
+        geoip_close(geoip);
+        verdict(doctor, FINE, "geoip", "databases of cities in %s", folder);
+    }
+}
+
+/* --- the data folder ------------------------------------------------------------------------------ */
+
+static int compare_us(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+/* The time that an acknowledgement waits for the disk, as the log writes: over filled blocks. */
+static void check_sync(struct doctor *doctor, const char *folder)
+{
+    char    path[4200], block[4096] = { 0 };
+    int64_t took_us[SYNC_TRIALS];
+    int     fd;
+
+    (void)snprintf(path, sizeof path, "%s/.doctor", folder);
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        verdict(doctor, FAIL, "folder", "%s cannot be written: %s; check owner and mode", folder, strerror(errno));
+        return;
+    }
+    verdict(doctor, FINE, "folder", "%s can be written", folder);
+    for (int i = 0; i < SYNC_TRIALS; i++) {
+        int64_t began_us;
+
+        block[0] = (char)i;
+        began_us = clock_mono_us();
+        if (pwrite(fd, block, sizeof block, 0) != (ssize_t)sizeof block || fdatasync(fd) < 0) {
+            verdict(doctor, FAIL, "sync", "writing and syncing failed: %s", strerror(errno));
+            goto done;
+        }
+        took_us[i] = clock_mono_us() - began_us;
+    }
+    qsort(took_us, SYNC_TRIALS, sizeof *took_us, compare_us);
+    verdict(doctor, took_us[SYNC_TRIALS / 2] > SYNC_SLOW_US ? WARN : FINE, "sync",
+            "4 KiB reach the disk in %.2f ms (median; worst of %d: %.2f)%s", (double)took_us[SYNC_TRIALS / 2] / 1000,
+            SYNC_TRIALS, (double)took_us[SYNC_TRIALS - 1] / 1000,
+            took_us[SYNC_TRIALS / 2] > SYNC_SLOW_US ? "; every answer waits for one: use a faster disk" : "");
+done:
+    (void)close(fd);
+    (void)unlink(path);
+}
+
+static void check_disk(struct doctor *doctor, const char *folder)
+{
+    struct statvfs disk;
+    double         gib;
+
+    if (statvfs(folder, &disk) < 0)
+        return;
+    gib = (double)disk.f_bavail * (double)disk.f_frsize / (1 << 30);
+    verdict(doctor, gib < DISK_FREE_MIN_GIB ? FAIL : gib < DISK_FREE_LOW_GIB ? WARN : FINE, "disk", "%.1f GiB free%s", gib,
+            gib < DISK_FREE_LOW_GIB ? "; when it is full, events are refused (503) until there is room" : "");
+    if (disk.f_files > 0 && disk.f_favail < 1000)
+        verdict(doctor, FAIL, "disk", "only %" PRIu64 " more files can be made", (uint64_t)disk.f_favail);
+}
+
+/* --- the server ------------------------------------------------------------------------------------ */
+
+static void check_roles(struct doctor *doctor)
+{
+    bool running = false;
+
+    for (size_t i = 0; i < role_count; i++)
+        running |= supervisor_owner(doctor->data, roles[i]) != 0;
+    for (size_t i = 0; i < role_count; i++) {
+        struct supervisor_role_state state;
+        const char                  *name = roles[i]->name;
+
+        if (!supervisor_role_state(doctor->data, roles[i], &state) || !running)
+            continue;
+        if (!state.up)
+            verdict(doctor, FAIL, name, "is down: %s; look at what serve prints", state.last);
+        else if (state.restarts > 0)
+            verdict(doctor, WARN, name, "is up (process %d) after %" PRIu64 " restarts; the last time it was %s",
+                    (int)state.pid, state.restarts, state.last);
+        else
+            verdict(doctor, FINE, name, "is up (process %d)", (int)state.pid);
+    }
+    if (!running)
+        verdict(doctor, FINE, "server", "nothing serves %s now; start it: penstock serve --data %s", doctor->data,
+                doctor->data);
+}
+
+static void check_account(struct doctor *doctor)
+{
+    struct account account;
+    struct err     err = { .kind = ERR_NONE };
+
+    if (account_read(doctor->data, &account, &err) < 0)
+        verdict(doctor, err.kind == ERR_RETRY ? WARN : FAIL, "events", "%s", err.text);
+    else
+        verdict(doctor, FINE, "events", "%" PRIu64 " accepted = %" PRIu64 " stored + %" PRIu64 " dropped + %" PRIu64
+                " deduplicated + %" PRIu64 " dead-lettered + %" PRIu64 " pending", account.accepted, account.stored,
+                account.dropped, account.deduplicated, account.dead_lettered, account.pending);
+}
+
+int doctor_run(const struct command_args *args)
+{
+    static struct config config;
+    struct doctor        doctor = { .json = args_has(args, "--json"), .first = true, .data = args_data(args) };
+    struct err           err = { .kind = ERR_NONE };
+    bool                 there = access(doctor.data, F_OK) == 0;
+    const char          *folder = there ? doctor.data : ".";
+
+    check_system(&doctor);
+    check_files(&doctor);
+    check_clock(&doctor);
+    if (config_of_args(&config, args, &err) < 0)
+        verdict(&doctor, FAIL, "config", "%s", err.text);
+    else
+        verdict(&doctor, FINE, "config", "%s", there ? "is right" : "defaults");
+    check_duckdb(&doctor, &config);
+    check_geoip(&doctor, &config);
+    if (!there)
+        verdict(&doctor, FINE, "folder", "%s does not exist yet; `penstock serve` makes it", doctor.data);
+    check_sync(&doctor, folder);
+    check_disk(&doctor, folder);
+    if (there) {
+        check_roles(&doctor);
+        check_account(&doctor);
+    }
+    if (doctor.json)
+        printf("]\n");
+    config_fini(&config);
+    return doctor.counts[FAIL] > 0 ? EXIT_FAILED : EXIT_DONE;
+}

@@ -1,0 +1,277 @@
+/* command/log_command.c - penstock log info | verify | dump: looks at the log on disk, beside its writers. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command/account.h"
+#include "command/command.h"
+#include "event/record.h"
+#include "event/row.h"
+#include "log/log.h"
+#include "wire/json.h"
+#include "wire/time.h"
+
+enum { LOG_PARTITIONS_MAX = 256 };
+
+/* --- info -------------------------------------------------------------------------------------- */
+
+struct info_print { bool json; bool first; };
+
+static void info_seen(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors,
+                      size_t cursor_count)
+{
+    struct info_print *print = ctx;
+
+    if (print->json) {
+        printf("%s{\"topic\":\"%s\",\"partition\":%u,\"start\":%" PRIu64 ",\"end\":%" PRIu64 ",\"bytes\":%" PRIu64
+               ",\"segments\":%u,\"epoch\":%u,\"cursors\":{", print->first ? "" : ",\n ", info->topic, info->partition,
+               info->start, info->end, info->bytes, info->segments, info->epoch);
+        for (size_t i = 0; i < cursor_count; i++)
+            printf("%s\"%s\":%" PRIu64, i > 0 ? "," : "", cursors[i].consumer, cursors[i].offset);
+        printf("}}");
+    } else {
+        if (print->first)
+            printf("%-16s %4s %12s %12s %12s %9s %6s  %s\n", "topic", "part", "start", "end", "bytes", "segments",
+                   "epoch", "readers");
+        printf("%-16s %4u %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %9u %6u ", info->topic, info->partition,
+               info->start, info->end, info->bytes, info->segments, info->epoch);
+        for (size_t i = 0; i < cursor_count; i++)
+            printf(" %s at %" PRIu64, cursors[i].consumer, cursors[i].offset);
+        printf("\n");
+    }
+    print->first = false;
+}
+
+int log_info_run(const struct command_args *args)
+{
+    struct info_print print = { .json = args_has(args, "--json"), .first = true };
+    struct log       *log;
+    struct err        err = { .kind = ERR_NONE };
+    int               rc;
+
+    if (account_log_open(args_data(args), &log, &err) < 0)
+        return command_failed(&err);
+    printf("%s", print.json ? "[" : "");
+    rc = log_info(log, info_seen, &print, &err);
+    printf("%s", print.json ? "]\n" : "");
+    log_close(log);
+    return rc < 0 ? command_failed(&err) : EXIT_DONE;
+}
+
+/* --- verify ------------------------------------------------------------------------------------ */
+
+struct partition_list {
+    struct { char topic[LOG_TOPIC_NAME_BYTES_MAX + 1]; uint32_t partition; } at[LOG_PARTITIONS_MAX];
+    size_t count;
+};
+
+static void partition_seen(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors,
+                           size_t cursor_count)
+{
+    struct partition_list *list = ctx;
+
+    (void)cursors;
+    (void)cursor_count;
+    if (list->count == LOG_PARTITIONS_MAX)
+        return;
+    (void)snprintf(list->at[list->count].topic, sizeof list->at[0].topic, "%s", info->topic);
+    list->at[list->count++].partition = info->partition;
+}
+
+static void damage_seen(void *ctx, const char *file, uint64_t file_at, uint64_t base, uint64_t count, const char *what)
+{
+    (void)ctx;
+    fprintf(stderr, "damaged: %s at byte %" PRIu64 ": %" PRIu64 " records from offset %" PRIu64 " on: %s\n", file,
+            file_at, count, base, what);
+}
+
+int log_verify_run(const struct command_args *args)
+{
+    static struct partition_list list;
+    const char                  *only = args_at(args, 0);
+    struct log                  *log;
+    struct err                   err = { .kind = ERR_NONE };
+    bool                         json = args_has(args, "--json"), first = true;
+    uint64_t                     damaged = 0;
+    int                          rc;
+
+    if (account_log_open(args_data(args), &log, &err) < 0)
+        return command_failed(&err);
+    rc = log_info(log, partition_seen, &list, &err);
+    printf("%s", json ? "[" : "");
+    for (size_t i = 0; i < list.count && rc == 0; i++) {
+        struct log_verify_result result;
+
+        if (only != NULL && strcmp(only, list.at[i].topic) != 0)
+            continue;
+        rc = log_verify(log, list.at[i].topic, list.at[i].partition, damage_seen, NULL, &result, &err);
+        if (rc < 0)
+            break;
+        damaged += result.records_damaged;
+        printf(json ? "%s{\"topic\":\"%s\",\"partition\":%u,\"frames\":%" PRIu64 ",\"records\":%" PRIu64 ",\"bytes\":%" PRIu64
+                      ",\"records_damaged\":%" PRIu64 "}"
+                    : "%s%s/%u: %" PRIu64 " frames, %" PRIu64 " records, %" PRIu64 " bytes, %" PRIu64
+                      " records damaged\n",
+               json && !first ? ",\n " : "", list.at[i].topic, list.at[i].partition, result.frames, result.records,
+               result.bytes, result.records_damaged);
+        first = false;
+    }
+    printf("%s", json ? "]\n" : "");
+    log_close(log);
+    if (rc < 0)
+        return command_failed(&err);
+    if (only != NULL && first)
+        return args_wrong(args, "there is no topic \"%s\"; `penstock log info` lists them", only);
+    if (damaged == 0)
+        return EXIT_DONE;
+    fprintf(stderr, "penstock: %" PRIu64 " records are damaged; all others are whole and are served\n", damaged);
+    return EXIT_FAILED;
+}
+
+/* --- dump -------------------------------------------------------------------------------------- */
+
+static void text_member(struct buf *out, const char *key, struct span text)
+{
+    buf_add_format(out, ",\"%s\":", key);
+    json_write_string(out, text);
+}
+
+static void time_member(struct buf *out, const char *key, int64_t us)
+{
+    buf_add_format(out, ",\"%s\":", key);
+    if (us == CLOCK_NONE) {
+        buf_add_text(out, "null");
+        return;
+    }
+    buf_add_byte(out, '"');
+    time_write_rfc3339(out, us);
+    buf_add_byte(out, '"');
+}
+
+/* A record of the topic raw, everything that capture wrote and the client's own JSON. */
+static void record_json(const struct record *record, struct buf *out)
+{
+    char uuid[UUID_TEXT_BYTES];
+
+    uuid_format(&record->uuid, uuid);
+    buf_add_format(out, "\"kind\":\"%s\",\"uuid\":\"%.*s\",\"project_id\":%u,\"flags\":%u",
+                   record->kind == RECORD_EVENT ? "event" : "rejected", UUID_TEXT_BYTES, uuid, record->project,
+                   record->flags);
+    text_member(out, "event", record->event);
+    text_member(out, "distinct_id", record->distinct_id);
+    text_member(out, "token", record->token);
+    text_member(out, "ip", record->ip);
+    time_member(out, "received_at", record->received_us);
+    time_member(out, "timestamp", record->timestamp_us);
+    time_member(out, "sent_at", record->sent_at_us);
+    buf_add_format(out, ",\"request\":\"%016" PRIx64 "\",\"index\":%u", record->request, record->index);
+    if (record->kind == RECORD_REJECTED) {
+        text_member(out, "reason", span_text(record_rejection_tag(record->rejection)));
+        text_member(out, "detail", record->detail);
+        text_member(out, "data", record->data);
+    } else {
+        buf_add_text(out, ",\"data\":");
+        json_write_compact(out, record->data);
+    }
+}
+
+static void hex_json(struct span body, struct buf *out)
+{
+    buf_add_format(out, "\"bytes\":%zu,\"hex\":\"", body.bytes);
+    for (size_t i = 0; i < body.bytes; i++)
+        buf_add_format(out, "%02x", body.at[i]);
+    buf_add_byte(out, '"');
+}
+
+static int dump_record(const char *topic, bool hex, uint64_t offset, struct span body, struct buf *out, struct err *err)
+{
+    struct record record;
+    struct row    row;
+
+    buf_reset(out);
+    buf_add_format(out, "{\"offset\":%" PRIu64 ",", offset);
+    if (hex) {
+        hex_json(body, out);
+    } else if (strcmp(topic, "raw") == 0) {
+        if (record_read(body, &record, err) < 0)
+            return -1;
+        record_json(&record, out);
+    } else {
+        if (row_read(body, &row, err) < 0)
+            return -1;
+        buf_add_format(out, "\"table\":\"%s\",\"row\":", row_tables[row.table].name);
+        row_write_json(&row, out);
+    }
+    buf_add_text(out, "}\n");
+    if (out->failed)
+        return err_set(err, ERR_FULL, "too large to print; try --hex");
+    if (fwrite(out->at, 1, out->bytes, stdout) != out->bytes)
+        return err_set(err, ERR_STOP, "stdout was closed");
+    return 0;
+}
+
+static int dump_topic(struct log *log, const char *topic, uint64_t from, unsigned long long count, bool hex,
+                      struct err *err)
+{
+    struct log_reader *reader;
+    struct log_chunk   chunk;
+    struct buf         out;
+    struct span        body;
+    uint64_t           offset;
+    int                rc = 0;
+
+    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
+        return -1;
+    buf_init(&out, 256 << 20);
+    while (count > 0 && (rc = log_reader_next(reader, &chunk, err)) > 0) {
+        if (chunk.kind == LOG_GAP) {
+            printf("{\"offset\":%" PRIu64 ",\"gap\":%u,\"why\":\"%s\"}\n", chunk.base, chunk.count, chunk.why);
+            continue;
+        }
+        while (count > 0 && log_chunk_next(&chunk, &offset, &body)) {
+            struct err reason = { .kind = ERR_NONE };
+
+            count--;
+            if (dump_record(topic, hex, offset, body, &out, &reason) == 0)
+                continue;
+            if (reason.kind == ERR_STOP) { /* nobody reads on */
+                rc = err_set(err, reason.kind, "%s", reason.text);
+                goto done;
+            }
+            fprintf(stderr, "penstock: offset %" PRIu64 ": %s\n", offset, reason.text);
+        }
+    }
+done:
+    buf_fini(&out);
+    log_reader_close(reader);
+    return rc < 0 ? -1 : 0;
+}
+
+int log_dump_run(const struct command_args *args)
+{
+    static struct partition_list list;
+    const char                  *topic = args_at(args, 0);
+    unsigned long long           from, count;
+    struct log                  *log;
+    struct err                   err = { .kind = ERR_NONE };
+    bool                         known = false;
+    int                          code = EXIT_DONE;
+
+    if (args_number(args, "--from", 0, UINT64_MAX, &from) < 0 ||
+        args_number(args, "--count", UINT64_MAX, UINT64_MAX, &count) < 0)
+        return EXIT_USAGE;
+    if (account_log_open(args_data(args), &log, &err) < 0)
+        return command_failed(&err);
+    if (log_info(log, partition_seen, &list, &err) < 0) {
+        log_close(log);
+        return command_failed(&err);
+    }
+    for (size_t i = 0; i < list.count; i++)
+        known |= strcmp(list.at[i].topic, topic) == 0;
+    if (!known)
+        code = args_wrong(args, "there is no topic \"%s\"; `penstock log info` lists them", topic);
+    else if (dump_topic(log, topic, from, count, args_has(args, "--hex"), &err) < 0)
+        code = command_failed(&err);
+    log_close(log);
+    return code;
+}

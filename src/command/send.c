@@ -1,0 +1,222 @@
+/* command/send.c - penstock send: an event from the shell, through the front door like every SDK's. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#include "catalog/catalog.h"
+#include "command/command.h"
+#include "command/supervisor.h"
+#include "wire/json.h"
+
+enum { SEND_BODY_BYTES_MAX = 32 << 20, SEND_ANSWER_BYTES_MAX = 1 << 20, SEND_SECONDS_MAX = 60 };
+
+/* The first token of the data folder. */
+static int first_token(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err)
+{
+    struct catalog             *catalog;
+    struct catalog_snapshot    *snapshot;
+    const struct catalog_token *tokens;
+    char                        path[4096];
+    int                         rc;
+
+    if (data_check(data, err) < 0 || data_path(data, "catalog.db", path, sizeof path, err) < 0 ||
+        catalog_open(path, &catalog, err) < 0)
+        return -1;
+    rc = catalog_snapshot_load(catalog, &snapshot, err);
+    if (rc == 0) {
+        if (catalog_snapshot_tokens(snapshot, &tokens) > 0)
+            (void)snprintf(token_out, CATALOG_TOKEN_BYTES_MAX + 1, "%s", tokens[0].token);
+        else
+            rc = err_set(err, ERR_INPUT, "%.200s has no token; make one: penstock token create", data);
+        catalog_snapshot_free(snapshot);
+    }
+    catalog_close(catalog);
+    return rc;
+}
+
+/* KEY=VALUE: VALUE as JSON when it is JSON, else as text. */
+static int property_add(struct buf *body, const char *text, bool first, struct err *err)
+{
+    const char        *equals = strchr(text, '=');
+    struct json_reader reader;
+    struct json_value  value;
+
+    if (equals == NULL || equals == text)
+        return err_set(err, ERR_INPUT, "--property takes KEY=VALUE, not \"%.80s\"", text);
+    buf_add_text(body, first ? "" : ",");
+    json_write_string(body, span_of(text, (size_t)(equals - text)));
+    buf_add_byte(body, ':');
+    json_reader_init(&reader, span_text(equals + 1), 0);
+    if (json_skip(&reader, &value) == 0 && json_finish(&reader) == 0)
+        buf_add(body, value.raw);
+    else
+        json_write_string(body, span_text(equals + 1));
+    return 0;
+}
+
+static int body_of_flags(const struct command_args *args, const char *token, struct buf *body, struct err *err)
+{
+    const char *who = args_text(args, "--distinct-id");
+
+    buf_add_text(body, "{\"api_key\":");
+    json_write_string(body, span_text(token));
+    buf_add_text(body, ",\"event\":");
+    json_write_string(body, span_text(args_at(args, 0)));
+    buf_add_text(body, ",\"distinct_id\":");
+    json_write_string(body, span_text(who != NULL ? who : "penstock-send"));
+    buf_add_text(body, ",\"properties\":{");
+    for (size_t i = 0; args_text_nth(args, "--property", i) != NULL; i++)
+        if (property_add(body, args_text_nth(args, "--property", i), i == 0, err) < 0)
+            return -1;
+    buf_add_text(body, "}}");
+    return body->failed ? err_set(err, ERR_FULL, "the event is larger than %d bytes", SEND_BODY_BYTES_MAX) : 0;
+}
+
+/* Puts `"api_key": token` in front when the body is one object without a token of its own. */
+static void token_add(struct buf *body, const char *token)
+{
+    struct arena       *arena = arena_new(1 << 16, SEND_BODY_BYTES_MAX);
+    struct json_members members;
+    struct err          ignored = { .kind = ERR_NONE };
+    struct span         content = buf_span(body);
+    size_t              brace = 0;
+
+    if (arena == NULL)
+        return;
+    while (brace < content.bytes && strchr(" \t\r\n", content.at[brace]) != NULL)
+        brace++;
+    if (brace < content.bytes && content.at[brace] == '{' &&
+        json_members_read(content, arena, &members, &ignored) == 0 &&
+        json_members_find(&members, SPAN("api_key")) == NULL && json_members_find(&members, SPAN("token")) == NULL &&
+        json_members_find(&members, SPAN("$token")) == NULL) {
+        struct buf fresh;
+
+        buf_init(&fresh, SEND_BODY_BYTES_MAX);
+        buf_add_text(&fresh, "{\"api_key\":");
+        json_write_string(&fresh, span_text(token));
+        buf_add_text(&fresh, members.count > 0 ? "," : "");
+        buf_add(&fresh, span_from(content, brace + 1));
+        buf_fini(body);
+        *body = fresh;
+    }
+    arena_free(arena);
+}
+
+static int body_of_file(const char *path, struct buf *body, struct err *err)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    char  piece[1 << 16];
+    int   rc = 0;
+
+    if (file == NULL)
+        return err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
+    for (size_t bytes; (bytes = fread(piece, 1, sizeof piece, file)) > 0;)
+        buf_add(body, span_of(piece, bytes));
+    if (ferror(file))
+        rc = err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
+    else if (body->failed)
+        rc = err_set(err, ERR_INPUT, "%.200s is larger than %d bytes", path, SEND_BODY_BYTES_MAX);
+    if (file != stdin)
+        (void)fclose(file);
+    return rc;
+}
+
+static size_t answer_piece(char *piece, size_t one, size_t bytes, void *ctx)
+{
+    struct buf *answer = ctx;
+
+    (void)one;
+    buf_add(answer, span_of(piece, bytes));
+    return answer->failed ? 0 : bytes;
+}
+
+static int post(const char *url, struct span body, struct buf *answer, long *status_out, struct err *err)
+{
+    CURL              *curl = curl_easy_init();
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    CURLcode           rc;
+
+    if (curl == NULL || headers == NULL) {
+        curl_slist_free_all(headers);
+        curl_easy_cleanup(curl);
+        return err_set(err, ERR_FULL, "no memory");
+    }
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, (const char *)body.at);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.bytes);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "penstock-send/" PENSTOCK_VERSION);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)SEND_SECONDS_MAX);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, answer_piece);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    rc = curl_easy_perform(curl);
+    if (rc == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status_out);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    if (rc != CURLE_OK)
+        return err_set(err, ERR_RETRY, "%.150s: %s; is it running? Try: penstock status", url, curl_easy_strerror(rc));
+    return 0;
+}
+
+static int target_url(const struct command_args *args, char *to, size_t room, struct err *err)
+{
+    const char *given = args_text(args, "--url");
+    char        base[300];
+
+    if (given != NULL)
+        (void)snprintf(base, sizeof base, "%.*s", (int)(strlen(given) - (strlen(given) > 0 && given[strlen(given) - 1] == '/')),
+                       given);
+    else if (!supervisor_url(args_data(args), base, sizeof base))
+        return err_set(err, ERR_RETRY, "no server runs on %.200s; start one (penstock serve), or name one with --url",
+                       args_data(args));
+    /* /batch takes every form: one event, an array, an object with "batch". */
+    (void)snprintf(to, room, "%s/batch/", base);
+    return 0;
+}
+
+int send_run(const struct command_args *args)
+{
+    const char *token = args_text(args, "--token"), *file = args_text(args, "--file");
+    char        found[CATALOG_TOKEN_BYTES_MAX + 1] = "", url[400];
+    struct buf  body, answer;
+    struct err  err = { .kind = ERR_NONE };
+    long        status = 0;
+    int         code = EXIT_DONE;
+
+    if ((args_count(args) == 1) == (file != NULL))
+        return args_wrong(args, "give either EVENT or --file");
+    buf_init(&body, SEND_BODY_BYTES_MAX);
+    buf_init(&answer, SEND_ANSWER_BYTES_MAX);
+    if (target_url(args, url, sizeof url, &err) < 0 ||
+        (token == NULL && first_token(args_data(args), found, &err) < 0))
+        goto failed;
+    token = token != NULL ? token : found;
+    if ((file != NULL ? body_of_file(file, &body, &err) : body_of_flags(args, token, &body, &err)) < 0)
+        goto failed;
+    if (file != NULL)
+        token_add(&body, token);
+    if (post(url, buf_span(&body), &answer, &status, &err) < 0)
+        goto failed;
+    if (args_has(args, "--json")) {
+        printf("{\"status\":%ld,\"answer\":", status);
+        buf_reset(&body);
+        json_write_string(&body, buf_span(&answer));
+        printf("%.*s}\n", (int)body.bytes, (const char *)body.at);
+    } else {
+        printf("%ld %.*s\n", status, (int)answer.bytes, (const char *)answer.at);
+    }
+    if (status < 200 || status >= 300)
+        code = EXIT_FAILED;
+    goto done;
+failed:
+    code = command_failed(&err);
+done:
+    buf_fini(&body);
+    buf_fini(&answer);
+    return code;
+}

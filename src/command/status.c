@@ -1,0 +1,161 @@
+/* command/status.c - penstock status: the equation of fates, the roles, the disk. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "command/account.h"
+#include "command/command.h"
+#include "command/roles.h"
+#include "command/supervisor.h"
+#include "ingest/fate.h"
+#include "wire/json.h"
+#include "wire/time.h"
+
+struct role_line {
+    const char                  *name;
+    struct supervisor_role_state state;
+    uint64_t                     rss_bytes;
+    uint64_t                     lag;
+};
+
+struct status {
+    struct account   account;
+    struct role_line roles[ROLES_MAX];
+    uint64_t         disk_free_bytes, disk_bytes;
+    char             url[300];
+};
+
+/* Resident memory of a process; 0 when it is gone. */
+static uint64_t process_rss_bytes(pid_t pid)
+{
+    char               path[64];
+    unsigned long long pages = 0;
+    FILE              *file;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    (void)fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int status_read(const char *data, struct status *out, struct err *err)
+{
+    struct statvfs disk;
+
+    *out = (struct status){ .url = "" };
+    if (account_read(data, &out->account, err) < 0)
+        return -1;
+    for (size_t i = 0; i < role_count; i++) {
+        struct role_line *line = &out->roles[i];
+
+        line->name = roles[i]->name;
+        (void)supervisor_role_state(data, roles[i], &line->state);
+        line->rss_bytes = line->state.up ? process_rss_bytes(line->state.pid) : 0;
+        line->lag = strcmp(line->name, "ingest") == 0 ? out->account.ingest_lag
+                    : strcmp(line->name, "load") == 0 ? out->account.load_lag : 0;
+    }
+    if (statvfs(data, &disk) == 0) {
+        out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+        out->disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+    }
+    if (!supervisor_url(data, out->url, sizeof out->url) || supervisor_owner(data, roles[0]) == 0)
+        out->url[0] = '\0';
+    return 0;
+}
+
+static void status_json(const struct status *status, struct buf *out)
+{
+    const struct account *account = &status->account;
+    bool                  first = true;
+
+    buf_add_format(out, "{\"accepted\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"deduplicated\":%" PRIu64 ",\"dropped\":{",
+                   account->accepted, account->stored, account->deduplicated);
+    for (int fate = 0; fate < FATE_COUNT; fate++)
+        if (fate_info(fate)->class == FATE_CLASS_DROPPED && account->place.counters[fate] > 0) {
+            buf_add_format(out, "%s\"%s\":%" PRIu64, first ? "" : ",", fate_info(fate)->name,
+                           account->place.counters[fate]);
+            first = false;
+        }
+    buf_add_format(out, "},\"dead_lettered\":%" PRIu64 ",\"pending\":%" PRIu64 ",\n \"url\":", account->dead_lettered,
+                   account->pending);
+    json_write_string(out, span_text(status->url));
+    buf_add_text(out, ",\n \"roles\":[");
+    for (size_t i = 0; i < role_count; i++) {
+        const struct role_line *line = &status->roles[i];
+
+        buf_add_format(out, "%s{\"role\":\"%s\",\"up\":%s,\"pid\":%d,\"rss_bytes\":%" PRIu64 ",\"restarts\":%" PRIu64
+                       ",\"lag\":%" PRIu64 ",\"since\":", i > 0 ? ",\n  " : "", line->name,
+                       line->state.up ? "true" : "false", (int)line->state.pid, line->rss_bytes, line->state.restarts,
+                       line->lag);
+        if (line->state.since_us == 0) {
+            buf_add_text(out, "null");
+        } else {
+            buf_add_text(out, "\"");
+            time_write_rfc3339(out, line->state.since_us);
+            buf_add_text(out, "\"");
+        }
+        buf_add_text(out, ",\"last_end\":");
+        json_write_string(out, span_text(line->state.last));
+        buf_add_text(out, "}");
+    }
+    buf_add_format(out, "],\n \"disk\":{\"free_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 "}}\n", status->disk_free_bytes,
+                   status->disk_bytes);
+}
+
+static void status_text(const struct status *status)
+{
+    const struct account *account = &status->account;
+    int64_t               now_us = clock_wall_us();
+
+    printf("events   %" PRIu64 " accepted\n", account->accepted);
+    printf("         %" PRIu64 " stored\n", account->stored);
+    printf("         %" PRIu64 " deduplicated\n", account->deduplicated);
+    printf("         %" PRIu64 " dropped\n", account->dropped);
+    for (int fate = 0; fate < FATE_COUNT; fate++)
+        if (fate_info(fate)->class == FATE_CLASS_DROPPED && account->place.counters[fate] > 0)
+            printf("           %" PRIu64 " %s (%s)\n", account->place.counters[fate], fate_info(fate)->name,
+                   fate_info(fate)->help);
+    printf("         %" PRIu64 " dead-lettered%s\n", account->dead_lettered,
+           account->dead_lettered > 0 ? " (see: penstock sql \"SELECT * FROM dead_letters\")" : "");
+    printf("         %" PRIu64 " pending\n\n", account->pending);
+    printf("server   %s\n\n", status->url[0] != '\0' ? status->url : "not running");
+    for (size_t i = 0; i < role_count; i++) {
+        const struct role_line *line = &status->roles[i];
+
+        if (line->state.up)
+            printf("%-8s up for %" PRId64 " s, process %d, %" PRIu64 " MiB, %" PRIu64 " restarts, %" PRIu64
+                   " events behind\n", line->name, (now_us - line->state.since_us) / 1000000, (int)line->state.pid,
+                   line->rss_bytes >> 20, line->state.restarts, line->lag);
+        else
+            printf("%-8s down%s%s, %" PRIu64 " events behind\n", line->name, line->state.last[0] != '\0' ? ": " : "",
+                   line->state.last, line->lag);
+    }
+    printf("\ndisk     %.1f GiB free of %.1f\n", (double)status->disk_free_bytes / (1 << 30),
+           (double)status->disk_bytes / (1 << 30));
+}
+
+int status_run(const struct command_args *args)
+{
+    struct status status;
+    struct err    err = { .kind = ERR_NONE };
+    struct buf    out;
+
+    if (status_read(args_data(args), &status, &err) < 0)
+        return command_failed(&err);
+    if (!args_has(args, "--json")) {
+        status_text(&status);
+        return EXIT_DONE;
+    }
+    buf_init(&out, 1 << 20);
+    status_json(&status, &out);
+    (void)fwrite(out.at, 1, out.bytes, stdout);
+    buf_fini(&out);
+    return EXIT_DONE;
+}

@@ -1,0 +1,535 @@
+/* command/supervisor.c - keeps the roles running.
+ *
+ * Why fork without exec: the binary is already mapped and its configuration read, so that a role is back
+ * a few milliseconds after it was killed; nothing but this file runs in the parent, and it holds no
+ * threads, no database and no parser whose state a child could inherit half-way.
+ * Why SIGKILL as the parent-death signal: whoever starts a new supervisor on the same data must find
+ * the old writers gone within a second, and every role is made to be killed at any instant (V2). */
+#include "command/supervisor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/say.h"
+#include "command/command.h"
+
+enum { LISTEN_BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
+
+/* STOPPED is "not started, or ended after stop"; only role_set_state writes it. */
+enum child_state { CHILD_STOPPED, CHILD_UP, CHILD_WAITING };
+
+struct child {
+    const struct role *role;
+    const void        *options;
+    int                lock_fd;
+    enum child_state   state;
+    pid_t              pid;
+    int64_t            started_us; /* monotonic */
+    int64_t            start_at_us;
+    int64_t            wait_us;    /* memory of supervisor_back_off */
+    uint64_t           restarts;
+    char               last[200];
+};
+
+struct supervisor {
+    const struct config *config; /* fixed after start */
+    char                 run_folder[4096];
+    struct child         children[ROLES_MAX];
+    size_t               count;
+    int                  listen_fd;
+    int                  stop_read, stop_write;
+    int                  signal_fd;
+    bool                 stopping;
+    int64_t              kill_at_us;
+};
+
+/* --- files in DIR/run --------------------------------------------------------------------------- */
+
+static int run_path(const struct supervisor *supervisor, const char *role, const char *kind, char *to, size_t room)
+{
+    int bytes = snprintf(to, room, "%s/%s%s%s", supervisor->run_folder, role, kind[0] != '\0' ? "." : "", kind);
+
+    return bytes < 0 || (size_t)bytes >= room ? -1 : 0;
+}
+
+/* Replaced whole, so that a reader never sees half of it. Not synced: it tells of living processes. */
+static void run_write(const struct supervisor *supervisor, const char *role, const char *kind, const char *text)
+{
+    char  path[4200], fresh[4210];
+    FILE *file;
+
+    if (run_path(supervisor, role, kind, path, sizeof path) < 0)
+        return;
+    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+    file = fopen(fresh, "we");
+    if (file == NULL || fputs(text, file) < 0) {
+        say(SAY_WARN, "cannot write %s: %s", fresh, strerror(errno)); /* status will be old; the roles go on */
+        if (file != NULL)
+            (void)fclose(file);
+        return;
+    }
+    if (fclose(file) != 0 || rename(fresh, path) < 0)
+        say(SAY_WARN, "cannot write %s: %s", path, strerror(errno));
+}
+
+static void child_set_state(struct supervisor *supervisor, struct child *child, enum child_state next)
+{
+    static const unsigned allowed[] = { [CHILD_STOPPED] = 1u << CHILD_UP,
+                                        [CHILD_UP] = 1u << CHILD_WAITING | 1u << CHILD_STOPPED,
+                                        [CHILD_WAITING] = 1u << CHILD_UP | 1u << CHILD_STOPPED };
+    char text[400];
+
+    assert(allowed[child->state] & 1u << next);
+    child->state = next;
+    if (next != CHILD_UP)
+        child->pid = 0;
+    (void)snprintf(text, sizeof text, "%d\n", (int)child->pid);
+    run_write(supervisor, child->role->name, "pid", next == CHILD_UP ? text : "");
+    (void)snprintf(text, sizeof text, "%d %" PRIu64 " %" PRId64 " %s\n", (int)child->pid, child->restarts,
+                   clock_wall_us(), child->last);
+    run_write(supervisor, child->role->name, "state", text);
+}
+
+bool supervisor_role_state(const char *data, const struct role *role, struct supervisor_role_state *out)
+{
+    char  path[4200], line[400];
+    FILE *file;
+    int   pid, used = 0;
+
+    *out = (struct supervisor_role_state){ .pid = 0 };
+    (void)snprintf(path, sizeof path, "%s/run/%s.state", data, role->name);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    if (fgets(line, sizeof line, file) != NULL &&
+        sscanf(line, "%d %" SCNu64 " %" SCNd64 " %n", &pid, &out->restarts, &out->since_us, &used) >= 3) {
+        line[strcspn(line, "\n")] = '\0';
+        if (used > 0)
+            (void)snprintf(out->last, sizeof out->last, "%.199s", line + used);
+        out->up = pid > 0 && supervisor_owner(data, role) != 0 && kill((pid_t)pid, 0) == 0;
+        out->pid = out->up ? (pid_t)pid : 0;
+    }
+    (void)fclose(file);
+    return true;
+}
+
+bool supervisor_url(const char *data, char *url_out, size_t room)
+{
+    char  path[4200];
+    FILE *file;
+    bool  found;
+
+    (void)snprintf(path, sizeof path, "%s/run/listen", data);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    found = fgets(url_out, (int)room, file) != NULL;
+    (void)fclose(file);
+    if (found)
+        url_out[strcspn(url_out, "\n")] = '\0';
+    return found && url_out[0] != '\0';
+}
+
+/* --- locks (V1) --------------------------------------------------------------------------------- */
+
+static struct flock whole_file(short type)
+{
+    return (struct flock){ .l_type = type, .l_whence = SEEK_SET };
+}
+
+pid_t supervisor_owner(const char *data, const struct role *role)
+{
+    struct flock lock = whole_file(F_WRLCK);
+    char         path[4200];
+    int          fd;
+
+    (void)snprintf(path, sizeof path, "%s/run/%s.lock", data, role->name);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    if (fcntl(fd, F_GETLK, &lock) < 0)
+        lock.l_type = F_UNLCK;
+    (void)close(fd);
+    return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
+static int child_lock(struct supervisor *supervisor, struct child *child, struct err *err)
+{
+    struct flock lock = whole_file(F_WRLCK);
+    char         path[4200];
+
+    if (run_path(supervisor, child->role->name, "lock", path, sizeof path) < 0)
+        return err_set(err, ERR_INPUT, "the path of the data folder is too long");
+    child->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (child->lock_fd < 0)
+        return err_errno(err, errno, "cannot open %.200s", path);
+    if (fcntl(child->lock_fd, F_SETLK, &lock) == 0)
+        return 0;
+    lock = whole_file(F_WRLCK);
+    if (fcntl(child->lock_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+        lock.l_pid = 0;
+    return err_set(err, ERR_RETRY, "%.150s is already served: role %s belongs to process %d; stop that one, or give this "
+                   "one a folder of its own with --data DIR", supervisor->config->data, child->role->name,
+                   (int)lock.l_pid);
+}
+
+/* --- making ------------------------------------------------------------------------------------- */
+
+static int folder_make(const char *path, struct err *err)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return 0;
+    if (errno == ENOENT)
+        return err_set(err, ERR_INPUT, "cannot make the folder %.200s: the folder above it does not exist", path);
+    return err_errno(err, errno, "cannot make the folder %.200s", path);
+}
+
+int supervisor_new(const struct config *config, const char *only, struct supervisor **out, struct err *err)
+{
+    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
+
+    if (supervisor == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    supervisor->config = config;
+    supervisor->listen_fd = supervisor->stop_read = supervisor->stop_write = supervisor->signal_fd = -1;
+    for (size_t i = 0; i < role_count; i++)
+        if (only == NULL || strcmp(only, roles[i]->name) == 0)
+            supervisor->children[supervisor->count++] =
+                (struct child){ .role = roles[i], .options = config->options[i], .lock_fd = -1 };
+    if (folder_make(config->data, err) < 0 ||
+        data_path(config->data, "run", supervisor->run_folder, sizeof supervisor->run_folder, err) < 0 ||
+        folder_make(supervisor->run_folder, err) < 0)
+        goto fail;
+    for (size_t i = 0; i < supervisor->count; i++)
+        if (child_lock(supervisor, &supervisor->children[i], err) < 0)
+            goto fail;
+    *out = supervisor;
+    return 0;
+fail:
+    supervisor_free(supervisor);
+    return -1;
+}
+
+static void fd_close(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
+void supervisor_free(struct supervisor *supervisor)
+{
+    if (supervisor == NULL)
+        return;
+    if (supervisor->listen_fd >= 0)
+        run_write(supervisor, "listen", "", "");
+    fd_close(&supervisor->listen_fd);
+    fd_close(&supervisor->stop_read);
+    fd_close(&supervisor->stop_write);
+    fd_close(&supervisor->signal_fd);
+    for (size_t i = 0; i < supervisor->count; i++)
+        fd_close(&supervisor->children[i].lock_fd);
+    free(supervisor);
+}
+
+/* --- the listening socket ----------------------------------------------------------------------- */
+
+/* HOST:PORT, [V6]:PORT or :PORT, into two words. */
+static int address_split(const char *text, char *host, size_t host_room, const char **port_out, struct err *err)
+{
+    const char *colon = strrchr(text, ':');
+    size_t      bytes = colon != NULL ? (size_t)(colon - text) : 0;
+    bool        digits = colon != NULL && colon[1] != '\0' && strspn(colon + 1, "0123456789") == strlen(colon + 1);
+
+    if (bytes >= 2 && text[0] == '[' && text[bytes - 1] == ']') {
+        text++;
+        bytes -= 2;
+    } else if (memchr(text, ':', bytes) != NULL) {
+        digits = false;
+    }
+    if (!digits || strtoul(colon + 1, NULL, 10) > 65535 || strlen(colon + 1) > 5 || bytes >= host_room)
+        return err_set(err, ERR_INPUT, "listen is \"%.80s\"; it takes HOST:PORT, such as 127.0.0.1:8000, 0.0.0.0:8000 or "
+                       "[::1]:8000", text);
+    memcpy(host, text, bytes);
+    host[bytes] = '\0';
+    *port_out = colon + 1;
+    return 0;
+}
+
+static int socket_bind(const struct addrinfo *found, const char *listen_text, struct err *err)
+{
+    int64_t give_up_us = clock_mono_us() + 1000000;
+    int     fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int     on = 1, off = 0;
+
+    if (fd < 0)
+        return err_errno(err, errno, "cannot make a socket for %.100s", listen_text);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (found->ai_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    while (bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
+        int problem = errno;
+
+        if (problem == EADDRINUSE && clock_mono_us() < give_up_us) {
+            (void)poll(NULL, 0, 20);
+            continue;
+        }
+        (void)close(fd);
+        if (problem == EADDRINUSE)
+            return err_set(err, ERR_RETRY, "%.100s is in use by another program; choose another address with --listen "
+                           "HOST:PORT", listen_text);
+        return err_errno(err, problem, "cannot listen on %.100s", listen_text);
+    }
+    return fd;
+}
+
+static void listen_url(int fd, const char *host, char *url_out, size_t room)
+{
+    struct sockaddr_storage address;
+    socklen_t               bytes = sizeof address;
+    char                    port[16] = "?";
+
+    if (getsockname(fd, (struct sockaddr *)&address, &bytes) == 0)
+        (void)getnameinfo((struct sockaddr *)&address, bytes, NULL, 0, port, sizeof port, NI_NUMERICSERV);
+    if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
+        host = "127.0.0.1"; /* every address of this machine: name one that works here */
+    (void)snprintf(url_out, room, strchr(host, ':') != NULL ? "http://[%s]:%s" : "http://%s:%s", host, port);
+}
+
+int supervisor_listen(struct supervisor *supervisor, char *url_out, size_t room, struct err *err)
+{
+    const struct addrinfo wanted = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+    struct addrinfo      *found;
+    const char           *port = NULL;
+    char                  host[256], line[400];
+    bool                  needed = false;
+    int                   rc;
+
+    for (size_t i = 0; i < supervisor->count; i++)
+        needed |= strcmp(supervisor->children[i].role->name, "capture") == 0;
+    url_out[0] = '\0';
+    if (!needed)
+        return 0;
+    if (address_split(supervisor->config->listen, host, sizeof host, &port, err) < 0)
+        return -1;
+    rc = getaddrinfo(host[0] != '\0' ? host : NULL, port, &wanted, &found);
+    if (rc != 0)
+        return err_set(err, ERR_INPUT, "listen: the host \"%.100s\" is not known here: %s", host, gai_strerror(rc));
+    rc = socket_bind(found, supervisor->config->listen, err);
+    freeaddrinfo(found);
+    if (rc < 0)
+        return -1;
+    supervisor->listen_fd = rc;
+    listen_url(rc, host, url_out, room);
+    (void)snprintf(line, sizeof line, "%s\n", url_out);
+    run_write(supervisor, "listen", "", line);
+    return 0;
+}
+
+/* --- children ----------------------------------------------------------------------------------- */
+
+/* In the new process; never returns. */
+static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent)
+{
+    struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
+                            .listen_fd = -1, .stop_fd = supervisor->stop_read, .options = child->options };
+    struct err      err = { .kind = ERR_NONE };
+    sigset_t        none;
+    int             rc;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_FAILED); /* it died before we asked */
+    (void)prctl(PR_SET_NAME, child->role->name);
+    (void)signal(SIGINT, SIG_IGN); /* these reach the whole group (Ctrl-C, systemd); the supervisor decides */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    fd_close(&supervisor->stop_write);
+    fd_close(&supervisor->signal_fd);
+    for (size_t i = 0; i < supervisor->count; i++)
+        fd_close(&supervisor->children[i].lock_fd);
+    if (strcmp(child->role->name, "capture") == 0)
+        env.listen_fd = supervisor->listen_fd;
+    else
+        fd_close(&supervisor->listen_fd);
+    say_init(child->role->name, SAY_INFO);
+    rc = child->role->run(&env, &err);
+    if (rc < 0)
+        say(SAY_ERROR, "cannot go on: %s", err.text);
+    (void)fflush(NULL);
+    _exit(rc < 0 ? EXIT_FAILED : EXIT_DONE);
+}
+
+static int child_start(struct supervisor *supervisor, struct child *child, struct err *err)
+{
+    pid_t parent = getpid(), pid;
+
+    (void)fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        child_main(supervisor, child, parent);
+    if (pid < 0)
+        return err_errno(err, errno, "cannot start role %s", child->role->name);
+    child->pid = pid;
+    child->started_us = clock_mono_us();
+    child_set_state(supervisor, child, CHILD_UP);
+    return 0;
+}
+
+int64_t supervisor_back_off(int64_t *wait_us, int64_t ran_us)
+{
+    int64_t wait;
+
+    if (ran_us >= SUPERVISOR_HEALTH_US)
+        *wait_us = 0;
+    wait = *wait_us;
+    *wait_us = wait == 0 ? SUPERVISOR_WAIT_US_MIN : wait * 2 < SUPERVISOR_WAIT_US_MAX ? wait * 2 : SUPERVISOR_WAIT_US_MAX;
+    return wait;
+}
+
+static void child_ended(struct supervisor *supervisor, struct child *child, int status)
+{
+    int64_t now_us = clock_mono_us(), wait_us;
+
+    if (WIFSIGNALED(status))
+        (void)snprintf(child->last, sizeof child->last, "killed by signal %d (%s)", WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(child->last, sizeof child->last, "ended with code %d", WEXITSTATUS(status));
+    if (supervisor->stopping) {
+        if (status != 0)
+            say(SAY_WARN, "role %s: %s while stopping", child->role->name, child->last);
+        child_set_state(supervisor, child, CHILD_STOPPED);
+        return;
+    }
+    wait_us = supervisor_back_off(&child->wait_us, now_us - child->started_us);
+    child->start_at_us = now_us + wait_us;
+    child->restarts++;
+    say(SAY_WARN, "role %s (process %d) %s; starting it again in %" PRId64 " ms", child->role->name, (int)child->pid,
+        child->last, wait_us / 1000);
+    child_set_state(supervisor, child, CHILD_WAITING);
+}
+
+static void children_reap(struct supervisor *supervisor)
+{
+    pid_t pid;
+    int   status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (size_t i = 0; i < supervisor->count; i++)
+            if (supervisor->children[i].pid == pid)
+                child_ended(supervisor, &supervisor->children[i], status);
+}
+
+/* --- the loop ----------------------------------------------------------------------------------- */
+
+static void stop_begin(struct supervisor *supervisor, const char *why)
+{
+    if (supervisor->stopping) { /* asked twice: somebody is in a hurry */
+        supervisor->kill_at_us = 0;
+        return;
+    }
+    say(SAY_INFO, "%s: stopping; what was accepted is on disk", why);
+    supervisor->stopping = true;
+    supervisor->kill_at_us = clock_mono_us() + SUPERVISOR_STOP_US_MAX;
+    fd_close(&supervisor->stop_write); /* every stop_fd reads end-of-file now */
+    fd_close(&supervisor->listen_fd);
+    run_write(supervisor, "listen", "", "");
+    for (size_t i = 0; i < supervisor->count; i++)
+        if (supervisor->children[i].state == CHILD_WAITING)
+            child_set_state(supervisor, &supervisor->children[i], CHILD_STOPPED);
+}
+
+/* Starts what is due, kills what is overdue. Milliseconds until the next such moment, -1: none. */
+static int children_due(struct supervisor *supervisor, size_t *up_out, struct err *err)
+{
+    int64_t now_us = clock_mono_us(), next_us = INT64_MAX;
+
+    *up_out = 0;
+    for (size_t i = 0; i < supervisor->count; i++) {
+        struct child *child = &supervisor->children[i];
+
+        if (child->state == CHILD_WAITING && child->start_at_us <= now_us && child_start(supervisor, child, err) < 0) {
+            child->start_at_us = now_us + SUPERVISOR_WAIT_US_MAX; /* no process to be had: say it, try later */
+            say(SAY_ERROR, "%s", err->text);
+        }
+        if (child->state == CHILD_WAITING && child->start_at_us < next_us)
+            next_us = child->start_at_us;
+        if (child->state == CHILD_UP && supervisor->stopping && supervisor->kill_at_us <= now_us) {
+            say(SAY_WARN, "role %s did not stop in time; killing it", child->role->name);
+            (void)kill(child->pid, SIGKILL);
+        }
+        *up_out += child->state == CHILD_UP;
+    }
+    if (supervisor->stopping && supervisor->kill_at_us > now_us && supervisor->kill_at_us < next_us)
+        next_us = supervisor->kill_at_us;
+    return next_us == INT64_MAX ? -1 : (int)((next_us - now_us) / 1000 + 1);
+}
+
+static void signals_read(struct supervisor *supervisor)
+{
+    struct signalfd_siginfo info;
+
+    while (read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        if (info.ssi_signo != SIGCHLD)
+            stop_begin(supervisor, strsignal((int)info.ssi_signo));
+    children_reap(supervisor);
+}
+
+static int signals_open(struct supervisor *supervisor, struct err *err)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return supervisor->signal_fd < 0 ? err_errno(err, errno, "signalfd") : 0;
+}
+
+int supervisor_run(struct supervisor *supervisor, struct err *err)
+{
+    int ends[2];
+
+    if (signals_open(supervisor, err) < 0)
+        return -1;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_errno(err, errno, "pipe");
+    supervisor->stop_read = ends[0];
+    supervisor->stop_write = ends[1];
+    for (size_t i = 0; i < supervisor->count; i++)
+        if (child_start(supervisor, &supervisor->children[i], err) < 0)
+            return -1; /* the children that did start end with us (V2) */
+    for (;;) {
+        struct pollfd waiting = { .fd = supervisor->signal_fd, .events = POLLIN };
+        size_t        up;
+        int           timeout_ms = children_due(supervisor, &up, err);
+
+        if (supervisor->stopping && up == 0)
+            return 0;
+        if (poll(&waiting, 1, timeout_ms) < 0 && errno != EINTR)
+            return err_errno(err, errno, "poll");
+        signals_read(supervisor);
+    }
+}

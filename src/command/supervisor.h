@@ -1,0 +1,63 @@
+/* command/supervisor.h - keeps the roles running, each in a process of its own.
+ *
+ *            start ---- fork ---> UP --- died ---> WAITING --- its time came ---> UP
+ *                                 |                  |
+ *                                 +---- stop --------+----> STOPPED
+ *
+ * It binds the listening socket before it forks, so that a capture which dies leaves a queue of
+ * connections behind and not a refusal; it reads nothing that strangers wrote.
+ *  V1  one supervisor a role and data folder: DIR/run/ROLE.lock, held by fcntl(2), so a lock never
+ *      outlives its process and names its owner
+ *  V2  a role ends when its supervisor ends, however it ended (PR_SET_PDEATHSIG)
+ *  V3  a role that died is started at once the first time, then after 0.2 s doubling to 10 s; 60 s of
+ *      health forgive everything
+ *  V4  stop: the roles' stop_fd becomes readable; what has not returned after 30 s is killed */
+#ifndef PENSTOCK_COMMAND_SUPERVISOR_H
+#define PENSTOCK_COMMAND_SUPERVISOR_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/role.h"
+#include "command/config.h"
+
+enum {
+    SUPERVISOR_WAIT_US_MIN = 200000,
+    SUPERVISOR_WAIT_US_MAX = 10000000,
+    SUPERVISOR_HEALTH_US = 60000000,
+    SUPERVISOR_STOP_US_MAX = 30000000
+};
+
+struct supervisor;
+
+/* Takes the locks of the chosen roles (only NULL: all). ERR_RETRY: somebody serves them; names the pid. */
+int  supervisor_new(const struct config *config, const char *only, struct supervisor **out, struct err *err) must_check;
+void supervisor_free(struct supervisor *supervisor);
+
+/* Binds config->listen when capture is among the roles; url_out ("http://127.0.0.1:8000") is also written to
+ * DIR/run/listen. An address that is still in use is tried for a second: its last owner may be dying. */
+int supervisor_listen(struct supervisor *supervisor, char *url_out, size_t room, struct err *err) must_check;
+
+/* Starts the roles and stays until SIGTERM, SIGINT or SIGHUP, or until a role could not be forked. */
+int supervisor_run(struct supervisor *supervisor, struct err *err) must_check;
+
+/* How long to wait before starting a role again that ran for `ran_us`. *wait_us is its memory: 0 at first. */
+int64_t supervisor_back_off(int64_t *wait_us, int64_t ran_us);
+
+/* --- for status and doctor: any process --------------------------------------------------------- */
+
+struct supervisor_role_state {
+    bool     up;
+    pid_t    pid;         /* 0: not running */
+    uint64_t restarts;
+    int64_t  since_us;    /* wall clock of the last change */
+    char     last[200];   /* why it ended the last time; "" */
+};
+/* False: never started here. */
+bool supervisor_role_state(const char *data, const struct role *role, struct supervisor_role_state *out);
+/* The pid of the process that serves this role of DIR now; 0: nobody. */
+pid_t supervisor_owner(const char *data, const struct role *role);
+/* The address of the running server. False: none was written. */
+bool supervisor_url(const char *data, char *url_out, size_t room);
+
+#endif

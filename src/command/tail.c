@@ -1,0 +1,91 @@
+/* command/tail.c - penstock tail: follows a topic of finished rows. Reads the log beside the running
+ * writer and leaves nothing behind: no cursor, no lock. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command/account.h"
+#include "command/command.h"
+#include "event/row.h"
+#include "log/log.h"
+
+enum { TAIL_WAIT_US = 500000, TAIL_LINE_BYTES_MAX = 128 << 20 };
+
+/* Prints the chunk; false when enough was printed or nobody reads on. */
+static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long long *left, struct err *err)
+{
+    struct span body;
+    uint64_t    offset;
+    struct row  row;
+
+    if (chunk->kind == LOG_GAP) {
+        fprintf(stderr, "penstock: %u records from offset %" PRIu64 " on are not there any more: %s\n", chunk->count,
+                chunk->base, chunk->why);
+        return 0;
+    }
+    while (*left > 0 && log_chunk_next(chunk, &offset, &body)) {
+        buf_reset(line);
+        if (row_read(body, &row, err) < 0)
+            return -1;
+        row_write_json(&row, line);
+        buf_add_byte(line, '\n');
+        if (line->failed)
+            return err_set(err, ERR_FULL, "the row at offset %" PRIu64 " is too large to print", offset);
+        if (fwrite(line->at, 1, line->bytes, stdout) != line->bytes)
+            return err_set(err, ERR_STOP, "stdout was closed");
+        --*left;
+    }
+    return fflush(stdout) == 0 ? 0 : err_set(err, ERR_STOP, "stdout was closed");
+}
+
+static int tail_topic(struct log *log, const char *topic, bool from_start, unsigned long long count, struct err *err)
+{
+    struct log_reader *reader;
+    struct log_chunk   chunk;
+    struct buf         line;
+    int                rc = 0;
+
+    if (log_reader_open(log, topic, 0, 0, &reader, err) < 0)
+        return -1;
+    uint64_t from = from_start ? log_reader_start(reader) : log_reader_end(reader);
+    log_reader_close(reader);
+    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
+        return -1;
+    buf_init(&line, TAIL_LINE_BYTES_MAX);
+    while (rc >= 0 && count > 0) {
+        rc = log_reader_next(reader, &chunk, err);
+        if (rc > 0)
+            rc = tail_chunk(&chunk, &line, &count, err);
+        else if (rc == 0)
+            (void)log_reader_wait(reader, TAIL_WAIT_US);
+    }
+    buf_fini(&line);
+    log_reader_close(reader);
+    return rc < 0 ? -1 : 0;
+}
+
+int tail_run(const struct command_args *args)
+{
+    const char        *topic = args_text(args, "--topic") != NULL ? args_text(args, "--topic") : "events";
+    const char        *from = args_text(args, "--from") != NULL ? args_text(args, "--from") : "end";
+    bool               known = false;
+    unsigned long long count;
+    struct log        *log;
+    struct err         err = { .kind = ERR_NONE };
+    int                code = EXIT_DONE;
+
+    for (size_t i = 0; i < ROW_TABLE_COUNT; i++)
+        known |= strcmp(row_tables[i].topic, topic) == 0;
+    if (!known)
+        return args_wrong(args, "--topic takes events, people, warnings or dead_letters, not \"%s\"", topic);
+    if (strcmp(from, "start") != 0 && strcmp(from, "end") != 0)
+        return args_wrong(args, "--from takes start or end, not \"%s\"", from);
+    if (args_number(args, "--count", UINT64_MAX, UINT64_MAX, &count) < 0)
+        return EXIT_USAGE;
+    if (account_log_open(args_data(args), &log, &err) < 0)
+        return command_failed(&err);
+    if (tail_topic(log, topic, strcmp(from, "start") == 0, count, &err) < 0)
+        code = command_failed(&err);
+    log_close(log);
+    return code;
+}
