@@ -1,0 +1,242 @@
+"""The command line: help, completions, configuration errors, and what a first and a second start say."""
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+
+from harness import BINARY, Serve, command, free_port, uuid7
+
+COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "token create", "token revoke", "log info",
+            "log verify", "log dump", "doctor", "config check", "config show", "config explain", "completions", "version"]
+
+
+def test_every_command_has_help_with_examples():
+    listed = command("--help").stdout
+    for name in COMMANDS:
+        assert "\n  %s " % name in listed, "--help does not list %s" % name
+        page = command(*name.split(), "--help")
+        assert page.stderr == ""
+        assert page.stdout.startswith("usage: penstock %s" % name), page.stdout
+        for part in ("\nFlags:\n", "\nExamples:\n  penstock %s" % name, "\nExit codes: 0 "):
+            assert part in page.stdout, "%s --help lacks %r" % (name, part)
+    extra = re.findall(r"^  ([a-z]+(?: [a-z]+)?) ", listed, re.M)
+    assert sorted(set(extra)) == sorted(COMMANDS), extra
+
+
+def test_wrong_words_are_usage_errors_with_the_nearest_word():
+    rows = [
+        (["sevre"], "did you mean \"serve\""),
+        (["tokn", "list"], "did you mean \"token list\""),
+        (["token", "lst"], "did you mean \"token list\""),
+        (["serve", "--dta", "x"], "did you mean --data"),
+        (["serve", "--data"], "--data needs a value"),
+        (["serve", "--role", "captre"], "the roles are capture, ingest, load"),
+        (["sql"], "QUERY is missing"),
+        (["sql", "SELECT 1", "2"], "one word too many"),
+        (["sql", "SELECT 1", "--format", "xml"], "csv, json or table"),
+        (["trace", "no-uuid"], "is not a UUID"),
+        (["send"], "either EVENT or --file"),
+        (["send", "a", "--file", "b"], "either EVENT or --file"),
+        (["tail", "--from", "middle"], "start or end"),
+        (["tail", "--count", "many"], "whole number"),
+        (["status", "--data", "/nonexistent"], "is no data folder of Penstock"),
+        (["serve", "--data", "/nonexistent/deeper"], "the folder above it does not exist"),
+        (["config", "explain", "capture.body_byte_max"], "did you mean \"capture.body_bytes_max\""),
+        (["completions", "fish"], "bash and zsh"),
+    ]
+    for argv, text in rows:
+        done = command(*argv, check=False)
+        assert done.returncode == 2, "%s: exit %d" % (argv, done.returncode)
+        assert done.stdout == "" and text in done.stderr, "%s: %s%s" % (argv, done.stdout, done.stderr)
+
+
+def test_wrong_configurations_name_line_and_column():
+    rows = [
+        ("listen: 127.0.0.1:0\nlisen: x\n", ":2:1: there is no key \"lisen\"; did you mean \"listen\"?"),
+        ("capture:\n  body_bytes_max: 20 MB\n", ":2:19: "),
+        ("capture:\n  body_bytes_max: 99TiB\n", "must be from "),
+        ("load: 7\n", ":1:7: load takes keys below it"),
+        ("listen: [1, 2]\n", ":1:1: listen takes one value"),
+        ("listen: a\nlisten: b\n", ":2:1: duplicate key"),
+        ("listen: \"open\n", "without closing quote"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "penstock.yaml")
+        for text, expected in rows:
+            with open(path, "w") as out:
+                out.write(text)
+            for argv in (["config", "check", path], ["serve", "--data", folder], ["config", "show", "--data", folder]):
+                done = command(*argv, check=False)
+                assert done.returncode == 2, "%s: %r: exit %d" % (argv, text, done.returncode)
+                assert path in done.stderr and expected in done.stderr, "%r: %s" % (text, done.stderr)
+        with open(path, "w") as out:
+            out.write("listen: 127.0.0.1:7777\ncapture:\n  body_bytes_max: 1MiB\n")
+        command("config", "check", path)
+        shown = {row["key"]: row for row in json.loads(command("config", "show", "--data", folder, "--json").stdout)}
+        assert shown["listen"]["value"] == "127.0.0.1:7777" and shown["listen"]["source"] == path + ":1"
+        assert shown["capture.body_bytes_max"]["value"] == "1MiB"
+        assert shown["load.queries"]["source"] == "default"
+        again = os.path.join(folder, "again.yaml")
+        with open(again, "w") as out:
+            out.write(command("config", "show", "--data", folder).stdout)
+        command("config", "check", again)  # what it shows is a configuration
+
+
+def test_completions_complete():
+    with tempfile.NamedTemporaryFile("w", suffix=".bash") as script:
+        script.write(command("completions", "bash").stdout)
+        script.flush()
+        rows = [("penstock s", "serve send sql status"), ("penstock token ", "list create revoke"),
+                ("penstock log v", "verify"), ("penstock serve --li", "--listen"), ("penstock token create --to", "--token"),
+                ("penstock sql --format ", "csv json table"), ("penstock serve --role i", "ingest")]
+        for line, expected in rows:
+            words = line.split(" ")
+            quoted = " ".join("'%s'" % word for word in words)
+            bash = "source %s; COMP_WORDS=(%s); COMP_CWORD=%d; _penstock; echo ${COMPREPLY[@]}" % (
+                script.name, quoted, len(words) - 1)
+            got = subprocess.run(["bash", "-c", bash], capture_output=True, text=True)
+            assert set(got.stdout.split()) == set(expected.split()), "%r gave %r %s" % (line, got.stdout, got.stderr)
+    assert command("completions", "zsh").stdout.startswith("#compdef penstock\n")
+
+
+def test_first_start_says_how_to_send_and_the_second_keeps_the_token():
+    with Serve() as serve:
+        said = serve.log()
+        token = serve.token()
+        address = "http://127.0.0.1:%d" % serve.port
+        assert address in said and token in said
+        assert "first event" in said
+        curl = re.search(r"curl .*?\n.*?'\{.*?\}'", said, re.S)[0]
+        done = subprocess.run(curl.replace("curl ", "curl -sS --fail "), shell=True, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        serve.settle()
+        assert serve.sql("SELECT event, distinct_id FROM events") == [{"event": "hello", "distinct_id": "me"}]
+        serve.stop()
+        serve.start()
+        assert [row["token"] for row in json.loads(serve.cli("token", "list", "--json").stdout)] == [token]
+        assert token in serve.log().split("stopping")[-1]
+        assert serve.sql("SELECT count(*) AS n FROM events") == [{"n": 1}]
+
+
+def test_tokens_are_made_and_revoked_while_it_runs():
+    with Serve() as serve:
+        serve.token("phc_mine")
+        made = serve.cli("token", "create").stdout.strip()
+        assert re.fullmatch(r"phc_[A-Za-z0-9]{43}", made), made
+        again = command("token", "create", "--token", "phc_mine", "--data", serve.data, check=False)
+        assert again.returncode == 2 and again.stdout == ""
+        assert {"phc_mine", made} < {row["token"] for row in json.loads(serve.cli("token", "list", "--json").stdout)}
+        serve.cli("token", "revoke", "phc_mine")
+        assert "phc_mine" not in serve.cli("token", "list").stdout
+
+
+def test_send_tail_trace_and_sql():
+    with Serve() as serve:
+        event = uuid7()
+        body = json.dumps({"uuid": event, "event": "bought", "distinct_id": "ada", "properties": {"n": 12345678901234567890}})
+        answer = serve.cli("send", "--file", "-", input=body)
+        assert answer.stdout.startswith("200 "), answer.stdout
+        serve.cli("send", "seen", "--distinct-id", "bob", "--property", "plan=pro", "--property", "seats=3",
+                  "--property", "deep={\"a\":[1,2]}")
+        serve.settle()
+        rows = serve.sql("SELECT event, distinct_id, properties FROM events ORDER BY event")
+        assert [row["event"] for row in rows] == ["bought", "seen"]
+        assert "12345678901234567890" in rows[0]["properties"]
+        sent = json.loads(rows[1]["properties"])
+        assert (sent["plan"], sent["seats"], sent["deep"]) == ("pro", 3, {"a": [1, 2]})
+
+        tail = serve.cli("tail", "--from", "start", "--count", "2").stdout.splitlines()
+        assert [json.loads(line)["event"] for line in tail] == ["bought", "seen"]
+
+        trace = json.loads(serve.cli("trace", event, "--json").stdout)
+        assert trace["fate"] == "stored" and trace["rows"][0]["distinct_id"] == "ada", trace
+        assert "is stored" in serve.cli("trace", event.upper()).stdout
+        unknown = command("trace", uuid7(), "--json", "--data", serve.data, check=False)
+        assert unknown.returncode == 1 and json.loads(unknown.stdout)["fate"] == "unknown"
+
+        csv = serve.cli("sql", "SELECT event, 'a,\"b\"' AS q FROM events ORDER BY 1", "--format", "csv").stdout
+        assert csv.replace("\r\n", "\n") == 'event,q\nbought,"a,""b"""\nseen,"a,""b"""\n', csv
+        wrong = command("sql", "SELEC 1", "--data", serve.data, check=False)
+        assert wrong.returncode == 1 and wrong.stdout == "" and "SELEC" in wrong.stderr
+        writing = command("sql", "DELETE FROM events", "--data", serve.data, check=False)
+        assert writing.returncode == 1
+        serve.stop()
+        assert serve.sql("SELECT count(*) AS n FROM events") == [{"n": 2}], "the file is not opened when nobody serves"
+        assert serve.status()["stored"] == 2
+        assert json.loads(serve.cli("trace", event, "--json").stdout)["fate"] == "stored"
+
+
+def test_status_counts_every_fate():
+    with Serve() as serve:
+        token = serve.token()
+        twice = {"uuid": uuid7(), "event": "twice", "distinct_id": "u"}
+        serve.post("/batch/", {"api_key": token, "batch": [
+            {"event": "one", "distinct_id": "u"}, twice,
+            {"event": "no user"},                                     # becomes a dead letter
+            {"event": "$groupidentify", "distinct_id": "u",           # dropped: the key is too long
+             "properties": {"$group_type": "company", "$group_key": "k" * 401, "$group_set": {}}},
+        ]})
+        serve.post("/e/", dict(twice, api_key=token))                 # deduplicated
+        status = serve.settle()
+        assert status["accepted"] == 5 and status["stored"] == 2, status
+        assert (status["deduplicated"], status["dead_lettered"]) == (1, 1), status
+        assert status["dropped"] == {"group_key_too_long": 1}, status
+        assert [role["up"] for role in status["roles"]] == [True, True, True]
+        assert all(role["rss_bytes"] > 0 and role["pid"] > 0 for role in status["roles"])
+        text = serve.cli("status").stdout
+        assert "5 accepted" in text and "group_key_too_long" in text
+
+
+def test_the_equation_holds_at_every_moment():
+    with Serve() as serve:
+        token = serve.token()
+        seen_pending = 0
+        for round_number in range(30):
+            serve.post("/batch/", {"api_key": token, "batch": [
+                {"event": "e", "distinct_id": "u%d" % (i % 7)} for i in range(100)]})
+            status = serve.status()
+            total = status["stored"] + sum(status["dropped"].values()) + status["deduplicated"] + status["dead_lettered"]
+            assert status["accepted"] == total + status["pending"], status
+            assert status["accepted"] == 100 * (round_number + 1), status
+            seen_pending += status["pending"] > 0
+        assert serve.settle()["stored"] == 3000
+        assert seen_pending > 0, "status never saw an event on its way: the test proves nothing"
+
+
+def test_log_commands():
+    with Serve() as serve:
+        serve.cli("send", "one", "--distinct-id", "u")
+        serve.settle()
+        topics = {row["topic"]: row for row in json.loads(serve.cli("log", "info", "--json").stdout)}
+        assert topics["raw"]["end"] == 1 and topics["events"]["end"] == 1
+        assert "raw" in serve.cli("log", "info").stdout
+        dump = json.loads(serve.cli("log", "dump", "raw").stdout)
+        assert (dump["offset"], dump["event"], dump["distinct_id"], dump["data"]["event"]) == (0, "one", "u", "one")
+        assert json.loads(serve.cli("log", "dump", "raw", "--hex").stdout)["bytes"] > 80
+        assert json.loads(serve.cli("log", "dump", "events").stdout)["table"] == "events"
+        assert all(row["records_damaged"] == 0 for row in json.loads(serve.cli("log", "verify", "--json").stdout))
+        missing = command("log", "dump", "nosuch", "--data", serve.data, check=False)
+        assert missing.returncode == 2
+
+
+def test_doctor():
+    with Serve() as serve:
+        lines = json.loads(serve.cli("doctor", "--json").stdout)
+        verdicts = {line["part"]: line["verdict"] for line in lines}
+        assert verdicts["duckdb"] == "ok" and verdicts["folder"] == "ok" and verdicts["capture"] == "ok", lines
+        assert verdicts["events"] == "ok"
+    fresh = command("doctor", "--data", "/nonexistent", check=False, cwd=tempfile.gettempdir())
+    assert fresh.returncode == 0, fresh.stdout
+
+
+def test_version():
+    assert re.fullmatch(r"penstock \d+\.\d+\.\d+\n", command("version").stdout)
+    assert command("--version").stdout == command("version").stdout
+    assert json.loads(command("version", "--json").stdout)["version"] in command("version").stdout
+
+
+def test_a_closed_stdout_is_a_failure():
+    done = subprocess.run("%s version --json >/dev/full" % BINARY, shell=True, capture_output=True, text=True)
+    assert done.returncode == 1

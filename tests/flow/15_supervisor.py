@@ -1,0 +1,159 @@
+"""The supervisor: roles come back, nobody serves twice, a dead supervisor leaves nothing behind, stop is a stop."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from harness import BINARY, ROLES, Serve, command
+
+
+def first_200(serve, token, began, seconds=5):
+    """Seconds from began to the first accepted event."""
+    while time.time() < began + seconds:
+        try:
+            answer = serve.request("POST", "/e/", {"api_key": token, "event": "probe", "distinct_id": "p"}, timeout=2)
+            if answer.status == 200:
+                return time.time() - began
+        except OSError:
+            pass
+        time.sleep(0.002)
+    raise AssertionError("no 200 within %d s:\n%s" % (seconds, serve.log()))
+
+
+def lives(pid):
+    """A zombie does not: nobody asked for its end yet, that is all."""
+    try:
+        with open("/proc/%d/stat" % pid) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def test_first_200_after_exec_in_an_empty_folder():
+    took = []
+    for _ in range(3):
+        began = time.time()
+        with Serve(wait=False) as serve:
+            token = "phc_any_token_that_looks_right"
+            while True:
+                try:
+                    token = serve.token()
+                    break
+                except (AssertionError, IndexError):
+                    time.sleep(0.005)
+            took.append(first_200(serve, token, began))
+    print("first 200 after exec: %s s" % ", ".join("%.3f" % t for t in took))
+    assert min(took) <= 0.3, took
+
+
+def test_each_role_is_back_within_a_second():
+    with Serve() as serve:
+        token = serve.token()
+        for role in ROLES:
+            before = serve.role_pid(role)
+            began = time.time()
+            serve.kill(role)
+            if role == "capture":
+                took = first_200(serve, token, began)
+                assert took <= 1.0, "capture was back after %.2f s" % took
+            while serve.role_pid(role) in (None, before):
+                assert time.time() - began < 1.0, "%s was not back within 1 s:\n%s" % (role, serve.log())
+                time.sleep(0.01)
+        serve.post("/e/", {"api_key": token, "event": "after", "distinct_id": "u"})
+        status = serve.settle()
+        assert status["stored"] == 2 and [role["restarts"] for role in status["roles"]] == [1, 1, 1], status
+        assert all("killed by signal 9" in role["last_end"] for role in status["roles"])
+
+
+def test_connections_wait_while_capture_is_away():
+    with Serve() as serve:
+        serve.kill("capture")
+        with socket.create_connection(("127.0.0.1", serve.port), timeout=5) as wire:  # not refused
+            wire.sendall(b"GET /_readiness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert wire.recv(20).startswith(b"HTTP/1.1 200")
+
+
+def test_back_off_of_a_role_that_dies_at_once():
+    with Serve() as serve:
+        deaths, end = 0, time.time() + 2.0
+        while time.time() < end:
+            if serve.role_pid("ingest") is not None:
+                serve.kill("ingest")
+                deaths += 1
+            time.sleep(0.005)
+        assert 3 <= deaths <= 6, "%d starts within 2 s; 0, 200, 400, 800 ms were agreed" % deaths
+        assert serve.get("/_readiness").status == 200
+
+
+def test_a_second_serve_is_refused_and_told_who_serves():
+    with Serve() as serve:
+        done = command("serve", "--data", serve.data, "--listen", "127.0.0.1:0", check=False)
+        assert done.returncode == 1, done.returncode
+        assert "already served" in done.stderr and "process %d" % serve.process.pid in done.stderr, done.stderr
+        one = command("serve", "--data", serve.data, "--role", "load", check=False)
+        assert one.returncode == 1 and "role load belongs to process %d" % serve.process.pid in one.stderr, one.stderr
+        assert serve.get("/_readiness").status == 200
+
+
+def test_a_port_in_use_is_told():
+    with Serve() as serve, Serve() as other:
+        other.stop()
+        done = command("serve", "--data", other.data, "--listen", "127.0.0.1:%d" % serve.port, check=False)
+        assert done.returncode == 1 and "in use" in done.stderr and "--listen" in done.stderr, done.stderr
+
+
+def test_a_killed_supervisor_leaves_nothing_and_the_next_serves_at_once():
+    with Serve() as serve:
+        token = serve.token()
+        for number in range(3):
+            serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u%d" % number})
+            pids = [serve.role_pid(role) for role in ROLES]
+            serve.process.kill()
+            serve.process.wait()
+            began = time.time()
+            serve.start(wait=False)
+            took = first_200(serve, token, began)
+            assert took <= 1.0, "the next one served after %.2f s" % took
+            assert not [pid for pid in pids if lives(pid)]
+        status = serve.settle()
+        assert status["accepted"] == 6 and status["stored"] == 6, status
+
+
+def test_stop_is_orderly_and_quick():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with Serve() as serve:
+            serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
+            pids = [serve.role_pid(role) for role in ROLES]
+            serve.process.send_signal(number)
+            assert serve.process.wait(10) == 0
+            assert not [pid for pid in pids if lives(pid)]
+            assert "while stopping" not in serve.log(), serve.log()
+            status = serve.status()
+            assert status["accepted"] == 1 and [role["up"] for role in status["roles"]] == [False] * 3, status
+
+
+def test_the_whole_group_gets_the_signal():
+    """As Ctrl-C in a terminal or systemd do: the roles leave the decision to the supervisor."""
+    with Serve() as serve:
+        for pid in [serve.role_pid(role) for role in ROLES] + [serve.process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        assert serve.process.wait(10) == 0
+        assert "while stopping" not in serve.log() and "starting it again" not in serve.log(), serve.log()
+
+
+def test_roles_alone_serve_together():
+    with Serve(extra=["--role", "capture"]) as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        others = [subprocess.Popen([BINARY, "serve", "--data", serve.data, "--role", role], stderr=subprocess.DEVNULL)
+                  for role in ("ingest", "load")]
+        try:
+            assert serve.settle()["stored"] == 1
+            assert [role["up"] for role in serve.status()["roles"]] == [True] * 3
+        finally:
+            for other in others:
+                other.send_signal(signal.SIGTERM)
+            for other in others:
+                assert other.wait(10) == 0
