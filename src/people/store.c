@@ -325,7 +325,7 @@ int people_group_type(struct people_txn *txn, uint32_t project, struct span type
     struct people_key key;
     struct span value;
     uint8_t *at;
-    int got, index;
+    int got, index = PEOPLE_GROUP_TYPES_MAX;
 
     people_key_init(&key, project, 4);
     if (people_key_add_text(&key, type, err) < 0)
