@@ -74,7 +74,8 @@ static void sim_name_set(const char *name, int inode)
 
     if (at == NULL) {
         assert_true(sim.name_count < NAMES_MAX);
-        (void)snprintf(sim.names[sim.name_count].name, 48, "%s", name);
+        assert_true(strlen(name) < sizeof sim.names[0].name);
+        memcpy(sim.names[sim.name_count].name, name, strlen(name) + 1);
         at = &sim.names[sim.name_count++].inode;
     }
     *at = inode;
