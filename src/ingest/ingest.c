@@ -253,13 +253,12 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     }
     place->raw_next = gather->next;
     assert(sum == gather->next - ingest->place.raw_next); /* I2 */
-    attempt_unmark(ingest->attempt);
+    attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_mono_us();
     if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || people_place_put(txn, place, err) < 0)
         goto failed;
     synced_us = clock_mono_us();
     ingest->spent_us[5] += synced_us - from_us;
-    attempt_mark(ingest->attempt, ATTEMPT_NONE);
     if (people_commit(txn, err) < 0)
         return -1;
     ingest->spent_us[6] += clock_mono_us() - synced_us;
