@@ -390,7 +390,7 @@ bool metric_read(const char *folder, const char *role, const char *name, const c
     (void)snprintf(file, sizeof file, "%.60s.metrics", role);
     if (!page_view_open(folder, file, &view))
         return false;
-    for (size_t at = PAGE_HEAD_BYTES; !found && page_view_next(&view, &at, &metric);)
+    for (size_t at = PAGE_HEAD_BYTES; view.alive && !found && page_view_next(&view, &at, &metric);)
         if (span_is(metric.name, name) && span_is(metric.labels, labels)) {
             *out = metric.kind == METRIC_GAUGE ? (double)(int64_t)word_get(metric.words, 0)
                                                : (double)word_get(metric.words, 0);

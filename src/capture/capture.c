@@ -107,18 +107,20 @@ static int capture_run(const struct role_env *env, struct err *err)
     (void)signal(SIGPIPE, SIG_IGN);
     atomic_init(&shared.failed, false);
     (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);
-    if (tokens_open(path, (size_t)settings->threads, &shared.tokens, err) < 0)
-        return err_wrap(err, "capture");
     if (capture_metrics_open(env->run_folder, &shared.metrics, err) < 0)
-        goto no_metrics;
+        return err_wrap(err, "capture");
+    if (tokens_open(path, (size_t)settings->threads, shared.metrics, &shared.tokens, err) < 0) {
+        err_wrap(err, "capture");
+        goto no_tokens;
+    }
     if (capture_open_log(env, settings, &log, &shared.commit, err) < 0)
         goto no_log;
     rc = capture_serve(&shared, err);
     log_close(log);
 no_log:
-    capture_metrics_close(shared.metrics);
-no_metrics:
     tokens_close(shared.tokens);
+no_tokens:
+    capture_metrics_close(shared.metrics);
     return rc;
 }
 

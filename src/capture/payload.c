@@ -34,6 +34,7 @@ struct payload_state {
     struct span             text; /* the current layer */
     int                     next; /* which scratch buffer the next layer goes to */
     enum payload_hint       hint;
+    bool                    form; /* the current layer came out of a form's `data` */
     bool                    gzipped;
     struct refusal         *refusal;
 };
@@ -191,7 +192,8 @@ static void payload_unwrap(struct payload_state *state, bool lenient, bool want_
         buf_reset(to);
         fine = base64_decode(state->text, BASE64_LENIENT, to) && payload_plausible(buf_span(to));
     }
-    if (!fine || (want_utf8 && !inflate_looks_gzip(buf_span(to)) && !utf8_valid(buf_span(to))))
+    /* What begins as JSON does is taken with its faults: shape.c can mend one and explains the others. */
+    if (!fine || (want_utf8 && !payload_plausible(buf_span(to)) && !utf8_valid(buf_span(to))))
         return;
     payload_advance(state, to);
 }
@@ -226,6 +228,7 @@ static int payload_read_form(struct payload_state *state)
                           : refusal_set(state->refusal, 400, REFUSAL_DECODING,
                                         "failed to decode request: invalid urlencoded form data");
     payload_advance(state, to);
+    state->form = true;
     if (base64_looks_loose(state->text)) {
         uint8_t *at = to->at;
 
@@ -290,7 +293,8 @@ static int payload_peel(struct payload_state *state, const struct payload_reques
         if (payload_delz(state) < 0)
             return -1;
     }
-    if (request->legacy || state->hint == HINT_BASE64 || (state->hint == HINT_GZIP && !state->gzipped)) {
+    /* Older browser SDKs put base64 into a form's data without saying so, on every path. */
+    if (request->legacy || state->form || state->hint == HINT_BASE64 || (state->hint == HINT_GZIP && !state->gzipped)) {
         payload_unwrap(state, true, true);
         if (!state->gzipped && inflate_looks_gzip(state->text) && payload_inflate(state) < 0)
             return -1;

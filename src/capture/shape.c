@@ -371,24 +371,56 @@ static int shape_read_top(struct shape_walk *walk, const struct shape_request *r
     return 0;
 }
 
-int shape_read(struct arena *arena, const struct shape_request *request, struct shape *out, struct refusal *refusal)
+static int shape_walk_text(struct shape_walk *walk, const struct shape_request *request, struct shape *out,
+                           struct refusal *refusal)
 {
-    struct shape_walk walk = { .arena = arena, .events_max = request->events_max };
     struct json_value value;
     int               kind;
 
-    json_reader_init(&walk.reader, request->text, JSON_REPAIR);
-    kind = json_peek(&walk.reader);
+    json_reader_init(&walk->reader, request->text, JSON_REPAIR);
+    kind = json_peek(&walk->reader);
     if (kind == JSON_OBJECT)
-        return shape_read_top(&walk, request, out, refusal);
+        return shape_read_top(walk, request, out, refusal);
     if (kind == JSON_ARRAY) {
-        if (shape_read_batch(&walk) < 0 || json_finish(&walk.reader) < 0)
-            return shape_refuse(&walk, request, refusal);
-        *out = (struct shape){ .kind = SHAPE_ARRAY, .count = walk.count, .drafts = walk.drafts };
+        if (shape_read_batch(walk) < 0 || json_finish(&walk->reader) < 0)
+            return shape_refuse(walk, request, refusal);
+        *out = (struct shape){ .kind = SHAPE_ARRAY, .count = walk->count, .drafts = walk->drafts };
         return 0;
     }
-    if (kind < 0 || json_skip(&walk.reader, &value) < 0 || json_finish(&walk.reader) < 0)
-        return shape_refuse(&walk, request, refusal);
+    if (kind < 0 || json_skip(&walk->reader, &value) < 0 || json_finish(&walk->reader) < 0)
+        return shape_refuse(walk, request, refusal);
     return refusal_set(refusal, 400, REFUSAL_PARSING,
                        "failed to parse request: expected an event, an array of events or a batch");
+}
+
+/* A surrogate written as three raw bytes (ED A0 80 to ED BF BF): posthog-js of 2023 does so with a cut emoji when it
+ * packs base64 itself. It becomes U+FFFD, which is as long; true when nothing else is wrong with the text. */
+static bool shape_repair_surrogates(struct span text)
+{
+    uint8_t *at = (uint8_t *)(uintptr_t)text.at; /* writable: payload.h P1 */
+    size_t   wrong;
+
+    while ((wrong = utf8_valid_until(text)) < text.bytes) {
+        size_t done = (size_t)(text.at - at) + wrong;
+
+        if (text.bytes - wrong < 3 || at[done] != 0xed || at[done + 1] < 0xa0 || (at[done + 2] & 0xc0) != 0x80)
+            return false;
+        memcpy(at + done, "\xef\xbf\xbd", 3);
+        text = span_from(text, wrong + 3);
+    }
+    return true;
+}
+
+int shape_read(struct arena *arena, const struct shape_request *request, struct shape *out, struct refusal *refusal)
+{
+    struct shape_walk walk = { .arena = arena, .events_max = request->events_max };
+    int               rc = shape_walk_text(&walk, request, out, refusal);
+
+    if (rc == 0 || walk.reader.problem != JSON_BAD_UTF8 || !shape_repair_surrogates(request->text))
+        return rc;
+    walk = (struct shape_walk){ .arena = arena, .events_max = request->events_max };
+    rc = shape_walk_text(&walk, request, out, refusal);
+    for (size_t i = 0; rc == 0 && i < out->count; i++)
+        out->drafts[i].repaired = true;
+    return rc;
 }

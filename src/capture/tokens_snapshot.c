@@ -17,7 +17,8 @@ struct tokens_reader {
 };
 
 struct tokens {
-    struct catalog       *catalog; /* @thread helper, after open */
+    struct catalog         *catalog; /* @thread helper, after open */
+    struct capture_metrics *metrics;
     _Atomic(struct catalog_snapshot *) current;
     atomic_bool           stop;
     pthread_t             helper;
@@ -49,6 +50,11 @@ static bool tokens_pinned(const struct tokens *tokens, const struct catalog_snap
     return false;
 }
 
+static void tokens_tell(struct tokens *tokens, const struct catalog_snapshot *snapshot)
+{
+    capture_gauge(tokens->metrics, CAPTURE_METRIC_CATALOG_VERSION, (int64_t)catalog_snapshot_version(snapshot));
+}
+
 static void tokens_refresh(struct tokens *tokens)
 {
     static struct say_gate   gate;
@@ -64,6 +70,7 @@ static void tokens_refresh(struct tokens *tokens)
         return;
     }
     atomic_store(&tokens->current, new);
+    tokens_tell(tokens, new);
     while (tokens_pinned(tokens, old))
         tokens_sleep(tokens, TOKENS_PINNED_POLL_MS);
     catalog_snapshot_free(old);
@@ -80,7 +87,8 @@ static void *tokens_help(void *arg)
     return NULL;
 }
 
-int tokens_open(const char *catalog_path, size_t readers, struct tokens **out, struct err *err)
+int tokens_open(const char *catalog_path, size_t readers, struct capture_metrics *metrics, struct tokens **out,
+                struct err *err)
 {
     struct tokens           *tokens = calloc(1, sizeof *tokens);
     struct catalog_snapshot *first;
@@ -89,6 +97,7 @@ int tokens_open(const char *catalog_path, size_t readers, struct tokens **out, s
     if (tokens == NULL)
         return err_set(err, ERR_FULL, "no memory for tokens");
     tokens->reader_count = readers;
+    tokens->metrics = metrics;
     tokens->readers = aligned_alloc(64, readers * sizeof *tokens->readers);
     if (tokens->readers == NULL) {
         err_set(err, ERR_FULL, "no memory for tokens");
@@ -100,6 +109,7 @@ int tokens_open(const char *catalog_path, size_t readers, struct tokens **out, s
         catalog_snapshot_load(tokens->catalog, &first, err) < 0)
         goto failed;
     atomic_init(&tokens->current, first);
+    tokens_tell(tokens, first);
     atomic_init(&tokens->stop, false);
     pthread_mutex_init(&tokens->lock, NULL);
     pthread_condattr_init(&attr);

@@ -1,9 +1,12 @@
-/* command/token.c - penstock token list | create | revoke. A running server sees a change within a second:
- * it looks at the catalog's version, not at a restart. */
+/* command/token.c - penstock token list | create | revoke. A running server sees a change within 200 ms, and
+ * create and revoke return when it has: the next line of a script may count on it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
+#include "base/metric.h"
 #include "catalog/catalog.h"
 #include "command/command.h"
 #include "wire/json.h"
@@ -101,6 +104,29 @@ static int token_project(const struct command_args *args, struct catalog *catalo
     return found ? 0 : catalog_project_create(catalog, "default", out, err);
 }
 
+/* Waits until a running capture has what was written here; not at all when none runs. */
+static void token_wait_in_force(const struct command_args *args, struct catalog *catalog)
+{
+    enum { WAIT_US = 3000000, POLL_US = 5000 };
+    int64_t                  until_us = clock_mono_us() + WAIT_US;
+    struct catalog_snapshot *snapshot;
+    struct err               err = { .kind = ERR_NONE };
+    char                     run[4096];
+    double                   in_force;
+
+    if (data_path(args_data(args), "run", run, sizeof run, &err) < 0 || catalog_snapshot_load(catalog, &snapshot, &err) < 0)
+        return;
+    while (metric_read(run, "capture", "capture_catalog_version", "", &in_force) &&
+           in_force < (double)catalog_snapshot_version(snapshot)) {
+        if (clock_mono_us() > until_us) {
+            fprintf(stderr, "penstock: done, but the running capture has not taken it over within 3 s\n");
+            break;
+        }
+        usleep(POLL_US);
+    }
+    catalog_snapshot_free(snapshot);
+}
+
 int token_create_run(const struct command_args *args)
 {
     struct catalog *catalog;
@@ -115,7 +141,11 @@ int token_create_run(const struct command_args *args)
     if (token_project(args, catalog, &project, &err) < 0 ||
         catalog_token_create(catalog, project, args_text(args, "--token"), token, &err) < 0) {
         code = command_failed(&err);
-    } else if (args_has(args, "--json")) {
+        catalog_close(catalog);
+        return code;
+    }
+    token_wait_in_force(args, catalog);
+    if (args_has(args, "--json")) {
         buf_init(&out, 1 << 16);
         buf_add_text(&out, "{\"token\":");
         json_write_string(&out, span_text(token));
@@ -137,10 +167,12 @@ int token_revoke_run(const struct command_args *args)
 
     if (token_catalog_open(args, &catalog, &err) < 0)
         return command_failed(&err);
-    if (catalog_token_revoke(catalog, args_at(args, 0), &err) < 0)
+    if (catalog_token_revoke(catalog, args_at(args, 0), &err) < 0) {
         code = command_failed(&err);
-    else
+    } else {
+        token_wait_in_force(args, catalog);
         fprintf(stderr, "penstock: revoked; events with this token are refused from now on\n");
+    }
     catalog_close(catalog);
     return code;
 }
