@@ -128,9 +128,10 @@ int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *p
     return 0;
 }
 
+/* Events last: who sees an event finds its person already there. */
 void outputs_publish(struct outputs *outputs)
 {
-    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
+    for (size_t i = OUTPUT_COUNT; i-- > 0;) {
         struct output_topic *topic = &outputs->topics[i];
 
         assert(log_batch_count(topic->batch) == 0);

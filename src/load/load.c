@@ -3,8 +3,9 @@
  * When to commit: after batch_wait since the batch's first row, or at batch_rows. A commit costs about two
  * milliseconds and a sync whatever is in it, so a quarter of a second between them leaves loading more
  * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
- * People are taken less often than events: their tables hold one row a key, and each commit that touches
- * them reads all keys (docs/decisions/warehouse-duckdb.md); the longer between, the fewer times.
+ * People are taken with the events they belong to while that is cheap. Their tables hold one row a key, and
+ * each commit that touches them reads all keys (docs/decisions/warehouse-duckdb.md): when a commit with
+ * people took long, the next people wait ten times as long, people_wait at most.
  *
  * All trouble goes one way: roll back, wait if waiting can help, ask the warehouse where it really is, go
  * on from there. There is no state to repair, because the rows and the place are one transaction. */
@@ -25,6 +26,8 @@
 #include "load/query_socket.h"
 
 enum {
+    PEOPLE_CHEAP_US = 15000,      /* a commit with people this quick has no pause after it */
+    PEOPLE_PAUSE_FACTOR = 10,     /* of its time: changing people costs a tenth of the loader at most */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
     STORE_EVERY_US = 1000000,     /* the log's copy of the cursors: for retention, which thinks in minutes */
     BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
@@ -37,7 +40,7 @@ static const struct option options[] = {
     { "threads", OPTION_COUNT, "2", 1, 256, "Threads of the engine, for loading and queries together", AT(threads) },
     { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most", AT(batch_rows) },
     { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed", AT(batch_wait_us) },
-    { "people_wait", OPTION_DURATION, "1s", 0, 60000000, "The same for persons, distinct ids and groups, whose tables are dearer to change", AT(people_wait_us) },
+    { "people_wait", OPTION_DURATION, "1s", 0, 60000000, "The longest pause between changes to persons, distinct ids and groups, whose tables are dearer to change", AT(people_wait_us) },
     { "idle", OPTION_DURATION, "30s", 1000000, (int64_t)86400 * 1000000, "After this long without rows and queries the warehouse is closed, which gives back its memory", AT(idle_us) },
     { "query_time", OPTION_DURATION, "5m", 1000, (int64_t)86400 * 1000000, "How long one query may take", AT(query_time_us) },
     { "queries", OPTION_COUNT, "4", 1, QUERIES_MAX, "Queries at the same time", AT(queries) },
@@ -191,17 +194,27 @@ static void count_batch(struct load *load, const struct warehouse_place *before,
     load->follow.counts = (struct follow_counts){ .unreadable = 0 };
 }
 
+static void load_pause_people(struct load *load, int64_t now_us, int64_t took_us)
+{
+    int64_t pause_us = took_us <= PEOPLE_CHEAP_US ? 0 : took_us * PEOPLE_PAUSE_FACTOR;
+
+    load->people_us = now_us + (pause_us < load->options->people_wait_us ? pause_us : load->options->people_wait_us);
+}
+
 static int load_commit(struct load *load, struct err *err)
 {
     struct warehouse_place before = load->place;
-    int64_t                start_us = clock_mono_us();
+    int64_t                start_us = clock_mono_us(), took_us;
 
     load->tried = warehouse_pending(load->warehouse); /* a commit that fails forgets them */
     for (int i = 0; i < FOLLOW_TOPICS; i++)
         load->place.next[i] = load->follow.topics[i].next;
     if (warehouse_commit(load->warehouse, &load->place, err) < 0)
         return -1;
-    count_batch(load, &before, clock_mono_us() - start_us);
+    took_us = clock_mono_us() - start_us;
+    count_batch(load, &before, took_us);
+    if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
+        load_pause_people(load, start_us + took_us, took_us);
     load->begun_us = 0;
     load->rows_max = load->rows_max * 2 < (size_t)load->options->batch_rows ? load->rows_max * 2
                                                                               : (size_t)load->options->batch_rows;
@@ -222,8 +235,6 @@ static int load_fill(struct load *load, int64_t now_us, struct err *err)
         rc = follow_fill(&load->follow, i, load->warehouse, load->rows_max, clock_wall_us(), err);
         if (rc < 0)
             return -1;
-        if (i == FOLLOW_PEOPLE && rc == 0 && load->follow.topics[i].next != load->place.next[i])
-            load->people_us = now_us + load->options->people_wait_us;
         more |= rc;
     }
     return more;
