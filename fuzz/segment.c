@@ -117,11 +117,14 @@ static size_t build(uint8_t *file, struct input *input, bool *packed)
     return end + (take(input, 1) % 2 == 0 ? 0 : 64) > FILE_BYTES_MAX ? FILE_BYTES_MAX : end;
 }
 
-static void require(bool what)
-{
-    if (!what)
-        abort();
-}
+/* Unlike assert, stays in every build. */
+#define require(fact)                                                                                                  \
+    do {                                                                                                               \
+        if (!(fact)) {                                                                                                 \
+            (void)fprintf(stderr, "line %d: %s\n", __LINE__, #fact);                                                   \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
 
 struct seen {
     uint64_t end, records, gaps;

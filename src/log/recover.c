@@ -25,8 +25,9 @@ static int walk_next(struct walk *walk, bool past_damage, uint64_t *at_out, stru
     rc = window_frame(&walk->window, from, walk->place, frame, err);
     while (rc == 1 || (rc == 0 && past_damage)) {
         /* One that was published counts even when the file was cut short inside it: some of it is there. */
-        if (rc == 1 && frame->base >= walk->base && frame->epoch >= walk->epoch &&
-            (from + frame_bytes(frame) <= walk->file_bytes || frame->base < walk->published)) {
+        if (rc == 1 && frame->base >= walk->base && frame->epoch >= walk->epoch) {
+            if (from + frame_bytes(frame) > walk->file_bytes && frame->base >= walk->published)
+                return 0; /* torn; and what looks like frames inside it is not to be believed */
             *at_out = from;
             return 1;
         }
