@@ -12,12 +12,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <openssl/sha.h>
 
 #include "base/bytes.h"
 
-enum { FORMAT = 1, READERS_MAX = 126, DEAD_READER_BEGINS = 1024 };
+enum { FORMAT = 1, READERS_MAX = 126, DEAD_READER_BEGINS = 1024, DISK_FULL_BYTES = 16 << 20 /* more than a batch writes */ };
 
 #define MAP_BYTES_DEFAULT ((uint64_t)1 << 40)
 
@@ -46,6 +47,8 @@ int people_fail(int rc, const char *what, struct err *err)
 {
     if (rc == MDB_MAP_FULL)
         return err_set(err, ERR_FULL, "people: %s: the store has reached its largest size (map_bytes_max)", what);
+    if (rc == EFBIG) /* the largest file that is allowed: to the caller as good as a full disk */
+        return err_set(err, ERR_FULL, "people: %s: the file has reached its largest size", what);
     if (rc > 0) /* errno; LMDB's own are negative */
         return err_errno(err, rc, "people: %s", what);
     return err_set(err, kind_of(rc), "people: %s: %s", what, mdb_strerror(rc));
@@ -192,6 +195,16 @@ static void people_cursors_close(struct people_txn *txn)
             mdb_cursor_close(txn->cursors[i]);
 }
 
+/* LMDB says EIO of a write that was cut short, as the last one on a full disk is. */
+static bool people_disk_is_full(const struct people *people)
+{
+    struct statvfs disk;
+    int            fd;
+
+    return mdb_env_get_fd(people->env, &fd) == 0 && fstatvfs(fd, &disk) == 0 &&
+           (uint64_t)disk.f_bavail * disk.f_frsize < DISK_FULL_BYTES;
+}
+
 int people_commit(struct people_txn *txn_take, struct err *err)
 {
     struct people_txn *txn = txn_take;
@@ -207,6 +220,8 @@ int people_commit(struct people_txn *txn_take, struct err *err)
     }
     people_cursors_close(txn);
     rc = mdb_txn_commit(txn->txn); /* ends it whatever it answers */
+    if (rc == EIO && people_disk_is_full(txn->people))
+        rc = ENOSPC;
     free(txn);
     return rc == 0 ? 0 : people_fail(rc, "commit", err);
 }
