@@ -4,6 +4,7 @@
  *
  * events: ROWS rows of about 1 KB, shaped as page views with 20 properties and 12 person properties, in
  * batches of BATCH; `people`: PERSONS persons first, then ROWS updates of random ones in batches.
+ * PENSTOCK_BENCH_LIBRARY, _THREADS, _CRASH (end without closing) in the environment.
  * Prints CPU microseconds a row (user and system, all threads), rows a second, bytes on disk, RSS. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "warehouse/warehouse.h"
@@ -200,6 +202,7 @@ int main(int argc, char **argv)
     struct err               err;
     char                     path[4096];
     double                   cpu;
+    int64_t                  opened_us;
 
     if (argc < 4) {
         fprintf(stderr, "usage: warehouse_bench FOLDER ROWS BATCH [people PERSONS]\n");
@@ -210,9 +213,10 @@ int main(int argc, char **argv)
     if (getenv("PENSTOCK_BENCH_THREADS") != NULL)
         options.threads = (unsigned)atoi(getenv("PENSTOCK_BENCH_THREADS"));
     printf("before   RSS %ld MiB\n", rss_kib() >> 10);
+    opened_us = clock_mono_us();
     if (warehouse_open(&options, &warehouse, &err) < 0)
         die(&err);
-    printf("opened   RSS %ld MiB\n", rss_kib() >> 10);
+    printf("opened   in %.2f s, RSS %ld MiB\n", (double)(clock_mono_us() - opened_us) / 1e6, rss_kib() >> 10);
     uint64_t rows = strtoull(argv[2], NULL, 10), batch = strtoull(argv[3], NULL, 10);
     if (argc > 5) {
         uint64_t persons = strtoull(argv[5], NULL, 10);
@@ -224,6 +228,8 @@ int main(int argc, char **argv)
     } else {
         add_rows(warehouse, rows, batch, 0, false, "events", path);
     }
+    if (getenv("PENSTOCK_BENCH_CRASH") != NULL) /* leaves the write-ahead log for the next run to replay */
+        _exit(0);
     cpu = cpu_s();
     warehouse_close(warehouse);
     printf("closed   %.2f us CPU/row more, %.1f MB, RSS %ld MiB\n", (cpu_s() - cpu) * 1e6 / (double)rows,
