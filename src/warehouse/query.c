@@ -2,7 +2,8 @@
  *
  * Four locks on one door, because a query comes from a page or a terminal and the file holds everything:
  *   1. the engine was opened without files, network and extensions, and its settings are locked
- *   2. exactly one statement, and only of the kinds SELECT (with SHOW, DESCRIBE, VALUES) and EXPLAIN
+ *   2. exactly one statement, and only of the kinds SELECT (with SHOW, DESCRIBE, VALUES) and EXPLAIN, that
+ *      calls none of the few functions that act
  *   3. the transaction is READ ONLY, which also stops EXPLAIN ANALYZE DELETE
  *   4. the engine's memory is bounded, the result is streamed, and `cancel` ends a query between two
  *      batches of its work, by way of a thread that watches it
@@ -11,11 +12,12 @@
  * also one that a later engine invents, is written by the engine itself. Its ORDER BY is kept: the
  * projection around it keeps the order of rows. */
 #include <assert.h>
-#include <errno.h>
+#include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "warehouse/engine.h"
@@ -167,35 +169,72 @@ static int query_columns(struct query *query, struct err *err)
     return 0;
 }
 
-/* Where a statement's text ends for good: before its semicolon, if it has one. Knows as much of the
- * grammar as hides a semicolon: quotes, dollar quotes, comments. A mistake here is only a refused query,
- * because the wrapped text is checked as the first one was. */
+/* Passes one token: a quoted text, a comment, a name, or one other byte. NULL: it has no end. Knows as
+ * much of the grammar as hides semicolons and brackets. */
+static const char *token_end(const char *at)
+{
+    const char *end;
+
+    if (*at == '\'' || *at == '"') {
+        end = strchr(at + 1, *at);
+        return end != NULL ? end + 1 : NULL;
+    }
+    if (at[0] == '-' && at[1] == '-')
+        return strchr(at, '\n');
+    if (at[0] == '/' && at[1] == '*') {
+        end = strstr(at + 2, "*/");
+        return end != NULL ? end + 2 : NULL;
+    }
+    if (at[0] == '$' && at[1] == '$') {
+        end = strstr(at + 2, "$$");
+        return end != NULL ? end + 2 : NULL;
+    }
+    for (end = at; isalnum((unsigned char)*end) || *end == '_'; end++)
+        ;
+    return end > at ? end : at + 1;
+}
+
+/* Before its semicolon, if it has one. A mistake here is only a refused query, because the wrapped text is
+ * checked as the first one was. */
 static size_t statement_bytes(const char *sql)
 {
-    const char *at = sql;
+    for (const char *at = sql; *at != '\0'; at = token_end(at))
+        if (*at == ';' || token_end(at) == NULL)
+            return *at == ';' ? (size_t)(at - sql) : strlen(sql);
+    return strlen(sql);
+}
 
-    while (*at != '\0' && *at != ';') {
-        const char *end = NULL;
+/* Functions that read nothing and do something: a SELECT may call them, also in a READ ONLY transaction. */
+static const char *const acting_functions[] = { "checkpoint", "force_checkpoint", "enable_logging", "disable_logging",
+                                                "truncate_duckdb_logs", "write_log", "enable_profiling",
+                                                "disable_profiling", "set_config" };
 
-        if (*at == '\'' || *at == '"') {
-            end = strchr(at + 1, *at);
-            end = end != NULL ? end + 1 : NULL;
-        } else if (at[0] == '-' && at[1] == '-') {
-            end = strchr(at, '\n');
-        } else if (at[0] == '/' && at[1] == '*') {
-            end = strstr(at + 2, "*/");
-            end = end != NULL ? end + 2 : NULL;
-        } else if (at[0] == '$' && at[1] == '$') {
-            end = strstr(at + 2, "$$");
-            end = end != NULL ? end + 2 : NULL;
-        } else {
-            end = at + 1;
-        }
+static bool is_space_or_comment(const char *at)
+{
+    return isspace((unsigned char)*at) || (at[0] == '-' && at[1] == '-') || (at[0] == '/' && at[1] == '*');
+}
+
+/* The acting function that the text calls, or NULL. */
+static const char *acting_call(const char *sql)
+{
+    for (const char *at = sql, *end; *at != '\0'; at = end) {
+        const char *next;
+        bool        quoted = *at == '"';
+        size_t      bytes;
+
+        end = token_end(at);
         if (end == NULL)
-            return strlen(sql);
-        at = end;
+            return NULL;
+        for (next = end; next != NULL && *next != '\0' && is_space_or_comment(next); next = token_end(next))
+            ;
+        if (next == NULL || *next != '(')
+            continue;
+        bytes = (size_t)(end - at) - (quoted ? 2 : 0);
+        for (size_t i = 0; i < sizeof acting_functions / sizeof *acting_functions; i++)
+            if (strlen(acting_functions[i]) == bytes && strncasecmp(acting_functions[i], at + quoted, bytes) == 0)
+                return acting_functions[i];
     }
-    return (size_t)(at - sql);
+    return NULL;
 }
 
 static int query_wrap(struct query *query, const char *sql, struct err *err)
@@ -282,6 +321,8 @@ int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse
     assert(warehouse->magic == WAREHOUSE_MAGIC);
     if (strlen(sql) > SQL_BYTES_MAX)
         return err_set(err, ERR_INPUT, "a statement may have %d bytes", SQL_BYTES_MAX);
+    if (acting_call(sql) != NULL)
+        return err_set(err, ERR_INPUT, "%s() does something instead of reading: it is not allowed here", acting_call(sql));
     if (query.duckdb->connect(warehouse->database, &query.connection) != DUCKDB_SUCCESS)
         return err_set(err, ERR_FULL, "no connection to the engine");
     watch.connection = query.connection;

@@ -325,6 +325,8 @@ static void queries_only_read_and_only_here(void **state)
         "SELECT * FROM parquet_metadata('/etc/passwd')", "SELECT * FROM sniff_csv('/etc/passwd')",
         "SELECT getenv('PATH')", "SELECT $1", "SELECT ?", "", ";", "SELEC 1", "SELECT * FROM nothing",
         "SELECT 1 -- unended (\n) FROM (",
+        "SELECT * FROM checkpoint()", "FROM Force_Checkpoint /* x */ ('w')", "SELECT * FROM \"checkpoint\"()",
+        "EXPLAIN ANALYZE SELECT * FROM main.checkpoint -- x\n()", "SELECT write_log('x')",
     };
     struct warehouse *warehouse = open_or_fail(false);
     struct row        row = event_of("{}");
@@ -348,6 +350,7 @@ static void what_reads_is_allowed(void **state)
         { "SELECT 1 AS a;", "a\r\n1\r\n" },
         { "SELECT 1 AS a; -- the end", "a\r\n1\r\n" },
         { "SELECT ';' AS a -- ; here too", "a\r\n;\r\n" },
+        { "SELECT 'checkpoint' AS a WHERE 'checkpoint' IN ('checkpoint')", "a\r\ncheckpoint\r\n" },
         { "SELECT $$a;b$$ AS a /* ; */", "a\r\na;b\r\n" },
         { "FROM (VALUES (2), (1), (3)) t(a) ORDER BY a DESC", "a\r\n3\r\n2\r\n1\r\n" },
         { "WITH x AS (SELECT 1 AS a) SELECT * FROM x", "a\r\n1\r\n" },
