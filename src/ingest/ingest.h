@@ -28,6 +28,8 @@ struct ingest_options {
 /* The role without its loop, for tests and measurements. */
 struct ingest;
 
+/* Once in a process: batches get their memory back instead of giving it to the kernel. */
+void ingest_keep_memory(void);
 int  ingest_open(const struct role_env *env, struct ingest **out, struct err *err) must_check;
 void ingest_close(struct ingest *ingest);
 /* Takes and finishes one batch: 1 done, 0 there was nothing, -1 it failed and nothing has happened.
