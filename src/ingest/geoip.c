@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <inttypes.h>
 #include <math.h>
 #include <maxminddb.h>
 #include <netinet/in.h>
@@ -165,7 +166,7 @@ static void answer_read(MMDB_entry_s *entry, struct geoip_answer *out)
                      (field_number(entry, PATH("location", "latitude"), &out->latitude, &out->single) &&
                       field_number(entry, PATH("location", "longitude"), &out->longitude, &single));
     out->has_radius = field_number(entry, PATH("location", "accuracy_radius"), &radius, &single);
-    out->has_place = out->has_place && isfinite(out->latitude) && isfinite(out->longitude);
+    out->has_place = out->has_place && fabs(out->latitude) <= 90 && fabs(out->longitude) <= 180; /* no NaN either */
     out->has_radius = out->has_radius && radius >= 0 && radius < 1e9;
     if (out->has_radius)
         out->accuracy_radius = (int64_t)radius;
@@ -179,10 +180,12 @@ static struct span number_text(double number, bool single, struct arena *arena)
     char text[40];
     int  bytes = 0;
 
-    for (int digits = 1; digits <= 17; digits++) {
+    if (number == (double)(int64_t)number) /* within a globe's bounds, or a radius */
+        bytes = snprintf(text, sizeof text, "%" PRId64, (int64_t)number);
+    for (int digits = 1; bytes == 0 && digits <= 17; digits++) {
         bytes = snprintf(text, sizeof text, "%.*g", digits, number);
-        if (single ? strtof(text, NULL) == (float)number : strtod(text, NULL) == number)
-            break;
+        if (digits < 17 && (single ? strtof(text, NULL) != (float)number : strtod(text, NULL) != number))
+            bytes = 0;
     }
     return arena_copy(arena, span_of(text, (size_t)bytes));
 }

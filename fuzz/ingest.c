@@ -1,0 +1,84 @@
+/* fuzz/ingest.c - any bytes as an event's data, and as a stored record, through all of ingest.
+ *
+ * Holds: nothing crashes; every event has one fate; every JSON column of every row is valid JSON and every
+ * text is UTF-8; the same event normalised again from its own row's properties keeps them as they are. */
+#include <stdlib.h>
+
+#include "ingest/testing.h"
+#include "wire/utf8.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
+
+static void check_row(const struct row *row)
+{
+    const struct row_table_info *info = &row_tables[row->table];
+
+    for (size_t i = 0; i < info->column_count; i++) {
+        struct json_reader reader;
+        struct json_value  value;
+
+        if (row->cells[i].null || (info->columns[i].type != ROW_TEXT && info->columns[i].type != ROW_JSON))
+            continue;
+        if (!utf8_valid(row->cells[i].text))
+            abort();
+        if (info->columns[i].type == ROW_TEXT)
+            continue;
+        json_reader_init(&reader, row->cells[i].text, 0);
+        if (json_skip(&reader, &value) < 0 || json_finish(&reader) < 0 || value.kind != JSON_OBJECT)
+            abort();
+    }
+}
+
+static void run(struct fixture *fixture, struct span body)
+{
+    struct row row;
+    struct err err;
+
+    fixture_run(fixture, &body, 1); /* aborts when the fates do not add up */
+    for (size_t i = 0; i < fixture->row_count; i++) {
+        if (row_read(span_of(fixture->rows[i], fixture->row_bytes[i]), &row, &err) < 0)
+            abort();
+        check_row(&row);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
+{
+    static struct fixture fixture; /* one store for all inputs: opening it costs more than an input */
+    static bool           open;
+    static const char *const names[] = { "view", "$identify", "$create_alias", "$merge_dangerously", "$set", "$groupidentify",
+                                         "$exception", "$$client_ingestion_warning" };
+    struct arena *arena = arena_new(1 << 16, 1 << 28);
+    struct span   text = span_of(at, bytes), body;
+    struct record record = { .distinct_id = SPAN("n"), .ip = SPAN("8.8.8.8") };
+    struct row    row, again;
+
+    if (!open)
+        fixture_init(&fixture);
+    open = true;
+    if (bytes > 0 && at[0] == 1) { /* a stored record as it is */
+        run(&fixture, arena_copy(arena, text));
+    } else if (bytes > 0) {
+        record.event = span_text(names[at[0] & 7]);
+        record.data = span_from(text, 1);
+        run(&fixture, fixture_record(&fixture, record, arena));
+        if ((at[0] & 7) == 0 && fixture_row(&fixture, ROW_EVENT, 0, &row)) {
+            struct buf data;
+
+            buf_init(&data, 1 << 26);
+            buf_add_text(&data, "{\"properties\":");
+            buf_add(&data, row.cells[ROW_EVENT_PROPERTIES].text);
+            buf_add_byte(&data, '}');
+            record.data = buf_span(&data);
+            body = fixture_record(&fixture, record, arena);
+            run(&fixture, body);
+            if (!fixture_row(&fixture, ROW_EVENT, 1, &again) ||
+                !span_equal(row.cells[ROW_EVENT_PROPERTIES].text, again.cells[ROW_EVENT_PROPERTIES].text))
+                abort();
+            buf_fini(&data);
+        }
+    }
+    fixture_forget_rows(&fixture);
+    arena_free(arena);
+    return 0;
+}
