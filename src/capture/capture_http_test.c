@@ -1,6 +1,8 @@
 /* capture/capture_http_test.c - what happens around requests: connections, bodies in parts, deadlines,
  * limits, stopping. Times are short so that the test is. */
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -431,6 +433,33 @@ static void disk_full(void **state)
     free(noise);
 }
 
+/* A file that must not grow is no full disk: the writer is finished, and the role says so and ends. */
+static void writer_stops(void **state)
+{
+    char         *noise = malloc(1000000);
+    size_t        bytes = noise_event(noise);
+    struct rlimit old, small;
+    int           status = 200;
+
+    (void)state;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 200);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 0; i < 40 && status == 200; i++)
+        status = kit_ask(&kit, "POST", "/e", "Origin: https://a.b\r\n", span_of(noise, bytes), &answer);
+    assert_int_equal(status, 503);
+    assert_non_null(strstr(answer.head, "retry-after: 1\r\n"));
+    assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
+    pthread_join(kit.thread, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(kit.rc, -1);
+    assert_int_equal(strncmp(kit.err.text, "capture: ", 9), 0);
+    free(noise);
+}
+
 static int start_few(void **state)
 {
     (void)state;
@@ -467,6 +496,7 @@ int main(void)
     const struct CMUnitTest tokens[] = { cmocka_unit_test(new_token) };
     const struct CMUnitTest stopping[] = { cmocka_unit_test(stops) };
     const struct CMUnitTest full[] = { cmocka_unit_test(disk_full) };
+    const struct CMUnitTest broken[] = { cmocka_unit_test(writer_stops) };
     const struct CMUnitTest few[] = { cmocka_unit_test(connections_shed) };
     int                     failed = cmocka_run_group_tests(first, start, stop);
 
@@ -474,6 +504,7 @@ int main(void)
     failed += cmocka_run_group_tests(tokens, start_two_loops, stop);
     failed += cmocka_run_group_tests(stopping, start_two_loops, joined);
     failed += cmocka_run_group_tests(full, start_full, stop);
+    failed += cmocka_run_group_tests(broken, start_two_loops, joined);
     failed += cmocka_run_group_tests(few, start_few, stop);
     return failed;
 }

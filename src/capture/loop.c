@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,6 +20,8 @@ enum {
     LOOP_OUT_BYTES_MAX = 16 << 20, /* the largest answer is /metrics */
     LOOP_POOLED_BYTES_MAX = 1 << 20, /* of each class of buffer */
     LOOP_RETRY_MS = 10,
+    LOOP_HOLD_WAITING_MIN = 8,
+    LOOP_HOLD_US_MAX = 500,
     LOOP_DRAIN_IDLE_US = 1000000 /* at a stop: how long a kept connection may still bring a request */
 };
 
@@ -115,11 +118,14 @@ static void loop_run_deadlines(struct loop *loop)
         }
 }
 
-static int loop_wait_ms(const struct loop *loop)
+/* How long nothing needs to be done; -1: for ever. */
+static int64_t loop_wait_us(const struct loop *loop)
 {
     int64_t next = INT64_MAX;
-    int64_t ms;
 
+    if (!loop->flights[loop->filling ^ 1].busy && log_batch_count(loop->flights[loop->filling].batch) > 0)
+        return loop->hold_until_us > loop->mono_us ? loop->hold_until_us - loop->mono_us
+                                                   : LOOP_RETRY_MS * 1000; /* the committer had no room */
     for (int state = 0; state < CONN_STATE_COUNT; state++)
         if (loop->timers[state].first != NULL && loop->timers[state].first->deadline_us < next)
             next = loop->timers[state].first->deadline_us;
@@ -127,12 +133,17 @@ static int loop_wait_ms(const struct loop *loop)
         next = loop->drain_until_us;
     if (loop->listen_again_us != 0 && loop->listen_again_us < next)
         next = loop->listen_again_us;
-    if (!loop->flights[loop->filling ^ 1].busy && log_batch_count(loop->flights[loop->filling].batch) > 0)
-        return LOOP_RETRY_MS; /* the committer had no room */
     if (next == INT64_MAX)
         return -1;
-    ms = (next - loop->mono_us) / 1000 + 1;
-    return ms < 0 ? 0 : ms > 60000 ? 60000 : (int)ms;
+    return next > loop->mono_us ? next - loop->mono_us + 100 : 0; /* late enough that the time is over */
+}
+
+static int loop_wait(const struct loop *loop, struct epoll_event *events)
+{
+    int64_t         us = loop_wait_us(loop);
+    struct timespec limit = { us / 1000000, us % 1000000 * 1000 };
+
+    return epoll_pwait2(loop->epoll_fd, events, LOOP_EVENTS_MAX, us < 0 ? NULL : &limit, NULL);
 }
 
 /* --- flights ----------------------------------------------------------------------------------- */
@@ -153,6 +164,7 @@ void flight_add(struct flight *flight, struct conn *conn)
     else
         flight->first = conn;
     flight->last = conn;
+    flight->waiting++;
 }
 
 void flight_remove(struct conn *conn)
@@ -169,6 +181,7 @@ void flight_remove(struct conn *conn)
         conn->wait_next->wait_prev = conn->wait_prev;
     else
         flight->last = conn->wait_prev;
+    flight->waiting--;
     conn->flight = NULL;
 }
 
@@ -206,6 +219,14 @@ static void loop_fail(struct loop *loop, const struct err *err)
     listener_stop(loop);
 }
 
+static void loop_hold(struct loop *loop, size_t answered, int64_t took_us)
+{
+    if (answered < LOOP_HOLD_WAITING_MIN)
+        return;
+    loop->hold_waiting = answered + loop_filling(loop)->waiting;
+    loop->hold_until_us = loop->mono_us + (took_us < LOOP_HOLD_US_MAX ? took_us : LOOP_HOLD_US_MAX);
+}
+
 /* Answers everybody who waited for this flight. */
 static void flight_land(struct flight *flight, const struct log_commit_result *result)
 {
@@ -221,6 +242,7 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_SECONDS,
                         (double)(loop->mono_us - flight->submitted_us) / 1e6);
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_EVENTS, (double)log_batch_count(flight->batch));
+        loop_hold(loop, flight->waiting, loop->mono_us - flight->submitted_us);
     }
     log_batch_reset(flight->batch);
     while ((conn = flight->first) != NULL) {
@@ -249,6 +271,9 @@ static void loop_submit(struct loop *loop)
 
     if (loop->flights[loop->filling ^ 1].busy || log_batch_count(flight->batch) == 0)
         return;
+    if (loop->hold_until_us > loop->mono_us && flight->waiting < loop->hold_waiting)
+        return;
+    loop->hold_until_us = 0;
     flight->submitted_us = loop->mono_us;
     flight->busy = true;
     if (log_commit_submit(loop->shared->commit, flight->batch, flight_done, flight, &err) == 0) {
@@ -329,7 +354,7 @@ void loop_run(struct loop *loop)
 
     loop->mono_us = clock_mono_us();
     while (!loop->finished) {
-        int count = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS_MAX, loop_wait_ms(loop));
+        int count = loop_wait(loop, events);
 
         if (count < 0 && errno != EINTR) {
             struct err err = { 0 };

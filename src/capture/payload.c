@@ -280,6 +280,9 @@ static bool payload_type_is_form(struct span type)
 /* Steps 3 to 7 of the contract, on state->text. */
 static int payload_peel(struct payload_state *state, const struct payload_request *request)
 {
+    if ((state->text.at[0] == '{' || state->text.at[0] == '[') && !payload_type_is_form(request->content_type) &&
+        state->hint != HINT_LZ64)
+        return 0; /* JSON as it is, the usual case: these bytes begin no layer */
     if (state->hint != HINT_LZ64 && !inflate_looks_gzip(state->text) && !form_looks(state->text))
         payload_unwrap(state, request->legacy, false);
     if (payload_type_is_form(request->content_type) && payload_read_form(state) < 0)
