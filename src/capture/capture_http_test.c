@@ -258,7 +258,7 @@ static void stops(void **state)
     send_text(fd, "GET /_readiness HTTP/1.1\r\nHost: t\r\n\r\n");
     expect(fd, 503, "stopping");
     expect_end(fd);
-    send_text(body, E1 + 8);
+    send_text(body, &E1[8]);
     expect(body, 200, "in flight at the stop");
     expect_end(body);
     pthread_join(kit.thread, NULL);

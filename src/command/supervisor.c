@@ -443,8 +443,9 @@ static void children_reap(struct supervisor *supervisor)
 
 static void stop_begin(struct supervisor *supervisor, const char *why)
 {
-    if (supervisor->stopping) { /* asked twice: somebody is in a hurry */
-        supervisor->kill_at_us = 0;
+    if (supervisor->stopping) { /* asked again, and not just by an echo of the first: somebody is in a hurry */
+        if (clock_mono_us() > supervisor->kill_at_us - SUPERVISOR_STOP_US_MAX + SUPERVISOR_HURRY_US)
+            supervisor->kill_at_us = 0;
         return;
     }
     say(SAY_INFO, "%s: stopping; what was accepted is on disk", why);

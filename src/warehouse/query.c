@@ -21,7 +21,7 @@
 #include <time.h>
 
 #include "warehouse/engine.h"
-#include "warehouse/render.h"
+#include "warehouse/query_render.h"
 
 enum { WATCH_EVERY_MS = 50, SQL_BYTES_MAX = 1 << 20 };
 

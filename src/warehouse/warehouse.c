@@ -234,7 +234,7 @@ static int make_tables(struct warehouse *warehouse, struct err *err)
     buf_add_text(&sql, views_sql);
     buf_add_text(&sql, "COMMIT;\n");
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        if (engine_table_keys(i) != NULL)
+        if (engine_table_keys((enum row_table)i) != NULL)
             add_table_sql(&sql, &row_tables[i], "TEMP TABLE staged_", ", batch_number BIGINT");
     buf_add_byte(&sql, '\0');
     assert(!sql.failed);

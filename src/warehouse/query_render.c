@@ -1,5 +1,5 @@
-/* warehouse/render.c - three ways of writing the same cells. */
-#include "warehouse/render.h"
+/* warehouse/query_render.c - three ways of writing the same cells. */
+#include "warehouse/query_render.h"
 
 #include <inttypes.h>
 #include <stdio.h>

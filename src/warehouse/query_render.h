@@ -1,4 +1,4 @@
-/* warehouse/render.h - a query's rows as CSV, as JSON, or as a table for people.
+/* warehouse/query_render.h - a query's rows as CSV, as JSON, or as a table for people.
  *
  * Cells arrive as the engine's own text of each value, so that nothing is rounded on the way; what JSON
  * writes without quotes follows from the column's type. Rows leave in pieces of about PIECE_BYTES.
@@ -9,8 +9,8 @@
  *   TABLE  columns as wide as in the first piece; control characters escaped, so that no stored text can
  *          steer the terminal of whoever looks at it
  * One thread. */
-#ifndef PENSTOCK_WAREHOUSE_RENDER_H
-#define PENSTOCK_WAREHOUSE_RENDER_H
+#ifndef PENSTOCK_WAREHOUSE_QUERY_RENDER_H
+#define PENSTOCK_WAREHOUSE_QUERY_RENDER_H
 
 #include "warehouse/duckdb.h"
 #include "warehouse/warehouse.h"
