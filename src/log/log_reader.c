@@ -139,9 +139,10 @@ static int reader_list(struct log_reader *reader, uint64_t offset, size_t *which
     /* Foreign files matter only where they would be taken for ours: around the offset. */
     for (size_t i = 0; i < reader->segments.count; i++) {
         uint64_t base = reader->segments.bases[i];
-        bool     near = i + 1 == reader->segments.count || reader->segments.bases[i + 1] > offset;
+        bool     before = i + 1 < reader->segments.count && reader->segments.bases[i + 1] <= offset;
+        bool     behind = kept > 0 && reader->segments.bases[kept - 1] > offset;
 
-        if (!near || (kept > 0 && base > offset && reader->segments.bases[kept - 1] > offset) || !part_segment_foreign(&reader->part, base, reader->id))
+        if (before || behind || !part_segment_foreign(&reader->part, base, reader->id))
             reader->segments.bases[kept++] = base;
         else if (base <= offset)
             reader->foreign_base = base;
@@ -202,7 +203,7 @@ static int reader_find(struct log_reader *reader, uint64_t end, struct log_chunk
         return errno == ENOENT ? 2 : err_errno(err, errno, "%s: open %s", reader->part.label, name); /* deleted just now */
     window_init(&reader->window, reader->fd);
     reader->at = SEGMENT_DATA_AT;
-    reader->looked_twice = false;
+    reader->looks = 0;
     reader->state = READER_WALK;
     return 2;
 }
@@ -251,7 +252,7 @@ static int frame_load(struct log_reader *reader, uint64_t at, const struct frame
             raw = span_of(stored, 0);
         else
             whole = frame_body_whole(raw, frame->tag, frame->count);
-    } else if (reader->looked_twice && frame->codec == LOG_CODEC_NONE) {
+    } else if (reader->looks == READER_LOOKS && frame->codec == LOG_CODEC_NONE) {
         /* The file ends inside the frame: what is there of it may still hold whole records. */
         struct stat st;
         uint64_t    body_at = at + FRAME_HEADER_BYTES;
@@ -265,10 +266,10 @@ static int frame_load(struct log_reader *reader, uint64_t at, const struct frame
             raw = span_of(stored, rc == 1 ? have : 0);
         }
     }
-    if (!whole && !reader->looked_twice)
+    if (!whole && reader->looks < READER_LOOKS)
         return 0;
     reader->frames++;
-    reader->looked_twice = false;
+    reader->looks = 0;
     return serve_begin(reader, frame, raw, at, at + frame_bytes(frame), whole, err) < 0 ? -1 : 2;
 }
 
@@ -290,9 +291,10 @@ static int reader_resync(struct log_reader *reader, uint64_t end, struct log_chu
     while (rc == 1 && frame.base + frame.count <= reader->next && frame.base < reader->next);
     if (rc < 0)
         return -1;
-    reader->looked_twice = false;
-    if (rc == 1 && frame.prev_bytes > FRAME_HEADER_BYTES && at - frame.prev_bytes >= file_at && frame.prev_count > 0 &&
-        frame.prev_count <= frame.base && frame.base - frame.prev_count < limit && frame.prev_bytes <= FRAME_HEADER_BYTES + FRAME_BODY_BYTES_MAX) {
+    reader->looks = 0;
+    if (rc == 1 && frame.prev_bytes > FRAME_HEADER_BYTES && frame.prev_bytes <= FRAME_HEADER_BYTES + FRAME_BODY_BYTES_MAX &&
+        at - frame.prev_bytes >= file_at && frame.prev_count > 0 && frame.prev_count <= frame.base &&
+        frame.base - frame.prev_count < limit) {
         struct frame   lost = { .tag = frame.prev_tag, .count = frame.prev_count, .base = frame.base - frame.prev_count,
                                 .appended_us = frame.appended_us };
         const uint8_t *stored;
@@ -347,17 +349,18 @@ static int reader_walk(struct log_reader *reader, uint64_t end, struct log_chunk
                 return rc;
         }
     }
-    if (!reader->looked_twice) {
+    if (reader->looks < READER_LOOKS) {
         size_t which;
 
-        reader->looked_twice = true;
         window_drop(&reader->window);
+        if (reader->looks++ == 0)
+            return 2;
         if (reader_list(reader, reader->next, &which, err) < 0)
             return -1;
         if (which < reader->segments.count && reader->segments.bases[which] != reader->seg_base)
             reader->state = READER_FIND;
-        else if (which == reader->segments.count)
-            reader->seg_limit = which == 0 ? UINT64_MAX : reader->segments.bases[0]; /* ours was deleted: read it to its end */
+        else if (which == reader->segments.count) /* ours was deleted: read it to its end */
+            reader->seg_limit = which == 0 ? UINT64_MAX : reader->segments.bases[0];
         return 2;
     }
     return reader_resync(reader, end, out, err);

@@ -5,9 +5,9 @@
  *   SERVE -> WALK   the frame is used up
  *   any   -> FIND   the segment ended, or the log was opened anew by its writer (epoch)
  *
- * A place that is not a frame is looked at twice: the second time with the folder listed and the file read
- * anew, because a writer may have rolled, or bytes may have been read before they were written. Only then
- * is it damage. */
+ * A place that is not a frame is looked at again: first with the file read anew (bytes may have been read
+ * ahead before they were written), then with the folder listed (the writer may have rolled). Only then is
+ * it damage. */
 #ifndef PENSTOCK_LOG_LOG_READER_H
 #define PENSTOCK_LOG_LOG_READER_H
 
@@ -16,7 +16,7 @@
 #include "log/part.h"
 #include "log/window.h"
 
-enum { LOG_READER_MAGIC = 0x72656164 };
+enum { LOG_READER_MAGIC = 0x72656164, READER_LOOKS = 2 };
 
 enum log_reader_state { READER_FIND, READER_WALK, READER_SERVE };
 
@@ -42,7 +42,7 @@ struct log_reader {
     uint64_t              seg_limit; /* where the next segment begins; UINT64_MAX: this is the last */
     uint64_t              foreign_base; /* a file before `next` that is not ours; UINT64_MAX: none */
     uint64_t              at;        /* where the next frame is expected */
-    bool                  looked_twice;
+    unsigned              looks;     /* at this place, without finding a frame */
     /* SERVE */
     struct span           raw;
     uint64_t              base;
