@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -37,6 +38,8 @@ struct process {
     int   stop_fd;
 };
 
+static rlim_t file_bytes_max; /* of the next role started; 0: none */
+
 static struct load_options options_of(void)
 {
     struct load_options options;
@@ -61,6 +64,12 @@ static struct process start_with(const struct load_options *options)
         struct err      err = { .text = "" };
 
         close(stop[1]);
+        if (file_bytes_max != 0) { /* a disk that is full, as far as this process can see */
+            struct rlimit limit = { file_bytes_max, RLIM_INFINITY };
+
+            signal(SIGXFSZ, SIG_IGN);
+            (void)!setrlimit(RLIMIT_FSIZE, &limit);
+        }
         say_init("load", getenv("PENSTOCK_TEST_SAY") != NULL ? SAY_INFO : SAY_ERROR);
         if (load_role.run(&env, &err) < 0) {
             fprintf(stderr, "load: %s\n", err.text);
@@ -335,6 +344,34 @@ static void one_row_that_spoils_its_batch_is_found(void **state)
     log_writer_close(events);
 }
 
+/* Nothing can be written for a while: rows wait in the log, queries go on, and then each row is there
+ * once, without anybody's help. */
+static void a_full_disk_is_waited_out(void **state)
+{
+    struct log_writer *events = open_topic("events");
+    struct log_batch  *batch = log_batch_new();
+    struct process     process;
+    struct rlimit      limit = { RLIM_INFINITY, RLIM_INFINITY };
+    double             troubled = 0;
+
+    (void)state;
+    file_bytes_max = 1 << 20;
+    process = start();
+    file_bytes_max = 0;
+    for (uint64_t i = 0; i < 100; i++)
+        add_events(events, batch, i * 300, 300);
+    for (int tries = 0; tries < 400 && troubled == 0; tries++, usleep(25000))
+        (void)metric_read(run_folder, "load", "load_troubled", "", &troubled);
+    assert_true(troubled == 1);
+    assert_int_equal(prlimit(process.pid, RLIMIT_FSIZE, &limit, NULL), 0);
+    expect("SELECT count(*) n, count(DISTINCT raw_offset) d FROM events", "n,d\r\n30000,30000\r\n");
+    (void)metric_read(run_folder, "load", "load_troubled", "", &troubled);
+    assert_true(troubled == 0);
+    assert_int_equal(finish(process), 0);
+    log_batch_free(batch);
+    log_writer_close(events);
+}
+
 struct writing {
     struct log_writer *writer;
     atomic_bool        stop;
@@ -551,6 +588,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_topic_arrives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_row_becomes_a_dead_letter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_row_that_spoils_its_batch_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_waited_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(queries_beside_the_loader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_is_healed_from_the_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_at_any_moment, set_up, tear_down),

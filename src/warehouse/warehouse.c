@@ -44,18 +44,38 @@ static bool says(const char *said, const char *words)
     return strcasestr(said, words) != NULL;
 }
 
+static bool says_any(const char *said, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (says(said, *words))
+            return true;
+    return false;
+}
+
+/* By the engine's words, because an appender's error has lost its class. What is not known is worth another
+ * try: only what is surely the row's own fault may become a dead letter. */
 int engine_err(struct err *err, const char *doing, const char *said)
 {
-    enum err_kind kind = ERR_INPUT;
+    static const char *const full[] = { "No space left on device", "disk quota exceeded", "Out of Memory",
+                                        "failed to allocate", "could not allocate", "failed to pin block",
+                                        "failed to offload", NULL };
+    static const char *const corrupt[] = { "Corrupt database file", "checksum", NULL };
+    static const char *const stop[] = { "FATAL Error", "INTERNAL Error", "database has been invalidated", NULL };
+    static const char *const input[] = { "constraint failed", "Constraint Error", "Conversion Error",
+                                         "Invalid Input Error", "Invalid unicode", "Could not cast",
+                                         "Could not convert", "Out of Range Error", NULL };
+    enum err_kind            kind = ERR_RETRY;
 
     if (said == NULL)
         said = "the engine gave no reason";
-    if (says(said, "No space left on device") || says(said, "disk quota exceeded") || says(said, "Out of Memory Error"))
+    if (says_any(said, full))
         kind = ERR_FULL;
-    else if (says(said, "FATAL Error") || says(said, "INTERNAL Error") || says(said, "database has been invalidated"))
+    else if (says_any(said, corrupt))
+        kind = ERR_CORRUPT;
+    else if (says_any(said, stop))
         kind = ERR_STOP;
-    else if (says(said, "IO Error") || says(said, "TransactionContext Error") || says(said, "Transaction conflict"))
-        kind = ERR_RETRY;
+    else if (says_any(said, input))
+        kind = ERR_INPUT;
     return err_set(err, kind, "%s: %s", doing, said);
 }
 
@@ -85,8 +105,11 @@ static int open_error(struct err *err, const char *path, const char *said)
         return err_set(err, ERR_RETRY, "%s is open in another process: %s", path, said);
     if (says(said, "No space left on device") || says(said, "Out of Memory Error"))
         return err_set(err, ERR_FULL, "%s: %s", path, said);
-    if (says(said, "Permission denied") || says(said, "Cannot open") || says(said, "does not exist"))
+    if (says(said, "Permission denied") || says(said, "Cannot open") || says(said, "does not exist") ||
+        says(said, "Input/output error"))
         return err_set(err, ERR_RETRY, "%s: %s", path, said);
+    if (says(said, "version number"))
+        return err_set(err, ERR_INPUT, "%s was written by a newer DuckDB than the library that is here: %s", path, said);
     return err_set(err, ERR_CORRUPT, "%s: %s", path, said);
 }
 
