@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/say.h"
 #include "capture/loop.h"
@@ -15,6 +16,15 @@ static void *capture_thread(void *arg)
     loop_run(arg);
     return NULL;
 }
+
+struct capture_opening {
+    const struct role_env *env;
+    struct capture_shared *shared;
+    struct log            *log; /* NULL: not open yet. @thread the one that opens, then the role's */
+    pthread_t              thread;
+    bool                   waiting; /* there is a thread that tries again */
+    atomic_bool            stop;
+};
 
 /* Opens the raw topic for writing, gives its committer. The log outlives it. */
 static int capture_open_log(const struct role_env *env, const struct capture_settings *settings, struct log **log_out,
@@ -38,6 +48,7 @@ static int capture_open_log(const struct role_env *env, const struct capture_set
     if (log_writer_open(*log_out, "raw", 0, &topic, &writer, err) < 0 ||
         log_commit_start(writer, &commit, commit_out, err) < 0) {
         log_close(*log_out);
+        *log_out = NULL;
         return -1;
     }
     return 0;
@@ -65,15 +76,62 @@ static int capture_run_loops(struct loop *loops, size_t count, struct err *err)
     return rc;
 }
 
-static int capture_serve(struct capture_shared *shared, struct err *err)
+/* A full disk at the start is answered like one that fills later: 503, until there is room. */
+static void *capture_open_later(void *arg)
 {
+    struct capture_opening *opening = arg;
+    struct timespec         pause = { .tv_nsec = 200000000 };
+    struct log_commit      *commit = NULL;
+
+    while (!atomic_load(&opening->stop)) {
+        struct err err = { 0 };
+
+        nanosleep(&pause, NULL);
+        if (capture_open_log(opening->env, opening->shared->settings, &opening->log, &commit, &err) == 0) {
+            say(SAY_INFO, "there is room on the disk: events are accepted");
+            atomic_store_explicit(&opening->shared->commit, commit, memory_order_release);
+            break;
+        }
+    }
+    return NULL;
+}
+
+static int capture_open(struct capture_opening *opening, struct err *err)
+{
+    struct log_commit *commit = NULL;
+    int                rc = capture_open_log(opening->env, opening->shared->settings, &opening->log, &commit, err);
+
+    atomic_init(&opening->stop, false);
+    atomic_init(&opening->shared->commit, commit);
+    if (rc == 0 || err->kind != ERR_FULL)
+        return rc;
+    say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
+    if (pthread_create(&opening->thread, NULL, capture_open_later, opening) != 0)
+        return -1;
+    opening->waiting = true;
+    return 0;
+}
+
+static void capture_open_end(struct capture_opening *opening)
+{
+    atomic_store(&opening->stop, true);
+    if (opening->waiting)
+        pthread_join(opening->thread, NULL);
+    log_commit_stop(atomic_load(&opening->shared->commit));
+}
+
+static int capture_serve(struct capture_opening *opening, struct err *err)
+{
+    struct capture_shared *shared = opening->shared;
     size_t       count = (size_t)shared->settings->threads;
     size_t       made = 0;
     struct loop *loops = calloc(count, sizeof *loops);
     int          rc = -1;
 
-    if (loops == NULL)
+    if (loops == NULL) {
+        capture_open_end(opening);
         return err_set(err, ERR_FULL, "capture: no memory for loops");
+    }
     shared->loops = loops;
     for (; made < count; made++)
         if (loop_init(&loops[made], shared, made, err) < 0)
@@ -85,7 +143,7 @@ static int capture_serve(struct capture_shared *shared, struct err *err)
             rc = err_wrap(err, "capture");
         }
     }
-    log_commit_stop(shared->commit);
+    capture_open_end(opening);
     for (size_t i = 0; i < made; i++)
         loop_fini(&loops[i]);
     free(loops);
@@ -101,7 +159,7 @@ static int capture_run(const struct role_env *env, struct err *err)
                                               .stop_fd = env->stop_fd,
                                               .failure_taken = ATOMIC_FLAG_INIT };
     char                           path[4096];
-    struct log                    *log;
+    struct capture_opening         opening = { .env = env, .shared = &shared };
     int                            rc = -1;
 
     (void)signal(SIGPIPE, SIG_IGN);
@@ -113,10 +171,13 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_tokens;
     }
-    if (capture_open_log(env, settings, &log, &shared.commit, err) < 0)
+    if (capture_open(&opening, err) < 0) {
+        err_wrap(err, "capture");
         goto no_log;
-    rc = capture_serve(&shared, err);
-    log_close(log);
+    }
+    rc = capture_serve(&opening, err);
+    if (opening.log != NULL)
+        log_close(opening.log);
 no_log:
     tokens_close(shared.tokens);
 no_tokens:

@@ -433,6 +433,24 @@ static void disk_full(void **state)
     free(noise);
 }
 
+static int start_without_room(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit.settings.disk_reserve_bytes = INT64_MAX / 4; /* no disk has that much left */
+    kit_start(&kit);
+    return 0;
+}
+
+static void disk_full_at_start(void **state)
+{
+    (void)state;
+    assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 503);
+    assert_non_null(strstr(answer.body, "storage_full"));
+    assert_int_equal(kit_ask(&kit, "GET", "/_liveness", "", span_text(""), &answer), 200);
+    assert_int_equal(kit_records(&kit), 0);
+}
+
 /* A file that must not grow is no full disk: the writer is finished, and the role says so and ends. */
 static void writer_stops(void **state)
 {
@@ -496,6 +514,7 @@ int main(void)
     const struct CMUnitTest tokens[] = { cmocka_unit_test(new_token) };
     const struct CMUnitTest stopping[] = { cmocka_unit_test(stops) };
     const struct CMUnitTest full[] = { cmocka_unit_test(disk_full) };
+    const struct CMUnitTest no_room[] = { cmocka_unit_test(disk_full_at_start) };
     const struct CMUnitTest broken[] = { cmocka_unit_test(writer_stops) };
     const struct CMUnitTest few[] = { cmocka_unit_test(connections_shed) };
     int                     failed = cmocka_run_group_tests(first, start, stop);
@@ -504,6 +523,7 @@ int main(void)
     failed += cmocka_run_group_tests(tokens, start_two_loops, stop);
     failed += cmocka_run_group_tests(stopping, start_two_loops, joined);
     failed += cmocka_run_group_tests(full, start_full, stop);
+    failed += cmocka_run_group_tests(no_room, start_without_room, stop);
     failed += cmocka_run_group_tests(broken, start_two_loops, joined);
     failed += cmocka_run_group_tests(few, start_few, stop);
     return failed;

@@ -144,7 +144,7 @@ void conn_retire(struct conn *conn)
 static void conn_replied(struct conn *conn)
 {
     conn_drop_origin(conn);
-    if (conn->close_after && conn->unread) {
+    if (conn->close_after && (conn->unread || conn->readable || conn->buf_bytes > 0)) {
         /* Closing with unread bytes would reset the connection, and the answer might never be read. */
         (void)shutdown(conn->fd, SHUT_WR);
         conn_drop_buf(conn);
@@ -255,6 +255,14 @@ static size_t conn_eat(struct conn *conn, uint8_t *at, size_t *bytes)
     return eaten;
 }
 
+/* The reply to come is for a request that will not come whole, and is the last. */
+static void conn_give_up(struct conn *conn)
+{
+    conn->close_after = conn->unread = true;
+    conn->path = ENDPOINT_PATH_OTHER;
+    conn->request_us = conn->loop->mono_us;
+}
+
 /* Room for more of the request in the connection's own buffer. -1: answered. */
 static int conn_make_room(struct conn *conn)
 {
@@ -277,7 +285,7 @@ static int conn_make_room(struct conn *conn)
 
         refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many bodies are being received");
         capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
-        conn->close_after = conn->unread = true;
+        conn_give_up(conn);
         conn_reply_refusal(conn, &refusal, (struct span){ 0 });
         return -1;
     }
@@ -435,7 +443,7 @@ static void conn_on_stall(struct conn *conn)
     capture_count(loop->shared->metrics, CAPTURE_METRIC_BODY_TIMEOUTS, 1);
     refusal_set(&refusal, 408, REFUSAL_BODY_TIMEOUT, "client stopped sending data");
     capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
-    conn->close_after = conn->unread = true;
+    conn_give_up(conn);
     conn_reply_refusal(conn, &refusal, origin);
 }
 
@@ -449,7 +457,7 @@ void conn_on_deadline(struct conn *conn)
             conn_close(conn);
             return;
         }
-        conn->close_after = conn->unread = true;
+        conn_give_up(conn);
         capture_count_refusal(conn->loop->shared->metrics, REFUSAL_HEADER_TIMEOUT, 1);
         conn_reply_problem(conn, 408, "header_timeout", "the request's headers were not complete in time",
                            (struct span){ 0 });

@@ -155,7 +155,10 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
     struct refusal             refusal;
     int                        rc;
 
-    if (loop_memory(loop) + body_bytes > loop->memory_max)
+    if (atomic_load_explicit(&loop->shared->commit, memory_order_acquire) == NULL)
+        rc = refusal_set(&refusal, 503, REFUSAL_STORAGE_FULL,
+                         "service unavailable: storage_full: no room to begin the log");
+    else if (loop_memory(loop) + body_bytes > loop->memory_max)
         rc = refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many events wait for the disk");
     else
         rc = intake_run(loop->intake, &intake, flight->batch, &result, &refusal);

@@ -36,6 +36,7 @@ struct intake_work {
     struct record                common; /* what all its records share */
     struct refusal               first_bad;
     bool                         has_first_bad;
+    bool                         batch_was_empty; /* when this request came */
 };
 
 struct intake *intake_new(const struct capture_settings *settings)
@@ -119,6 +120,10 @@ static int intake_append(struct intake_work *work, const struct record *record)
     size_t   bytes = record_bytes(record);
     uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
 
+    if (to == NULL && work->batch_was_empty)
+        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
+                           "maximum event size exceeded: the request's events do not fit one commit of %d bytes",
+                           LOG_BATCH_BYTES_MAX);
     if (to == NULL)
         return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
                            "service unavailable: more events than one commit holds, send again");
@@ -362,6 +367,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
                                    .batch = batch,
                                    .result = result,
                                    .refusal = refusal,
+                                   .batch_was_empty = log_batch_count(batch) == 0,
                                    .common = { .received_us = request->now_us,
                                                .request = intake->requests++,
                                                .ip = request->ip,

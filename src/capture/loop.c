@@ -276,7 +276,7 @@ static void loop_submit(struct loop *loop)
     loop->hold_until_us = 0;
     flight->submitted_us = loop->mono_us;
     flight->busy = true;
-    if (log_commit_submit(loop->shared->commit, flight->batch, flight_done, flight, &err) == 0) {
+    if (log_commit_submit(atomic_load(&loop->shared->commit), flight->batch, flight_done, flight, &err) == 0) {
         loop->filling ^= 1;
         return;
     }

@@ -33,7 +33,7 @@ enum {
 struct capture_shared {
     const struct capture_settings *settings;
     const char                    *run_folder;
-    struct log_commit             *commit;
+    _Atomic(struct log_commit *)   commit; /* NULL: the disk was full at the start, and still is */
     struct tokens                 *tokens;
     struct capture_metrics        *metrics;
     int                            listen_fd, stop_fd;
