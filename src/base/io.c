@@ -90,23 +90,22 @@ static uint64_t iov_bytes(const struct iovec *iov, int count)
     return bytes;
 }
 
-/* One pwritev of at most call->bytes. */
-static ssize_t io_pwritev_once(struct io_call *call)
+/* One pwritev of at most call->bytes, which a hook may have lowered. */
+static ssize_t io_pwritev_once(struct io_call *call, struct iovec *iov)
 {
-    struct iovec head = call->iov[0];
-    ssize_t      put;
+    int      count = 0;
+    uint64_t bytes = 0;
+    size_t   whole;
+    ssize_t  put;
 
-    if (call->bytes == iov_bytes(call->iov, call->iov_count)) {
-        do
-            put = pwritev(call->fd, call->iov, call->iov_count, (off_t)call->at);
-        while (put < 0 && errno == EINTR);
-        return put;
-    }
-    if (head.iov_len > call->bytes)
-        head.iov_len = (size_t)call->bytes;
+    while (count < call->iov_count && bytes + iov[count].iov_len < call->bytes)
+        bytes += iov[count++].iov_len;
+    whole = iov[count].iov_len;
+    iov[count].iov_len = (size_t)(call->bytes - bytes);
     do
-        put = pwrite(call->fd, head.iov_base, head.iov_len, (off_t)call->at);
+        put = pwritev(call->fd, iov, count + 1, (off_t)call->at);
     while (put < 0 && errno == EINTR);
+    iov[count].iov_len = whole;
     return put;
 }
 
@@ -123,7 +122,7 @@ int io_pwritev(int fd, struct iovec *iov, int iov_count, uint64_t at, uint64_t *
             rc = -1;
             break;
         }
-        put = io_pwritev_once(&call);
+        put = io_pwritev_once(&call, iov);
         io_after(&call, put);
         if (put <= 0) {
             if (put == 0)
