@@ -412,6 +412,8 @@ static void child_ended(struct supervisor *supervisor, struct child *child, int 
     if (WIFSIGNALED(status))
         (void)snprintf(child->last, sizeof child->last, "killed by signal %d (%s)", WTERMSIG(status),
                        strsignal(WTERMSIG(status)));
+    else if (supervisor->stopping && WEXITSTATUS(status) == 0)
+        (void)snprintf(child->last, sizeof child->last, "stopped");
     else
         (void)snprintf(child->last, sizeof child->last, "ended with code %d", WEXITSTATUS(status));
     if (supervisor->stopping) {
