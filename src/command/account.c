@@ -9,6 +9,7 @@
 #include "command/command.h"
 #include "command/question.h"
 #include "ingest/fate.h"
+#include "ingest/outputs.h"
 #include "log/log.h"
 
 int account_log_open(const char *data, struct log **out, struct err *err)
@@ -49,28 +50,40 @@ int account_place(const char *data, struct people_place *out, struct err *err)
     return rc;
 }
 
-/* Rows that the warehouse's table events ever got. */
-static int events_loaded(const char *data, uint64_t *out, struct err *err)
-{
-    struct buf  answer;
-    const char *digits;
-    int         rc;
+/* What the warehouse has taken, in one look: rows that its table events ever got, and where it stands in
+ * each of ingest's output topics (its numbering is ingest's). */
+struct taken {
+    uint64_t events;
+    uint64_t next[OUTPUT_COUNT];
+};
 
-    *out = 0;
+static int taken_read(const char *data, struct taken *out, struct err *err)
+{
+    struct buf answer;
+    char      *at;
+    uint64_t   values[1 + OUTPUT_COUNT];
+    int        rc;
+
+    *out = (struct taken){ .events = 0 };
     if (!question_possible(data))
         return 0;
     buf_init(&answer, 1 << 16);
-    rc = question_json(data, "SELECT events FROM penstock_place", &answer, err);
-    if (rc == 0) {
-        buf_add_byte(&answer, '\0');
-        digits = strchr((const char *)answer.at, ':');
-        if (digits == NULL)
+    rc = question_json(data, "SELECT events, next_0, next_1, next_2, next_3 FROM penstock_place", &answer, err);
+    buf_add_byte(&answer, '\0');
+    at = (char *)answer.at;
+    for (size_t i = 0; rc == 0 && i < sizeof values / sizeof *values; i++) {
+        at = strstr(at, "\":");
+        if (at == NULL)
             rc = err_set(err, ERR_CORRUPT, "the warehouse does not say how many rows it loaded");
         else
-            *out = strtoull(digits + 1 + strspn(digits + 1, " "), NULL, 10);
+            values[i] = strtoull(at + 2, &at, 10);
     }
     buf_fini(&answer);
-    return rc;
+    if (rc < 0)
+        return -1;
+    out->events = values[0];
+    memcpy(out->next, values + 1, sizeof out->next);
+    return 0;
 }
 
 static int raw_end(const char *data, uint64_t *out, struct err *err)
@@ -93,22 +106,28 @@ static int raw_end(const char *data, uint64_t *out, struct err *err)
 
 int account_read(const char *data, struct account *out, struct err *err)
 {
-    uint64_t emitted;
+    const uint64_t *ends = out->place.output_end;
+    struct taken    taken;
+    uint64_t        emitted;
 
     *out = (struct account){ .accepted = 0 };
-    if (data_check(data, err) < 0 || events_loaded(data, &out->stored, err) < 0 ||
-        account_place(data, &out->place, err) < 0 || raw_end(data, &out->accepted, err) < 0)
+    if (data_check(data, err) < 0 || taken_read(data, &taken, err) < 0 || account_place(data, &out->place, err) < 0 ||
+        raw_end(data, &out->accepted, err) < 0)
         return -1;
     emitted = fate_sum(&out->place, FATE_CLASS_STORED);
-    out->deduplicated = fate_sum(&out->place, FATE_CLASS_DEDUPLICATED);
-    out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED);
-    out->dropped = fate_sum(&out->place, FATE_CLASS_DROPPED);
-    if (out->accepted < out->place.raw_next || emitted < out->stored)
+    if (out->accepted < out->place.raw_next || taken.next[OUTPUT_EVENTS] < taken.events ||
+        ends[OUTPUT_EVENTS] < taken.next[OUTPUT_EVENTS] || emitted != ends[OUTPUT_EVENTS])
         return err_set(err, ERR_CORRUPT, "the stores do not belong together: raw ends at %" PRIu64 ", ingest is at %" PRIu64
-                       "; %" PRIu64 " events were finished, the warehouse has %" PRIu64, out->accepted,
-                       out->place.raw_next, emitted, out->stored);
+                       "; %" PRIu64 " events were finished, the warehouse took %" PRIu64 " and has %" PRIu64,
+                       out->accepted, out->place.raw_next, emitted, taken.next[OUTPUT_EVENTS], taken.events);
+    out->stored = taken.events;
+    out->deduplicated = fate_sum(&out->place, FATE_CLASS_DEDUPLICATED);
+    /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
+    out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED) + taken.next[OUTPUT_EVENTS] - taken.events;
+    out->dropped = fate_sum(&out->place, FATE_CLASS_DROPPED);
     out->ingest_lag = out->accepted - out->place.raw_next;
-    out->load_lag = emitted - out->stored;
-    out->pending = out->ingest_lag + out->load_lag;
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;
+    out->pending = out->ingest_lag + ends[OUTPUT_EVENTS] - taken.next[OUTPUT_EVENTS];
     return 0;
 }

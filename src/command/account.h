@@ -18,7 +18,7 @@ struct account {
     uint64_t            deduplicated, dead_lettered, dropped;
     uint64_t            pending;
     uint64_t            ingest_lag; /* raw records that ingest has not processed */
-    uint64_t            load_lag;   /* events that ingest finished and the warehouse does not have */
+    uint64_t            load_lag;   /* rows of every table that ingest finished and the warehouse has not taken */
     struct people_place place;      /* the counters by fate (ingest/fate.h) */
 };
 

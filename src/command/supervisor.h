@@ -9,8 +9,8 @@
  *  V1  one supervisor a role and data folder: DIR/run/ROLE.lock, held by fcntl(2), so a lock never
  *      outlives its process and names its owner
  *  V2  a role ends when its supervisor ends, however it ended (PR_SET_PDEATHSIG)
- *  V3  a role that died is started at once the first time, then after 0.2 s doubling to 10 s; 60 s of
- *      health forgive everything
+ *  V3  a role that died is started at once the first time, then after 0.2 s doubling to 10 s; a second
+ *      of life forgives everything: back-off is for roles that cannot even start
  *  V4  stop: the roles' stop_fd becomes readable; what has not returned after 30 s, or at a second signal, is
  *      killed */
 #ifndef PENSTOCK_COMMAND_SUPERVISOR_H
@@ -25,7 +25,7 @@
 enum {
     SUPERVISOR_WAIT_US_MIN = 200000,
     SUPERVISOR_WAIT_US_MAX = 10000000,
-    SUPERVISOR_HEALTH_US = 60000000,
+    SUPERVISOR_HEALTH_US = 1000000,
     SUPERVISOR_STOP_US_MAX = 30000000,
     SUPERVISOR_HURRY_US = 1000000 /* a second signal this long after the first one means: at once */
 };

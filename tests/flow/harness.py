@@ -176,7 +176,7 @@ class Serve:
         return json.loads(self.cli("status", "--json").stdout)
 
     def settle(self, seconds=60):
-        """Waits until nothing is pending; checks the equation of fates; gives the status."""
+        """Waits until nothing is pending and every row is loaded; checks the equation of fates; gives the status."""
         end = time.time() + seconds
         while True:
             try:
@@ -186,7 +186,7 @@ class Serve:
                     raise
                 time.sleep(0.1)
                 continue
-            if status["pending"] == 0:
+            if status["pending"] == 0 and not any(role["lag"] for role in status["roles"]):
                 break
             if time.time() > end:
                 raise AssertionError("still pending after %d s: %s\n%s" % (seconds, status, self.log()))
