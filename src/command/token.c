@@ -1,8 +1,10 @@
 /* command/token.c - penstock token list | create | revoke. A running server sees a change within 200 ms, and
  * create and revoke return when it has: the next line of a script may count on it. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,11 +14,14 @@
 #include "wire/json.h"
 #include "wire/time.h"
 
-static int token_catalog_open(const struct command_args *args, struct catalog **out, struct err *err)
+/* make: the data folder is made when it is missing, so that a token can be there before the first start. */
+static int token_catalog_open(const struct command_args *args, bool make, struct catalog **out, struct err *err)
 {
     char path[4096];
 
-    if (data_check(args_data(args), err) < 0 || data_path(args_data(args), "catalog.db", path, sizeof path, err) < 0)
+    if (make && mkdir(args_data(args), 0700) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make the data folder %s", args_data(args));
+    if ((!make && data_check(args_data(args), err) < 0) || data_path(args_data(args), "catalog.db", path, sizeof path, err) < 0)
         return -1;
     return catalog_open(path, out, err);
 }
@@ -50,7 +55,7 @@ int token_list_run(const struct command_args *args)
     bool                        json = args_has(args, "--json");
     size_t                      count;
 
-    if (token_catalog_open(args, &catalog, &err) < 0)
+    if (token_catalog_open(args, false, &catalog, &err) < 0)
         return command_failed(&err);
     if (catalog_snapshot_load(catalog, &snapshot, &err) < 0) {
         catalog_close(catalog);
@@ -136,7 +141,7 @@ int token_create_run(const struct command_args *args)
     char            token[CATALOG_TOKEN_BYTES_MAX + 1];
     int             code = EXIT_DONE;
 
-    if (token_catalog_open(args, &catalog, &err) < 0)
+    if (token_catalog_open(args, true, &catalog, &err) < 0)
         return command_failed(&err);
     if (token_project(args, catalog, &project, &err) < 0 ||
         catalog_token_create(catalog, project, args_text(args, "--token"), token, &err) < 0) {
@@ -165,7 +170,7 @@ int token_revoke_run(const struct command_args *args)
     struct err      err = { .kind = ERR_NONE };
     int             code = EXIT_DONE;
 
-    if (token_catalog_open(args, &catalog, &err) < 0)
+    if (token_catalog_open(args, false, &catalog, &err) < 0)
         return command_failed(&err);
     if (catalog_token_revoke(catalog, args_at(args, 0), &err) < 0) {
         code = command_failed(&err);

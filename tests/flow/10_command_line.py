@@ -240,3 +240,14 @@ def test_version():
 def test_a_closed_stdout_is_a_failure():
     done = subprocess.run("%s version --json >/dev/full" % BINARY, shell=True, capture_output=True, text=True)
     assert done.returncode == 1
+
+
+def test_a_token_may_be_there_before_the_first_start():
+    with Serve() as serve:
+        serve.stop()
+        fresh = os.path.join(serve.folder, "fresh")
+        assert command("token", "create", "--token", "phc_before", "--data", fresh).stdout == "phc_before\n"
+        with Serve(data=fresh) as other:
+            assert other.token() == "phc_before", "no second token is made"
+            other.post("/e/", {"api_key": "phc_before", "event": "x", "distinct_id": "u"})
+            assert other.settle()["stored"] == 1
