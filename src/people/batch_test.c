@@ -8,6 +8,7 @@
  *   personless n, forced n, optout n
  *   later SECONDS         events from here on have this time after T
  *   version n 7           the stored version of n's person becomes 7
+ *   delete n              n's person is deleted from outside
  *   group TYPE KEY {..}   $groupidentify
  *   /                     the batch ends here; a new one begins
  * and what must hold (a line with ? ends the batch first):
@@ -232,6 +233,21 @@ static void step_version(struct world *world, const char *id, uint64_t version)
     world_flush(world);
 }
 
+/* As a person's deletion from outside: the person goes, its one id keeps a tombstone. */
+static void step_delete(struct world *world, const char *id)
+{
+    struct person_link link;
+    struct person person;
+    struct err err = { 0 };
+
+    world_flush(world);
+    CHECK(world, stored_person(world, id, &person, &link));
+    MUST(world, people_link_put(world->txn, PROJECT, span_text(id),
+                                &(struct person_link){ 0, link.version + PEOPLE_DELETED_VERSIONS }, &err));
+    MUST(world, people_person_delete(world->txn, &person, &err));
+    world_flush(world);
+}
+
 static void step_group(struct world *world, const char *type, const char *key, const char *json)
 {
     struct json_members set;
@@ -427,6 +443,8 @@ static void story_line(struct world *world, char *line)
         world->now_us = T_US + strtoll(words[1], NULL, 10) * 1000000;
     else if (strcmp(words[0], "version") == 0)
         step_version(world, words[1], strtoull(words[2], NULL, 10));
+    else if (strcmp(words[0], "delete") == 0)
+        step_delete(world, words[1]);
     else if (strcmp(words[0], "group") == 0)
         step_group(world, words[1], words[2], words[3]);
     else if (strcmp(words[0], "?") == 0)
@@ -637,6 +655,68 @@ static void merges(void **state)
     RUN_STORIES(stories);
 }
 
+static void deleted_and_used_again(void **state)
+{
+    static const char *const stories[] = {
+        "+ n {\"a\":1}\nversion n 3\ndelete n\n? nobody n\nview n {\"$set\":{\"b\":2}}\n/\ntold n v104\nov n n 101\n"
+        "? n v104 anon {\"b\":2}",
+        "+ n {}\ndelete n\npersonless n\n= at 5\n? nobody n",
+        "+ n {}\ndelete n\n+ o {}\nidentify n o\n? n @o\n? n #101",
+        "+ n {}\ndelete n\n+ o {}\nidentify o n\n? n @o\n? n #101",
+        /* A merged person's uuid comes back: its id was freed, after the survivor was deleted. */
+        "+ o {}\nversion o 7\n+ n {}\nidentify n o\ndelete o\nview o\n/\ntold o v108\nov o o 102",
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
+/* 512 KiB of properties: what would pass it is refused whole, the event goes on, smaller changes too. */
+static void too_large_is_refused(void **state)
+{
+    static char json[700000];
+    struct world world = { .story = "too large" };
+    struct people_event event = { .project = PROJECT, .distinct_id = SPAN("n"), .timestamp_us = T_US };
+    struct json_members set, small;
+    struct person_link link;
+    struct person person;
+    struct err err = { 0 };
+
+    (void)state;
+    world_open(&world);
+    MUST(&world, json_members_read(SPAN("{\"small\":1}"), world.arena, &small, &err));
+    for (size_t bytes = 200000; bytes <= 600000; bytes += 200000) {
+        char *key = json + sprintf(json, "{\"k%zu\":\"", bytes);
+
+        memset(key, 'x', bytes);
+        memcpy(key + bytes, "\"}", 3);
+        MUST(&world, json_members_read(span_text(json), world.arena, &set, &err));
+        event.set = &set;
+        MUST(&world, people_batch_apply(world.batch, &event, &world.result, &err));
+        assert_int_equal(world.result.warning_count, bytes > 200000);
+        assert_true(world.result.properties.bytes > bytes); /* the event shows what it set all the same */
+        event.set = &small;
+        MUST(&world, people_batch_apply(world.batch, &event, &world.result, &err));
+        assert_int_equal(world.result.warning_count, 0);
+        world_flush(&world);
+        MUST(&world, json_members_read(SPAN("{\"small\":1}"), world.arena, &small, &err));
+    }
+    CHECK(&world, stored_person(&world, "n", &person, &link));
+    assert_true(person.properties.bytes > 200000 && person.properties.bytes < 201000);
+
+    /* The first event of a person: the person is made, without them. */
+    event.distinct_id = SPAN("m");
+    MUST(&world, json_members_read(span_text(json), world.arena, &set, &err));
+    event.set = &set;
+    MUST(&world, people_batch_apply(world.batch, &event, &world.result, &err));
+    assert_int_equal(world.result.warning_count, 1);
+    assert_int_equal(world.result.warnings[0].kind, PEOPLE_WARN_PROPERTIES_SIZE);
+    world_flush(&world);
+    CHECK(&world, stored_person(&world, "m", &person, &link));
+    assert_true(person.properties.bytes < 100);
+    world_close(&world);
+}
+
 static void personless(void **state)
 {
     static const char *const stories[] = {
@@ -802,8 +882,14 @@ static void illegal_ids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(person_uuids),    cmocka_unit_test(illegal_ids), cmocka_unit_test(updates),
-        cmocka_unit_test(merges),          cmocka_unit_test(personless),  cmocka_unit_test(groups),
+        cmocka_unit_test(person_uuids),
+        cmocka_unit_test(illegal_ids),
+        cmocka_unit_test(updates),
+        cmocka_unit_test(merges),
+        cmocka_unit_test(deleted_and_used_again),
+        cmocka_unit_test(too_large_is_refused),
+        cmocka_unit_test(personless),
+        cmocka_unit_test(groups),
         cmocka_unit_test(group_of_events),
     };
 

@@ -120,8 +120,8 @@ int people_batch_group(struct people_batch *batch, uint32_t project, struct span
 }
 
 /* How long the text would be with `set` over it; *changes_out: whether anything differs. */
-static size_t bytes_with(struct people_batch *batch, const struct properties *properties,
-                         const struct json_members *set, bool *changes_out)
+static size_t bytes_with(struct people_batch *batch, struct properties *properties, const struct json_members *set,
+                         bool *changes_out)
 {
     size_t bytes = properties->bytes;
 

@@ -18,7 +18,12 @@
 
 #include "base/bytes.h"
 
-enum { FORMAT = 1, READERS_MAX = 126, DEAD_READER_BEGINS = 1024, DISK_FULL_BYTES = 16 << 20 /* more than a batch writes */ };
+enum {
+    FORMAT = 1,
+    READERS_MAX = 126,
+    DEAD_READER_BEGINS = 1024,
+    DISK_FULL_BYTES = 16 << 20 /* more than a batch writes */
+};
 
 #define MAP_BYTES_DEFAULT ((uint64_t)1 << 40)
 
@@ -199,7 +204,7 @@ static void people_cursors_close(struct people_txn *txn)
 static bool people_disk_is_full(const struct people *people)
 {
     struct statvfs disk;
-    int            fd;
+    int fd;
 
     return mdb_env_get_fd(people->env, &fd) == 0 && fstatvfs(fd, &disk) == 0 &&
            (uint64_t)disk.f_bavail * disk.f_frsize < DISK_FULL_BYTES;

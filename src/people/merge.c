@@ -70,14 +70,16 @@ static int merge_properties(struct people_batch *batch, const struct people_even
         const struct property *from = &source->properties.at[i];
         struct json_member member = { from->key, from->key_raw, from->value };
 
-        if (properties_find(&target->properties, from->key, from->hash) != NULL)
+        uint64_t hash = properties_hash(from->key);
+
+        if (properties_find(&target->properties, from->key, hash) != NULL)
             continue;
         if (target->properties.bytes + properties_member_bytes(from->key_raw, from->value.raw) >
             PEOPLE_PERSON_PROPERTIES_BYTES_MAX) {
             batch_warn(result, PEOPLE_WARN_PROPERTIES_SIZE, event, target, source);
             continue;
         }
-        if (properties_add(&target->properties, &member, from->hash, batch->arena, err) < 0)
+        if (properties_add(&target->properties, &member, hash, batch->arena, err) < 0)
             return -1;
     }
     return 0;

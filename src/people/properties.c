@@ -36,8 +36,12 @@ static void slot_put(struct properties *properties, size_t index)
 static void index_fill(struct properties *properties)
 {
     memset(properties->slots, 0, (properties->slot_mask + 1) * sizeof *properties->slots);
-    for (size_t i = 0; i < properties->count; i++)
+    for (size_t i = 0; i < properties->count; i++) {
+        if (!properties->indexed)
+            properties->at[i].hash = properties_hash(properties->at[i].key);
         slot_put(properties, i);
+    }
+    properties->indexed = true;
 }
 
 /* Room for `room` members and an index at most half full. */
@@ -57,13 +61,16 @@ static int properties_grow(struct properties *properties, size_t room, struct ar
         if (properties->slots == NULL)
             return err_set(err, ERR_FULL, "people: %zu properties do not fit the batch's arena", room);
         properties->slot_mask = slots - 1;
-        index_fill(properties);
+        if (properties->indexed)
+            index_fill(properties);
     }
     return 0;
 }
 
-struct property *properties_find(const struct properties *properties, struct span key, uint64_t hash)
+struct property *properties_find(struct properties *properties, struct span key, uint64_t hash)
 {
+    if (!properties->indexed)
+        index_fill(properties);
     for (size_t slot = hash & properties->slot_mask; properties->slots[slot] != 0;
          slot = (slot + 1) & properties->slot_mask) {
         struct property *property = &properties->at[properties->slots[slot] - 1];
@@ -74,13 +81,27 @@ struct property *properties_find(const struct properties *properties, struct spa
     return NULL;
 }
 
+struct property *properties_find_near(struct properties *properties, struct span key)
+{
+    struct property *property;
+
+    if (properties->near < properties->count && span_equal(properties->at[properties->near].key, key))
+        return &properties->at[properties->near++];
+    property = properties_find(properties, key, properties_hash(key));
+    if (property != NULL)
+        properties->near = (size_t)(property - properties->at) + 1;
+    return property;
+}
+
 int properties_add(struct properties *properties, const struct json_member *member, uint64_t hash, struct arena *arena,
                    struct err *err)
 {
     if (properties->count == properties->room && properties_grow(properties, 2 * properties->room, arena, err) < 0)
         return -1;
     properties->at[properties->count] = (struct property){ member->key, member->key_raw, member->value, hash, false };
-    slot_put(properties, properties->count++);
+    if (properties->indexed)
+        slot_put(properties, properties->count);
+    properties->count++;
     properties->bytes += properties_member_bytes(member->key_raw, member->value.raw) - (properties->count == 1);
     properties->text.at = NULL;
     return 0;
@@ -110,7 +131,8 @@ void properties_sweep(struct properties *properties)
     properties->bytes += kept == 0; /* the comma that the last one did not have */
     properties->count = kept;
     properties->text.at = NULL;
-    index_fill(properties);
+    if (properties->indexed)
+        index_fill(properties);
 }
 
 /* --- reading ----------------------------------------------------------------------------------- */
@@ -225,7 +247,7 @@ static int properties_split(struct properties *properties, struct span text, str
     for (;;) {
         if (!member_split(&at, end, any_escape, &member, arena))
             return 1;
-        if (properties_add(properties, &member, properties_hash(member.key), arena, err) < 0)
+        if (properties_add(properties, &member, 0, arena, err) < 0)
             return -1;
         if (*at == '}')
             return at + 1 == end ? 0 : 1;
@@ -244,7 +266,7 @@ static int properties_parse(struct properties *properties, struct span text, str
         return err_wrap(err, "people: stored properties");
     }
     for (size_t i = 0; i < members.count; i++)
-        if (properties_add(properties, &members.at[i], properties_hash(members.at[i].key), arena, err) < 0)
+        if (properties_add(properties, &members.at[i], 0, arena, err) < 0)
             return -1;
     return 0;
 }
@@ -263,7 +285,6 @@ int properties_read(struct properties *properties, struct span text, struct aren
         return rc;
     properties->count = 0;
     properties->bytes = 2;
-    index_fill(properties);
     return properties_parse(properties, text, arena, err);
 }
 
@@ -315,10 +336,9 @@ static void writer_add_member(struct writer *writer, bool first, struct span key
     writer_add_behind(writer, ':', value);
 }
 
-/* bytes_max: room that is certainly enough. */
-static int properties_build(const struct properties *properties, const struct json_member *const *extra,
-                            size_t extra_count, size_t bytes_max, struct arena *arena, struct span *out,
-                            struct err *err)
+/* With the new members of `over` behind its own. bytes_max: room that is certainly enough. */
+static int properties_build(const struct properties *properties, const struct property_over *over, size_t over_count,
+                            size_t bytes_max, struct arena *arena, struct span *out, struct err *err)
 {
     uint8_t *start = arena_alloc(arena, bytes_max);
     struct writer writer = { .at = start, .run = SPAN("{") };
@@ -329,8 +349,12 @@ static int properties_build(const struct properties *properties, const struct js
     writer_flush(&writer);
     for (size_t i = 0; i < properties->count; i++, first = false)
         writer_add_member(&writer, first, properties->at[i].key_raw, properties->at[i].value.raw);
-    for (size_t i = 0; i < extra_count; i++, first = false)
-        writer_add_member(&writer, first, extra[i]->key_raw, extra[i]->value.raw);
+    for (size_t i = 0; i < over_count; i++) {
+        if (over[i].at != PROPERTY_NEW)
+            continue;
+        writer_add_member(&writer, first, over[i].member->key_raw, over[i].member->value.raw);
+        first = false;
+    }
     writer_flush(&writer);
     *writer.at++ = '}';
     *out = span_of(start, (size_t)(writer.at - start));
@@ -350,39 +374,29 @@ int properties_text(struct properties *properties, struct arena *arena, struct s
 }
 
 /* Values that are there are exchanged for the time of building, so that one loop builds both texts. */
-int properties_text_with(struct properties *properties, const struct json_member *const *over, size_t count,
+int properties_text_with(struct properties *properties, const struct property_over *over, size_t count,
                          struct arena *arena, struct span *out, struct err *err)
 {
-    struct {
-        struct property *property;
-        struct json_value was;
-    } * changed;
-    const struct json_member **extra;
-    size_t changed_count = 0, extra_count = 0, bytes = properties->bytes;
+    struct json_value *was;
+    size_t bytes = properties->bytes;
     int rc;
 
     if (count == 0)
         return properties_text(properties, arena, out, err);
-    changed = arena_alloc_array(arena, count, sizeof *changed);
-    extra = arena_alloc_array(arena, count, sizeof *extra);
-    if (changed == NULL || extra == NULL)
+    was = arena_alloc_array(arena, count, sizeof *was);
+    if (was == NULL)
         return err_set(err, ERR_FULL, "people: %zu changes do not fit the batch's arena", count);
     for (size_t i = 0; i < count; i++) {
-        struct property *property = properties_find(properties, over[i]->key, properties_hash(over[i]->key));
-
-        if (property == NULL) {
-            bytes += properties_member_bytes(over[i]->key_raw, over[i]->value.raw);
-            extra[extra_count++] = over[i];
+        bytes += properties_member_bytes(over[i].member->key_raw, over[i].member->value.raw);
+        if (over[i].at == PROPERTY_NEW)
             continue;
-        }
-        bytes += over[i]->value.raw.bytes;
-        changed[changed_count].property = property;
-        changed[changed_count++].was = property->value;
-        property->value = over[i]->value;
+        was[i] = properties->at[over[i].at].value;
+        properties->at[over[i].at].value = over[i].member->value;
     }
-    rc = properties_build(properties, extra, extra_count, bytes, arena, out, err);
-    while (changed_count-- > 0)
-        changed[changed_count].property->value = changed[changed_count].was;
+    rc = properties_build(properties, over, count, bytes, arena, out, err);
+    while (count-- > 0)
+        if (over[count].at != PROPERTY_NEW)
+            properties->at[over[count].at].value = was[count];
     return rc;
 }
 

@@ -15,7 +15,7 @@ struct property {
     struct span       key;     /* decoded */
     struct span       key_raw; /* as written, with quotes */
     struct json_value value;
-    uint64_t          hash; /* of key */
+    uint64_t          hash; /* of key; not set before there is an index */
     bool              gone; /* to be swept */
 };
 
@@ -24,6 +24,8 @@ struct properties {
     size_t           count, room;
     uint32_t        *slots; /* index + 1; 0: free */
     size_t           slot_mask;
+    bool             indexed; /* the slots are filled: at the first key that is not where it was expected */
+    size_t           near;    /* where the next key is expected */
     size_t           bytes;
     struct span      text; /* at NULL: changed since it was built */
 };
@@ -33,7 +35,10 @@ int properties_read(struct properties *properties, struct span text, struct aren
 
 uint64_t properties_hash(struct span key);
 /* NULL: not there. Lives until the next add or sweep. */
-struct property *properties_find(const struct properties *properties, struct span key, uint64_t hash);
+struct property *properties_find(struct properties *properties, struct span key, uint64_t hash);
+/* The same, for keys that come in the order in which they were stored, as those of one SDK do: looks behind the
+ * last one found first, and then a comparison is all it costs. */
+struct property *properties_find_near(struct properties *properties, struct span key);
 void properties_replace(struct properties *properties, struct property *property, const struct json_value *value);
 /* The key must not be there. -1: the arena is full. */
 int properties_add(struct properties *properties, const struct json_member *member, uint64_t hash, struct arena *arena,
@@ -50,8 +55,13 @@ static inline size_t properties_member_bytes(struct span key_raw, struct span va
 int properties_text(struct properties *properties, struct arena *arena, struct span *out, struct err *err) must_check;
 
 /* The same with some members of another object over it, and without changing it. */
-int properties_text_with(struct properties *properties, const struct json_member *const *over, size_t count, struct arena *arena,
-                         struct span *out, struct err *err) must_check;
+#define PROPERTY_NEW UINT32_MAX
+struct property_over {
+    uint32_t                  at; /* index of the property with this key; PROPERTY_NEW: there is none */
+    const struct json_member *member;
+};
+int properties_text_with(struct properties *properties, const struct property_over *over, size_t count,
+                         struct arena *arena, struct span *out, struct err *err) must_check;
 
 /* Whether JavaScript's === holds, with two differences: objects and arrays are never identical to anything, and
  * numbers that a double cannot tell apart are different when their digits are. */

@@ -15,14 +15,12 @@
 
 /* One key that the event would change. */
 struct change {
-    uint32_t at; /* index of the property; KEY_NEW */
+    uint32_t at; /* index of the property; PROPERTY_NEW */
     bool once;
-    uint64_t hash;
     const struct json_member *member;
 };
 
 enum { CHANGES_FIRST = 64 };
-#define KEY_NEW UINT32_MAX
 
 /* Sorted as strcmp sorts. Not among them: $geoip_country_name, $geoip_city_name, $initial_*, campaign and app keys. */
 static const char *const filtered[] = {
@@ -98,39 +96,41 @@ static bool set_changes(struct people_batch *batch, const struct json_members *s
     return member != NULL && (stored == NULL || !properties_identical(&stored->value, &member->value, batch->arena));
 }
 
+static struct change change_of(const struct properties *properties, const struct property *stored, bool once,
+                               const struct json_member *member)
+{
+    return (struct change){ stored == NULL ? PROPERTY_NEW : (uint32_t)(stored - properties->at), once, member };
+}
+
 static size_t changes_of_set_once(struct people_batch *batch, const struct people_event *event,
-                                  const struct properties *properties)
+                                  struct properties *properties)
 {
     size_t count = 0;
 
+    properties->near = 0;
     for (size_t i = 0; event->set_once != NULL && i < event->set_once->count; i++) {
         const struct json_member *member = &event->set_once->at[i];
-        uint64_t hash = properties_hash(member->key);
-        const struct property *stored = properties_find(properties, member->key, hash);
+        const struct property *stored = properties_find_near(properties, member->key);
 
         if (stored != NULL && (stored->value.kind != JSON_NULL || member->value.kind == JSON_NULL))
             continue;
         if (set_changes(batch, event->set, member->key, stored))
             continue;
-        batch->changes[count++] =
-            (struct change){ stored == NULL ? KEY_NEW : (uint32_t)(stored - properties->at), true, hash, member };
+        batch->changes[count++] = change_of(properties, stored, true, member);
     }
     return count;
 }
 
 /* Adds to the `count` changes that are there; gives the sum. */
 static size_t changes_of_set(struct people_batch *batch, const struct people_event *event,
-                             const struct properties *properties, size_t count)
+                             struct properties *properties, size_t count)
 {
     for (size_t i = 0; event->set != NULL && i < event->set->count; i++) {
         const struct json_member *member = &event->set->at[i];
-        uint64_t hash = properties_hash(member->key);
-        const struct property *stored = properties_find(properties, member->key, hash);
+        const struct property *stored = properties_find_near(properties, member->key);
 
-        if (stored == NULL)
-            batch->changes[count++] = (struct change){ KEY_NEW, false, hash, member };
-        else if (!properties_identical(&stored->value, &member->value, batch->arena))
-            batch->changes[count++] = (struct change){ (uint32_t)(stored - properties->at), false, hash, member };
+        if (stored == NULL || !properties_identical(&stored->value, &member->value, batch->arena))
+            batch->changes[count++] = change_of(properties, stored, false, member);
     }
     return count;
 }
@@ -139,13 +139,13 @@ static size_t changes_of_set(struct people_batch *batch, const struct people_eve
 static bool overwrites_null(const struct change *changes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (changes[i].once && changes[i].at != KEY_NEW)
+        if (changes[i].once && changes[i].at != PROPERTY_NEW)
             return true;
     return false;
 }
 
 /* Marks the properties that $unset removes as gone; gives how many. */
-static size_t mark_unset(const struct people_event *event, const struct properties *properties)
+static size_t mark_unset(const struct people_event *event, struct properties *properties)
 {
     size_t count = 0;
 
@@ -173,7 +173,7 @@ static bool is_worth_writing(const struct people_event *event, const struct chan
     if (unset > 0 || (event->person_event && count > 0))
         return true;
     for (size_t i = 0; i < count; i++)
-        if (changes[i].at == KEY_NEW || changes[i].once || !is_filtered(changes[i].member->key))
+        if (changes[i].at == PROPERTY_NEW || changes[i].once || !is_filtered(changes[i].member->key))
             return true;
     return false;
 }
@@ -186,7 +186,7 @@ static size_t bytes_after(const struct properties *properties, const struct chan
     for (size_t i = 0; i < count; i++) {
         const struct json_member *member = changes[i].member;
 
-        if (changes[i].at == KEY_NEW)
+        if (changes[i].at == PROPERTY_NEW)
             bytes += properties_member_bytes(member->key_raw, member->value.raw);
         else
             bytes += member->value.raw.bytes - properties->at[changes[i].at].value.raw.bytes;
@@ -202,7 +202,7 @@ static size_t bytes_unset(const struct properties *properties, const struct chan
         if (properties->at[i].gone)
             bytes += properties_member_bytes(properties->at[i].key_raw, properties->at[i].value.raw);
     for (size_t i = 0; i < count; i++) /* set and unset at once: goes with its new value */
-        if (changes[i].at != KEY_NEW && properties->at[changes[i].at].gone)
+        if (changes[i].at != PROPERTY_NEW && properties->at[changes[i].at].gone)
             bytes += changes[i].member->value.raw.bytes - properties->at[changes[i].at].value.raw.bytes;
     return bytes;
 }
@@ -222,9 +222,10 @@ static int changes_write(struct people_batch *batch, struct batch_person *person
     for (size_t i = 0; i < count; i++) {
         const struct change *change = &batch->changes[i];
 
-        if (change->at != KEY_NEW)
+        if (change->at != PROPERTY_NEW)
             properties_replace(&person->properties, &person->properties.at[change->at], &change->member->value);
-        else if (properties_add(&person->properties, change->member, change->hash, batch->arena, err) < 0)
+        else if (properties_add(&person->properties, change->member, properties_hash(change->member->key), batch->arena,
+                                err) < 0)
             return -1;
     }
     if (unset > 0)
@@ -239,7 +240,7 @@ static int changes_write(struct people_batch *batch, struct batch_person *person
 static int result_text(struct people_batch *batch, struct batch_person *person, size_t count,
                        struct people_result *result, struct err *err)
 {
-    const struct json_member **over;
+    struct property_over *over;
     size_t shown = 0;
 
     if (count == 0)
@@ -249,7 +250,7 @@ static int result_text(struct people_batch *batch, struct batch_person *person, 
         return err_set(err, ERR_FULL, "people: the properties of an event do not fit the batch's arena");
     for (size_t i = 0; i < count; i++)
         if (!batch->changes[i].once)
-            over[shown++] = batch->changes[i].member;
+            over[shown++] = (struct property_over){ batch->changes[i].at, batch->changes[i].member };
     return properties_text_with(&person->properties, over, shown, batch->arena, &result->properties, err);
 }
 
@@ -311,7 +312,8 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
         count = 0;
     }
     for (size_t i = 0; i < count; i++)
-        if (properties_add(properties, batch->changes[i].member, batch->changes[i].hash, batch->arena, err) < 0)
+        if (properties_add(properties, batch->changes[i].member, properties_hash(batch->changes[i].member->key),
+                           batch->arena, err) < 0)
             return -1;
     there = properties_find(properties, creator_key, hash);
     if (there != NULL)
