@@ -152,7 +152,7 @@ struct real {
 #define MUST(call)                            \
     do {                                      \
         if ((call) < 0)                       \
-            fail_msg(#call ": %s", err.text); \
+            fail_msg("%s: %s", #call, err.text); \
     } while (0)
 
 static char id_texts[IDS][16];

@@ -51,7 +51,7 @@ static int place_drop(void **state)
 #define MUST(call)                            \
     do {                                      \
         if ((call) < 0)                       \
-            fail_msg(#call ": %s", err.text); \
+            fail_msg("%s: %s", #call, err.text); \
     } while (0)
 
 static struct people *must_open(const struct place *place)
