@@ -100,9 +100,10 @@ static void every_limit_is_taken(void **state)
             if (config_set(&config, key, text, "test", &err) < 0)
                 fail_msg("%s: %s", key, err.text);
         }
+        if (option->max == INT64_MAX)
+            continue;
         (void)snprintf(text, sizeof text, "%lld%s", (long long)option->max + 1, option->type == OPTION_DURATION ? "us" : "");
-        if (option->max < INT64_MAX)
-            assert_int_equal(config_set(&config, key, text, "test", &err), -1);
+        assert_int_equal(config_set(&config, key, text, "test", &err), -1);
     }
     config_fini(&config);
 }
