@@ -1,4 +1,4 @@
-/* ingest/fate.c - the names of fates.h, and their sums. */
+/* ingest/fate.c - the names of fate.h, and their sums. */
 #include "ingest/fate.h"
 
 #define FATE_INFO(number, suffix, name, klass, help) [number] = { name, FATE_CLASS_##klass, help },

@@ -141,17 +141,6 @@ void outputs_publish(struct outputs *outputs)
     }
 }
 
-bool outputs_rewind(struct outputs *outputs)
-{
-    bool clean = true;
-
-    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
-        log_batch_reset(outputs->topics[i].batch);
-        clean = clean && !outputs->topics[i].appended;
-    }
-    return clean;
-}
-
 int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)
 {
     for (size_t i = 0; i < OUTPUT_COUNT; i++)

@@ -34,8 +34,6 @@ int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, 
 int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err) must_check;
 /* After the commit: readers may see it. */
 void outputs_publish(struct outputs *outputs);
-/* Forgets buffered rows. true: nothing of them was appended, all is as before the batch; false: O2. */
-bool outputs_rewind(struct outputs *outputs) must_check;
 /* Deletes what is old; cheap, call every few seconds. */
 int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err) must_check;
 
