@@ -8,15 +8,17 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/say.h"
 #include "log/log_batch.h"
 #include "log/log_writer.h"
 
-enum { COMMIT_MAGIC = 0x636f6d6d, COMMIT_PENDING_BYTES = 64 << 20 };
+enum { COMMIT_MAGIC = 0x636f6d6d, COMMIT_PENDING_BYTES = 64 << 20, COMMIT_RETAIN_EVERY_US = 5000000 };
 
 struct log_commit {
     uint32_t           magic;
     size_t             pending_bytes_max; /* fixed after start */
     struct log_writer *writer;            /* @thread committer */
+    int64_t            retained_us;       /* @thread committer; of the monotonic clock */
     pthread_t          thread;
     pthread_mutex_t    lock;
     pthread_cond_t     wake;
@@ -88,6 +90,20 @@ static void commit_group(struct log_commit *commit, struct log_batch *group)
     group_answer(commit, group);
 }
 
+/* Between groups, so that nobody waits for a deletion before his answer. Nothing grows without groups. */
+static void commit_retain(struct log_commit *commit)
+{
+    static struct say_gate gate;
+    int64_t                now_us = clock_mono_us();
+    struct err             err = { 0 };
+
+    if (now_us - commit->retained_us < COMMIT_RETAIN_EVERY_US)
+        return;
+    commit->retained_us = now_us;
+    if (log_writer_retain(commit->writer, clock_wall_us(), &err) < 0)
+        say_seldom(&gate, SAY_WARN, "old segments stay: %s", err.text);
+}
+
 static void *commit_main(void *arg)
 {
     struct log_commit *commit = arg;
@@ -106,6 +122,7 @@ static void *commit_main(void *arg)
         commit->last = &commit->first;
         pthread_mutex_unlock(&commit->lock);
         commit_group(commit, group);
+        commit_retain(commit);
         pthread_mutex_lock(&commit->lock);
     }
     pthread_mutex_unlock(&commit->lock);
