@@ -31,6 +31,8 @@ static void crc32c_known_values(void **state)
     for (size_t i = 0; i < sizeof bytes; i++)
         bytewise = crc32c(bytewise, span_of(bytes + i, 1));
     assert_int_equal(crc32c(0, span_of(bytes, sizeof bytes)), bytewise);
+    for (size_t size = 0, one = 0; size < 5000; one = crc32c((uint32_t)one, span_of(bytes + size, 1)), size++)
+        assert_int_equal(crc32c(0, span_of(bytes, size)), one);
     assert_int_equal(crc32c(crc32c(0, span_of(bytes, 4097)), span_of(bytes + 4097, sizeof bytes - 4097)), bytewise);
 }
 
