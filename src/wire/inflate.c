@@ -174,3 +174,43 @@ failed:
     buf_reset(out);
     return -1;
 }
+
+int inflate_deflate(struct inflate *inflate, struct span body, struct buf *out, struct err *err)
+{
+    bool   zlib = body.bytes > 0 && body.at[0] == 0x78;
+    size_t most = inflated_max(body.bytes), first = body.bytes < FIRST_BYTES_MAX / 4 ? body.bytes * 4 : most;
+
+    if (out_grow(out, first, err) < 0)
+        goto failed;
+    for (;;) {
+        size_t used = 0, made = 0, left = out->bytes_max - out->bytes, room = out->size - out->bytes;
+        enum libdeflate_result result;
+
+        room = room > left ? left : room;
+        result = zlib ? libdeflate_zlib_decompress_ex(inflate->deflate, body.at, body.bytes, out->at + out->bytes, room,
+                                                      &used, &made)
+                      : libdeflate_deflate_decompress_ex(inflate->deflate, body.at, body.bytes, out->at + out->bytes,
+                                                         room, &used, &made);
+        if (result == LIBDEFLATE_SUCCESS && used == body.bytes) {
+            out->bytes += made;
+            return 0;
+        }
+        if (result == LIBDEFLATE_SUCCESS) {
+            err_set(err, ERR_INPUT, "deflate: %zu bytes behind its end", body.bytes - used);
+            goto failed;
+        }
+        if (result != LIBDEFLATE_INSUFFICIENT_SPACE || room >= most) {
+            err_set(err, ERR_INPUT, "deflate: damaged or cut off");
+            goto failed;
+        }
+        if (room == left) {
+            err_set(err, ERR_FULL, "deflate: more than %zu bytes when inflated", out->bytes_max);
+            goto failed;
+        }
+        if (out_grow(out, most, err) < 0)
+            goto failed;
+    }
+failed:
+    buf_reset(out);
+    return -1;
+}

@@ -1,4 +1,4 @@
-/* wire/inflate.h - gzip bodies, with a cap that a bomb cannot pass.
+/* wire/inflate.h - gzip and deflate bodies, with a cap that a bomb cannot pass.
  *
  * libdeflate does the work; this adds what strangers' bytes need: a ceiling that counts all members
  * together, so that a bomb costs at most the cap, and one context reused per loop. */
@@ -22,5 +22,9 @@ static inline bool inflate_looks_gzip(struct span body)
  * above it ERR_FULL and out is reset. ERR_INPUT: not gzip, cut off, bad CRC or length, reserved flags,
  * trailing rubbish, a header field over 64 KiB. out's content on failure is not defined. */
 int inflate_gzip(struct inflate *inflate, struct span body, struct buf *out, struct err *err) must_check;
+
+/* HTTP's `deflate`, which ought to be zlib (RFC 1950) and is often bare (RFC 1951): a first byte 0x78
+ * says zlib. Ceiling and errors as above. */
+int inflate_deflate(struct inflate *inflate, struct span body, struct buf *out, struct err *err) must_check;
 
 #endif
