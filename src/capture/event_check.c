@@ -60,6 +60,24 @@ bool event_text_blank(struct span text)
     return true;
 }
 
+struct span event_text_trim(struct span text)
+{
+    size_t bytes;
+
+    while (text.bytes > 0 && event_space(event_code_point(text, &bytes)))
+        text = span_from(text, bytes);
+    while (text.bytes > 0) {
+        size_t start = text.bytes - 1;
+
+        while (start > 0 && (text.at[start] & 0xc0) == 0x80)
+            start--;
+        if (!event_space(event_code_point(span_from(text, start), &bytes)))
+            break;
+        text.bytes = start;
+    }
+    return text;
+}
+
 /* A number, boolean, array or object as its compact JSON text. */
 static int event_compact(const struct json_value *value, struct arena *arena, struct span *out)
 {
@@ -105,17 +123,6 @@ int event_distinct_id(const struct draft *draft, struct arena *arena, struct spa
 
 /* --- tokens ------------------------------------------------------------------------------------ */
 
-static struct span event_token_trim(struct span text)
-{
-    size_t bytes;
-
-    while (text.bytes > 0 && event_space(event_code_point(text, &bytes)))
-        text = span_from(text, bytes);
-    while (text.bytes > 0 && event_space(text.at[text.bytes - 1]) && text.at[text.bytes - 1] < 0x80)
-        text.bytes--;
-    return text;
-}
-
 static const struct json_value *event_token_of(const struct draft *draft)
 {
     if (draft_has(&draft->token))
@@ -158,7 +165,7 @@ int event_token(const struct shape *shape, struct arena *arena, struct span *out
         return -1;
     if (text.at == NULL)
         return refusal_set(refusal, 401, REFUSAL_NO_TOKEN, "event submitted without an api_key");
-    text = event_token_trim(text);
+    text = event_text_trim(text);
     if (catalog_token_check(text, &err) < 0)
         return refusal_set(refusal, 401, REFUSAL_BAD_TOKEN, "API key is not valid: %s", err.text);
     *out = text;

@@ -16,6 +16,9 @@ int event_distinct_id(const struct draft *draft, struct arena *arena, struct spa
 /* Whether the text is empty or nothing but white space (Unicode White_Space). text must be UTF-8. */
 bool event_text_blank(struct span text);
 
+/* Without white space at both ends. text must be UTF-8. */
+struct span event_text_trim(struct span text);
+
 /* The token of the request: trimmed, checked, found. -1: *refusal. Drafts with a fault do not count. */
 int event_token(const struct shape *shape, struct arena *arena, struct span *out, struct refusal *refusal) must_check;
 

@@ -15,7 +15,11 @@
     X(UNKNOWN_TOKEN, "unknown_token") X(BODY_TIMEOUT, "body_read_timeout")                                  \
     X(HEADER_TIMEOUT, "header_read_timeout") X(UNAVAILABLE, "service_unavailable")                          \
     X(STORAGE_FULL, "storage_full") X(STORAGE_LATE, "storage_late") X(HTTP, "bad_http")                     \
-    X(METHOD, "method_not_allowed") X(PATH, "not_found")
+    X(METHOD, "method_not_allowed") X(PATH, "not_found") X(NO_AUTHORIZATION, "missing_authorization")         \
+    X(MISSING_HEADERS, "missing_required_headers") X(HEADER_VALUE, "invalid_header_value")                   \
+    X(CONTENT_TYPE, "unsupported_content_type") X(ENCODING, "unsupported_encoding")                          \
+    X(BAD_BATCH, "invalid_batch") X(NO_UUID, "missing_event_uuid") X(BAD_UUID, "invalid_event_uuid")         \
+    X(DUPLICATE_UUID, "duplicate_event_uuid")
 #define REFUSAL_ENUM(name, tag) REFUSAL_##name,
 enum refusal_cause { REFUSAL_CAUSES(REFUSAL_ENUM) REFUSAL_CAUSE_COUNT };
 

@@ -26,7 +26,8 @@ static void reply_write_cors(struct buf *out, const struct reply *reply)
     }
     if (!reply->preflight)
         return;
-    buf_add_text(out, "access-control-allow-methods: GET,POST,OPTIONS\r\n");
+    buf_add_format(out, "access-control-allow-methods: %s\r\n",
+                   reply->methods != NULL ? reply->methods : "GET,POST,OPTIONS");
     if (reply->headers_asked.bytes > 0) {
         buf_add_text(out, "access-control-allow-headers: ");
         buf_add(out, reply->headers_asked);
@@ -46,6 +47,11 @@ void reply_write(struct buf *out, const struct reply *reply, const struct reply_
         buf_add_format(out, "allow: %s\r\n", reply->allow);
     if (reply->retry_after_s > 0)
         buf_add_format(out, "retry-after: %d\r\n", reply->retry_after_s);
+    if (reply->request_id.bytes > 0) {
+        buf_add_text(out, "posthog-request-id: ");
+        buf_add(out, reply->request_id);
+        buf_add_text(out, "\r\n");
+    }
     if (reply->close)
         buf_add_text(out, "connection: close\r\n");
     else if (reply->keep_alive_http10)

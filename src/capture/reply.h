@@ -15,6 +15,8 @@ struct reply {
     struct span origin; /* of the request; bytes 0: it named none */
     bool        preflight;
     struct span headers_asked; /* preflight: Access-Control-Request-Headers */
+    const char *methods;       /* preflight; NULL: those of most paths */
+    struct span request_id;    /* echoed as PostHog-Request-Id; bytes 0: none */
     const char *allow;         /* 405 */
     int         retry_after_s; /* 0: none */
     bool        close, keep_alive_http10;
