@@ -14,14 +14,15 @@ static const double capture_bytes_bounds[] = { 256,    1024,    4096,    16384, 
                                                262144, 1048576, 4194304, 20971520, INFINITY };
 static const double capture_skew_bounds[] = { 0.1, 1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400, INFINITY };
 
-static const int capture_statuses[CAPTURE_STATUS_COUNT] = { 200, 204, 400, 401, 404, 405, 408, 413, 414, 431, 503, 0 };
+static const int capture_statuses[CAPTURE_STATUS_COUNT] = { 200, 204, 400, 401, 404, 405, 408, 413, 414, 415, 431, 503, 0 };
 
 enum {
     AT_ANSWERS = CAPTURE_METRIC_SINGLE_COUNT,
     AT_DROPPED = AT_ANSWERS + ENDPOINT_PATH_COUNT * CAPTURE_STATUS_COUNT,
     AT_REJECTED = AT_DROPPED + REFUSAL_CAUSE_COUNT,
     AT_TIME = AT_REJECTED + RECORD_REJECTION_COUNT,
-    METRIC_COUNT = AT_TIME + RECORD_TIME_OFFSET + 1
+    AT_VERDICTS = AT_TIME + RECORD_TIME_OFFSET + 1,
+    METRIC_COUNT = AT_VERDICTS + V1_VERDICT_COUNT
 };
 
 struct capture_metrics {
@@ -72,6 +73,14 @@ static void capture_metrics_define(struct capture_metrics *metrics)
         metrics->defs[at] = (struct metric_def){ .name = "capture_timestamp_path_total",
                                                  .help = "events by where their time came from" };
         (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "ts_path=\"%s\"", times[source]);
+    }
+    for (int verdict = 0; verdict < V1_VERDICT_COUNT; verdict++) {
+        int at = AT_VERDICTS + verdict;
+
+        metrics->defs[at] = (struct metric_def){ .name = "capture_v1_event_results_total",
+                                                 .help = "events of v1 requests by what their client was told" };
+        (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "result=\"%s\",details=\"%s\"",
+                       v1_verdict_result((enum v1_verdict)verdict), v1_verdict_details((enum v1_verdict)verdict));
     }
     for (int i = CAPTURE_METRIC_SINGLE_COUNT; i < METRIC_COUNT; i++)
         metrics->defs[i].labels = metrics->labels[i];
@@ -146,6 +155,13 @@ void capture_count_intake(struct capture_metrics *metrics, const struct intake_r
             metric_add(metrics->page, (size_t)(AT_REJECTED + i), result->by_rejection[i]);
     if (result->skew_known)
         metric_observe(metrics->page, CAPTURE_METRIC_CLOCK_SKEW, fabs(result->skew_s));
+}
+
+void capture_count_verdicts(struct capture_metrics *metrics, const uint32_t *by_verdict)
+{
+    for (int i = 0; i < V1_VERDICT_COUNT; i++)
+        if (by_verdict[i] > 0)
+            metric_add(metrics->page, (size_t)(AT_VERDICTS + i), by_verdict[i]);
 }
 
 uint64_t capture_metric_value(const struct capture_metrics *metrics, int index)

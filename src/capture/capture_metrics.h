@@ -6,6 +6,7 @@
 #include "capture/endpoint.h"
 #include "capture/intake.h"
 #include "capture/refusal.h"
+#include "capture/v1_event.h"
 
 #define CAPTURE_METRICS(X)                                                                                      \
     X(EVENTS_RECEIVED, "capture_events_received_total", COUNTER, NULL, "events found in requests")               \
@@ -32,7 +33,7 @@
 #define CAPTURE_METRIC_ENUM(name, text, kind, bounds, help) CAPTURE_METRIC_##name,
 enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_METRIC_SINGLE_COUNT };
 
-enum { CAPTURE_STATUS_COUNT = 12 }; /* known status codes and "other" */
+enum { CAPTURE_STATUS_COUNT = 13 }; /* known status codes and "other" */
 
 struct capture_metrics;
 
@@ -48,6 +49,8 @@ void capture_count_answer(struct capture_metrics *metrics, enum endpoint_path pa
 /* events: how many went with it; a refused request counts as at least one. */
 void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events);
 void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes);
+/* by_verdict has V1_VERDICT_COUNT counts. */
+void capture_count_verdicts(struct capture_metrics *metrics, const uint32_t *by_verdict);
 uint64_t capture_metric_value(const struct capture_metrics *metrics, int index);
 
 #endif

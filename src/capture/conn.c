@@ -101,11 +101,14 @@ static void conn_drop_buf(struct conn *conn)
     conn->buf_bytes = conn->buf_size = 0;
 }
 
+/* What was kept for the answer. */
 static void conn_drop_origin(struct conn *conn)
 {
     if (conn->origin != NULL)
         loop_buf_give(conn->loop, conn->origin, LOOP_CONN_BUF_FIRST_BYTES);
-    conn->origin = NULL;
+    if (conn->answer != NULL)
+        loop_buf_give(conn->loop, conn->answer, conn->answer_size);
+    conn->origin = conn->answer = NULL;
 }
 
 void conn_close(struct conn *conn)
@@ -286,7 +289,7 @@ static int conn_make_room(struct conn *conn)
         refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many bodies are being received");
         capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
         conn_give_up(conn);
-        conn_reply_refusal(conn, &refusal, (struct span){ 0 });
+        conn_reply_refusal(conn, &refusal, conn_head_again(conn, conn->buf) ? conn_origin(conn) : (struct span){ 0 });
         return -1;
     }
     memcpy(buf, conn->buf, conn->buf_bytes);
@@ -427,24 +430,20 @@ void conn_on_ack(struct conn *conn, const struct refusal *refusal)
 /* A body in its stall window: enough has come and the next window begins, or it has stalled. */
 static void conn_on_stall(struct conn *conn)
 {
-    struct loop        *loop = conn->loop;
-    uint64_t            least = (uint64_t)loop->shared->settings->body_stall_us * CONN_BODY_RATE_MIN / 1000000;
-    struct http_problem problem;
-    struct refusal      refusal;
-    struct span         origin = { 0 };
+    struct loop   *loop = conn->loop;
+    uint64_t       least = (uint64_t)loop->shared->settings->body_stall_us * CONN_BODY_RATE_MIN / 1000000;
+    struct refusal refusal;
 
     if (conn->window_bytes >= least && conn->window_bytes > 0) {
         conn->window_bytes = 0;
         conn_set_state(conn, CONN_BODY);
         return;
     }
-    if (http1_parse(span_of(conn->buf, conn->head_bytes), 0, &loop->request, &problem) == HTTP1_DONE)
-        origin = conn_origin(conn);
     capture_count(loop->shared->metrics, CAPTURE_METRIC_BODY_TIMEOUTS, 1);
     refusal_set(&refusal, 408, REFUSAL_BODY_TIMEOUT, "client stopped sending data");
     capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
     conn_give_up(conn);
-    conn_reply_refusal(conn, &refusal, origin);
+    conn_reply_refusal(conn, &refusal, conn_head_again(conn, conn->buf) ? conn_origin(conn) : (struct span){ 0 });
 }
 
 void conn_on_deadline(struct conn *conn)

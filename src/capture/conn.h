@@ -69,6 +69,8 @@ struct conn {
     uint32_t       accepted;
     uint8_t       *origin; /* a copy, for the answer; NULL: none */
     uint16_t       origin_bytes;
+    uint8_t       *answer; /* v1: the PostHog-Request-Id, then the verdicts; NULL: another endpoint */
+    size_t         answer_id_bytes, answer_bytes, answer_size; /* answer_bytes: of both */
 
     /* WRITE */
     uint8_t *out;
@@ -100,6 +102,18 @@ void conn_reply_problem(struct conn *conn, int status, const char *code, const c
 void conn_reply_accepted(struct conn *conn);
 /* Where the request in loop->request asks to be answered to; bytes 0: no Origin, or one too long to keep. */
 struct span conn_origin(const struct conn *conn);
+/* conn_v1.c: a whole v1 request; its verdicts, when its events are safe; its refusals, as JSON. */
+void conn_handle_v1(struct conn *conn, struct span body);
+void conn_reply_verdicts(struct conn *conn);
+void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
+/* For both kinds of event endpoints. conn_check_room: -1: a body of this size cannot be taken now. */
+int  conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal) must_check;
+struct span conn_client_ip(const struct conn *conn);
+bool conn_find_project(void *ctx, struct span token, uint32_t *project_out);
+int  conn_keep_origin(struct conn *conn) must_check;
+/* BODY: brings the head at `at` back into loop->request, for an answer before the body is whole. False: there
+ * is no whole head yet. */
+bool conn_head_again(struct conn *conn, const uint8_t *at);
 /* A whole request (loop->request, body at `body`): answers, or puts records into the batch and waits. */
 void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes);
 

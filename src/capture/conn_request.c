@@ -53,7 +53,10 @@ void conn_reply_refusal(struct conn *conn, const struct refusal *refusal, struct
                            .origin = origin,
                            .retry_after_s = refusal->retry_after_s };
 
-    conn_reply(conn, &reply);
+    if (conn->path == ENDPOINT_PATH_I_V1_EVENTS)
+        conn_reply_v1_refusal(conn, refusal, origin);
+    else
+        conn_reply(conn, &reply);
 }
 
 void conn_reply_problem(struct conn *conn, int status, const char *code, const char *detail, struct span origin)
@@ -83,10 +86,14 @@ void conn_reply_accepted(struct conn *conn)
     struct loop *loop = conn->loop;
     struct reply reply = { .status = 200, .type = "application/json", .body = SPAN("{\"status\":\"Ok\"}") };
 
-    if (conn->origin == NULL && !conn->beacon && !conn->close_after && !conn->http10 && !conn->head_only &&
+    if (conn->origin == NULL && conn->answer == NULL && !conn->beacon && !conn->close_after && !conn->http10 && !conn->head_only &&
         !loop->draining) {
         conn_count_answer(conn, 200);
         conn_send(conn, span_of(loop->ready.text, loop->ready.bytes));
+        return;
+    }
+    if (conn->answer != NULL) {
+        conn_reply_verdicts(conn);
         return;
     }
     reply.origin = span_of(conn->origin, conn->origin == NULL ? 0 : conn->origin_bytes);
@@ -97,7 +104,7 @@ void conn_reply_accepted(struct conn *conn)
 
 /* --- events ------------------------------------------------------------------------------------ */
 
-static bool conn_find_project(void *ctx, struct span token, uint32_t *project_out)
+bool conn_find_project(void *ctx, struct span token, uint32_t *project_out)
 {
     const struct loop            *loop = ctx;
     const struct catalog_project *project = catalog_snapshot_find(loop->snapshot, token);
@@ -108,7 +115,7 @@ static bool conn_find_project(void *ctx, struct span token, uint32_t *project_ou
 }
 
 /* The origin outlives the buffer that the request lies in. */
-static int conn_keep_origin(struct conn *conn)
+int conn_keep_origin(struct conn *conn)
 {
     struct span origin = conn_origin(conn);
     size_t      size;
@@ -125,7 +132,7 @@ static int conn_keep_origin(struct conn *conn)
     return 0;
 }
 
-static struct span conn_client_ip(const struct conn *conn)
+struct span conn_client_ip(const struct conn *conn)
 {
     const struct http_request *request = &conn->loop->request;
     struct span                peer = span_of(conn->ip, conn->ip_bytes);
@@ -133,6 +140,19 @@ static struct span conn_client_ip(const struct conn *conn)
     if (!conn->loop->shared->settings->trust_forwarded)
         return peer;
     return client_ip_choose(request->known[HTTP_X_FORWARDED_FOR], request->known[HTTP_X_REAL_IP], peer);
+}
+
+int conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal)
+{
+    struct loop *loop = conn->loop;
+
+    if (atomic_load_explicit(&loop->shared->commit, memory_order_acquire) == NULL)
+        return refusal_set(refusal, 503, REFUSAL_STORAGE_FULL,
+                           "service unavailable: storage_full: no room to begin the log");
+    if (loop_memory(loop) + body_bytes > loop->memory_max)
+        return refusal_set(refusal, 503, REFUSAL_UNAVAILABLE,
+                           "service unavailable: too many events wait for the disk");
+    return 0;
 }
 
 static void conn_handle_events(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes)
@@ -155,12 +175,8 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
     struct refusal             refusal;
     int                        rc;
 
-    if (atomic_load_explicit(&loop->shared->commit, memory_order_acquire) == NULL)
-        rc = refusal_set(&refusal, 503, REFUSAL_STORAGE_FULL,
-                         "service unavailable: storage_full: no room to begin the log");
-    else if (loop_memory(loop) + body_bytes > loop->memory_max)
-        rc = refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many events wait for the disk");
-    else
+    rc = conn_check_room(conn, body_bytes, &refusal);
+    if (rc == 0)
         rc = intake_run(loop->intake, &intake, flight->batch, &result, &refusal);
     capture_count_intake(loop->shared->metrics, &result, body_bytes);
     if (rc < 0) {
@@ -186,13 +202,14 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
 
 /* --- the rest ---------------------------------------------------------------------------------- */
 
-static void conn_handle_preflight(struct conn *conn)
+static void conn_handle_preflight(struct conn *conn, const struct endpoint *endpoint)
 {
     struct reply reply = { .status = 200,
                            .type = "application/json",
                            .body = SPAN("{\"status\":\"Ok\"}"),
                            .origin = conn_origin(conn),
                            .preflight = true,
+                           .methods = endpoint->methods == ENDPOINT_POST ? endpoint_allow(endpoint) : NULL,
                            .headers_asked = conn->loop->request.known[HTTP_AC_REQUEST_HEADERS] };
 
     conn_reply(conn, &reply);
@@ -249,7 +266,7 @@ void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes)
     conn->path = (uint8_t)endpoint->path;
     conn->request_us = conn->loop->mono_us;
     if (request->method == HTTP_OPTIONS) {
-        conn_handle_preflight(conn);
+        conn_handle_preflight(conn, endpoint);
         return;
     }
     if (!endpoint_allows(endpoint, request->method)) {
@@ -259,6 +276,9 @@ void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes)
     switch (endpoint->kind) {
     case ENDPOINT_EVENTS:
         conn_handle_events(conn, endpoint, body, body_bytes);
+        return;
+    case ENDPOINT_V1_EVENTS:
+        conn_handle_v1(conn, span_of(body, body_bytes));
         return;
     case ENDPOINT_ROOT:
         conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("capture"));

@@ -25,6 +25,38 @@ static void conn_begin(struct conn *conn)
         http1_chunks_init(&conn->chunks);
 }
 
+bool conn_head_again(struct conn *conn, const uint8_t *at)
+{
+    struct http_problem problem;
+    struct span         token;
+
+    if (conn->state != CONN_BODY ||
+        http1_parse(span_of(at, conn->head_bytes), 0, &conn->loop->request, &problem) != HTTP1_DONE)
+        return false;
+    conn->path = (uint8_t)endpoint_find(conn->loop->request.path, &token)->path;
+    return true;
+}
+
+/* Whether so much is fine for every endpoint: then nobody has to ask which one it is. */
+static bool conn_body_small(const struct conn *conn, uint64_t bytes)
+{
+    const struct capture_settings *settings = conn->loop->shared->settings;
+
+    return bytes <= (uint64_t)settings->v1_body_bytes_max && bytes <= (uint64_t)settings->body_bytes_max;
+}
+
+/* For the request whose head is in loop->request. */
+static size_t conn_body_bytes_max(const struct conn *conn)
+{
+    const struct capture_settings *settings = conn->loop->shared->settings;
+    struct span                    token;
+
+    if (settings->v1_body_bytes_max < settings->body_bytes_max &&
+        endpoint_find(conn->loop->request.path, &token)->kind == ENDPOINT_V1_EVENTS)
+        return (size_t)settings->v1_body_bytes_max;
+    return (size_t)settings->body_bytes_max;
+}
+
 static void conn_refuse_large(struct conn *conn, size_t bytes_max)
 {
     struct refusal refusal;
@@ -42,9 +74,12 @@ static void conn_refuse_large(struct conn *conn, size_t bytes_max)
  * thrown away, so that the client sees the answer and can go on with this connection. */
 static bool conn_announces_too_much(struct conn *conn)
 {
-    size_t bytes_max = (size_t)conn->loop->shared->settings->body_bytes_max;
+    size_t bytes_max;
 
-    if (conn->chunked || conn->body_length <= bytes_max)
+    if (conn->chunked || conn_body_small(conn, conn->body_length))
+        return false;
+    bytes_max = conn_body_bytes_max(conn);
+    if (conn->body_length <= bytes_max)
         return false;
     if (conn->loop->request.expect_continue || conn->body_length > 2 * bytes_max)
         conn->close_after = conn->unread = true;
@@ -97,9 +132,23 @@ static void conn_finish(struct conn *conn, uint8_t *at, size_t body_bytes)
     conn_handle(conn, at + conn->head_bytes, body_bytes);
 }
 
+/* Whether what has come in chunks is too large, and answered. */
+static bool conn_chunks_too_large(struct conn *conn, const uint8_t *at)
+{
+    struct http_problem problem;
+    enum http1_answer   answer = http1_parse(span_of(at, conn->head_bytes), 0, &conn->loop->request, &problem);
+
+    assert(answer == HTTP1_DONE); /* as in conn_finish */
+    (void)answer;
+    if (conn->body_bytes <= conn_body_bytes_max(conn))
+        return false;
+    conn->close_after = conn->unread = true;
+    conn_refuse_large(conn, conn_body_bytes_max(conn));
+    return true;
+}
+
 static enum conn_step conn_step_chunked(struct conn *conn, uint8_t *at, size_t *bytes, size_t *used_out)
 {
-    size_t              bytes_max = (size_t)conn->loop->shared->settings->body_bytes_max;
     size_t              raw_at = conn->head_bytes + conn->body_bytes;
     size_t              in = *bytes - raw_at;
     size_t              out = 0;
@@ -112,12 +161,8 @@ static enum conn_step conn_step_chunked(struct conn *conn, uint8_t *at, size_t *
         conn_refuse_bytes(conn, &problem);
         return STEP_USED;
     }
-    if (conn->body_bytes > bytes_max) {
-        conn->close_after = conn->unread = true;
-        if (http1_parse(span_of(at, conn->head_bytes), 0, &conn->loop->request, &problem) == HTTP1_DONE)
-            conn_refuse_large(conn, bytes_max);
+    if (!conn_body_small(conn, conn->body_bytes) && conn_chunks_too_large(conn, at))
         return STEP_USED;
-    }
     if (answer == HTTP1_MORE) {
         *bytes = raw_at + out;
         return conn_want_body(conn);

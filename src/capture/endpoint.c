@@ -15,6 +15,7 @@ static const struct {
     { "/track", { ENDPOINT_EVENTS, ENDPOINT_PATH_TRACK, BOTH, true, false } },
     { "/engage", { ENDPOINT_EVENTS, ENDPOINT_PATH_ENGAGE, BOTH, true, true } },
     { "/s", { ENDPOINT_EVENTS, ENDPOINT_PATH_S, BOTH, false, false } },
+    { "/i/v1/analytics/events", { ENDPOINT_V1_EVENTS, ENDPOINT_PATH_I_V1_EVENTS, ENDPOINT_POST, false, false } },
     { "/flags", { ENDPOINT_FLAGS, ENDPOINT_PATH_FLAGS, BOTH, false, false } },
     { "/decide", { ENDPOINT_DECIDE, ENDPOINT_PATH_DECIDE, BOTH, false, false } },
     { "/flags/definitions", { ENDPOINT_FLAG_DEFINITIONS, ENDPOINT_PATH_FLAGS, ENDPOINT_GET, false, false } },
@@ -99,6 +100,8 @@ bool endpoint_allows(const struct endpoint *endpoint, enum http_method method)
 
 const char *endpoint_allow(const struct endpoint *endpoint)
 {
+    if (endpoint->methods == ENDPOINT_POST)
+        return "POST,OPTIONS";
     return (endpoint->methods & ENDPOINT_POST) != 0 ? "GET,HEAD,POST,OPTIONS" : "GET,HEAD,OPTIONS";
 }
 

@@ -8,6 +8,7 @@
 enum endpoint_kind {
     ENDPOINT_NONE, /* 404 */
     ENDPOINT_EVENTS,
+    ENDPOINT_V1_EVENTS,
     ENDPOINT_ROOT,
     ENDPOINT_READINESS,
     ENDPOINT_LIVENESS,
@@ -24,6 +25,7 @@ enum endpoint_kind {
 #define ENDPOINT_PATHS(X)                                                                                  \
     X(I_V0_E, "/i/v0/e") X(BATCH, "/batch") X(E, "/e") X(CAPTURE, "/capture") X(TRACK, "/track")             \
     X(ENGAGE, "/engage") X(S, "/s") X(FLAGS, "/flags") X(DECIDE, "/decide") X(CONFIG, "/array/{token}/config") \
+    X(I_V1_EVENTS, "/i/v1/analytics/events")                                                                \
     X(PROBE, "probe") X(OTHER, "other")
 #define ENDPOINT_PATH_ENUM(name, text) ENDPOINT_PATH_##name,
 enum endpoint_path { ENDPOINT_PATHS(ENDPOINT_PATH_ENUM) ENDPOINT_PATH_COUNT };

@@ -84,7 +84,7 @@ size_t loop_memory(const struct loop *loop)
 {
     return loop->memory + log_batch_bytes(loop->flights[loop->filling].batch) +
            (loop->flights[loop->filling ^ 1].busy ? log_batch_bytes(loop->flights[loop->filling ^ 1].batch) : 0) +
-           intake_bytes(loop->intake);
+           intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake);
 }
 
 /* --- timers ------------------------------------------------------------------------------------ */
@@ -391,9 +391,10 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
         atomic_init(&loop->flights[i].done, false);
     }
     loop->intake = intake_new(shared->settings);
+    loop->v1_intake = v1_intake_new(shared->settings);
     loop->read_buf = malloc(LOOP_READ_BYTES);
     if (loop->flights[0].batch == NULL || loop->flights[1].batch == NULL || loop->intake == NULL ||
-        loop->read_buf == NULL) {
+        loop->v1_intake == NULL || loop->read_buf == NULL) {
         err_set(err, ERR_FULL, "no memory for a loop");
         goto failed;
     }
@@ -437,6 +438,7 @@ void loop_fini(struct loop *loop)
         if (loop->flights[i].batch != NULL)
             log_batch_free(loop->flights[i].batch);
     intake_free(loop->intake);
+    v1_intake_free(loop->v1_intake);
     buf_fini(&loop->out);
     buf_fini(&loop->answer);
     free(loop->read_buf);

@@ -21,6 +21,7 @@
 #include "capture/intake.h"
 #include "capture/settings.h"
 #include "capture/tokens_snapshot.h"
+#include "capture/v1_intake.h"
 #include "log/log.h"
 
 enum {
@@ -62,6 +63,7 @@ struct loop {
     size_t                 number;
     int                    epoll_fd, wake_fd;
     struct intake         *intake;
+    struct v1_intake      *v1_intake;
     size_t                 memory_max;
 
     /* @thread loop */

@@ -11,6 +11,8 @@ struct capture_settings {
     int64_t connections_max;
     int64_t body_bytes_max;
     int64_t inflated_bytes_max;
+    int64_t v1_body_bytes_max;
+    int64_t v1_inflated_bytes_max;
     int64_t event_bytes_max;
     int64_t batch_events_max;
     int64_t request_memory_max;

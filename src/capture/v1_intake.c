@@ -1,0 +1,268 @@
+/* capture/v1_intake.c - the token is looked up before the body is unpacked: work is done for projects, not
+ * for strangers. The verdicts are written before the records are on disk, and sent after: only a commit
+ * that fails makes them untrue, and then they are thrown away with it. */
+#include "capture/v1_intake.h"
+
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "capture/stamp.h"
+#include "capture/v1_answer.h"
+#include "capture/uuid_derive.h"
+#include "wire/time.h"
+
+enum {
+    V1_ARENA_CHUNK_BYTES = 64 << 10,
+    V1_KEEP_BYTES = 2 << 20,       /* of each buffer, between requests: holds any ordinary batch */
+    V1_ANSWER_BYTES_EACH = 128,    /* more than the longest verdict with its uuid */
+    V1_DATA_BYTES_MORE = 64 << 10, /* what may be added to an event: see v1_event_write */
+};
+
+struct v1_intake {
+    const struct capture_settings *settings;
+    struct arena                  *arena;
+    struct inflate                *inflate;
+    struct buf                     text, data, answer, library;
+    uint64_t                       requests; /* the next request's number, begun at random */
+};
+
+struct v1_work {
+    struct v1_intake               *intake;
+    const struct v1_intake_request *request;
+    struct log_batch               *batch;
+    struct v1_intake_result        *result;
+    struct refusal                 *refusal;
+    struct v1_headers               headers;
+    struct v1_batch                 events;
+    struct record                   common;
+};
+
+struct v1_intake *v1_intake_new(const struct capture_settings *settings)
+{
+    struct v1_intake   *intake = calloc(1, sizeof *intake);
+    struct uuid_source *uuids = uuid_source_new();
+
+    if (intake != NULL && uuids != NULL) {
+        struct uuid seed = uuid_make(uuids, 0);
+
+        memcpy(&intake->requests, seed.bytes + 8, sizeof intake->requests);
+        intake->settings = settings;
+        intake->arena = arena_new(V1_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
+        intake->inflate = inflate_new();
+        buf_init(&intake->text, (size_t)settings->v1_inflated_bytes_max - 1); /* the limit itself is too much */
+        buf_init(&intake->data, (size_t)settings->event_bytes_max + V1_DATA_BYTES_MORE);
+        buf_init(&intake->answer, (size_t)settings->batch_events_max * V1_ANSWER_BYTES_EACH + V1_ANSWER_BYTES_EACH);
+        buf_init(&intake->library, 8 * V1_SDK_INFO_BYTES_MAX);
+    }
+    uuid_source_free(uuids);
+    if (intake == NULL || intake->arena == NULL || intake->inflate == NULL) {
+        v1_intake_free(intake);
+        return NULL;
+    }
+    return intake;
+}
+
+void v1_intake_free(struct v1_intake *intake)
+{
+    if (intake == NULL)
+        return;
+    arena_free(intake->arena);
+    inflate_free(intake->inflate);
+    buf_fini(&intake->text);
+    buf_fini(&intake->data);
+    buf_fini(&intake->answer);
+    buf_fini(&intake->library);
+    free(intake);
+}
+
+size_t v1_intake_bytes(const struct v1_intake *intake)
+{
+    return intake->text.size + intake->data.size + intake->answer.size;
+}
+
+static void v1_trim(struct buf *buf)
+{
+    if (buf->size > V1_KEEP_BYTES)
+        buf_fini(buf);
+    else
+        buf_reset(buf);
+}
+
+/* --- before the events ------------------------------------------------------------------------- */
+
+static int v1_authorize(struct v1_work *work)
+{
+    if (v1_headers_read(work->request->http, &work->headers, work->refusal) < 0)
+        return -1;
+    if (!work->request->find_project(work->request->find_ctx, work->headers.token, &work->common.project))
+        return refusal_set(work->refusal, 401, REFUSAL_UNKNOWN_TOKEN, "API key is not known: no project has it");
+    return 0;
+}
+
+static int v1_unpack(struct v1_work *work)
+{
+    struct v1_intake *intake = work->intake;
+    struct err        err = { 0 };
+
+    if (work->request->body.bytes == 0)
+        return refusal_set(work->refusal, 400, REFUSAL_EMPTY_PAYLOAD, "the request has no body");
+    if (unpack_body(intake->inflate, work->headers.coding, work->request->body, &intake->text, &err) < 0) {
+        if (err.kind == ERR_FULL)
+            return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "%s", err.text);
+        return refusal_set(work->refusal, 400, REFUSAL_DECODING, "failed to decode request: %s", err.text);
+    }
+    if (intake->text.bytes == 0)
+        return refusal_set(work->refusal, 400, REFUSAL_EMPTY_PAYLOAD, "the request's body unpacks to nothing");
+    work->result->common.text_bytes = intake->text.bytes;
+    return 0;
+}
+
+/* What every event gets at its end. */
+static void v1_write_library(struct v1_work *work)
+{
+    struct buf *out = &work->intake->library;
+
+    buf_reset(out);
+    if (work->headers.library.bytes == 0)
+        return;
+    buf_add_text(out, "\"$lib\":");
+    json_write_string(out, work->headers.library);
+    buf_add_text(out, ",\"$lib_version\":");
+    json_write_string(out, work->headers.lib_version);
+}
+
+static void v1_fill_common(struct v1_work *work)
+{
+    struct record *common = &work->common;
+
+    common->kind = RECORD_EVENT;
+    common->token = work->headers.token;
+    common->sent_at_us = work->headers.sent_at_us;
+    common->sent_at_zone_min = work->headers.sent_at_zone_min;
+    common->ip = work->events.internal ? SPAN("127.0.0.1") : work->request->ip;
+    if (work->events.historical)
+        common->flags |= RECORD_HISTORICAL;
+    work->result->common.skew_known = true;
+    work->result->common.skew_s = ((double)common->sent_at_us - (double)common->received_us) / 1e6;
+}
+
+/* --- one event --------------------------------------------------------------------------------- */
+
+static void v1_stamp(struct v1_work *work, const struct v1_fields *fields, struct record *record)
+{
+    struct stamp_input input = { .now_us = record->received_us,
+                                 .sent_at_us = record->sent_at_us,
+                                 .client_us = fields->timestamp_us,
+                                 .ignore_sent_at = fields->raw_time == V1_TRUE };
+    struct stamp       stamp = stamp_compute(&input);
+
+    if (input.ignore_sent_at) { /* who asks for the raw time gets it, from the future too */
+        int year = time_year(fields->timestamp_us);
+
+        stamp.us = year < 0 || year > 9999 ? 0 : fields->timestamp_us;
+    }
+    record->timestamp_us = stamp.us;
+    record->timestamp_source = stamp.source;
+    work->result->common.by_time[stamp.source]++;
+}
+
+static int v1_append(struct v1_work *work, const struct record *record)
+{
+    size_t   bytes = record_bytes(record);
+    uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
+
+    if (to == NULL)
+        return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
+                           "service unavailable: more events than one commit holds, send again");
+    record_write(record, to);
+    log_batch_end(work->batch, bytes);
+    return 0;
+}
+
+static int v1_keep(struct v1_work *work, const struct v1_event *event, const struct v1_fields *fields, uint32_t index)
+{
+    struct buf   *data = &work->intake->data;
+    struct record record = work->common;
+
+    record.index = index;
+    record.uuid = event->uuid_value;
+    record.event = fields->event;
+    record.distinct_id = fields->distinct_id;
+    if (fields->cookieless == V1_TRUE)
+        record.flags |= RECORD_COOKIELESS;
+    if (event->verdict == V1_VERDICT_PERSON_OFF)
+        record.flags |= RECORD_PERSON_OFF;
+    if (event->repaired)
+        record.flags |= RECORD_REPAIRED;
+    v1_stamp(work, fields, &record);
+    buf_reset(data);
+    v1_event_write(event, fields, buf_span(&work->intake->library), data);
+    if (data->failed)
+        return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: no memory");
+    record.data = buf_span(data);
+    work->result->common.accepted++;
+    return v1_append(work, &record);
+}
+
+static int v1_take_events(struct v1_work *work)
+{
+    for (size_t i = 0; i < work->events.count; i++) {
+        struct v1_event *event = &work->events.events[i];
+        struct v1_fields fields;
+
+        if (v1_event_judge(event, (size_t)work->intake->settings->event_bytes_max, work->intake->arena, &fields,
+                           &event->verdict) < 0)
+            return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
+                               "the request needs more working memory than allowed");
+        work->result->by_verdict[event->verdict]++;
+        if (v1_verdict_keeps(event->verdict) && v1_keep(work, event, &fields, (uint32_t)i) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int v1_run(struct v1_work *work)
+{
+    struct v1_intake *intake = work->intake;
+
+    if (v1_authorize(work) < 0 || v1_unpack(work) < 0 ||
+        v1_batch_read(intake->arena, buf_span(&intake->text), (size_t)intake->settings->batch_events_max, &work->events,
+                      work->refusal) < 0)
+        return -1;
+    work->result->common.events = (uint32_t)work->events.count;
+    v1_write_library(work);
+    v1_fill_common(work);
+    if (v1_take_events(work) < 0)
+        return -1;
+    v1_answer_verdicts(&intake->answer, &work->events);
+    if (intake->answer.failed)
+        return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: no memory for an answer");
+    work->result->answer = buf_span(&intake->answer);
+    return 0;
+}
+
+int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *request, struct log_batch *batch,
+                  struct v1_intake_result *result, struct refusal *refusal)
+{
+    struct log_batch_mark mark = log_batch_mark(batch);
+    struct v1_work        work = { .intake = intake,
+                                   .request = request,
+                                   .batch = batch,
+                                   .result = result,
+                                   .refusal = refusal,
+                                   .common = { .received_us = request->now_us, .request = intake->requests++ } };
+    int                   rc;
+
+    *result = (struct v1_intake_result){ 0 };
+    arena_reset(intake->arena);
+    v1_trim(&intake->answer);
+    rc = v1_run(&work);
+    if (rc < 0) {
+        log_batch_rewind(batch, mark);
+        result->common.accepted = 0;
+        memset(result->by_verdict, 0, sizeof result->by_verdict);
+    }
+    v1_trim(&intake->text);
+    v1_trim(&intake->data);
+    return rc;
+}
