@@ -9,6 +9,7 @@ from harness import Serve
 # What ingestion's documented rules take off an event's properties, or write anew (docs/ingest.md).
 REMOVED = {"$elements", "$elements_chain", "$process_person_profile", "$cookieless_mode", "$heatmap_data"}
 REWRITTEN = {"$set", "$set_once", "$session_id"}
+PERSONAL = {"$set", "$set_once", "$unset"}  # not on events that must not touch a person
 
 
 def replay(serve, requests):
@@ -22,16 +23,32 @@ def replay(serve, requests):
         assert answer.status == 200, "%s %s: %d %s" % (request.run(), request.target, answer.status, answer.text)
         for text in request.events():
             event = rawjson.members(text)
+            event["added"] = added(request, event) if request.is_v1() else {}
             key = json.loads(event["uuid"]).lower() if "uuid" in event else text
             sent[request.run()].setdefault(key, event)
     return sent
 
 
+def added(request, event):
+    """What capture appends to the properties of a v1 event, from beside them: {key: raw text}."""
+    library, version = request.headers["posthog-sdk-info"].rsplit("/", 1)
+    found = {"$lib": json.dumps(library), "$lib_version": json.dumps(version)}
+    options = rawjson.members(event.get("options", "{}"))
+    for key, value in (("$window_id", event.get("window_id")), ("$product_tour_id", options.get("product_tour_id")),
+                       ("$ignore_sent_at", options.get("disable_skew_correction"))):
+        if value is not None:
+            found[key] = value
+    event["personless"] = options.get("process_person_profile") == "false"
+    return found
+
+
 def check_properties(row, event):
     stored = rawjson.members(row["properties"])
-    for key, raw in rawjson.members(event.get("properties", "{}")).items():
+    sent = rawjson.members(event.get("properties", "{}"))
+    personless = event.get("personless") or sent.get("$process_person_profile") == "false"
+    for key, raw in {**sent, **event["added"]}.items():
         raw = rawjson.repaired(raw)
-        if key in REMOVED:
+        if key in REMOVED or (personless and key in PERSONAL):
             continue
         if key in REWRITTEN:
             if raw.startswith("{"):
@@ -51,7 +68,7 @@ def run_modes(wanted):
         status = serve.settle()
         everything = {}
         for events in sent.values():
-            everything.update(events)
+            everything = {**events, **everything}  # runs share a uuid: the first to come counts
         rows = serve.sql("SELECT uuid, event, distinct_id, properties FROM events")
         with_uuid = {k: v for k, v in everything.items() if "uuid" in v}
         by_uuid = {row["uuid"]: row for row in rows}
