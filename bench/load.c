@@ -202,7 +202,7 @@ int main(int argc, char **argv)
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct epoll_event events[256];
     struct conn       *idle[CONNS_MAX];
-    unsigned           per, conn_count, idle_count = 0, busy = 0;
+    unsigned           per, conn_count, idle_first = 0, idle_count = 0, busy = 0;
     double             seconds, rate;
     int                ep = epoll_create1(0), one = 1;
     FILE              *ledger;
@@ -240,7 +240,10 @@ int main(int argc, char **argv)
         int     count;
 
         while (now < end_us && idle_count > 0 && (rate == 0 || (double)begun < rate * (double)(now - start_us) / 1e6)) {
-            conn_begin(ep, idle[--idle_count]);
+            /* The one that rested longest: below full speed, one left over would be closed as idle. */
+            conn_begin(ep, idle[idle_first]);
+            idle_first = (idle_first + 1) % CONNS_MAX;
+            idle_count--;
             begun += per;
             busy++;
         }
@@ -253,7 +256,7 @@ int main(int argc, char **argv)
             if (events[i].events & EPOLLOUT)
                 conn_write(ep, conn);
             if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && conn_read(conn, per)) {
-                idle[idle_count++] = conn;
+                idle[(idle_first + idle_count++) % CONNS_MAX] = conn;
                 busy--;
             }
         }
