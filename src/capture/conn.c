@@ -395,13 +395,14 @@ void conn_on_event(struct conn *conn, uint32_t events)
     assert(conn->magic == CONN_MAGIC);
     if (conn->state == CONN_CLOSED)
         return;
-    if (events & (EPOLLERR | EPOLLHUP)) {
+    /* A page that is left resets its connections, behind requests that it sent whole: they are read first. */
+    if ((events & (EPOLLERR | EPOLLHUP)) && !conn_wants_input(conn)) {
         conn_close(conn);
         return;
     }
-    if (events & EPOLLRDHUP)
+    if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP))
         conn->ended = true;
-    if (events & (EPOLLIN | EPOLLRDHUP))
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
         conn->readable = true;
     if ((events & EPOLLOUT) && conn->state == CONN_WRITE) {
         conn_write_more(conn);
