@@ -15,6 +15,7 @@ enum {
     V1_ARENA_CHUNK_BYTES = 64 << 10,
     V1_KEEP_BYTES = 2 << 20,       /* of each buffer, between requests: holds any ordinary batch */
     V1_ANSWER_BYTES_EACH = 128,    /* more than the longest verdict with its uuid */
+    V1_ANSWER_BYTES_MAX = 15 << 20, /* with its head it must fit a loop's `out` */
     V1_DATA_BYTES_MORE = 64 << 10, /* what may be added to an event: see v1_event_write */
 };
 
@@ -51,7 +52,7 @@ struct v1_intake *v1_intake_new(const struct capture_settings *settings)
         intake->inflate = inflate_new();
         buf_init(&intake->text, (size_t)settings->v1_inflated_bytes_max - 1); /* the limit itself is too much */
         buf_init(&intake->data, (size_t)settings->event_bytes_max + V1_DATA_BYTES_MORE);
-        buf_init(&intake->answer, (size_t)settings->batch_events_max * V1_ANSWER_BYTES_EACH + V1_ANSWER_BYTES_EACH);
+        buf_init(&intake->answer, V1_ANSWER_BYTES_MAX);
         buf_init(&intake->library, 8 * V1_SDK_INFO_BYTES_MAX);
     }
     uuid_source_free(uuids);
@@ -230,6 +231,8 @@ static int v1_run(struct v1_work *work)
                       work->refusal) < 0)
         return -1;
     work->result->common.events = (uint32_t)work->events.count;
+    if (work->events.count > V1_ANSWER_BYTES_MAX / V1_ANSWER_BYTES_EACH - 1)
+        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "more events than one answer can speak of");
     v1_write_library(work);
     v1_fill_common(work);
     if (v1_take_events(work) < 0)
