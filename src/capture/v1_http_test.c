@@ -176,6 +176,43 @@ static void stalled(void **state)
     (void)close(fd);
 }
 
+/* Text with escapes is decoded into the request's memory: without room for it nothing is stored, and no event
+ * is told to be bad. */
+static int start_little_memory(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit_set(&kit, "request_memory_max", "1MiB");
+    kit_start(&kit);
+    return 0;
+}
+
+static void little_memory(void **state)
+{
+    struct span body = make_body(1500, 0);
+    char       *wide = malloc(1500 * 1400);
+    size_t      at = 0, events = 0;
+
+    (void)state;
+    for (size_t i = 0; i < body.bytes; i++) {
+        wide[at++] = (char)body.at[i];
+        if (i >= 8 && memcmp(body.at + i - 8, "\"event\":\"", 9) == 0 && ++events > 0)
+            for (int n = 0; n < 150; n++) {
+                memcpy(wide + at, "\\u0061", 6);
+                at += 6;
+            }
+    }
+    assert_int_equal(events, 1500);
+    (void)kit_ask(&kit, "POST", PATH, HEADERS ORIGIN, span_of(wide, at), &answer);
+    expect_error(413, ERROR("payload_too_large"));
+    assert_non_null(strstr(answer.body, "working memory"));
+    free(wide);
+    ask(HEADERS ORIGIN, make_body(20000, 0), 413, ERROR("payload_too_large"));
+    ask(HEADERS ORIGIN, make_body(3, 0), 200, "");
+    assert_int_equal(kit_records(&kit), 3);
+    free_body(body);
+}
+
 /* --- clients ----------------------------------------------------------------------------------- */
 
 static int start(void **state)
@@ -355,10 +392,12 @@ int main(void)
 {
     const struct CMUnitTest small[] = { cmocka_unit_test(limits), cmocka_unit_test(inflated_limit), cmocka_unit_test(stalled) };
     const struct CMUnitTest clients[] = { cmocka_unit_test(pipelined), cmocka_unit_test(long_answer), cmocka_unit_test(many) };
+    const struct CMUnitTest little[] = { cmocka_unit_test(little_memory) };
     const struct CMUnitTest nothing[] = { cmocka_unit_test(no_room) };
     const struct CMUnitTest filling[] = { cmocka_unit_test(full) };
     int                     failed = cmocka_run_group_tests(small, start_small, stop);
 
+    failed += cmocka_run_group_tests(little, start_little_memory, stop);
     failed += cmocka_run_group_tests(clients, start, stop);
     failed += cmocka_run_group_tests(nothing, start_without_room, stop);
     failed += cmocka_run_group_tests(filling, start_full, stop);
