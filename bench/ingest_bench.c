@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " events of %.0f bytes: %.2f us of CPU each, %.0f a second by the clock\n", events,
            (double)bytes / (double)events, (double)spent_us / (double)events, (double)events * 1e6 / (double)wall_us);
     for (int i = 0; i < INGEST_PARTS; i++)
-        printf("  %-12s %6.2f us by the clock\n", parts[i], (double)ingest_spent_us(ingest)[i] / (double)events);
+        printf("  %-12s %6.2f us\n", parts[i], (double)ingest_spent_us(ingest)[i] / (double)events);
     for (int i = 0; i < FATE_COUNT; i++)
         if (ingest_place(ingest)->counters[i] > 0)
             printf("  %-12s %" PRIu64 "\n", fate_info(i)->name, ingest_place(ingest)->counters[i]);

@@ -12,6 +12,8 @@
 int64_t clock_wall_us(void);
 /* Since an unknown start; for deadlines and durations. */
 int64_t clock_mono_us(void);
+/* CPU time that this thread has used. */
+int64_t clock_thread_us(void);
 
 #define CLOCK_NONE INT64_MIN /* "no such time" in structs and stored forms */
 

@@ -7,14 +7,14 @@
 int gather_init(struct gather *gather, size_t records_max)
 {
     *gather = (struct gather){ .room = records_max };
-    gather->items = calloc(records_max, sizeof *gather->items); /* touched only as far as batches go */
-    return gather->items == NULL ? -1 : 0;
+    gather->records = calloc(records_max, sizeof *gather->records); /* touched only as far as batches go */
+    return gather->records == NULL ? -1 : 0;
 }
 
 void gather_fini(struct gather *gather)
 {
-    free(gather->items);
-    gather->items = NULL;
+    free(gather->records);
+    gather->records = NULL;
 }
 
 int gather_open(struct gather *gather, struct log *log, uint64_t from, struct err *err)
@@ -92,10 +92,7 @@ static int chunk_take(struct gather *gather, struct arena *arena, size_t records
             body = arena_copy(arena, body);
         if (body.at == NULL && body.bytes > 0)
             return err_set(err, ERR_FULL, "no room in the arena for a batch of %zu records", gather->count);
-        memset(&gather->items[gather->count], 0, sizeof *gather->items);
-        gather->items[gather->count].raw_offset = offset;
-        gather->items[gather->count].body = body;
-        gather->count++;
+        gather->records[gather->count++] = (struct raw_record){ .offset = offset, .body = body };
         *bytes += body.bytes;
         gather->next = offset + 1;
     }

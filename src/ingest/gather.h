@@ -3,7 +3,7 @@
  * Takes what is there, never waits for more. A frame that does not fit whole is continued by the next
  * batch. Records are borrowed from the reader as long as it holds them (the last frame of the batch) and
  * copied otherwise.
- *  T1  [place, next) is covered without a hole: by items, and by gaps where the log lost something
+ *  T1  [place, next) is covered without a hole: by records, and by gaps where the log lost something
  * @thread one */
 #ifndef PENSTOCK_INGEST_GATHER_H
 #define PENSTOCK_INGEST_GATHER_H
@@ -18,7 +18,7 @@ struct gather {
     struct log_reader *reader;
     struct log_chunk   chunk; /* being read; open while chunk_open */
     bool               chunk_open;
-    struct item       *items; /* of the batch */
+    struct raw_record *records; /* of the batch */
     size_t             room, count;
     struct gap         gaps[GATHER_GAPS_MAX];
     size_t             gap_count;

@@ -24,13 +24,14 @@
 
 enum {
     ARENA_CHUNK_BYTES = 8 << 20,
+    SLICE_CHUNK_BYTES = 2 << 20,
     SCRATCH_BYTES_MAX = 256 << 20,
     WAIT_US = 100000,          /* between looks at the stop signal */
     RETRY_WAIT_US_MIN = 100000,
     RETRY_WAIT_US_MAX = 5000000,
     TROUBLES_MAX = 20          /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
 };
-#define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch */
+#define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch, and of a slice of it */
 #define CHORES_EVERY_US ((int64_t)5 * 1000000)
 
 #define OPTION_AT(field) offsetof(struct ingest_options, field)
@@ -64,7 +65,7 @@ struct ingest {
     struct outputs          *outputs;
     struct gather            gather;
     struct people_place      place; /* as committed */
-    struct arena            *arena;
+    struct arena            *arena, *slice; /* of a batch, of some of its events */
     struct buf               scratch;
     struct warning_gate     *gate;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
@@ -139,10 +140,11 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->batch_limit = (size_t)ingest->options->batch_records;
     ingest->too_large = ATTEMPT_NONE;
     ingest->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
+    ingest->slice = arena_new(SLICE_CHUNK_BYTES, ARENA_BYTES_MAX);
     ingest->gate = warning_gate_new();
     buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);
-    if (ingest->arena == NULL || ingest->gate == NULL || gather_init(&ingest->gather, ingest->batch_limit) < 0) {
+    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || gather_init(&ingest->gather, ingest->batch_limit) < 0) {
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
@@ -186,6 +188,7 @@ void ingest_close(struct ingest *ingest)
     buf_fini(&ingest->scratch);
     warning_gate_free(ingest->gate);
     arena_free(ingest->arena);
+    arena_free(ingest->slice);
     free(ingest);
 }
 
@@ -252,7 +255,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
 
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
-    if (passes_run(passes, txn, gather->items, gather->count, gather->gaps, gather->gap_count, err) < 0)
+    if (passes_run(passes, txn, gather->records, gather->count, gather->gaps, gather->gap_count, err) < 0)
         goto failed;
     for (int i = 0; i < FATE_COUNT; i++) {
         place->counters[i] += passes->fates[i];
@@ -261,14 +264,14 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     place->raw_next = gather->next;
     assert(sum == gather->next - ingest->place.raw_next); /* I2 */
     attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
-    from_us = clock_mono_us();
+    from_us = clock_thread_us();
     if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || people_place_put(txn, place, err) < 0)
         goto failed;
-    synced_us = clock_mono_us();
+    synced_us = clock_thread_us();
     ingest->spent_us[5] += synced_us - from_us;
     if (people_commit(txn, err) < 0)
         return -1;
-    ingest->spent_us[6] += clock_mono_us() - synced_us;
+    ingest->spent_us[6] += clock_thread_us() - synced_us;
     return 0;
 failed:
     people_abort(txn);
@@ -281,6 +284,12 @@ static void note_batch(struct ingest *ingest, const struct passes *passes, int64
         ingest->spent_us[i] += passes->spent_us[i];
     ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, ingest->gather.next - ingest->place.raw_next,
                          clock_mono_us() - began_us, gather_lag(&ingest->gather));
+}
+
+/* Whether it was memory that a batch did not have. */
+static bool arenas_filled(const struct ingest *ingest)
+{
+    return arena_bytes(ingest->arena) > ARENA_BYTES_MAX / 4 || arena_bytes(ingest->slice) > ARENA_BYTES_MAX / 4;
 }
 
 /* What a failed batch teaches the next attempt; true: try again at once. */
@@ -296,9 +305,9 @@ static bool learn(struct ingest *ingest, const struct passes *passes, const stru
         return false;
     if (count > 1) { /* memory, or the disk: a smaller batch needs less of both */
         ingest->batch_limit = count / 2;
-        return arena_bytes(ingest->arena) > ARENA_BYTES_MAX / 4;
+        return arenas_filled(ingest);
     }
-    if (arena_bytes(ingest->arena) <= ARENA_BYTES_MAX / 4)
+    if (!arenas_filled(ingest))
         return false;
     ingest->too_large = ingest->place.raw_next; /* alone, and still too much */
     return true;
@@ -319,7 +328,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
         return rc;
     refresh_catalog(ingest);
     passes = (struct passes){
-        .arena = ingest->arena, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
+        .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
         .gate = ingest->gate, .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->gather.now_us, .sink = sink_row,
         .sink_ctx = ingest

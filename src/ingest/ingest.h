@@ -38,7 +38,7 @@ int ingest_step(struct ingest *ingest, struct err *err) must_check;
 /* Back to the last committed state. ERR_CORRUPT, ERR_INPUT: it cannot be reached. */
 int ingest_recover(struct ingest *ingest, struct err *err) must_check;
 const struct people_place *ingest_place(const struct ingest *ingest);
-/* Microseconds by part since the start: normalise, seen, people, render, finish, sync, commit. */
+/* CPU microseconds of this thread by part since the start: normalise, seen, people, render, finish, sync, commit. */
 enum { INGEST_PARTS = 7 };
 const int64_t *ingest_spent_us(const struct ingest *ingest);
 

@@ -1,9 +1,9 @@
 /* ingest/item.h - one accepted event on its way through ingest.
  *
- * A batch is an array of these. The passes fill it in order: read and normalise (normalize.h; nothing but
- * the event itself is looked at, so it can go parallel), people and groups (in order, one thread), render
- * (parallel again). `fate` is FATE_PENDING until a pass decides; a decided item is left alone by later ones.
- * Everything it points to is in the batch's arena or in the record's bytes. */
+ * A slice of a batch is an array of these. The passes fill it in order: read and normalise (normalize.h;
+ * nothing but the event itself is looked at, so it can go parallel), people and groups (in order, one
+ * thread), render (parallel again). `fate` is FATE_PENDING until a pass decides; a decided item is left
+ * alone by later ones. Everything it points to is in an arena or in the record's bytes. */
 #ifndef PENSTOCK_INGEST_ITEM_H
 #define PENSTOCK_INGEST_ITEM_H
 
@@ -26,6 +26,9 @@ enum event_kind {
     EVENT_CLIENT_WARNING,
     EVENT_NO_PERSON_KEYS /* $snapshot, $performance_event: their properties are not copied to the person */
 };
+
+/* A record of the raw topic, as it was stored. */
+struct raw_record { uint64_t offset; struct span body; };
 
 struct item_group {
     struct span         type, key; /* text */

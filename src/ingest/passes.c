@@ -1,11 +1,16 @@
-/* ingest/passes.c - see passes.h. Pass by pass over the whole batch, not event by event: normalise and
- * render touch no shared state and are to be spread over cores, people cannot be. */
+/* ingest/passes.c - see passes.h. Pass by pass and not event by event: each pass keeps its code and tables at
+ * hand. Slice by slice and not over the whole batch: an event needs some 10 KB between its bytes and its row,
+ * and what a batch of thousands leaves behind is out of the CPU's cache when the next pass comes for it
+ * (docs/performance.md). A slice's memory stays in the cache, since the next slice gets it again. */
 #include "ingest/passes.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "wire/time.h"
+
+/* Measured: docs/performance.md. Bytes, so that large events do not outgrow the cache either. */
+enum { SLICE_RECORDS = 64, SLICE_BYTES = 128 << 10 };
 
 /* --- normalise --------------------------------------------------------------------------------- */
 
@@ -22,17 +27,17 @@ static bool set_aside(struct passes *passes, struct item *item)
     item->readable = record_read(item->body, &item->record, &why) == 0;
     if (crashed)
         item_bury(item, "ingest", "crashed", SPAN("ingest ended three times while it worked on this event alone"),
-                  passes->arena);
+                  passes->slice);
     else
         item_bury(item, "ingest", "too_large", SPAN("the event, or its row, does not fit into the memory of a batch"),
-                  passes->arena);
+                  passes->slice);
     return true;
 }
 
 static int normalize_all(struct passes *passes, struct item *items, size_t count, struct err *err)
 {
     const struct normalize_env env = {
-        .arena = passes->arena, .keys = passes->keys, .catalog = passes->catalog, .geoip = passes->geoip
+        .arena = passes->slice, .keys = passes->keys, .catalog = passes->catalog, .geoip = passes->geoip
     };
 
     for (size_t i = 0; i < count; i++) {
@@ -53,7 +58,7 @@ static int normalize_all(struct passes *passes, struct item *items, size_t count
 
 static int drop_repeated(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
 {
-    struct people_seen *ids = arena_alloc_array(passes->arena, count, sizeof *ids);
+    struct people_seen *ids = arena_alloc_array(passes->slice, count, sizeof *ids);
     size_t              asked = 0;
 
     if (ids == NULL)
@@ -158,19 +163,31 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
 
 /* --- render ------------------------------------------------------------------------------------ */
 
-static int render_all(struct passes *passes, struct item *items, size_t count, const struct gap *gaps, size_t gap_count,
-                      struct err *err)
+static struct render_env render_env(const struct passes *passes)
 {
-    struct render_env env = {
+    return (struct render_env){
         .buf = passes->buf, .gate = passes->gate, .now_us = passes->now_us, .sink = passes->sink,
         .sink_ctx = passes->sink_ctx
     };
+}
+
+static int render_gaps(struct passes *passes, const struct gap *gaps, size_t gap_count, struct err *err)
+{
+    struct render_env env = render_env(passes);
 
     for (size_t i = 0; i < gap_count; i++) {
         if (render_gap(&env, gaps[i].base, gaps[i].count, gaps[i].expired ? "expired" : "damaged", err) < 0)
             return -1;
         passes->fates[gaps[i].expired ? FATE_LOG_EXPIRED : FATE_LOG_DAMAGED] += gaps[i].count;
     }
+    passes->warnings += env.warnings;
+    return 0;
+}
+
+static int render_all(struct passes *passes, struct item *items, size_t count, struct err *err)
+{
+    struct render_env env = render_env(passes);
+
     for (size_t i = 0; i < count; i++) {
         struct item *item = &items[i];
 
@@ -195,32 +212,67 @@ static int render_all(struct passes *passes, struct item *items, size_t count, c
 
 static void note_time(struct passes *passes, size_t pass, int64_t *from_us)
 {
-    int64_t now_us = clock_mono_us();
+    int64_t now_us = clock_thread_us();
 
     passes->spent_us[pass] += now_us - *from_us;
     *from_us = now_us;
 }
 
-int passes_run(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, const struct gap *gaps,
-               size_t gap_count, struct err *err)
+/* How many of the records make the next slice; at least one. */
+static size_t slice_records(const struct raw_record *records, size_t count)
 {
-    struct people_batch *people;
-    int64_t              from_us = clock_mono_us();
+    size_t bytes = 0, taken = 0;
 
+    while (taken < count && taken < SLICE_RECORDS && (taken == 0 || bytes + records[taken].body.bytes <= SLICE_BYTES))
+        bytes += records[taken++].body.bytes;
+    return taken;
+}
+
+static int slice_run(struct passes *passes, struct people_txn *txn, struct people_batch *people,
+                     const struct raw_record *records, size_t count, int64_t *from_us, struct err *err)
+{
+    struct item *items;
+
+    arena_reset(passes->slice);
+    items = arena_alloc_zero(passes->slice, count * sizeof *items);
+    if (items == NULL)
+        return err_set(err, ERR_FULL, "no room in the arena for %zu events", count);
+    for (size_t i = 0; i < count; i++) {
+        items[i].raw_offset = records[i].offset;
+        items[i].body = records[i].body;
+    }
     if (normalize_all(passes, items, count, err) < 0)
         return -1;
-    note_time(passes, 0, &from_us);
+    note_time(passes, 0, from_us);
     attempt_unmark(passes->attempt);
     if (drop_repeated(passes, txn, items, count, err) < 0)
         return -1;
-    note_time(passes, 1, &from_us);
-    if (people_batch_begin(txn, passes->arena, &people, err) < 0 || ask_people(passes, people, items, count, err) < 0)
+    note_time(passes, 1, from_us);
+    if (ask_people(passes, people, items, count, err) < 0)
         return -1;
-    note_time(passes, 2, &from_us);
-    if (render_all(passes, items, count, gaps, gap_count, err) < 0)
+    note_time(passes, 2, from_us);
+    if (render_all(passes, items, count, err) < 0)
         return -1;
-    note_time(passes, 3, &from_us);
+    note_time(passes, 3, from_us);
     attempt_unmark(passes->attempt);
+    return 0;
+}
+
+int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_record *records, size_t count,
+               const struct gap *gaps, size_t gap_count, struct err *err)
+{
+    struct people_batch *people;
+    int64_t              from_us = clock_thread_us();
+
+    if (people_batch_begin(txn, passes->arena, &people, err) < 0 || render_gaps(passes, gaps, gap_count, err) < 0)
+        return -1;
+    people_batch_event_arena(people, passes->slice);
+    for (size_t from = 0, taken; from < count; from += taken) {
+        taken = slice_records(records + from, count - from);
+        if (slice_run(passes, txn, people, records + from, taken, &from_us, err) < 0)
+            return -1;
+    }
+    arena_reset(passes->slice);
     if (people_batch_finish(people, passes->sink, passes->sink_ctx, err) < 0)
         return -1;
     note_time(passes, 4, &from_us);

@@ -1,5 +1,6 @@
 /* ingest/passes.h - a batch of events through all that ingest does to it, inside one transaction.
  *
+ * The batch goes through in slices: all passes but the last over some events, then over the next ones.
  *   normalise   each event by itself: reads, rules, warnings           (can go parallel)
  *   seen        which ids were there before: first wins
  *   people      persons, merges, groups, in order of acceptance        (one thread)
@@ -17,7 +18,8 @@
 #include "ingest/render.h"
 
 struct passes {
-    struct arena                    *arena;
+    struct arena                    *arena; /* of the batch: persons and groups */
+    struct arena                    *slice; /* of the events of a slice: reset for each */
     const struct property_key_table *keys;
     const struct catalog_snapshot   *catalog;
     struct geoip                    *geoip;    /* NULL: off */
@@ -32,15 +34,14 @@ struct passes {
     uint64_t                         crowded;           /* out: the record whose row alone is too large, else untouched */
     uint64_t                         fates[FATE_COUNT]; /* out: added to */
     uint64_t                         warnings;          /* out: added to */
-    int64_t                          spent_us[5];       /* out: added to, by pass as above */
+    int64_t                          spent_us[5];       /* out: added to, by pass as above: this thread's CPU */
 };
 
 /* Records of the raw topic that are lost: counted and told. */
 struct gap { uint64_t base, count; bool expired; };
 
-/* items: raw_offset and body set, everything else zero. ERR_FULL: arena (a smaller batch may do) or store;
- * everything else from the store or the sink. */
-int passes_run(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, const struct gap *gaps,
-               size_t gap_count, struct err *err) must_check;
+/* ERR_FULL: an arena (a smaller batch may do) or store; everything else from the store or the sink. */
+int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_record *records, size_t count,
+               const struct gap *gaps, size_t gap_count, struct err *err) must_check;
 
 #endif

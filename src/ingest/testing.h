@@ -22,7 +22,7 @@ struct fixture {
     struct catalog           *catalog;
     struct catalog_snapshot  *snapshot;
     struct people            *people;
-    struct arena             *arena;
+    struct arena             *arena, *slice;
     struct property_key_table keys;
     struct warning_gate      *gate;
     struct buf                scratch;
@@ -64,6 +64,7 @@ static inline void fixture_init(struct fixture *fixture)
     snprintf(path, sizeof path, "%s/people", fixture->folder);
     fixture_must(people_open(&(struct people_options){ .folder = path, .map_bytes_max = 1u << 30 }, &fixture->people, &err), &err);
     fixture->arena = arena_new(1 << 20, 1 << 30);
+    fixture->slice = arena_new(1 << 20, 1 << 30);
     fixture->gate = warning_gate_new();
     buf_init(&fixture->scratch, 64 << 20);
     property_key_table_init(&fixture->keys);
@@ -85,6 +86,7 @@ static inline void fixture_fini(struct fixture *fixture)
     buf_fini(&fixture->scratch);
     warning_gate_free(fixture->gate);
     arena_free(fixture->arena);
+    arena_free(fixture->slice);
     people_close(fixture->people);
     catalog_snapshot_free(fixture->snapshot);
     catalog_close(fixture->catalog);
@@ -151,22 +153,22 @@ static inline struct span fixture_record(struct fixture *fixture, struct record 
 /* One batch, committed. */
 static inline void fixture_run(struct fixture *fixture, const struct span *bodies, size_t count)
 {
-    struct item      *items = calloc(count + 1, sizeof *items);
+    struct raw_record *records = calloc(count + 1, sizeof *records);
     struct people_txn *txn;
     struct err        err = { 0 };
     uint64_t          sum = 0;
     struct passes     passes = {
-        .arena = fixture->arena, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate,
+        .arena = fixture->arena, .slice = fixture->slice, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate,
         .geoip = fixture->geoip, .attempt = fixture->attempt, .buf = &fixture->scratch, .too_large = ATTEMPT_NONE,
         .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture
     };
 
     for (size_t i = 0; i < count; i++) {
-        items[i].raw_offset = fixture->place.raw_next + i;
-        items[i].body = bodies[i];
+        records[i].offset = fixture->place.raw_next + i;
+        records[i].body = bodies[i];
     }
     fixture_must(people_begin(fixture->people, true, &txn, &err), &err);
-    fixture_must(passes_run(&passes, txn, items, count, NULL, 0, &err), &err);
+    fixture_must(passes_run(&passes, txn, records, count, NULL, 0, &err), &err);
     for (int i = 0; i < FATE_COUNT; i++) {
         fixture->fates[i] += passes.fates[i];
         sum += passes.fates[i];
@@ -176,7 +178,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     fixture->place.raw_next += count;
     fixture_must(people_commit(txn, &err), &err);
     warning_gate_commit(fixture->gate);
-    free(items);
+    free(records);
     arena_reset(fixture->arena);
 }
 

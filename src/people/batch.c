@@ -143,6 +143,29 @@ static struct batch_person *batch_person_read(struct people_batch *batch, uint64
     return person;
 }
 
+int batch_member_keep(struct people_batch *batch, const struct json_member *member, struct json_member *out,
+                      struct err *err)
+{
+    size_t key_bytes = member->key_raw.bytes;
+    uint8_t *at = arena_alloc(batch->arena, key_bytes + 1 + member->value.raw.bytes);
+
+    if (at == NULL)
+        return err_set(err, ERR_FULL, "people: a property does not fit the batch's arena");
+    memcpy(at, member->key_raw.at, key_bytes);
+    at[key_bytes] = ':';
+    memcpy(at + key_bytes + 1, member->value.raw.at, member->value.raw.bytes);
+    *out = *member;
+    out->key_raw.at = at;
+    out->value.raw.at = at + key_bytes + 1;
+    if (member->key.bytes + 2 == key_bytes) /* an escape is longer than what it stands for: there is none */
+        out->key.at = at + 1;
+    else
+        out->key = arena_copy(batch->arena, member->key);
+    if (out->key.at == NULL)
+        return err_set(err, ERR_FULL, "people: a property does not fit the batch's arena");
+    return 0;
+}
+
 void batch_person_touch(struct batch_person *person)
 {
     if (!person->stepped)
@@ -172,19 +195,19 @@ static struct batch_link *batch_link_find(const struct people_batch *batch, uint
     return NULL;
 }
 
-/* distinct_id must live as long as the batch. */
 static struct batch_link *batch_link_add(struct people_batch *batch, uint64_t hash, uint32_t project,
                                          struct span distinct_id, struct err *err)
 {
-    struct batch_link *link = arena_alloc_zero(batch->arena, sizeof *link);
+    struct batch_link *link = arena_alloc(batch->arena, sizeof *link + distinct_id.bytes);
 
     if (link == NULL) {
         (void)err_set(err, ERR_FULL, "people: one more distinct id does not fit the batch's arena");
         return NULL;
     }
-    link->hash = hash;
-    link->project = project;
-    link->distinct_id = distinct_id;
+    *link = (struct batch_link){ .hash = hash, .project = project };
+    link->distinct_id = span_of(link + 1, distinct_id.bytes);
+    if (distinct_id.bytes > 0)
+        memcpy(link + 1, distinct_id.at, distinct_id.bytes);
     if (batch_index_add(&batch->links_by_id, hash, link, batch->arena, err) < 0)
         return NULL;
     *batch->links_end = link;
@@ -244,14 +267,12 @@ static int stored_link_seen(void *ctx, struct span distinct_id, const struct per
     uint32_t project = reading->person->person.project;
     uint64_t hash = batch_hash(project, distinct_id);
     struct batch_link *link;
-    struct span copy;
 
     if (batch_link_find(batch, hash, project, distinct_id) != NULL)
         return 0;
-    copy = arena_copy(batch->arena, distinct_id);
-    link = copy.at == NULL && distinct_id.bytes > 0 ? NULL : batch_link_add(batch, hash, project, copy, err);
+    link = batch_link_add(batch, hash, project, distinct_id, err);
     if (link == NULL)
-        return err_set(err, ERR_FULL, "people: the ids of one person do not fit the batch's arena");
+        return -1;
     link->known = true;
     link->version = stored->version;
     link_enter(link, reading->person);
@@ -279,12 +300,17 @@ int people_batch_begin(struct people_txn *txn, struct arena *arena, struct peopl
     if (batch == NULL)
         return err_set(err, ERR_FULL, "people: the batch does not fit its arena");
     batch->txn = txn;
-    batch->arena = arena;
+    batch->arena = batch->event_arena = arena;
     batch->persons_end = &batch->persons;
     batch->links_end = &batch->links;
     batch->groups_end = &batch->groups;
     *out = batch;
     return 0;
+}
+
+void people_batch_event_arena(struct people_batch *batch, struct arena *arena)
+{
+    batch->event_arena = arena;
 }
 
 void batch_warn(struct people_result *result, enum people_warning_kind kind, const struct people_event *event,

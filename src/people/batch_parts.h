@@ -61,7 +61,8 @@ struct batch_index {
 
 struct people_batch {
     struct people_txn    *txn;
-    struct arena         *arena;
+    struct arena         *arena;       /* of what is kept until the batch ends */
+    struct arena         *event_arena; /* of what one event needs; may be the same */
     struct batch_index    persons_by_id, links_by_id, groups_by_key;
     struct batch_person  *persons, **persons_end;
     struct batch_link    *links, **links_end;
@@ -82,6 +83,9 @@ int batch_person_read_links(struct people_batch *batch, struct batch_person *per
 /* A person that nobody knew, of this uuid; no links yet. NULL on failure. */
 struct batch_person *batch_person_new(struct people_batch *batch, uint32_t project, struct uuid uuid, int64_t created_us,
                                       struct err *err);
+/* A copy of a member of an event, for a person or group to keep: key, colon and value in one piece. */
+int batch_member_keep(struct people_batch *batch, const struct json_member *member, struct json_member *out,
+                      struct err *err) must_check;
 /* Notes that something of it was changed: once a batch its version rises. */
 void batch_person_touch(struct batch_person *person);
 void batch_warn(struct people_result *result, enum people_warning_kind kind, const struct people_event *event,

@@ -37,6 +37,9 @@ static int batch_group_type_index(struct people_batch *batch, uint32_t project, 
         batch->group_types = more;
         batch->group_type_room = room;
     }
+    type = arena_copy(batch->arena, type);
+    if (type.at == NULL)
+        return err_set(err, ERR_FULL, "people: the group types do not fit the batch's arena");
     batch->group_types[batch->group_type_count++] = (struct batch_group_type){ project, type, *index_out };
     return 0;
 }
@@ -73,7 +76,9 @@ static struct batch_group *batch_group_get(struct people_batch *batch, uint32_t 
         if (group->group.project == project && group->group.index == index && span_equal(group->group.key, key))
             return group;
     group = arena_alloc_zero(batch->arena, sizeof *group);
-    if (group == NULL) {
+    key = arena_copy(batch->arena, key);
+    type = arena_copy(batch->arena, type);
+    if (group == NULL || key.at == NULL || type.at == NULL) {
         (void)err_set(err, ERR_FULL, "people: one more group does not fit the batch's arena");
         return NULL;
     }
@@ -130,7 +135,7 @@ static size_t bytes_with(struct people_batch *batch, struct properties *properti
         const struct json_member *member = &set->at[i];
         const struct property *stored = properties_find(properties, member->key, properties_hash(member->key));
 
-        if (stored != NULL && properties_loosely_equal(&stored->value, &member->value, batch->arena))
+        if (stored != NULL && properties_loosely_equal(&stored->value, &member->value, batch->event_arena))
             continue;
         *changes_out = true;
         bytes += stored == NULL ? properties_member_bytes(member->key_raw, member->value.raw)
@@ -147,12 +152,16 @@ static int group_write(struct people_batch *batch, struct batch_group *group, co
         uint64_t hash = properties_hash(member->key);
         struct property *stored = properties_find(&group->properties, member->key, hash);
 
-        if (stored == NULL) {
-            if (properties_add(&group->properties, member, hash, batch->arena, err) < 0)
-                return -1;
-        } else if (!properties_loosely_equal(&stored->value, &member->value, batch->arena)) {
-            properties_replace(&group->properties, stored, &member->value);
-        }
+        struct json_member kept;
+
+        if (stored != NULL && properties_loosely_equal(&stored->value, &member->value, batch->event_arena))
+            continue;
+        if (batch_member_keep(batch, member, &kept, err) < 0)
+            return -1;
+        if (stored != NULL)
+            properties_replace(&group->properties, stored, &kept.value);
+        else if (properties_add(&group->properties, &kept, hash, batch->arena, err) < 0)
+            return -1;
     }
     if (!group->stepped)
         group->group.version++;

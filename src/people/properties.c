@@ -381,8 +381,7 @@ int properties_text_with(struct properties *properties, const struct property_ov
     size_t bytes = properties->bytes;
     int rc;
 
-    if (count == 0)
-        return properties_text(properties, arena, out, err);
+    assert(count > 0);
     was = arena_alloc_array(arena, count, sizeof *was);
     if (was == NULL)
         return err_set(err, ERR_FULL, "people: %zu changes do not fit the batch's arena", count);

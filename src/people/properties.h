@@ -54,7 +54,7 @@ static inline size_t properties_member_bytes(struct span key_raw, struct span va
 /* The object as text. Built when something changed, the same text until then. */
 int properties_text(struct properties *properties, struct arena *arena, struct span *out, struct err *err) must_check;
 
-/* The same with some members of another object over it, and without changing it. */
+/* The same with some members of another object over it, at least one, and without changing it. */
 #define PROPERTY_NEW UINT32_MAX
 struct property_over {
     uint32_t                  at; /* index of the property with this key; PROPERTY_NEW: there is none */

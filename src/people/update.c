@@ -93,7 +93,7 @@ static bool set_changes(struct people_batch *batch, const struct json_members *s
 {
     const struct json_member *member = set == NULL ? NULL : json_members_find(set, key);
 
-    return member != NULL && (stored == NULL || !properties_identical(&stored->value, &member->value, batch->arena));
+    return member != NULL && (stored == NULL || !properties_identical(&stored->value, &member->value, batch->event_arena));
 }
 
 static struct change change_of(const struct properties *properties, const struct property *stored, bool once,
@@ -129,7 +129,7 @@ static size_t changes_of_set(struct people_batch *batch, const struct people_eve
         const struct json_member *member = &event->set->at[i];
         const struct property *stored = properties_find_near(properties, member->key);
 
-        if (stored == NULL || !properties_identical(&stored->value, &member->value, batch->arena))
+        if (stored == NULL || !properties_identical(&stored->value, &member->value, batch->event_arena))
             batch->changes[count++] = change_of(properties, stored, false, member);
     }
     return count;
@@ -221,11 +221,13 @@ static int changes_write(struct people_batch *batch, struct batch_person *person
 {
     for (size_t i = 0; i < count; i++) {
         const struct change *change = &batch->changes[i];
+        struct json_member kept;
 
+        if (batch_member_keep(batch, change->member, &kept, err) < 0)
+            return -1;
         if (change->at != PROPERTY_NEW)
-            properties_replace(&person->properties, &person->properties.at[change->at], &change->member->value);
-        else if (properties_add(&person->properties, change->member, properties_hash(change->member->key), batch->arena,
-                                err) < 0)
+            properties_replace(&person->properties, &person->properties.at[change->at], &kept.value);
+        else if (properties_add(&person->properties, &kept, properties_hash(kept.key), batch->arena, err) < 0)
             return -1;
     }
     if (unset > 0)
@@ -243,15 +245,15 @@ static int result_text(struct people_batch *batch, struct batch_person *person, 
     struct property_over *over;
     size_t shown = 0;
 
-    if (count == 0)
-        return properties_text(&person->properties, batch->arena, &result->properties, err);
-    over = arena_alloc_array(batch->arena, count, sizeof *over);
+    over = arena_alloc_array(batch->event_arena, count, sizeof *over);
     if (over == NULL)
         return err_set(err, ERR_FULL, "people: the properties of an event do not fit the batch's arena");
     for (size_t i = 0; i < count; i++)
         if (!batch->changes[i].once)
             over[shown++] = (struct property_over){ batch->changes[i].at, batch->changes[i].member };
-    return properties_text_with(&person->properties, over, shown, batch->arena, &result->properties, err);
+    if (shown == 0)
+        return properties_text(&person->properties, batch->arena, &result->properties, err);
+    return properties_text_with(&person->properties, over, shown, batch->event_arena, &result->properties, err);
 }
 
 int batch_properties_update(struct people_batch *batch, const struct people_event *event, struct batch_person *person,
@@ -311,10 +313,13 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
         batch_warn(result, PEOPLE_WARN_PROPERTIES_SIZE, event, person, NULL);
         count = 0;
     }
-    for (size_t i = 0; i < count; i++)
-        if (properties_add(properties, batch->changes[i].member, properties_hash(batch->changes[i].member->key),
-                           batch->arena, err) < 0)
+    for (size_t i = 0; i < count; i++) {
+        struct json_member kept;
+
+        if (batch_member_keep(batch, batch->changes[i].member, &kept, err) < 0 ||
+            properties_add(properties, &kept, properties_hash(kept.key), batch->arena, err) < 0)
             return -1;
+    }
     there = properties_find(properties, creator_key, hash);
     if (there != NULL)
         properties_replace(properties, there, &creator.value);
