@@ -135,14 +135,17 @@ class Fold:
         sets.update(as_object(top_set))
         once.update(as_object(top_set_once))
         server = props.get("$is_server") == "true"
+        alias = props.get("$os_name", "null") != "null" and not server # of $os
         for key in COPIED:
-            if key not in props or (server and key in ("$os", "$os_version", "$os_name")) or key == "$os_name":
+            if key not in props or (server and key in ("$os", "$os_version")) or (key == "$os_name" and alias):
                 continue
             sets.setdefault(key, props[key])
             once.setdefault("$initial_" + (key[1:] if key.startswith("$") else key), props[key])
-        if "$os_name" in props and not server:
+        if alias:
             sets.setdefault("$os", props["$os_name"])
             once.setdefault("$initial_os", props["$os_name"])
+            sets.pop("$os_name", None)
+            once.pop("$initial_os_name", None)
         raw = props.get("$unset", "[]")
         if raw.startswith("{"):
             unset = list(rawjson.members(raw))
@@ -211,30 +214,26 @@ class Fold:
         if fresh:
             person.properties = dict(set_once, **sets)
             person.properties["$creator_event_uuid"] = json.dumps(uuid)
-            before = set(person.properties)
-            for key in unset:
-                if key in before:
-                    person.properties.pop(key)
-            return dict(person.properties, **sets) if not unset else dict(person.properties)
+            return dict(person.properties, **sets) # $unset takes only what was there before
         if name in NO_UPDATE:
             return dict(person.properties, **sets)
-        after, changed = dict(person.properties), set()
+        after, changed, filled = dict(person.properties), set(), set()
         for key, value in set_once.items():
             if key not in person.properties or (person.properties[key] == "null" and value != "null"):
                 after[key] = value
-                changed.add(key)
+                filled.add(key) # absent, or null, which counts as absent
         for key, value in sets.items():
-            if key not in after or not identical(after[key], value):
+            if key not in person.properties or not identical(person.properties[key], value):
                 after[key] = value
                 changed.add(key)
+                filled.discard(key) # $set decides about it
         removed = [key for key in unset if key in person.properties]
         for key in removed:
             after.pop(key, None)
-        new = any(key not in person.properties for key in changed)
+        new = filled or any(key not in person.properties for key in changed)
         if name in PERSON_EVENTS or new or removed or any(key not in FILTERED for key in changed):
             person.properties = after
-            return dict(person.properties, **{k: v for k, v in sets.items() if k not in removed})
-        # Only page-by-page facts changed: the event's row shows them, the person is not written.
+        # Otherwise only page-by-page facts changed: the event's row shows them, the person is not written.
         return dict(person.properties, **sets)
 
     # --- groups --------------------------------------------------------------------------------
