@@ -42,16 +42,16 @@ static int v1_refuse_field(struct v1_walk *walk, const char *field, const char *
 /* Where the field of this name is kept; NULL: nobody asks for it. */
 static struct json_value *v1_slot(struct v1_event *event, const struct json_value *key)
 {
-    const struct { const char *name; struct json_value *slot; } slots[] = {
-        { "event", &event->event },           { "uuid", &event->uuid },
-        { "distinct_id", &event->distinct_id }, { "timestamp", &event->timestamp },
-        { "properties", &event->properties }, { "options", &event->options },
-        { "session_id", &event->session_id }, { "window_id", &event->window_id },
+#define SLOT(field) { #field, { (const uint8_t *)"\"" #field "\"", sizeof #field + 1 }, offsetof(struct v1_event, field) }
+    static const struct { const char *name; struct span quoted; size_t at; } slots[] = {
+        SLOT(event),   SLOT(properties), SLOT(distinct_id), SLOT(timestamp),
+        SLOT(options), SLOT(uuid),       SLOT(session_id),  SLOT(window_id),
     };
+#undef SLOT
 
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
-        if (json_text_is(key, slots[i].name))
-            return slots[i].slot;
+        if (key->escaped ? json_text_is(key, slots[i].name) : span_equal(key->raw, slots[i].quoted))
+            return (struct json_value *)(void *)((uint8_t *)event + slots[i].at);
     return NULL;
 }
 
