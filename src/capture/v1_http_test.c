@@ -1,5 +1,6 @@
 /* capture/v1_http_test.c - v1 beside the requests themselves: limits, slow and pipelined clients, answers
  * larger than a socket takes, many at once, a disk without room. */
+#include <libdeflate.h>
 #include <sys/statvfs.h>
 
 #include "capture/capture_test_kit.h"
@@ -213,6 +214,33 @@ static void little_memory(void **state)
     free_body(body);
 }
 
+/* What no commit can hold is no reason to send it again. */
+static int start_large(void **state)
+{
+    (void)state;
+    kit_init(&kit);
+    kit_set(&kit, "v1_inflated_bytes_max", "100MiB");
+    kit_start(&kit);
+    return 0;
+}
+
+static void larger_than_a_commit(void **state)
+{
+    struct libdeflate_compressor *packer = libdeflate_alloc_compressor(1);
+    struct span                   body = make_body(75, 900000);
+    uint8_t                      *packed_body = malloc(body.bytes);
+    size_t                        bytes = libdeflate_gzip_compress(packer, body.at, body.bytes, packed_body, body.bytes);
+
+    (void)state;
+    assert_true(bytes > 0 && body.bytes > 64 << 20);
+    (void)kit_ask(&kit, "POST", PATH, HEADERS ORIGIN "Content-Encoding: gzip\r\n", span_of(packed_body, bytes), &answer);
+    expect_error(413, ERROR("payload_too_large"));
+    assert_int_equal(kit_records(&kit), 0);
+    libdeflate_free_compressor(packer);
+    free(packed_body);
+    free_body(body);
+}
+
 /* --- clients ----------------------------------------------------------------------------------- */
 
 static int start(void **state)
@@ -393,11 +421,13 @@ int main(void)
     const struct CMUnitTest small[] = { cmocka_unit_test(limits), cmocka_unit_test(inflated_limit), cmocka_unit_test(stalled) };
     const struct CMUnitTest clients[] = { cmocka_unit_test(pipelined), cmocka_unit_test(long_answer), cmocka_unit_test(many) };
     const struct CMUnitTest little[] = { cmocka_unit_test(little_memory) };
+    const struct CMUnitTest large[] = { cmocka_unit_test(larger_than_a_commit) };
     const struct CMUnitTest nothing[] = { cmocka_unit_test(no_room) };
     const struct CMUnitTest filling[] = { cmocka_unit_test(full) };
     int                     failed = cmocka_run_group_tests(small, start_small, stop);
 
     failed += cmocka_run_group_tests(little, start_little_memory, stop);
+    failed += cmocka_run_group_tests(large, start_large, stop);
     failed += cmocka_run_group_tests(clients, start, stop);
     failed += cmocka_run_group_tests(nothing, start_without_room, stop);
     failed += cmocka_run_group_tests(filling, start_full, stop);

@@ -31,6 +31,7 @@ struct v1_work {
     struct v1_intake               *intake;
     const struct v1_intake_request *request;
     struct log_batch               *batch;
+    struct log_batch_mark           mark; /* where the batch stood before this request */
     struct v1_intake_result        *result;
     struct refusal                 *refusal;
     struct v1_headers               headers;
@@ -172,6 +173,8 @@ static int v1_append(struct v1_work *work, const struct record *record)
     size_t   bytes = record_bytes(record);
     uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
 
+    if (to == NULL && work->mark.count == 0 && log_batch_bytes(work->batch) + bytes > LOG_BATCH_BYTES_MAX)
+        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the events are more than one commit can hold");
     if (to == NULL)
         return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
                            "service unavailable: more events than one commit holds, send again");
@@ -247,21 +250,21 @@ static int v1_run(struct v1_work *work)
 int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *request, struct log_batch *batch,
                   struct v1_intake_result *result, struct refusal *refusal)
 {
-    struct log_batch_mark mark = log_batch_mark(batch);
-    struct v1_work        work = { .intake = intake,
-                                   .request = request,
-                                   .batch = batch,
-                                   .result = result,
-                                   .refusal = refusal,
-                                   .common = { .received_us = request->now_us, .request = intake->requests++ } };
-    int                   rc;
+    struct v1_work work = { .intake = intake,
+                            .request = request,
+                            .batch = batch,
+                            .mark = log_batch_mark(batch),
+                            .result = result,
+                            .refusal = refusal,
+                            .common = { .received_us = request->now_us, .request = intake->requests++ } };
+    int            rc;
 
     *result = (struct v1_intake_result){ 0 };
     arena_reset(intake->arena);
     v1_trim(&intake->answer);
     rc = v1_run(&work);
     if (rc < 0) {
-        log_batch_rewind(batch, mark);
+        log_batch_rewind(batch, work.mark);
         result->common.accepted = 0;
         memset(result->by_verdict, 0, sizeof result->by_verdict);
     }
