@@ -223,8 +223,14 @@ static void conn_handle_method(struct conn *conn, const struct endpoint *endpoin
                                         "\"detail\":\"this path does not take this method\",\"attr\":null}"),
                            .origin = conn_origin(conn),
                            .allow = endpoint_allow(endpoint) };
+    struct refusal refusal;
 
     capture_count_refusal(conn->loop->shared->metrics, REFUSAL_METHOD, 1);
+    if (conn->path == ENDPOINT_PATH_I_V1_EVENTS) {
+        refusal_set(&refusal, 405, REFUSAL_METHOD, "this path takes POST");
+        conn_reply_v1_refusal(conn, &refusal, reply.origin);
+        return;
+    }
     conn_reply(conn, &reply);
 }
 

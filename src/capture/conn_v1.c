@@ -18,6 +18,7 @@ void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, str
                            .type = "application/json",
                            .origin = origin,
                            .request_id = conn_v1_id(conn),
+                           .allow = refusal->status == 405 ? "POST,OPTIONS" : NULL,
                            .retry_after_s = v1_answer_retry_s(refusal) };
 
     buf_reset(body);

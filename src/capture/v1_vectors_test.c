@@ -266,6 +266,14 @@ static const struct { const char *name, *headers, *body, *data; unsigned flags; 
       DATA("\"a\"", "\"u\"", LIB), 0, "2026-02-03T03:00:00Z" },
     { "options null", NULL, BATCH(EVENT("\"a\"", U1, "\"u\"", ",\"options\":null")), DATA("\"a\"", "\"u\"", LIB), 0,
       "2026-02-03T03:00:00Z" },
+    { "keys with escapes", NULL,
+      BATCH("{\"\\u0065vent\":\"a\",\"uuid\":\"" U1 "\",\"distinct\\u005fid\":\"u\",\"timestamp\":" TIME
+            ",\"propertie\\u0073\":{\"b\":2}}"),
+      DATA("\"a\"", "\"u\"", "\"b\":2," LIB), 0, "2026-02-03T03:00:00Z" },
+    { "of two members of one name the last counts", NULL,
+      BATCH("{\"event\":\"x\",\"event\":\"a\",\"uuid\":\"" U2 "\",\"uuid\":\"" U1 "\",\"distinct_id\":\"u\",\"timestamp\":" TIME
+            ",\"properties\":{\"a\":1},\"properties\":{\"b\":2}}"),
+      DATA("\"a\"", "\"u\"", "\"b\":2," LIB), 0, "2026-02-03T03:00:00Z" },
     { "unknown members are left out", NULL, BATCH(EVENT("\"a\"", U1, "\"u\"", ",\"$set\":{\"a\":1},\"token\":\"x\"")),
       DATA("\"a\"", "\"u\"", LIB), 0, "2026-02-03T03:00:00Z" },
     { "library without version", AUTH TYPE AGENT "PostHog-Sdk-Info: node\r\n" ATTEMPT RID SENT, BATCH(GOOD),
@@ -398,6 +406,8 @@ static void test_cors(void **state)
     assert_false(head_has("posthog-request-id"));
     assert_int_equal(kit_ask(&kit, "GET", PATH, ALL ORIGIN, SPAN(""), &answer), 405);
     assert_true(head_has("\r\nallow: POST,OPTIONS\r\n") && head_has("\r\naccess-control-allow-origin: https://shop.example\r\n"));
+    assert_int_equal(strncmp(answer.body, "{\"error\":\"method_not_allowed\"", 29), 0);
+    assert_true(head_has("\r\nposthog-request-id: " ID "\r\n"));
     assert_int_equal(kit_ask(&kit, "HEAD", PATH, ALL, SPAN(""), &answer), 405);
     assert_int_equal(kit_ask(&kit, "PUT", PATH, ALL, SPAN(BATCH(GOOD)), &answer), 405);
     (void)kit_records(&kit);
