@@ -12,6 +12,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = os.path.join(ROOT, "build", "test")
+NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # of `./dev test`: Debian's is too old for today's SDKs
 CHECKS = ("check_layers", "check_docs", "check_style")
 # Where threads meet; the other tests are done after one thread.
 THREADS = re.compile(r"pthread_create|thrd_create|log_commit_start|capture_|loader_")
@@ -122,6 +123,8 @@ def main():
         if name not in PARTS:
             sys.exit("tests/all.py: there is no part \"%s\"; the parts are %s" % (name, ", ".join(PARTS)))
     os.makedirs(LOGS, exist_ok=True)
+    os.environ["PATH"] = NODE + os.pathsep + os.environ["PATH"]
+    os.environ["TSAN_OPTIONS"] = "suppressions=" + os.path.join(ROOT, "tests", "tsan.supp")
     total_passed = total_failed = 0
     for name in wanted:
         open(os.path.join(LOGS, name + ".log"), "w").close()

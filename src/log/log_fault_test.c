@@ -3,7 +3,8 @@
  * One workload (open, append with rolls, reopen, cut, retention, group commit) is run again and again; in
  * run n the n-th file call fails, in one of four ways. Whatever happened: what was acknowledged is there,
  * what was refused for want of space is not, no descriptor is synced again after a failed sync, and the log
- * opens and goes on. On tmpfs, where syncs cost nothing. */
+ * opens and goes on. On tmpfs, where syncs cost nothing.
+ * usage: log_fault_test [STEP]: only every STEP-th call fails */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +19,13 @@
 
 enum { OFFSETS_MAX = 4096, FDS_MAX = 1024 };
 
+/* ThreadSanitizer makes a run 20 times slower, and looks for races, which few of them show as well as all. */
+#ifdef __SANITIZE_THREAD__
+static unsigned step = 8;
+#else
+static unsigned step = 1;
+#endif
+
 enum fate { UNKNOWN, ACKED, REFUSED };
 
 /* What the workload knows about each record it tried to write; records are told apart by their number. */
@@ -26,6 +34,7 @@ struct ledger {
     enum fate fate[OFFSETS_MAX];    /* by number */
     uint64_t  offset[OFFSETS_MAX];  /* by number, once appended */
     uint64_t  cut_end;
+    bool      cursor; /* stored; without one, the committer's retention may delete what it likes */
 };
 
 /* --- the fault ---------------------------------------------------------------------------------- */
@@ -186,7 +195,8 @@ static void workload(struct ledger *ledger, const char *path, const struct log_t
 
         for (int i = 0; going && i < 4; i++)
             going = append(ledger, writer, batch, 2, 3, 900);
-        if (log_cursor_store(log, "raw", 0, "ingest", 5, &err) == 0 && log_writer_retain(writer, 2000, &err) < 0)
+        ledger->cursor = log_cursor_store(log, "raw", 0, "ingest", 5, &err) == 0;
+        if (ledger->cursor && log_writer_retain(writer, 2000, &err) < 0)
             assert_true(err.kind != ERR_NONE);
         log_writer_close(writer);
     }
@@ -263,7 +273,7 @@ static void check(struct ledger *ledger, const char *path, const struct log_topi
     for (uint64_t i = 0; i < ledger->numbers; i++)
         if (ledger->fate[i] == ACKED && !there[i] && ledger->offset[i] >= start)
             fail_msg("%s: record %llu was acknowledged and is lost", what, (unsigned long long)i);
-    if (start > 5) /* the cursor's place: retention may not pass it */
+    if (start > 5 && ledger->cursor) /* the cursor's place: retention may not pass it */
         fail_msg("%s: begins at %llu", what, (unsigned long long)start);
     log_reader_close(reader);
     log_writer_close(writer);
@@ -304,7 +314,7 @@ static void every_call_fails_once(void **state)
 
         assert_true(calls > 100);
         for (size_t e = 0; e < (o == 0 ? sizeof errors / sizeof *errors : 2); e++)
-            for (unsigned n = 1; n <= calls; n++) {
+            for (unsigned n = 1 + (unsigned)e % step; n <= calls; n += step) {
                 (void)run(n, errors[e], false, &options[o]);
                 if (errors[e] != EMFILE)
                     (void)run(n, errors[e], true, &options[o]);
@@ -312,9 +322,11 @@ static void every_call_fails_once(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(every_call_fails_once) };
 
+    if (argc > 1 && strtoul(argv[1], NULL, 10) > 0)
+        step = (unsigned)strtoul(argv[1], NULL, 10);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,8 @@
  * from the rules in the comments of merge.c and update.c. Each event's person and properties must be its own;
  * at the end every id must lead to the same person with the same properties, however the history was cut into
  * batches; and whoever collected the rows that were given out, and kept the highest version of each, must see the
- * same people as the store. */
+ * same people as the store.
+ * usage: history_test [HISTORIES [SEED]] */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ static const char *const keys[KEYS] = {
 static const bool key_filtered[KEYS] = { false, false, false, false, true, true, true, false };
 static const char *const values[VALUES] = { "1", "\"two\"", "null", "{\"x\":1}", "true" };
 enum { VALUE_NULL = 2, VALUE_OBJECT = 3, ABSENT = -1 };
+
+static unsigned long short_ones = 300, seed_base;
 
 /* --- the reference ----------------------------------------------------------------------------- */
 
@@ -426,14 +429,18 @@ static void histories(void **state)
     (void)state;
     for (int shape = 0; shape < 4; shape++)
         for (size_t cut = 0; cut < sizeof cuts / sizeof *cuts; cut++)
-            run_history(11 + (unsigned)shape, shape, 2500, cuts[cut]);
-    for (unsigned seed = 0; seed < 300; seed++) /* short ones: persons are still being made and merged */
+            run_history((unsigned)seed_base + 11 + (unsigned)shape, shape, 2500, cuts[cut]);
+    for (unsigned seed = (unsigned)seed_base; seed < seed_base + short_ones; seed++) /* short ones: persons are still being made and merged */
         run_history(seed * 977 + 5, (int)seed % 4, 40 + seed % 60, 1 + seed % 20);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(histories) };
 
+    if (argc > 1)
+        short_ones = strtoul(argv[1], NULL, 10);
+    if (argc > 2)
+        seed_base = strtoul(argv[2], NULL, 10);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ from harness import ROOT
 
 HERE = os.path.join(ROOT, "tests", "sdk")
 FOLDER = os.path.join(ROOT, "build", "sdks")
+NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # fetched by `./dev test`; without it the machine's own
 PACKAGES = json.load(open(os.path.join(HERE, "packages.json")))
 
 
@@ -68,6 +69,7 @@ def drive(sdk, scenario, serve, token):
     """Runs one scenario of one SDK against serve; gives what its driver says it captured."""
     host = "http://127.0.0.1:%d" % serve.port
     env = dict(os.environ, NODE_PATH=node_modules() if sdk == "node" or sdk.startswith("posthog-js") else "")
+    env["PATH"] = NODE + os.pathsep + env["PATH"]
     env = {k: v for k, v in env.items() if not k.lower().endswith("_proxy")}
     if sdk == "node":
         argv = ["node", os.path.join(HERE, "node_sdk.cjs"), host, token, scenario]
