@@ -84,7 +84,7 @@ def main():
     result = campaign(kills, seed)
     for kind, count in sorted(result["kinds"].items()):
         print("  %4d  %s" % (count, kind))
-    print("%s; %d rows; answering again after %.0f ms (median), %.0f ms (longest)" % (
+    print("result: %s; %d rows; answering again after %.0f ms (median), %.0f ms (longest)" % (
         result["summary"], result["rows"], result["wait_p50"] * 1e3, result["wait_max"] * 1e3))
     print("fates: %s" % {k: result["status"][k] for k in ("accepted", "stored", "deduplicated", "dead_lettered", "dropped", "pending")})
 

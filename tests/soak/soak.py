@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""`./dev soak [--minutes M]`: every campaign in turn, with new seeds, for an hour. `./dev soak NAME [N [SEED]]`: one of them.
+
+  kills       SIGKILL of a role or of all under load, N times (tests/soak/kills.py)
+  log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
+  power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
+  damage      N ways to damage a log's files (src/log/log_damage_test.c)
+  histories   N random histories of people against their reference (src/people/history_test.c)
+
+A line for each: ok or FAILED, the name, N, the seed with which the same comes again, seconds, what was seen."""
+import os
+import random
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build", "release")
+# Name, program, N when none is given, N of one turn in the hour (a minute or two each on two cores).
+CAMPAIGNS = {
+    "kills": ([sys.executable, os.path.join(ROOT, "tests", "soak", "kills.py")], 200, 100),
+    "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
+    "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
+    "damage": ([os.path.join(BUILD, "log_damage_test")], 20000, 10000),
+    "histories": ([os.path.join(BUILD, "history_test")], 20000, 10000),
+}
+
+
+def run(name, count, seed):
+    """One campaign, its line; True when it went well."""
+    began = time.time()
+    done = subprocess.run(CAMPAIGNS[name][0] + [str(count), str(seed)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ok = done.returncode == 0
+    if not ok:
+        print("\n".join(done.stdout.splitlines()[-60:]))
+    said = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
+    print("%-6s %-10s %6d  seed %-10d %5.0f s  %s" % ("ok" if ok else "FAILED", name, count, seed, time.time() - began,
+                                                     said[-1][8:] if said else ""), flush=True)
+    return ok
+
+
+def main():
+    words = sys.argv[1:]
+    if words and words[0] in CAMPAIGNS:
+        try:
+            numbers = [int(word) for word in words[1:]]
+        except ValueError:
+            sys.exit("soak: N and SEED are whole numbers")
+        if len(numbers) > 2:
+            sys.exit("soak: one word too many: soak NAME [N [SEED]]")
+        count = numbers[0] if numbers else CAMPAIGNS[words[0]][1]
+        seed = numbers[1] if len(numbers) > 1 else random.randrange(1, 1 << 30)
+        sys.exit(0 if run(words[0], count, seed) else 1)
+    minutes = 60.0
+    if len(words) == 2 and words[0] == "--minutes":
+        minutes, words = float(words[1]), []
+    if words:
+        sys.exit("soak: there is no campaign \"%s\"; the campaigns are %s" % (words[0], ", ".join(CAMPAIGNS)))
+    end = time.time() + minutes * 60
+    passed = failed = 0
+    while time.time() < end:
+        for name, (_, _, count) in CAMPAIGNS.items():
+            ok = run(name, count, random.randrange(1, 1 << 30))
+            passed, failed = passed + ok, failed + (not ok)
+            if time.time() >= end:
+                break
+    print("%d passed, %d failed" % (passed, failed))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
