@@ -16,7 +16,7 @@ NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # of `./dev test`: De
 CHECKS = ("check_layers", "check_docs", "check_style")
 # Where threads meet; the other tests are done after one thread.
 THREADS = re.compile(r"pthread_create|thrd_create|log_commit_start|capture_|loader_")
-# Runs the role in forked processes with the warehouse's own threads, which ThreadSanitizer cannot follow.
+# Runs the role in forked processes with threads, which ThreadSanitizer cannot follow; load_thread_test is for it.
 THREADS_NOT = {"load_test"}
 
 
