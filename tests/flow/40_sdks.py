@@ -18,7 +18,7 @@ def scenario_is_stored(sdk, scenario):
         assert stored == said["by_name"], "%s %s: sent %s, stored %s" % (sdk, scenario, said["by_name"], stored)
         assert all(row["n"] == row["ids"] for row in rows)
         assert status["dead_lettered"] == 0, status
-        if scenario in ("basic", "gzip", "v1", "v1gzip", "plain", "xhr", "unbatched", "leave"):
+        if scenario in ("basic", "gzip", "v1", "v1gzip", "v1deflate", "plain", "xhr", "unbatched", "leave"):
             check_persons(serve, "ada@example.com" if sdk.startswith("posthog-js") else "ada")
         return said["events"]
 
@@ -47,8 +47,8 @@ def all_stored(sdk, scenarios, jobs=3):
 
 
 def test_python_7():
-    all_stored("python-7", ["basic", "gzip", "batch", "historical", "exception", "flags", "v1", "v1gzip", "v1batch",
-                            "v1historical"])
+    all_stored("python-7", ["basic", "gzip", "batch", "historical", "exception", "flags", "v1", "v1gzip", "v1deflate",
+                            "v1batch", "v1historical"])
 
 
 def test_python_3():

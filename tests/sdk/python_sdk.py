@@ -72,14 +72,14 @@ def main():
     if kind.startswith("v1"):
         options["capture_mode"] = "v1"
         kind = kind[2:] or "basic"
-        if kind == "gzip":
-            options["capture_compression"] = "gzip"
+        if kind in ("gzip", "deflate"):
+            options["capture_compression"] = kind
     elif kind == "gzip":
         options["gzip"] = True
     if kind == "historical":
         options["historical_migration"] = True
     ph = client(**options)
-    if kind in ("basic", "gzip"):
+    if kind in ("basic", "gzip", "deflate"):
         basic(ph)
     elif kind == "batch":
         for i in range(250):
