@@ -3,6 +3,8 @@
  * When to commit: after batch_wait since the batch's first row, or at batch_rows. A commit costs about two
  * milliseconds and a sync whatever is in it, so a quarter of a second between them leaves loading more
  * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
+ * Full row groups of events are half as dear as the same rows through the write-ahead log (warehouse.h): a
+ * batch that would fill one within four times batch_wait waits for it, and then ends just there.
  * People are taken with the events they belong to while that is cheap. Their tables hold one row a key, and
  * each commit that touches them reads all keys (docs/decisions/warehouse-duckdb.md): when a commit with
  * people took long, the next people wait ten times as long, people_wait at most.
@@ -26,6 +28,7 @@
 #include "load/query_socket.h"
 
 enum {
+    GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
     PEOPLE_CHEAP_US = 15000,      /* a commit with people this quick has no pause after it */
     PEOPLE_PAUSE_FACTOR = 10,     /* of its time: changing people costs a tenth of the loader at most */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
@@ -37,9 +40,9 @@ enum {
 static const struct option options[] = {
     { "library", OPTION_TEXT, "", 0, 0, "The DuckDB library, libduckdb.so; empty: beside the binary, then the system's", AT(library) },
     { "memory", OPTION_BYTES, "512MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included", AT(memory_bytes) },
-    { "threads", OPTION_COUNT, "2", 1, 256, "Threads of the engine, for loading and queries together", AT(threads) },
+    { "threads", OPTION_COUNT, "1", 1, 256, "Threads of the engine: more make one query quicker and loading dearer; each query has its own beside these", AT(threads) },
     { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most", AT(batch_rows) },
-    { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed", AT(batch_wait_us) },
+    { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed; up to four times as long where that fills a row group", AT(batch_wait_us) },
     { "people_wait", OPTION_DURATION, "1s", 0, 60000000, "The longest pause between changes to persons, distinct ids and groups, whose tables are dearer to change", AT(people_wait_us) },
     { "idle", OPTION_DURATION, "30s", 1000000, (int64_t)86400 * 1000000, "After this long without rows and queries the warehouse is closed, which gives back its memory", AT(idle_us) },
     { "query_time", OPTION_DURATION, "5m", 1000, (int64_t)86400 * 1000000, "How long one query may take", AT(query_time_us) },
@@ -222,6 +225,18 @@ static int load_commit(struct load *load, struct err *err)
     return 0;
 }
 
+/* Pending rows at which a topic's turn ends: events stop where a row group is full. */
+static size_t load_fill_max(const struct load *load, int topic)
+{
+    size_t pending, group_max;
+
+    if (topic != FOLLOW_EVENTS)
+        return load->rows_max;
+    pending = warehouse_pending(load->warehouse);
+    group_max = pending + WAREHOUSE_GROUP_ROWS - warehouse_pending_of(load->warehouse, ROW_EVENT) % WAREHOUSE_GROUP_ROWS;
+    return group_max < load->rows_max ? group_max : load->rows_max;
+}
+
 /* One look at every topic. 1: there may be more; 0: all was taken. */
 static int load_fill(struct load *load, int64_t now_us, struct err *err)
 {
@@ -232,7 +247,7 @@ static int load_fill(struct load *load, int64_t now_us, struct err *err)
 
         if (i == FOLLOW_PEOPLE && now_us < load->people_us)
             continue;
-        rc = follow_fill(&load->follow, i, load->warehouse, load->rows_max, clock_wall_us(), err);
+        rc = follow_fill(&load->follow, i, load->warehouse, load_fill_max(load, i), clock_wall_us(), err);
         if (rc < 0)
             return -1;
         more |= rc;
@@ -253,6 +268,20 @@ static bool load_behind(struct load *load, int64_t now_us)
     return behind;
 }
 
+static bool load_due(const struct load *load, int64_t now_us)
+{
+    size_t  events = warehouse_pending_of(load->warehouse, ROW_EVENT), left;
+    int64_t age_us = now_us - load->begun_us, wait_us = load->options->batch_wait_us;
+
+    if (warehouse_pending(load->warehouse) >= load->rows_max)
+        return true;
+    if (age_us < wait_us)
+        return false;
+    left = (WAREHOUSE_GROUP_ROWS - events % WAREHOUSE_GROUP_ROWS) % WAREHOUSE_GROUP_ROWS;
+    return left == 0 || age_us >= GROUP_WAIT_FACTOR * wait_us ||
+           (double)left * (double)age_us > (double)events * (double)(GROUP_WAIT_FACTOR * wait_us - age_us);
+}
+
 /* Fills and commits what is there. 1: go on at once; 0: wait. */
 static int load_work(struct load *load, int64_t now_us, struct err *err)
 {
@@ -271,7 +300,7 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
     load->work_us = now_us;
     if (load->begun_us == 0)
         load->begun_us = now_us;
-    if (warehouse_pending(load->warehouse) < load->rows_max && now_us - load->begun_us < load->options->batch_wait_us)
+    if (!load_due(load, clock_mono_us()))
         return more;
     return load_commit(load, err) < 0 ? -1 : 1;
 }

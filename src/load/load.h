@@ -4,7 +4,8 @@
  * in batches; a batch and the places it ends at are one transaction, so each row is there once, whatever
  * is killed when. While it runs it also answers read-only queries of other processes
  * (load/query_socket.h), because one process alone can open the file.
- *  D1  a row is visible at most about batch_wait after it was published, as long as loading keeps up
+ *  D1  a row is visible at most about four times batch_wait after it was published, as long as loading keeps
+ *      up, and at most about once batch_wait where few rows come
  *  D2  nothing stops the stream but the warehouse itself being away: what is no row, or no row that the
  *      engine takes, becomes a dead letter with its bytes; a gap in the log becomes a warning
  *  D3  a warehouse that cannot be opened any more is set aside under another name and built anew from the

@@ -130,7 +130,8 @@ static int table_init(struct warehouse *warehouse, enum row_table id, struct err
     return 0;
 }
 
-/* Gives the chunk to the engine and begins the next one. */
+/* Gives the chunk to the engine and begins the next one. Flushed each time: the appender would keep up to
+ * 200,000 rows in memory before it hands them to the table, which writes each full row group to the file. */
 static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
@@ -140,6 +141,8 @@ static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, stru
         return 0;
     duckdb->data_chunk_set_size(table->chunk, table->chunk_rows);
     if (duckdb->append_data_chunk(table->appender, table->chunk) != DUCKDB_SUCCESS)
+        return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
+    if (duckdb->appender_flush(table->appender) != DUCKDB_SUCCESS)
         return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
     duckdb->data_chunk_reset(table->chunk);
     table_find_vectors(duckdb, table, chunk_columns(id));
@@ -233,6 +236,19 @@ static int check_row(const struct row *row, struct err *err)
     return 0;
 }
 
+/* What the engine refuses in a full chunk is not the row that is being added, and ERR_INPUT would say so:
+ * the batch is lost, which its commit tells. */
+static int pass_full_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
+{
+    if (table_pass_chunk(warehouse, id, err) == 0)
+        return 0;
+    if (err->kind != ERR_INPUT)
+        return -1;
+    warehouse->refused = true;
+    warehouse->refusal = *err;
+    return 0;
+}
+
 int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err)
 {
     struct engine_table         *table;
@@ -244,6 +260,10 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
     info = &row_tables[row->table];
     if (check_row(row, err) < 0)
         return -1;
+    if (warehouse->refused) { /* only counted: the commit will fail */
+        warehouse->batch_rows++;
+        return 0;
+    }
     if (!warehouse->in_batch) {
         if (engine_run(warehouse, warehouse->loader, "BEGIN", err) < 0)
             return -1;
@@ -254,8 +274,12 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
         table_init(warehouse, row->table, err) < 0)
         return -1;
     if ((table->chunk_rows == warehouse->chunk_rows_max || arena_bytes(table->texts) > TEXTS_FULL_BYTES) &&
-        table_pass_chunk(warehouse, row->table, err) < 0)
+        pass_full_chunk(warehouse, row->table, err) < 0)
         return -1;
+    if (warehouse->refused) {
+        warehouse->batch_rows++;
+        return 0;
+    }
     for (size_t i = 0; i < info->column_count; i++)
         if (set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err) < 0)
             return -1;
@@ -271,6 +295,11 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
 size_t warehouse_pending(const struct warehouse *warehouse)
 {
     return warehouse->batch_rows;
+}
+
+size_t warehouse_pending_of(const struct warehouse *warehouse, enum row_table table)
+{
+    return warehouse->tables[table].batch_rows;
 }
 
 /* --- commit ------------------------------------------------------------------------------------ */
@@ -314,16 +343,9 @@ static void add_place_sql(struct buf *sql, const struct warehouse *warehouse, co
 
 static int flush_tables(struct warehouse *warehouse, struct err *err)
 {
-    for (int i = 0; i < ROW_TABLE_COUNT; i++) {
-        struct engine_table *table = &warehouse->tables[i];
-
-        if (table->batch_rows == 0)
-            continue;
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
         if (table_pass_chunk(warehouse, (enum row_table)i, err) < 0)
             return -1;
-        if (warehouse->duckdb.appender_flush(table->appender) != DUCKDB_SUCCESS)
-            return engine_err(err, row_tables[i].name, warehouse->duckdb.appender_error(table->appender));
-    }
     return 0;
 }
 
@@ -351,6 +373,11 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
 int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err)
 {
     assert(warehouse->magic == WAREHOUSE_MAGIC && !warehouse->read_only);
+    if (warehouse->refused) {
+        *err = warehouse->refusal;
+        warehouse_rollback(warehouse);
+        return -1;
+    }
     if (flush_tables(warehouse, err) < 0 || finish_batch(warehouse, place, err) < 0) {
         warehouse_rollback(warehouse);
         return -1;
@@ -377,5 +404,6 @@ void warehouse_rollback(struct warehouse *warehouse)
         }
     }
     warehouse->in_batch = false;
+    warehouse->refused = false;
     warehouse->batch_rows = 0;
 }

@@ -12,6 +12,9 @@
 #include "warehouse/duckdb.h"
 #include "warehouse/warehouse.h"
 
+/* What the attached file is called in SQL: the database that every connection uses. */
+#define ENGINE_DATABASE "warehouse"
+
 /* Columns of ours behind those of row.h: events have inserted_at, staged rows a number in the batch. */
 enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1 };
 
@@ -40,6 +43,8 @@ struct warehouse {
     bool                in_batch;
     size_t              batch_rows;
     int64_t             batch_us; /* inserted_at of the open batch */
+    bool                refused;  /* an earlier row of the batch was, by the engine: the commit says so */
+    struct err          refusal;
     uint64_t            loaded[ROW_TABLE_COUNT]; /* as last committed */
 };
 enum { WAREHOUSE_MAGIC = 0x77a4e401 };

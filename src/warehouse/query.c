@@ -328,7 +328,7 @@ int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse
     watch.connection = query.connection;
     if (watch_start(&watch, err) < 0)
         goto out;
-    if (engine_run(warehouse, query.connection, "BEGIN TRANSACTION READ ONLY", err) == 0 &&
+    if (engine_run(warehouse, query.connection, "USE " ENGINE_DATABASE "; BEGIN TRANSACTION READ ONLY", err) == 0 &&
         query_prepare(&query, sql, err) == 0 && query_columns(&query, err) == 0 &&
         (query.duckdb->prepared_statement_type(query.statement) == DUCKDB_STATEMENT_TYPE_EXPLAIN ||
          query_wrap(&query, sql, err) == 0))

@@ -124,28 +124,57 @@ static int set_config(const struct duckdb *duckdb, duckdb_config config, const c
 static int set_configs(const struct warehouse_options *options, const struct duckdb *duckdb, duckdb_config config,
                        struct err *err)
 {
-    char memory[32], threads[16];
+    char memory[32], threads[16], temporary[4096];
 
     snprintf(memory, sizeof memory, "%" PRIu64 "MiB",
              (options->memory_bytes != 0 ? options->memory_bytes : (uint64_t)512 << 20) >> 20);
-    snprintf(threads, sizeof threads, "%u", options->threads != 0 ? options->threads : 2);
+    snprintf(threads, sizeof threads, "%u", options->threads != 0 ? options->threads : 1);
+    snprintf(temporary, sizeof temporary, "%s.tmp", options->path);
     const char *const settings[][2] = {
-        { "access_mode", options->read_only ? "READ_ONLY" : "READ_WRITE" },
         { "memory_limit", memory },
         { "threads", threads },
-        { "checkpoint_threshold", "256MiB" },
-        { "storage_compatibility_version", "v1.5.0" },
-        /* Queries come from people and pages: no files, no network, no way to turn that back on. */
-        { "enable_external_access", "false" },
+        { "checkpoint_threshold", "64MiB" },
+        { "temp_directory", temporary },
         { "autoinstall_known_extensions", "false" },
         { "autoload_known_extensions", "false" },
         { "allow_community_extensions", "false" },
-        { "lock_configuration", "true" },
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (set_config(duckdb, config, settings[i][0], settings[i][1], err) < 0)
             return -1;
     return 0;
+}
+
+/* The file is attached to an engine that has none of its own, because only ATTACH takes a row group's size. */
+static int attach_file(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    duckdb_result        result;
+    struct buf           sql;
+    int                  rc = 0;
+
+    buf_init(&sql, SQL_BYTES_MAX);
+    buf_add_text(&sql, "ATTACH '");
+    for (const char *at = options->path; *at != '\0'; at++)
+        buf_add_text(&sql, *at == '\'' ? "''" : (char[]){ *at, '\0' });
+    buf_add_format(&sql, "' AS " ENGINE_DATABASE " (%s, ROW_GROUP_SIZE %d, STORAGE_VERSION 'v1.5.0');",
+                   options->read_only ? "READ_ONLY" : "READ_WRITE", WAREHOUSE_GROUP_ROWS);
+    buf_add_byte(&sql, '\0');
+    if (sql.failed) {
+        rc = err_set(err, ERR_FULL, "%s: no memory", options->path);
+    } else if (duckdb->query(warehouse->loader, (const char *)sql.at, &result) != DUCKDB_SUCCESS) {
+        const char *said = duckdb->result_error(&result);
+
+        rc = open_error(err, options->path, said != NULL ? said : "");
+        duckdb->destroy_result(&result);
+    } else {
+        duckdb->destroy_result(&result);
+        /* Queries come from people and pages: no files, no network, no way to turn that back on. */
+        rc = engine_run(warehouse, warehouse->loader,
+                        "USE " ENGINE_DATABASE "; SET enable_external_access = false; SET lock_configuration = true;", err);
+    }
+    buf_fini(&sql);
+    return rc;
 }
 
 static int open_database(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
@@ -161,15 +190,15 @@ static int open_database(struct warehouse *warehouse, const struct warehouse_opt
     }
     if (set_configs(options, duckdb, config, err) < 0)
         goto out;
-    if (duckdb->open_ext(options->path, &warehouse->database, config, &said) != DUCKDB_SUCCESS) {
-        open_error(err, options->path, said != NULL ? said : "");
+    if (duckdb->open_ext(NULL, &warehouse->database, config, &said) != DUCKDB_SUCCESS) {
+        err_set(err, ERR_RETRY, "the engine does not start: %s", said != NULL ? said : "it gave no reason");
         goto out;
     }
     if (duckdb->connect(warehouse->database, &warehouse->loader) != DUCKDB_SUCCESS) {
         err_set(err, ERR_FULL, "%s: no connection", options->path);
         goto out;
     }
-    rc = 0;
+    rc = attach_file(warehouse, options, err);
 out:
     if (said != NULL)
         duckdb->free(said);

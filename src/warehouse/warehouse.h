@@ -23,7 +23,7 @@ struct warehouse_options {
     const char *path;           /* DIR/warehouse.duckdb */
     const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
     uint64_t    memory_bytes;   /* what the engine may use; 0: 512 MiB */
-    unsigned    threads;        /* 0: 2 */
+    unsigned    threads;        /* 0: 1 */
     bool        read_only;      /* for queries while nothing serves */
 };
 
@@ -43,11 +43,20 @@ struct warehouse_place {
 };
 int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err) must_check;
 
-/* Adds a row to the open batch (begun by the first add). row's spans are borrowed until return. */
+/* Rows that are stored as one piece. A batch with at least so many rows of a table is written to the file
+ * as it will stay there; a smaller one goes through the write-ahead log and is written again by a
+ * checkpoint. So batches of events are cheapest in multiples of this. */
+enum { WAREHOUSE_GROUP_ROWS = 8192 };
+
+/* Adds a row to the open batch (begun by the first add). row's spans are borrowed until return.
+ * ERR_INPUT: this row is refused, the batch stands without it. Other failures: roll back. */
 int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err) must_check;
 /* Rows in the open batch. */
 size_t warehouse_pending(const struct warehouse *warehouse);
-/* Q1. place->loaded is filled in by this call. On failure the batch is rolled back and forgotten: read the
+/* Those of one table. */
+size_t warehouse_pending_of(const struct warehouse *warehouse, enum row_table table);
+/* Q1. place->loaded is filled in by this call. ERR_INPUT: some row of the batch is not taken by the engine.
+ * On failure the batch is rolled back and forgotten: read the
  * place again and start from there. */
 int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
 void warehouse_rollback(struct warehouse *warehouse);
