@@ -12,6 +12,11 @@ void buf_init(struct buf *buf, size_t bytes_max)
     *buf = (struct buf){ .bytes_max = bytes_max };
 }
 
+void buf_init_over(struct buf *buf, void *storage, size_t bytes)
+{
+    *buf = (struct buf){ .at = storage, .size = bytes, .bytes_max = bytes };
+}
+
 void buf_fini(struct buf *buf)
 {
     free(buf->at);

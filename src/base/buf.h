@@ -19,6 +19,8 @@ struct buf {
 
 void buf_init(struct buf *buf, size_t bytes_max);
 void buf_fini(struct buf *buf);
+/* A buffer in the caller's own storage, for texts that are known to be short: never grows, needs no buf_fini. */
+void buf_init_over(struct buf *buf, void *storage, size_t bytes);
 /* Empty again, not failed, memory kept. */
 void buf_reset(struct buf *buf);
 /* Room for `more` bytes after the content, or NULL (and failed). The caller writes there, then adds

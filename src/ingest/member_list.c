@@ -13,14 +13,40 @@ void member_list_init(struct member_list *list, const struct property_key_table 
     *list = (struct member_list){ .keys = keys, .arena = arena };
 }
 
-/* Objects inside may hold duplicate keys (M2); scalars and flat arrays cannot. */
+/* Objects inside may hold duplicate keys (M2); scalars, flat arrays and objects of one member cannot. */
+static bool may_repeat(struct span raw)
+{
+    const uint8_t *first = raw.bytes < 8 ? NULL : memchr(raw.at, ':', raw.bytes), *end = raw.at + raw.bytes;
+
+    return first != NULL && memchr(first + 1, ':', (size_t)(end - first - 1)) != NULL &&
+           memchr(raw.at, '{', raw.bytes) != NULL;
+}
+
 static int value_dedupe(struct json_value *value, struct arena *arena, struct err *err)
 {
     if (value->kind != JSON_OBJECT && value->kind != JSON_ARRAY)
         return 0;
-    if (value->raw.bytes < 8 || memchr(value->raw.at, '{', value->raw.bytes) == NULL)
+    if (!may_repeat(value->raw))
         return 0;
     return json_dedupe(value->raw, arena, &value->raw, err);
+}
+
+static int list_fill(struct member_list *list, const struct json_members *members, struct err *err)
+{
+    if (members->count > UINT32_MAX - 1)
+        return err_set(err, ERR_FULL, "%zu members in one object", members->count);
+    for (size_t i = 0; i < members->count; i++) {
+        enum property_key key = property_key_find(list->keys, members->at[i].key);
+
+        if (key != PROPERTY_KEY_NONE)
+            list->slot[key] = (uint32_t)i + 1;
+        if (value_dedupe(&members->at[i].value, list->arena, err) < 0)
+            return -1;
+    }
+    list->at = members->at;
+    list->count = members->count;
+    list->room = members->count;
+    return 0;
 }
 
 int member_list_read(struct member_list *list, struct span object, struct err *err)
@@ -30,20 +56,17 @@ int member_list_read(struct member_list *list, struct span object, struct err *e
     assert(list->count == 0);
     if (json_members_read(object, list->arena, &members, err) < 0)
         return -1;
-    if (members.count > UINT32_MAX - 1)
-        return err_set(err, ERR_FULL, "%zu members in one object", members.count);
-    for (size_t i = 0; i < members.count; i++) {
-        enum property_key key = property_key_find(list->keys, members.at[i].key);
+    return list_fill(list, &members, err);
+}
 
-        if (key != PROPERTY_KEY_NONE)
-            list->slot[key] = (uint32_t)i + 1;
-        if (value_dedupe(&members.at[i].value, list->arena, err) < 0)
-            return -1;
-    }
-    list->at = members.at;
-    list->count = members.count;
-    list->room = members.count;
-    return 0;
+int member_list_take(struct member_list *list, struct json_reader *reader, struct err *err)
+{
+    struct json_members members;
+
+    assert(list->count == 0);
+    if (json_members_take(reader, list->arena, &members, err) < 0)
+        return -1;
+    return list_fill(list, &members, err);
 }
 
 static struct json_member *member_new(struct member_list *list)
@@ -101,26 +124,34 @@ int member_list_overlay(struct member_list *list, const struct member_list *over
     return 0;
 }
 
-void member_list_put(struct member_list *list, enum property_key key, struct span value)
+void member_list_put_value(struct member_list *list, enum property_key key, const struct json_value *value)
 {
     struct json_member *member;
 
-    if (value.at == NULL) {
-        list->full = true;
-        return;
-    }
     if (list->slot[key] != 0) {
-        list->at[list->slot[key] - 1].value = value_of(value);
+        list->at[list->slot[key] - 1].value = *value;
         list->changed = true;
         return;
     }
     member = member_new(list);
     if (member == NULL)
         return;
-    *member = (struct json_member){
-        .key = property_key_texts[key].name, .key_raw = property_key_texts[key].raw, .value = value_of(value)
-    };
+    member->key = property_key_texts[key].name;
+    member->key_raw = property_key_texts[key].raw;
+    member->value = *value;
     list->slot[key] = (uint32_t)list->count;
+}
+
+void member_list_put(struct member_list *list, enum property_key key, struct span value)
+{
+    struct json_value put;
+
+    if (value.at == NULL) {
+        list->full = true;
+        return;
+    }
+    put = value_of(value);
+    member_list_put_value(list, key, &put);
 }
 
 void member_list_remove(struct member_list *list, enum property_key key)
@@ -253,7 +284,20 @@ struct span value_quote(struct span text, struct arena *arena)
 {
     struct span copy = { NULL, 0 };
     struct buf  buf;
+    size_t      plain = 0;
+    uint8_t    *to;
 
+    while (plain < text.bytes && text.at[plain] >= ' ' && text.at[plain] != '"' && text.at[plain] != '\\')
+        plain++;
+    if (plain == text.bytes) {
+        to = arena_alloc(arena, plain + 2);
+        if (to == NULL)
+            return copy;
+        to[0] = to[plain + 1] = '"';
+        if (plain > 0)
+            memcpy(to + 1, text.at, plain);
+        return span_of(to, plain + 2);
+    }
     buf_init(&buf, 2 + text.bytes * 6);
     json_write_string(&buf, text);
     if (!buf.failed)

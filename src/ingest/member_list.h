@@ -29,6 +29,8 @@ struct member_list {
 void member_list_init(struct member_list *list, const struct property_key_table *keys, struct arena *arena);
 /* Adds the members of an object to an empty list. ERR_INPUT: not a valid object; ERR_FULL: arena. */
 int member_list_read(struct member_list *list, struct span object, struct err *err) must_check;
+/* The same with the object that comes next in a reader, which is in error after ERR_INPUT. */
+int member_list_take(struct member_list *list, struct json_reader *reader, struct err *err) must_check;
 /* Each member of `over` into the list: its value wins where the key is there already. */
 int member_list_overlay(struct member_list *list, const struct member_list *over, struct err *err) must_check;
 
@@ -39,6 +41,7 @@ static inline const struct json_value *member_list_get(const struct member_list 
 }
 /* value: valid JSON, living as long as the arena. */
 void member_list_put(struct member_list *list, enum property_key key, struct span value);
+void member_list_put_value(struct member_list *list, enum property_key key, const struct json_value *value);
 void member_list_remove(struct member_list *list, enum property_key key);
 
 /* Takes the removed members out for good. ERR_FULL: a put found no room. After it only render. */

@@ -16,7 +16,8 @@ enum {
     NAME_UNITS_MAX = 200,         /* docs/limits.md */
     DISTINCT_ID_UNITS_MAX = 400,
     WARNED_UNITS_MAX = 100,       /* of a bad distinct id, in its warning */
-    WARNED_VALUE_UNITS_MAX = 200
+    WARNED_VALUE_UNITS_MAX = 200,
+    SENT_AT_BYTES_MAX = 64        /* a time with zone and quotes is shorter, whatever its year */
 };
 
 static const struct { const char *name; enum event_kind kind; } event_kinds[] = {
@@ -81,20 +82,34 @@ static void read_head(const struct normalize_env *env, struct item *item)
         item_decide(item, item->record.project == 0 && item->record.token.bytes == 0 ? FATE_NO_TOKEN : FATE_INVALID_TOKEN);
 }
 
-/* 0, or -1 with the reader in error. */
-static int read_top(struct work *work, struct json_reader *reader)
+/* The value of `properties`; the last one counts. Its members are taken as they are passed: no second walk. */
+static int read_properties(struct work *work, struct json_reader *reader, struct err *err)
+{
+    member_list_init(&work->properties, work->env->keys, work->env->arena);
+    if (json_peek(reader) != JSON_OBJECT)
+        return json_skip(reader, &work->properties_raw) < 0 ? err_set(err, ERR_INPUT, "properties") : 0;
+    work->properties_raw = (struct json_value){ 0 };
+    return member_list_take(&work->properties, reader, err);
+}
+
+/* -1: the reader is in error, or ERR_FULL. */
+static int read_top(struct work *work, struct json_reader *reader, struct err *err)
 {
     struct json_value key, value;
     int               more;
 
+    err->kind = ERR_INPUT;
     if (json_object_enter(reader) < 0)
         return -1;
     while ((more = json_object_next(reader, &key)) > 0) {
+        if (json_text_is(&key, "properties")) {
+            if (read_properties(work, reader, err) < 0)
+                return -1;
+            continue;
+        }
         if (json_skip(reader, &value) < 0)
             return -1;
-        if (json_text_is(&key, "properties"))
-            work->properties_raw = value;
-        else if (json_text_is(&key, "$set"))
+        if (json_text_is(&key, "$set"))
             work->set_raw = value;
         else if (json_text_is(&key, "$set_once"))
             work->set_once_raw = value;
@@ -123,17 +138,18 @@ static int read_data(struct work *work, struct err *err)
     struct err         why = { 0 };
 
     json_reader_init(&reader, work->item->record.data, 0);
-    if (read_top(work, &reader) < 0) {
+    member_list_init(&work->properties, work->env->keys, work->env->arena);
+    if (read_top(work, &reader, &why) < 0) {
+        if (why.kind == ERR_FULL) {
+            *err = why;
+            return -1;
+        }
         json_explain(&reader, &why);
         item_bury(work->item, "parse", "failed_parse_message", span_text(why.text), work->env->arena);
         return 0;
     }
-    if (!part_usable(work, "properties", &work->properties_raw) || !part_usable(work, "$set", &work->set_raw) ||
-        !part_usable(work, "$set_once", &work->set_once_raw))
-        return 0;
-    member_list_init(&work->properties, work->env->keys, work->env->arena);
-    if (work->properties_raw.kind == JSON_OBJECT && work->properties_raw.raw.bytes > 0)
-        return member_list_read(&work->properties, work->properties_raw.raw, err);
+    (void)(part_usable(work, "properties", &work->properties_raw) && part_usable(work, "$set", &work->set_raw) &&
+           part_usable(work, "$set_once", &work->set_once_raw));
     return 0;
 }
 
@@ -141,20 +157,17 @@ static int read_data(struct work *work, struct err *err)
 
 static struct span sent_at_text(const struct record *record, struct arena *arena)
 {
-    uint8_t    *text = arena_alloc(arena, 64);
-    struct buf  buf;
-    struct span quoted = { NULL, 0 };
+    uint8_t   *text = arena_alloc(arena, SENT_AT_BYTES_MAX);
+    struct buf buf;
 
-    buf_init(&buf, 64);
+    if (text == NULL)
+        return span_of(NULL, 0);
+    buf_init_over(&buf, text, SENT_AT_BYTES_MAX);
     buf_add_byte(&buf, '"');
     time_write_rfc3339_zone(&buf, record->sent_at_us, record->sent_at_zone_min);
     buf_add_byte(&buf, '"');
-    if (text != NULL && !buf.failed) {
-        memcpy(text, buf.at, buf.bytes);
-        quoted = span_of(text, buf.bytes);
-    }
-    buf_fini(&buf);
-    return quoted;
+    assert(!buf.failed);
+    return buf_span(&buf);
 }
 
 static void add_request(struct work *work)

@@ -9,7 +9,8 @@
 struct work {
     const struct normalize_env *env;
     struct item                *item;
-    struct json_value           properties_raw, set_raw, set_once_raw; /* of the event's top; raw.bytes 0: not there */
+    struct json_value           set_raw, set_once_raw; /* of the event's top; raw.bytes 0: not there */
+    struct json_value           properties_raw; /* of the event's top, when it is no object */
     struct json_value           timestamp;
     struct member_list          properties;
     struct member_list          set, set_once;

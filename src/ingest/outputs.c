@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum {
-    OUTPUTS_FRAME_BYTES = 4 << 20,    /* a buffer this full is appended: large frames compress and sync well */
+    OUTPUTS_FRAME_BYTES = 1 << 20,    /* a buffer this full is appended: still in the cache when it is compressed */
     OUTPUTS_RESERVE_BYTES = 16 << 20  /* capture stops far earlier, so that ingest can still finish its work */
 };
 

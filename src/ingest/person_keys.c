@@ -122,7 +122,7 @@ void person_keys_copy(struct work *work)
     if (work->item->kind == EVENT_NO_PERSON_KEYS)
         return;
     if (os_alias && (os == NULL || os->kind == JSON_NULL))
-        member_list_put(properties, KEY_OS, os_name->raw);
+        member_list_put_value(properties, KEY_OS, os_name);
     if (work->person_keys_off)
         return;
     for (int i = 0; i < KEY_PERSON_COUNT; i++) {
@@ -132,9 +132,9 @@ void person_keys_copy(struct work *work)
         if (value == NULL || (i == KEY_OS_NAME && os_alias) || (is_server && (i == KEY_OS || i == KEY_OS_VERSION)))
             continue;
         if (work->set.slot[i] == 0)
-            member_list_put(&work->set, (enum property_key)i, value->raw);
+            member_list_put_value(&work->set, (enum property_key)i, value);
         if (work->set_once.slot[initial] == 0)
-            member_list_put(&work->set_once, initial, value->raw);
+            member_list_put_value(&work->set_once, initial, value);
     }
     if (os_alias) {
         member_list_remove(&work->set, KEY_OS_NAME);

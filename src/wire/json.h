@@ -115,6 +115,8 @@ struct json_members {
 /* Reads an object's members. A key that stands twice keeps its first place and its last value (as a
  * JavaScript object does). ERR_FULL: arena; ERR_INPUT: not a valid object. */
 int json_members_read(struct span object, struct arena *arena, struct json_members *out, struct err *err) must_check;
+/* The same for the object that comes next in a reader, which passes it and is in error after ERR_INPUT. */
+int json_members_take(struct json_reader *reader, struct arena *arena, struct json_members *out, struct err *err) must_check;
 /* NULL when there is none. Values may be changed in place; who adds, removes, reorders or renames
  * members sets slots = NULL, and every member is then looked at. */
 struct json_member *json_members_find(const struct json_members *members, struct span key);

@@ -8,7 +8,8 @@
 
 #include <assert.h>
 
-enum { MEMBERS_FIRST = 32 }; /* most events have fewer properties: one allocation */
+/* Room at first: as many members as this many bytes each would make, so that most objects need one allocation. */
+enum { MEMBER_BYTES = 20, MEMBERS_FIRST_MIN = 4, MEMBERS_FIRST_MAX = 128 };
 
 static inline bool key_equal(struct span a, struct span b)
 {
@@ -61,7 +62,7 @@ struct json_member *json_members_find(const struct json_members *members, struct
 /* The members while they are read: tags stand for the keys until there is an index. */
 struct reading {
     struct json_members found;
-    size_t              room;
+    size_t              room, room_first;
     uint32_t            tags[JSON_KEYS_FEW];
 };
 
@@ -70,7 +71,7 @@ struct reading {
 static struct json_member *reading_next(struct reading *reading, struct arena *arena)
 {
     struct json_members *found = &reading->found;
-    size_t               room = reading->room == 0 ? MEMBERS_FIRST : reading->room * 2;
+    size_t               room = reading->room == 0 ? reading->room_first : reading->room * 2;
     struct json_member  *more;
 
     if (found->count < reading->room)
@@ -114,34 +115,54 @@ static int reading_keep(struct reading *reading, struct arena *arena)
     return 0;
 }
 
-int json_members_read(struct span object, struct arena *arena, struct json_members *out, struct err *err)
+static size_t room_first(size_t bytes)
+{
+    size_t members = bytes / MEMBER_BYTES;
+
+    return members < MEMBERS_FIRST_MIN ? MEMBERS_FIRST_MIN : members > MEMBERS_FIRST_MAX ? MEMBERS_FIRST_MAX : members;
+}
+
+int json_members_take(struct json_reader *reader, struct arena *arena, struct json_members *out, struct err *err)
 {
     struct reading      reading;
-    struct json_reader  reader;
     struct json_member *member;
     struct json_value   key;
     int                 more;
 
     reading.found = (struct json_members){ .count = 0 };
     reading.room = 0;
-    json_reader_init(&reader, object, 0);
-    if (json_object_enter(&reader) < 0)
-        return json_explain(&reader, err);
-    while ((more = json_object_next(&reader, &key)) > 0) {
+    reading.room_first = room_first((size_t)(reader->end - reader->at));
+    if (json_object_enter(reader) < 0)
+        return json_explain(reader, err);
+    while ((more = json_object_next(reader, &key)) > 0) {
         struct span text = json_text(&key, arena);
 
         member = text.at == NULL ? NULL : reading_next(&reading, arena);
         if (member == NULL)
             return err_set(err, ERR_FULL, "no room in the arena for member %zu of an object", reading.found.count + 1);
-        if (json_skip(&reader, &member->value) < 0)
-            return json_explain(&reader, err);
+        if (json_skip(reader, &member->value) < 0)
+            return json_explain(reader, err);
         member->key = text;
         member->key_raw = key.raw;
         if (reading_keep(&reading, arena) < 0)
             return err_set(err, ERR_FULL, "no room in the arena to index %zu members", reading.found.count);
     }
-    if (more < 0 || json_finish(&reader) < 0)
-        return json_explain(&reader, err);
+    if (more < 0)
+        return json_explain(reader, err);
     *out = reading.found;
+    return 0;
+}
+
+int json_members_read(struct span object, struct arena *arena, struct json_members *out, struct err *err)
+{
+    struct json_members found;
+    struct json_reader  reader;
+
+    json_reader_init(&reader, object, 0);
+    if (json_members_take(&reader, arena, &found, err) < 0)
+        return -1;
+    if (json_finish(&reader) < 0)
+        return json_explain(&reader, err);
+    *out = found;
     return 0;
 }
