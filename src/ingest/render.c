@@ -58,7 +58,8 @@ static void properties_write(struct item *item, const struct span groups[PEOPLE_
         if (groups[i].bytes > 0 && item->own_group[i] == 0) {
             if (!first)
                 buf_add_byte(out, ',');
-            buf_add_format(out, "\"$group_%d\":", i);
+            buf_add(out, property_key_texts[KEY_GROUP_0 + i].raw);
+            buf_add_byte(out, ':');
             buf_add(out, groups[i]);
             first = false;
         }

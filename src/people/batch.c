@@ -89,8 +89,6 @@ static struct batch_person *batch_person_add(struct people_batch *batch, struct 
         (void)err_set(err, ERR_FULL, "people: one more person does not fit the batch's arena");
         return NULL;
     }
-    *batch->persons_end = person;
-    batch->persons_end = &person->next;
     return person;
 }
 
@@ -104,7 +102,7 @@ struct batch_person *batch_person_new(struct people_batch *batch, uint32_t proje
     person->person =
         (struct person){ .project = project, .uuid = uuid, .created_us = created_us, .last_seen_us = CLOCK_NONE };
     person->links_read = true;
-    person->dirty = true;
+    batch_person_dirty(batch, person);
     if (people_person_version(batch->txn, project, &uuid, &person->person.version, err) < 0)
         return NULL;
     return person;
@@ -166,12 +164,22 @@ int batch_member_keep(struct people_batch *batch, const struct json_member *memb
     return 0;
 }
 
-void batch_person_touch(struct batch_person *person)
+void batch_person_dirty(struct people_batch *batch, struct batch_person *person)
+{
+    if (person->dirty)
+        return;
+    person->dirty = true;
+    *batch->dirty_persons_end = person;
+    batch->dirty_persons_end = &person->next_dirty;
+    batch->dirty_person_count++;
+}
+
+void batch_person_touch(struct people_batch *batch, struct batch_person *person)
 {
     if (!person->stepped)
         person->person.version++;
     person->stepped = true;
-    person->dirty = true;
+    batch_person_dirty(batch, person);
 }
 
 /* --- distinct ids ------------------------------------------------------------------------------ */
@@ -204,14 +212,12 @@ static struct batch_link *batch_link_add(struct people_batch *batch, uint64_t ha
         (void)err_set(err, ERR_FULL, "people: one more distinct id does not fit the batch's arena");
         return NULL;
     }
-    *link = (struct batch_link){ .hash = hash, .project = project };
+    *link = (struct batch_link){ .hash = hash, .project = project, .order = batch->link_count++ };
     link->distinct_id = span_of(link + 1, distinct_id.bytes);
     if (distinct_id.bytes > 0)
         memcpy(link + 1, distinct_id.at, distinct_id.bytes);
     if (batch_index_add(&batch->links_by_id, hash, link, batch->arena, err) < 0)
         return NULL;
-    *batch->links_end = link;
-    batch->links_end = &link->next;
     return link;
 }
 
@@ -244,14 +250,24 @@ struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, 
     return link;
 }
 
-void batch_link_set(struct batch_link *link, struct batch_person *person, uint64_t version)
+void batch_link_dirty(struct people_batch *batch, struct batch_link *link)
+{
+    if (link->dirty)
+        return;
+    link->dirty = true;
+    link->next_dirty = batch->dirty_links;
+    batch->dirty_links = link;
+    batch->dirty_link_count++;
+}
+
+void batch_link_set(struct people_batch *batch, struct batch_link *link, struct batch_person *person, uint64_t version)
 {
     assert(link->person == NULL); /* M1 */
     assert(!link->known || version > link->version);
     link_enter(link, person);
     link->version = version;
     link->known = true;
-    link->dirty = true;
+    batch_link_dirty(batch, link);
 }
 
 struct links_reading {
@@ -301,8 +317,7 @@ int people_batch_begin(struct people_txn *txn, struct arena *arena, struct peopl
         return err_set(err, ERR_FULL, "people: the batch does not fit its arena");
     batch->txn = txn;
     batch->arena = batch->event_arena = arena;
-    batch->persons_end = &batch->persons;
-    batch->links_end = &batch->links;
+    batch->dirty_persons_end = &batch->dirty_persons;
     batch->groups_end = &batch->groups;
     *out = batch;
     return 0;
@@ -430,19 +445,16 @@ static int persons_finish(struct people_batch *batch, people_row_seen *seen, voi
     struct batch_person **dirty;
     size_t count = 0;
 
-    for (struct batch_person *person = batch->persons; person != NULL; person = person->next) {
-        if (person->dirty && !person->deleted && person->person.id == 0 &&
+    dirty = arena_alloc_array(batch->arena, batch->dirty_person_count, sizeof *dirty);
+    if (dirty == NULL)
+        return err_set(err, ERR_FULL, "people: %zu changed persons do not fit the batch's arena",
+                       batch->dirty_person_count);
+    for (struct batch_person *person = batch->dirty_persons; person != NULL; person = person->next_dirty) {
+        if (!person->deleted && person->person.id == 0 &&
             people_person_id_new(batch->txn, &person->person.id, err) < 0)
             return -1;
-        count += person->dirty;
+        dirty[count++] = person;
     }
-    dirty = arena_alloc_array(batch->arena, count, sizeof *dirty);
-    if (dirty == NULL)
-        return err_set(err, ERR_FULL, "people: %zu changed persons do not fit the batch's arena", count);
-    count = 0;
-    for (struct batch_person *person = batch->persons; person != NULL; person = person->next)
-        if (person->dirty)
-            dirty[count++] = person;
     qsort(dirty, count, sizeof *dirty, by_id);
     for (size_t i = 0; i < count; i++) {
         struct batch_person *person = dirty[i];
@@ -457,11 +469,27 @@ static int persons_finish(struct people_batch *batch, people_row_seen *seen, voi
     return 0;
 }
 
+static int by_order(const void *a, const void *b)
+{
+    uint32_t x = (*(struct batch_link *const *)a)->order, y = (*(struct batch_link *const *)b)->order;
+
+    return x < y ? -1 : x > y;
+}
+
+/* In the order in which the batch came across them. */
 static int links_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
 {
-    for (const struct batch_link *link = batch->links; link != NULL; link = link->next) {
-        if (!link->dirty)
-            continue;
+    struct batch_link **dirty = arena_alloc_array(batch->arena, batch->dirty_link_count, sizeof *dirty);
+    size_t count = 0;
+
+    if (dirty == NULL)
+        return err_set(err, ERR_FULL, "people: %zu changed ids do not fit the batch's arena", batch->dirty_link_count);
+    for (struct batch_link *link = batch->dirty_links; link != NULL; link = link->next_dirty)
+        dirty[count++] = link;
+    qsort(dirty, count, sizeof *dirty, by_order);
+    for (size_t i = 0; i < count; i++) {
+        const struct batch_link *link = dirty[i];
+
         assert(link->person != NULL && !link->person->deleted); /* M2 */
         if (people_link_put(batch->txn, link->project, link->distinct_id,
                             &(struct person_link){ link->person->person.id, link->version }, err) < 0 ||
@@ -474,7 +502,7 @@ static int links_finish(struct people_batch *batch, people_row_seen *seen, void 
 /* A merged person goes last, when nothing leads to it any more. */
 static int deleted_finish(struct people_batch *batch, struct err *err)
 {
-    for (const struct batch_person *person = batch->persons; person != NULL; person = person->next)
+    for (const struct batch_person *person = batch->dirty_persons; person != NULL; person = person->next_dirty)
         if (person->deleted && people_person_delete(batch->txn, &person->person, err) < 0)
             return -1;
     return 0;

@@ -18,10 +18,10 @@ struct batch_person {
     struct properties    properties;
     struct batch_link   *links;
     bool                 links_read;
-    bool                 dirty;   /* to be written, and told */
+    bool                 dirty;   /* to be written, and told: in the list below */
     bool                 stepped; /* its version has risen in this batch */
     bool                 deleted;
-    struct batch_person *next;    /* of all, oldest first */
+    struct batch_person *next_dirty; /* those that were made in this batch stand in the order of that */
 };
 
 struct batch_link {
@@ -30,10 +30,11 @@ struct batch_link {
     struct span          distinct_id;
     uint64_t             version;
     bool                 known;   /* it leads, or led, to somebody: version counts */
-    bool                 dirty;
+    uint32_t             order;   /* in which the batch came across it */
+    bool                 dirty;   /* to be written, and told: in the list below */
     struct batch_person *person;  /* NULL: nobody */
     struct batch_link   *of_person; /* the next of the same person */
-    struct batch_link   *next;    /* of all */
+    struct batch_link   *next_dirty;
 };
 
 struct batch_group {
@@ -64,8 +65,10 @@ struct people_batch {
     struct arena         *arena;       /* of what is kept until the batch ends */
     struct arena         *event_arena; /* of what one event needs; may be the same */
     struct batch_index    persons_by_id, links_by_id, groups_by_key;
-    struct batch_person  *persons, **persons_end;
-    struct batch_link    *links, **links_end;
+    struct batch_person  *dirty_persons, **dirty_persons_end;
+    struct batch_link    *dirty_links;
+    size_t                dirty_person_count, dirty_link_count;
+    uint32_t              link_count;
     struct batch_group   *groups, **groups_end;
     struct batch_group_type *group_types;
     size_t                group_type_count, group_type_room;
@@ -76,8 +79,12 @@ struct people_batch {
 /* --- batch.c --- */
 /* The link of a distinct id, read when it is not here yet; never NULL but on failure. */
 struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, struct span distinct_id, struct err *err);
+/* To be written and told at the end: kept apart, as walking over all that was only read costs more than writing
+ * what changed. */
+void batch_link_dirty(struct people_batch *batch, struct batch_link *link);
+void batch_person_dirty(struct people_batch *batch, struct batch_person *person);
 /* Makes link lead to person, with this version. */
-void batch_link_set(struct batch_link *link, struct batch_person *person, uint64_t version);
+void batch_link_set(struct people_batch *batch, struct batch_link *link, struct batch_person *person, uint64_t version);
 /* All stored links of person are here afterwards (M3). */
 int batch_person_read_links(struct people_batch *batch, struct batch_person *person, struct err *err) must_check;
 /* A person that nobody knew, of this uuid; no links yet. NULL on failure. */
@@ -87,7 +94,7 @@ struct batch_person *batch_person_new(struct people_batch *batch, uint32_t proje
 int batch_member_keep(struct people_batch *batch, const struct json_member *member, struct json_member *out,
                       struct err *err) must_check;
 /* Notes that something of it was changed: once a batch its version rises. */
-void batch_person_touch(struct batch_person *person);
+void batch_person_touch(struct people_batch *batch, struct batch_person *person);
 void batch_warn(struct people_result *result, enum people_warning_kind kind, const struct people_event *event,
                 const struct batch_person *person, const struct batch_person *other);
 void  batch_index_init(struct batch_index *index);

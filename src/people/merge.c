@@ -27,12 +27,12 @@ static uint64_t joining_version(const struct batch_link *link, uint64_t least)
     return version > least ? version : least;
 }
 
-static void batch_identify(struct batch_person *person)
+static void batch_identify(struct people_batch *batch, struct batch_person *person)
 {
     if (person->person.identified)
         return;
     person->person.identified = true;
-    batch_person_touch(person);
+    batch_person_touch(batch, person);
 }
 
 int batch_create(struct people_batch *batch, const struct people_event *event, struct batch_link *link,
@@ -43,12 +43,12 @@ int batch_create(struct people_batch *batch, const struct people_event *event, s
 
     if (person == NULL || batch_properties_create(batch, event, person, result, err) < 0)
         return -1;
-    batch_link_set(link, person, joining_version(link, 0));
+    batch_link_set(batch, link, person, joining_version(link, 0));
     *person_out = person;
     return 0;
 }
 
-static void move_links(struct batch_person *from, struct batch_person *to)
+static void move_links(struct people_batch *batch, struct batch_person *from, struct batch_person *to)
 {
     while (from->links != NULL) {
         struct batch_link *link = from->links;
@@ -58,7 +58,7 @@ static void move_links(struct batch_person *from, struct batch_person *to)
         link->of_person = to->links;
         to->links = link;
         link->version++;
-        link->dirty = true;
+        batch_link_dirty(batch, link);
     }
 }
 
@@ -93,17 +93,17 @@ static int merge_persons(struct people_batch *batch, const struct people_event *
     if (batch_person_read_links(batch, source, err) < 0 ||
         merge_properties(batch, event, source, target, result, err) < 0)
         return -1;
-    move_links(source, target);
+    move_links(batch, source, target);
     to->version = (from->version > to->version ? from->version : to->version) + 1;
     target->stepped = true;
-    target->dirty = true;
+    batch_person_dirty(batch, target);
     to->identified = true;
     if (from->created_us < to->created_us)
         to->created_us = from->created_us;
     if (from->last_seen_us != CLOCK_NONE && (to->last_seen_us == CLOCK_NONE || from->last_seen_us > to->last_seen_us))
         to->last_seen_us = from->last_seen_us;
     source->deleted = true;
-    source->dirty = true;
+    batch_person_dirty(batch, source);
     return 0;
 }
 
@@ -115,21 +115,21 @@ static int merge_decide(struct people_batch *batch, const struct people_event *e
         if (batch_create(batch, event, target, person_out, result, err) < 0)
             return -1;
         (*person_out)->person.identified = true;
-        batch_link_set(source, *person_out, joining_version(source, 1));
+        batch_link_set(batch, source, *person_out, joining_version(source, 1));
         *created_out = true;
         return 0;
     }
     if (target->person == NULL)
-        batch_link_set(target, source->person, joining_version(target, 1));
+        batch_link_set(batch, target, source->person, joining_version(target, 1));
     else if (source->person == NULL)
-        batch_link_set(source, target->person, joining_version(source, 1));
+        batch_link_set(batch, source, target->person, joining_version(source, 1));
     else if (source->person != target->person) {
         if (source->person->person.identified && event->merge != PEOPLE_MERGE_DANGEROUSLY)
             batch_warn(result, PEOPLE_WARN_ALREADY_IDENTIFIED, event, target->person, source->person);
         else if (merge_persons(batch, event, source->person, target->person, result, err) < 0)
             return -1;
     }
-    batch_identify(target->person);
+    batch_identify(batch, target->person);
     *person_out = target->person;
     return 0;
 }

@@ -69,6 +69,8 @@ static int properties_grow(struct properties *properties, size_t room, struct ar
 
 struct property *properties_find(struct properties *properties, struct span key, uint64_t hash)
 {
+    if (properties->count == 0)
+        return NULL;
     if (!properties->indexed)
         index_fill(properties);
     for (size_t slot = hash & properties->slot_mask; properties->slots[slot] != 0;
@@ -85,6 +87,8 @@ struct property *properties_find_near(struct properties *properties, struct span
 {
     struct property *property;
 
+    if (properties->count == 0)
+        return NULL;
     if (properties->near < properties->count && span_equal(properties->at[properties->near].key, key))
         return &properties->at[properties->near++];
     property = properties_find(properties, key, properties_hash(key));

@@ -64,32 +64,40 @@ static int seen_sort(struct people *people, const struct people_seen *ids, size_
     return 0;
 }
 
-/* Notes one id. 1: it was there, 0: not (or forgotten), -1. *at_end: all further keys are behind the last
- * one of the table, and may be appended without a look. */
-static int seen_note(MDB_cursor *cursor, struct seen_key *key, uint16_t day, bool *at_end, struct err *err)
+/* Notes one id. 1: it was there, 0: not (or forgotten), -1. append: the key is behind the last one of the table,
+ * which fills its pages instead of splitting them. */
+static int seen_note(MDB_cursor *cursor, struct seen_key *key, uint16_t day, bool append, struct err *err)
 {
     uint8_t fresh[2];
     MDB_val k = { SEEN_KEY_BYTES, key->bytes }, v = { sizeof fresh, fresh };
     int rc;
 
     bytes_put_u16(fresh, day);
-    if (!*at_end) {
-        MDB_val found = k;
-
-        rc = mdb_cursor_get(cursor, &found, &v, MDB_SET_RANGE);
-        if (rc == MDB_NOTFOUND) {
-            *at_end = true;
-        } else if (rc != 0) {
-            return people_fail(rc, "seen", err);
-        } else if (memcmp(found.mv_data, key->bytes, SEEN_KEY_BYTES) == 0) {
-            if (v.mv_size != sizeof fresh)
-                return err_set(err, ERR_CORRUPT, "people: a seen id has %zu bytes", v.mv_size);
-            if (bytes_get_u16(v.mv_data) + PEOPLE_SEEN_DAYS >= day)
-                return 1;
-        }
+    rc = mdb_cursor_put(cursor, &k, &v, append ? MDB_APPEND : MDB_NOOVERWRITE);
+    if (rc == MDB_KEYEXIST && !append) {
+        if (v.mv_size != sizeof fresh)
+            return err_set(err, ERR_CORRUPT, "people: a seen id has %zu bytes", v.mv_size);
+        if (bytes_get_u16(v.mv_data) + PEOPLE_SEEN_DAYS >= day)
+            return 1;
         v = (MDB_val){ sizeof fresh, fresh };
+        rc = mdb_cursor_put(cursor, &k, &v, 0);
     }
-    rc = mdb_cursor_put(cursor, &k, &v, *at_end ? MDB_APPEND : 0);
+    return rc == 0 ? 0 : people_fail(rc, "seen", err);
+}
+
+/* The table's last key into `to`, all zeros when there is none. */
+static int seen_last(MDB_cursor *cursor, uint8_t to[SEEN_KEY_BYTES], struct err *err)
+{
+    MDB_val key, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+
+    memset(to, 0, SEEN_KEY_BYTES);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc == 0 && key.mv_size != SEEN_KEY_BYTES)
+        return err_set(err, ERR_CORRUPT, "people: the key of a seen id has %zu bytes", key.mv_size);
+    if (rc == 0)
+        memcpy(to, key.mv_data, SEEN_KEY_BYTES);
     return rc == 0 ? 0 : people_fail(rc, "seen", err);
 }
 
@@ -125,17 +133,17 @@ int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t coun
     uint16_t today = (uint16_t)(day < 0 ? 0 : day > UINT16_MAX ? UINT16_MAX : day);
     MDB_cursor *cursor = people_cursor(txn, TABLE_SEEN, err);
     struct seen_key *keys;
-    bool at_end = false;
+    uint8_t last[SEEN_KEY_BYTES];
 
     if (cursor == NULL || seen_sweep(txn, SWEEP_LEAST + SWEEP_EACH * count, today, err) < 0 ||
-        seen_sort(txn->people, ids, count, err) < 0)
+        seen_sort(txn->people, ids, count, err) < 0 || seen_last(cursor, last, err) < 0)
         return -1;
     keys = txn->people->seen_keys;
     for (size_t i = 0; i < count; i++) {
         int got = 1;
 
         if (i == 0 || memcmp(keys[i - 1].bytes, keys[i].bytes, SEEN_KEY_BYTES) != 0)
-            got = seen_note(cursor, &keys[i], today, &at_end, err);
+            got = seen_note(cursor, &keys[i], today, memcmp(keys[i].bytes, last, SEEN_KEY_BYTES) > 0, err);
         if (got < 0)
             return -1;
         ids[keys[i].index].repeated = got == 1;

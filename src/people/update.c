@@ -232,7 +232,7 @@ static int changes_write(struct people_batch *batch, struct batch_person *person
     }
     if (unset > 0)
         properties_sweep(&person->properties);
-    batch_person_touch(person);
+    batch_person_touch(batch, person);
     return 0;
 }
 
@@ -294,8 +294,7 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
     static const struct span creator_key_raw = { (const uint8_t *)"\"$creator_event_uuid\"", 21 };
     struct json_member creator = { creator_key, creator_key_raw, { .kind = JSON_STRING } };
     struct properties *properties = &person->properties;
-    struct property *there;
-    uint64_t hash = properties_hash(creator_key);
+    struct property *there = NULL;
     char *text = arena_alloc(batch->arena, UUID_TEXT_BYTES + 2);
     size_t count;
 
@@ -306,6 +305,7 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
     creator.value.raw = span_of(text, UUID_TEXT_BYTES + 2);
     if (properties_read(properties, SPAN("{}"), batch->arena, err) < 0 || changes_room(batch, event, err) < 0)
         return -1;
+    /* All keys differ, so none needs to be looked for and no index is made before somebody asks. */
     count = changes_of_set_once(batch, event, properties);
     count = changes_of_set(batch, event, properties, count);
     if (bytes_after(properties, batch->changes, count) + properties_member_bytes(creator.key_raw, creator.value.raw) >
@@ -317,13 +317,15 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
         struct json_member kept;
 
         if (batch_member_keep(batch, batch->changes[i].member, &kept, err) < 0 ||
-            properties_add(properties, &kept, properties_hash(kept.key), batch->arena, err) < 0)
+            properties_add(properties, &kept, 0, batch->arena, err) < 0)
             return -1;
     }
-    there = properties_find(properties, creator_key, hash);
+    for (size_t i = 0; i < properties->count && there == NULL; i++)
+        if (span_equal(properties->at[i].key, creator_key))
+            there = &properties->at[i];
     if (there != NULL)
         properties_replace(properties, there, &creator.value);
-    else if (properties_add(properties, &creator, hash, batch->arena, err) < 0)
+    else if (properties_add(properties, &creator, 0, batch->arena, err) < 0)
         return -1;
     return 0;
 }
