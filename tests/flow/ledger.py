@@ -2,19 +2,22 @@
 
 Each client posts batches and writes down, for every event, whether it was acked (200), refused (any other
 answer) or unknown (no answer). A batch without a 200 is sent again with the same uuids until it is acked, or
-given up now and then, as SDKs do. check() then holds rows, persons and counts against the memory:
+given up now and then, as SDKs do. Every fourth client speaks capture v1, and an event is acked when its verdict
+is ok. check() then holds rows, persons and counts against the memory:
   I1  every acked event is a row        I2  one row an id
   I4  per user, rows stand in the order of acceptance
   I5  a person's last `$set` is that of its last event
   I6  accepted = stored + dropped + deduplicated + dead-lettered + pending (harness.settle)
 """
 import collections
+import datetime
 import gzip
 import http.client
 import json
 import random
 import threading
 import time
+import uuid
 
 from harness import uuid7
 
@@ -34,14 +37,18 @@ class Client(threading.Thread):
         self.statuses = collections.Counter()
         self.connection = None
         self.last_ack = time.time()
+        self.v1 = number % 4 == 3
 
     def post(self, body, headers):
         if self.connection is None:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.serve.port, timeout=15)
         try:
-            self.connection.request("POST", "/batch/", body, headers)
+            self.connection.request("POST", "/i/v1/analytics/events" if self.v1 else "/batch/", body, headers)
             answer = self.connection.getresponse()
-            answer.read()
+            text = answer.read()
+            if self.v1 and answer.status == 200:
+                verdicts = json.loads(text)["results"].values()
+                return 200 if all(verdict == {"result": "ok"} for verdict in verdicts) else 0
             return answer.status
         except (OSError, http.client.HTTPException):
             self.connection.close()
@@ -59,15 +66,25 @@ class Client(threading.Thread):
             events.append(event)
         return events
 
+    def envelope(self, events):
+        if not self.v1:
+            return json.dumps({"api_key": self.token, "batch": events}).encode(), {}
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        body = {"created_at": now, "batch": [{**event, "timestamp": now, "options": {}} for event in events]}
+        return json.dumps(body).encode(), {
+            "Authorization": "Bearer " + self.token, "Content-Type": "application/json", "User-Agent": "ledger/1",
+            "PostHog-Sdk-Info": "ledger/1", "PostHog-Attempt": "1", "PostHog-Request-Id": str(uuid.uuid4()),
+            "PostHog-Request-Timestamp": now}
+
     def run(self):
         due = time.time()
         while not self.over.is_set():
             events = self.make()
             due = max(due + len(events) / self.rate, time.time() - 1)
             time.sleep(max(0.0, due - time.time()))
-            body, headers = json.dumps({"api_key": self.token, "batch": events}).encode(), {}
+            body, headers = self.envelope(events)
             if self.random.random() < 0.3:
-                body, headers = gzip.compress(body, 1), {"Content-Encoding": "gzip"}
+                body, headers = gzip.compress(body, 1), {**headers, "Content-Encoding": "gzip"}
             self.deliver(events, body, headers)
         if self.connection is not None:
             self.connection.close()
@@ -123,6 +140,7 @@ class Crowd:
     def check(self, serve, status=None):
         """All invariants; gives the number of rows."""
         status = status or serve.settle()
+        assert all(ACKED in client.outcome.values() for client in self.clients), "a client was never acked"
         rows = serve.sql("SELECT uuid, distinct_id, raw_offset, properties->>'$.n' AS n FROM events WHERE event = 'step'")
         outcome = self.outcomes()
         stored = collections.Counter(row["uuid"] for row in rows)
