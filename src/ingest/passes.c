@@ -251,7 +251,7 @@ static int slice_run(struct passes *passes, struct people_txn *txn, struct peopl
     if (ask_people(passes, people, items, count, err) < 0)
         return -1;
     note_time(passes, 2, from_us);
-    if (render_all(passes, items, count, err) < 0)
+    if (render_all(passes, items, count, err) < 0 || people_batch_events_done(people, err) < 0)
         return -1;
     note_time(passes, 3, from_us);
     attempt_unmark(passes->attempt);

@@ -101,6 +101,7 @@ struct batch_person *batch_person_new(struct people_batch *batch, uint32_t proje
         return NULL;
     person->person =
         (struct person){ .project = project, .uuid = uuid, .created_us = created_us, .last_seen_us = CLOCK_NONE };
+    person->text = SPAN("{}");
     person->links_read = true;
     batch_person_dirty(batch, person);
     if (people_person_version(batch->txn, project, &uuid, &person->person.version, err) < 0)
@@ -113,7 +114,6 @@ static struct batch_person *batch_person_read(struct people_batch *batch, uint64
 {
     uint64_t hash = XXH3_64bits(&id, sizeof id);
     struct batch_person *person;
-    struct span text;
     size_t at = 0;
     int got;
 
@@ -129,16 +129,37 @@ static struct batch_person *batch_person_read(struct people_batch *batch, uint64
                       (unsigned long long)id);
     if (got <= 0)
         return NULL;
-    text = arena_copy(batch->arena, person->person.properties);
-    if (text.at == NULL) {
+    person->text = arena_copy(batch->arena, person->person.properties);
+    if (person->text.at == NULL) {
         (void)err_set(err, ERR_FULL, "people: a person of %zu bytes does not fit the batch's arena",
                       person->person.properties.bytes);
         return NULL;
     }
-    if (properties_read(&person->properties, text, batch->arena, err) < 0 ||
-        batch_index_add(&batch->persons_by_id, hash, person, batch->arena, err) < 0)
+    if (batch_index_add(&batch->persons_by_id, hash, person, batch->arena, err) < 0)
         return NULL;
     return person;
+}
+
+int batch_person_open(struct people_batch *batch, struct batch_person *person, struct err *err)
+{
+    if (person->opened == batch->stretch)
+        return 0;
+    if (properties_read(&person->properties, person->text, batch->event_arena, err) < 0)
+        return -1;
+    person->opened = batch->stretch;
+    person->next_open = batch->open_persons;
+    batch->open_persons = person;
+    return 0;
+}
+
+int people_batch_events_done(struct people_batch *batch, struct err *err)
+{
+    for (struct batch_person *person = batch->open_persons; person != NULL; person = person->next_open)
+        if (!person->deleted && properties_text(&person->properties, batch->arena, &person->text, err) < 0)
+            return -1;
+    batch->open_persons = NULL;
+    batch->stretch++;
+    return 0;
 }
 
 int batch_member_keep(struct people_batch *batch, const struct json_member *member, struct json_member *out,
@@ -317,6 +338,7 @@ int people_batch_begin(struct people_txn *txn, struct arena *arena, struct peopl
         return err_set(err, ERR_FULL, "people: the batch does not fit its arena");
     batch->txn = txn;
     batch->arena = batch->event_arena = arena;
+    batch->stretch = 1;
     batch->dirty_persons_end = &batch->dirty_persons;
     batch->groups_end = &batch->groups;
     *out = batch;
@@ -459,9 +481,9 @@ static int persons_finish(struct people_batch *batch, people_row_seen *seen, voi
     for (size_t i = 0; i < count; i++) {
         struct batch_person *person = dirty[i];
 
+        person->person.properties = person->text;
         if (!person->deleted &&
-            (properties_text(&person->properties, batch->arena, &person->person.properties, err) < 0 ||
-             people_person_put(batch->txn, &person->person, err) < 0))
+            people_person_put(batch->txn, &person->person, err) < 0)
             return -1;
         if (person_tell(person, seen, ctx, err) < 0)
             return -1;
@@ -510,7 +532,7 @@ static int deleted_finish(struct people_batch *batch, struct err *err)
 
 int people_batch_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
 {
-    if (persons_finish(batch, seen, ctx, err) < 0 || links_finish(batch, seen, ctx, err) < 0 ||
+    if (people_batch_events_done(batch, err) < 0 || persons_finish(batch, seen, ctx, err) < 0 || links_finish(batch, seen, ctx, err) < 0 ||
         deleted_finish(batch, err) < 0)
         return -1;
     return batch_groups_finish(batch, seen, ctx, err);

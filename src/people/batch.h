@@ -6,7 +6,7 @@
  * An event sees every change of the events before it, in the batch or long ago; the result does not
  * depend on how events were cut into batches, but for versions (one step a batch and person).
  * Life: begin, apply..., finish (rows), then the caller commits the transaction. Everything given out is
- * in the arenas or the transaction: gone with the batch. What it keeps of an event it copies. @thread one */
+ * in the arenas or the transaction: gone with the batch. @thread one */
 #ifndef PENSTOCK_PEOPLE_BATCH_H
 #define PENSTOCK_PEOPLE_BATCH_H
 
@@ -19,13 +19,14 @@
 struct people_batch;
 
 int people_batch_begin(struct people_txn *txn, struct arena *arena, struct people_batch **out, struct err *err) must_check;
-/* From here on what is given out for one event lies in this arena instead, which the caller may reset between two
- * events, when it is done with the results: memory that is used again stays in the CPU's cache. */
+/* From here on what is needed for single events lies in this arena instead. Between two events the caller may say
+ * that it is done with all results so far, and reset it: memory that is used again stays in the CPU's cache. */
 void people_batch_event_arena(struct people_batch *batch, struct arena *arena);
+int  people_batch_events_done(struct people_batch *batch, struct err *err) must_check;
 
 enum people_merge { PEOPLE_MERGE_NONE, PEOPLE_MERGE_IDENTIFY, PEOPLE_MERGE_ALIAS, PEOPLE_MERGE_DANGEROUSLY };
 
-/* What the people step needs of one event; borrowed until its result has been used. */
+/* What the people step needs of one event; borrowed until people_batch_events_done, or for the whole batch. */
 struct people_event {
     uint32_t                   project;
     struct span                distinct_id;

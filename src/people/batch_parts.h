@@ -15,7 +15,10 @@
 
 struct batch_person {
     struct person        person; /* id 0 until finish when made in this batch; its `properties` are not used */
-    struct properties    properties;
+    struct span          text;       /* its properties, as they were when it was last taken apart */
+    struct properties    properties; /* taken apart, in the event arena: see batch_person_open */
+    uint32_t             opened;     /* the stretch of events in which that was done */
+    struct batch_person *next_open;
     struct batch_link   *links;
     bool                 links_read;
     bool                 dirty;   /* to be written, and told: in the list below */
@@ -65,6 +68,8 @@ struct people_batch {
     struct arena         *arena;       /* of what is kept until the batch ends */
     struct arena         *event_arena; /* of what one event needs; may be the same */
     struct batch_index    persons_by_id, links_by_id, groups_by_key;
+    uint32_t              stretch;      /* of events that share the event arena's memory; from 1 on */
+    struct batch_person  *open_persons; /* taken apart in this stretch */
     struct batch_person  *dirty_persons, **dirty_persons_end;
     struct batch_link    *dirty_links;
     size_t                dirty_person_count, dirty_link_count;
@@ -83,6 +88,9 @@ struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, 
  * what changed. */
 void batch_link_dirty(struct people_batch *batch, struct batch_link *link);
 void batch_person_dirty(struct people_batch *batch, struct batch_person *person);
+/* Takes a person's properties apart, unless they are: they hold until the stretch of events is over. Only texts
+ * stay longer: a batch meets thousands of persons, most of them once. */
+int batch_person_open(struct people_batch *batch, struct batch_person *person, struct err *err) must_check;
 /* Makes link lead to person, with this version. */
 void batch_link_set(struct people_batch *batch, struct batch_link *link, struct batch_person *person, uint64_t version);
 /* All stored links of person are here afterwards (M3). */
@@ -90,7 +98,7 @@ int batch_person_read_links(struct people_batch *batch, struct batch_person *per
 /* A person that nobody knew, of this uuid; no links yet. NULL on failure. */
 struct batch_person *batch_person_new(struct people_batch *batch, uint32_t project, struct uuid uuid, int64_t created_us,
                                       struct err *err);
-/* A copy of a member of an event, for a person or group to keep: key, colon and value in one piece. */
+/* A copy of a member of an event, for a group to keep: key, colon and value in one piece. */
 int batch_member_keep(struct people_batch *batch, const struct json_member *member, struct json_member *out,
                       struct err *err) must_check;
 /* Notes that something of it was changed: once a batch its version rises. */

@@ -147,7 +147,7 @@ struct real {
     struct people *people;
     struct people_txn *txn;
     struct people_batch *batch;
-    struct arena *arena;
+    struct arena *arena, *events; /* of the batch, of a few events */
     struct kept_row rows[ROWS_KEPT]; /* the newest of each person and id */
     size_t row_count;
 };
@@ -204,8 +204,10 @@ static void real_begin(struct real *real)
     struct err err = { 0 };
 
     arena_reset(real->arena);
+    arena_reset(real->events);
     MUST(people_begin(real->people, true, &real->txn, &err));
     MUST(people_batch_begin(real->txn, real->arena, &real->batch, &err));
+    people_batch_event_arena(real->batch, real->events);
 }
 
 static void real_flush(struct real *real)
@@ -219,9 +221,9 @@ static void real_flush(struct real *real)
 
 static const struct json_members *real_members(struct real *real, const int value[KEYS])
 {
-    struct json_members *members = arena_alloc_zero(real->arena, sizeof *members);
+    struct json_members *members = arena_alloc_zero(real->events, sizeof *members);
     struct err err = { 0 };
-    char *text = arena_alloc(real->arena, 400);
+    char *text = arena_alloc(real->events, 400);
     size_t bytes = 1;
 
     text[0] = '{';
@@ -229,7 +231,7 @@ static const struct json_members *real_members(struct real *real, const int valu
         if (value[k] != ABSENT)
             bytes += (size_t)sprintf(text + bytes, "%s\"%s\":%s", bytes > 1 ? "," : "", keys[k], values[value[k]]);
     text[bytes++] = '}';
-    MUST(json_members_read(span_of(text, bytes), real->arena, members, &err));
+    MUST(json_members_read(span_of(text, bytes), real->events, members, &err));
     return members->count == 0 ? NULL : members;
 }
 
@@ -258,9 +260,15 @@ static void real_apply(struct real *real, const struct ref_event *told, unsigned
                                   .person_event = told->kind > 0 && told->kind < 5,
                                   .no_update = told->kind == 5,
                                   .merge = merges[told->kind] };
-    struct span *unset = arena_alloc_array(real->arena, KEYS, sizeof *unset);
+    struct span *unset;
     struct err err = { 0 };
 
+    if (n % 3 == 0) { /* nothing of the events before may be needed any more */
+        MUST(people_batch_events_done(real->batch, &err));
+        arena_reset(real->events);
+    }
+    unset = arena_alloc_array(real->events, KEYS, sizeof *unset);
+    event.distinct_id = arena_copy(real->events, event.distinct_id);
     memcpy(event.uuid.bytes, &n, sizeof n);
     event.set = real_members(real, told->set);
     event.set_once = real_members(real, told->once);
@@ -269,7 +277,7 @@ static void real_apply(struct real *real, const struct ref_event *told, unsigned
         if (told->unset[k])
             unset[event.unset_count++] = span_text(keys[k]);
     if (event.merge != PEOPLE_MERGE_NONE)
-        event.merge_other = span_text(id_texts[told->other]);
+        event.merge_other = arena_copy(real->events, span_text(id_texts[told->other]));
     MUST(people_batch_apply(real->batch, &event, result, &err));
 }
 
@@ -374,6 +382,7 @@ static void run_history(unsigned seed, int shape, unsigned events, unsigned batc
                    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(real.folder));
     real.arena = arena_new(4 << 20, (size_t)1 << 30);
+    real.events = arena_new(1 << 16, (size_t)1 << 30);
     MUST(people_open(&(struct people_options){ real.folder, (uint64_t)1 << 28 }, &real.people, &err));
     real_begin(&real);
     for (unsigned n = 0; n < events; n++) {
@@ -415,6 +424,7 @@ static void run_history(unsigned seed, int shape, unsigned events, unsigned batc
     people_abort(real.txn);
     people_close(real.people);
     arena_free(real.arena);
+    arena_free(real.events);
     (void)snprintf(path, sizeof path, "%s/data.mdb", real.folder);
     (void)unlink(path);
     (void)snprintf(path, sizeof path, "%s/lock.mdb", real.folder);

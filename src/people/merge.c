@@ -66,6 +66,8 @@ static void move_links(struct people_batch *batch, struct batch_person *from, st
 static int merge_properties(struct people_batch *batch, const struct people_event *event, struct batch_person *source,
                             struct batch_person *target, struct people_result *result, struct err *err)
 {
+    if (batch_person_open(batch, source, err) < 0 || batch_person_open(batch, target, err) < 0)
+        return -1;
     for (size_t i = 0; i < source->properties.count; i++) {
         const struct property *from = &source->properties.at[i];
         struct json_member member = { from->key, from->key_raw, from->value };
@@ -79,7 +81,7 @@ static int merge_properties(struct people_batch *batch, const struct people_even
             batch_warn(result, PEOPLE_WARN_PROPERTIES_SIZE, event, target, source);
             continue;
         }
-        if (properties_add(&target->properties, &member, hash, batch->arena, err) < 0)
+        if (properties_add(&target->properties, &member, hash, batch->event_arena, err) < 0)
             return -1;
     }
     return 0;

@@ -15,7 +15,7 @@
 
 #include "wire/json_keys.h"
 
-enum { PROPERTIES_FIRST = 32 };
+enum { PROPERTIES_FIRST = 32, PROPERTY_BYTES = 28 /* of text, about: room for all of it at once */ };
 
 uint64_t properties_hash(struct span key)
 {
@@ -280,7 +280,7 @@ int properties_read(struct properties *properties, struct span text, struct aren
     int rc;
 
     *properties = (struct properties){ .bytes = 2 };
-    if (properties_grow(properties, PROPERTIES_FIRST, arena, err) < 0)
+    if (properties_grow(properties, PROPERTIES_FIRST + text.bytes / PROPERTY_BYTES, arena, err) < 0)
         return -1;
     rc = properties_split(properties, text, arena, err);
     if (rc == 0)

@@ -221,13 +221,11 @@ static int changes_write(struct people_batch *batch, struct batch_person *person
 {
     for (size_t i = 0; i < count; i++) {
         const struct change *change = &batch->changes[i];
-        struct json_member kept;
 
-        if (batch_member_keep(batch, change->member, &kept, err) < 0)
-            return -1;
         if (change->at != PROPERTY_NEW)
-            properties_replace(&person->properties, &person->properties.at[change->at], &kept.value);
-        else if (properties_add(&person->properties, &kept, properties_hash(kept.key), batch->arena, err) < 0)
+            properties_replace(&person->properties, &person->properties.at[change->at], &change->member->value);
+        else if (properties_add(&person->properties, change->member, properties_hash(change->member->key),
+                                batch->event_arena, err) < 0)
             return -1;
     }
     if (unset > 0)
@@ -262,7 +260,7 @@ int batch_properties_update(struct people_batch *batch, const struct people_even
     size_t count = 0, unset = 0;
     bool write, nulls;
 
-    if (changes_room(batch, event, err) < 0)
+    if (batch_person_open(batch, person, err) < 0 || changes_room(batch, event, err) < 0)
         return -1;
     if (!created && !event->no_update) {
         count = changes_of_set_once(batch, event, &person->properties);
@@ -295,7 +293,7 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
     struct json_member creator = { creator_key, creator_key_raw, { .kind = JSON_STRING } };
     struct properties *properties = &person->properties;
     struct property *there = NULL;
-    char *text = arena_alloc(batch->arena, UUID_TEXT_BYTES + 2);
+    char *text = arena_alloc(batch->event_arena, UUID_TEXT_BYTES + 2);
     size_t count;
 
     if (text == NULL)
@@ -303,7 +301,7 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
     text[0] = text[UUID_TEXT_BYTES + 1] = '"';
     uuid_format(&event->uuid, text + 1);
     creator.value.raw = span_of(text, UUID_TEXT_BYTES + 2);
-    if (properties_read(properties, SPAN("{}"), batch->arena, err) < 0 || changes_room(batch, event, err) < 0)
+    if (batch_person_open(batch, person, err) < 0 || changes_room(batch, event, err) < 0)
         return -1;
     /* All keys differ, so none needs to be looked for and no index is made before somebody asks. */
     count = changes_of_set_once(batch, event, properties);
@@ -313,19 +311,15 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
         batch_warn(result, PEOPLE_WARN_PROPERTIES_SIZE, event, person, NULL);
         count = 0;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct json_member kept;
-
-        if (batch_member_keep(batch, batch->changes[i].member, &kept, err) < 0 ||
-            properties_add(properties, &kept, 0, batch->arena, err) < 0)
+    for (size_t i = 0; i < count; i++)
+        if (properties_add(properties, batch->changes[i].member, 0, batch->event_arena, err) < 0)
             return -1;
-    }
     for (size_t i = 0; i < properties->count && there == NULL; i++)
         if (span_equal(properties->at[i].key, creator_key))
             there = &properties->at[i];
     if (there != NULL)
         properties_replace(properties, there, &creator.value);
-    else if (properties_add(properties, &creator, 0, batch->arena, err) < 0)
+    else if (properties_add(properties, &creator, 0, batch->event_arena, err) < 0)
         return -1;
     return 0;
 }
