@@ -92,10 +92,10 @@ int log_writer_mark(struct log_writer *writer, int64_t now_us, struct err *err)
     struct frame  frame = { .appended_us = now_us };
     struct frame  last = writer->last;
     uint64_t      last_at = writer->last_at;
-    struct iovec  iov = { writer->headers[0], FRAME_HEADER_BYTES };
+    struct iovec  iov[2] = { { writer->headers[0], FRAME_HEADER_BYTES } }; /* and room: segment_write */
 
     frame_place_next(writer, &frame, writer->headers[0], writer->seg.pos);
-    if (segment_write(&writer->seg, &iov, 1, FRAME_HEADER_BYTES, err) == 0)
+    if (segment_write(&writer->seg, iov, 1, FRAME_HEADER_BYTES, err) == 0)
         return 0;
     writer->last = last;
     writer->last_at = last_at;
@@ -135,7 +135,7 @@ static int writer_roll(struct log_writer *writer, int64_t now_us, struct err *er
 static int append_some(struct log_writer *writer, const struct log_batch *const *batches, size_t count, int64_t now_us,
                        uint64_t *bases_out, size_t *done_out, struct err *err)
 {
-    struct iovec iov[2 * WRITER_GROUP_MAX];
+    struct iovec iov[2 * WRITER_GROUP_MAX + 1];
     struct frame last = writer->last;
     uint64_t     last_at = writer->last_at, next = writer->next, bytes = 0;
     size_t       n = 0;

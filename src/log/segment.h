@@ -37,7 +37,8 @@ struct segment {
     pthread_mutex_t lock;
     pthread_cond_t  wake, idle;
     pthread_t       helper;
-    int             fill_fd;
+    int             fill_fd;     /* @thread helper, once it runs; and the next */
+    bool            fill_direct; /* past the page cache */
     uint64_t        fill_end, fill_goal;
     bool            filling, stopping;
     int             fill_errno; /* of a failed sync or write: S3 */
@@ -54,7 +55,8 @@ int segment_create(struct segment *seg, const struct part *part, const struct se
 /* An existing one; pos and file_bytes as recovery found them. */
 int segment_open(struct segment *seg, const struct part *part, const struct segment_limits *limits, uint64_t base,
                  uint64_t pos, struct err *err) must_check;
-/* Writes at pos and moves it on. iov is used up. ERR_FULL: nothing was appended. */
+/* Writes at pos and moves it on. iov is used up, and has room for one more: the zeros to the end of the
+ * page. ERR_FULL: nothing was appended. */
 int segment_write(struct segment *seg, struct iovec *iov, int iov_count, uint64_t bytes, struct err *err) must_check;
 int segment_sync(struct segment *seg, struct err *err) must_check;
 /* No more frames: the file is cut to its size, and synced. */
