@@ -11,7 +11,9 @@
 
 #include "log/frame.h"
 
-enum { BATCH_KEPT_BYTES_MAX = 1 << 20, BATCH_FIRST_BYTES = 4096 };
+/* Up to 1 MiB is kept from batch to batch, and up to 16 while batches use at least a quarter of it: to grow anew
+ * from nothing costs a page fault for every four records. */
+enum { BATCH_KEPT_BYTES = 1 << 20, BATCH_KEPT_BYTES_MAX = 16 << 20, BATCH_FIRST_BYTES = 4096 };
 
 static uint32_t batch_tag_next(struct log_batch *batch)
 {
@@ -47,13 +49,15 @@ void log_batch_free(struct log_batch *batch)
 
 void log_batch_reset(struct log_batch *batch)
 {
+    bool keep = batch->size <= BATCH_KEPT_BYTES || (batch->size <= BATCH_KEPT_BYTES_MAX && batch->bytes >= batch->size / 4);
+
     assert(batch->magic == LOG_BATCH_MAGIC);
     batch->bytes = 0;
     batch->count = 0;
     batch->open_bytes_max = 0;
     batch->open = false;
     batch->tag = batch_tag_next(batch);
-    if (batch->size > BATCH_KEPT_BYTES_MAX) {
+    if (!keep) {
         free(batch->at);
         batch->at = NULL;
         batch->size = 0;
