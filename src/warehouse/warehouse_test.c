@@ -1,5 +1,6 @@
 /* warehouse/warehouse_test.c - what goes in comes out: every type, every awkward text, Q1 to Q3, and the
  * door that queries come through. Needs libduckdb.so (build/deps/duckdb, see warehouse/duckdb.h). */
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,9 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "warehouse/duckdb.h"
 #include "warehouse/warehouse.h"
+#include "warehouse/zstd_level.h"
 
 static char folder[] = "/tmp/penstock-warehouse-XXXXXX";
 static char path[100];
@@ -441,6 +444,26 @@ static void one_process_has_the_file(void **state)
     warehouse_close(open_or_fail(false));
 }
 
+/* The engine has such a function of its own, and the linker finds ours before it. */
+static void the_level_of_zstd_is_ours(void **state)
+{
+    struct duckdb duckdb;
+    struct err    err = { .text = "" };
+    void         *library, *theirs, *ours = dlsym(RTLD_DEFAULT, ZSTD_LEVEL_SYMBOL);
+
+    (void)state;
+    if (duckdb_load(NULL, &duckdb, &err) < 0)
+        fail_msg("%s", err.text);
+    library = dlopen(duckdb.path, RTLD_NOW | RTLD_NOLOAD);
+    assert_non_null(library);
+    theirs = dlsym(library, ZSTD_LEVEL_SYMBOL);
+    assert_non_null(theirs);
+    assert_non_null(ours);
+    assert_ptr_not_equal(theirs, ours);
+    assert_int_equal(zstd_level(), 1);
+    dlclose(library);
+}
+
 static void a_library_that_is_none_is_told(void **state)
 {
     struct warehouse_options options = { .path = path, .library = "/lib/x86_64-linux-gnu/libm.so.6" };
@@ -470,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup(what_reads_is_allowed, set_up),
         cmocka_unit_test_setup(endless_queries_end, set_up),
         cmocka_unit_test_setup(a_library_that_is_none_is_told, set_up),
+        cmocka_unit_test_setup(the_level_of_zstd_is_ours, set_up),
     };
     int failed;
 
