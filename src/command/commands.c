@@ -103,7 +103,7 @@ const struct command commands[] = {
     { "doctor", "", 0, 0, "check this machine, the data folder and the running server; say what to do",
       "Exit code 1 when a line says fail.", "penstock doctor\npenstock doctor --data /var/lib/penstock --json",
       flags_data_json, doctor_run },
-    { "config check", "FILE", 1, 1, "read a configuration file and say what is wrong, with line and column", "",
+    { "config check", "FILE", 1, 1, "read a configuration file and say all that is wrong, with line and column", "",
       "penstock config check penstock.yaml", flags_none, config_check_run },
     { "config show", "", 0, 0, "every setting, its value, and where that came from", "",
       "penstock config show\npenstock config show --config penstock.yaml --json", flags_config_show, config_show_run },

@@ -190,7 +190,18 @@ void config_fini(struct config *config)
 
 /* --- the file ---------------------------------------------------------------------------------- */
 
-struct config_file { struct config *config; const char *name; };
+struct config_file { struct config *config; const char *name; unsigned wrong; struct err first; };
+
+/* What follows a wrong key: the end, or the next key when somebody wants to know all of them. */
+static int file_wrong(struct config_file *file, const struct err *err)
+{
+    if (file->wrong++ == 0)
+        file->first = *err;
+    if (file->config->tell == NULL)
+        return -1;
+    file->config->tell(err);
+    return 0;
+}
 
 static int at_node(struct config_file *file, struct fy_node *node, struct err *err)
 {
@@ -251,8 +262,13 @@ static int file_mapping(struct config_file *file, struct fy_node *mapping, const
 
         if (key_node != NULL && fy_node_get_type(key_node) == FYNT_SCALAR && !fy_node_is_alias(key_node))
             text = fy_node_get_scalar(key_node, &bytes);
-        if (text == NULL || bytes == 0 || bytes > 100)
-            return err_set(err, ERR_INPUT, "%s: a key must be a plain word of at most 100 bytes", file->name);
+        if (text == NULL || bytes == 0 || bytes > 100) {
+            (void)err_set(err, ERR_INPUT, "a key must be a plain word of at most 100 bytes");
+            (void)at_node(file, key_node, err);
+            if (file_wrong(file, err) < 0)
+                return -1;
+            continue;
+        }
         (void)snprintf(key, sizeof key, "%s%s%.*s", prefix, prefix[0] != '\0' ? "." : "", (int)bytes, text);
         if (prefix[0] == '\0' && role_find(key) != NULL && node != NULL && fy_node_get_type(node) == FYNT_MAPPING) {
             if (file_mapping(file, node, key, err) < 0)
@@ -261,14 +277,19 @@ static int file_mapping(struct config_file *file, struct fy_node *mapping, const
             if (node != NULL && (fy_node_get_type(node) != FYNT_SCALAR || fy_node_is_alias(node))) {
                 (void)err_set(err, ERR_INPUT, "%s takes keys below it, such as `%s.%s: ...`", key, key,
                               role_find(key)->options->name);
-                return at_node(file, key_node, err);
+                (void)at_node(file, key_node, err);
+                if (file_wrong(file, err) < 0)
+                    return -1;
+                continue;
             }
             text = node != NULL ? fy_node_get_scalar(node, &bytes) : NULL;
             if (text != NULL && bytes > 0) {
                 (void)err_set(err, ERR_INPUT, "%s takes keys below it, not a value", key);
-                return at_node(file, node, err);
+                (void)at_node(file, node, err);
+                if (file_wrong(file, err) < 0)
+                    return -1;
             }
-        } else if (file_value(file, key, key_node, node, err) < 0) {
+        } else if (file_value(file, key, key_node, node, err) < 0 && file_wrong(file, err) < 0) {
             return -1;
         }
     }
@@ -327,6 +348,10 @@ int config_load_text(struct config *config, const char *name, const char *text, 
         (void)err_set(err, ERR_INPUT, "%s:1:1: the file must hold `key: value` lines", name);
     else
         rc = file_mapping(&file, root, "", err);
+    if (file.wrong > 0) {
+        *err = file.first;
+        rc = -1;
+    }
     fy_document_destroy(document);
     fy_diag_destroy(cfg.diag);
     return rc;

@@ -37,13 +37,15 @@ struct config {
     const char         *data;    /* top-level keys */
     const char         *listen;
     void               *options[ROLES_MAX]; /* by the index of roles[] */
+    /* Set after config_init: is told each wrong key of a file, and the file is read to its end. NULL: the first one ends it. */
+    void (*tell)(const struct err *err);
 };
 
 /* Every default. -1: no memory. */
 int  config_init(struct config *config, struct err *err) must_check;
 void config_fini(struct config *config);
 
-/* ERR_INPUT: "FILE:LINE:COLUMN: what, limits, nearest name". The file must exist. */
+/* ERR_INPUT: "FILE:LINE:COLUMN: what, limits, nearest name", the first of several. The file must exist. */
 int config_load_file(struct config *config, const char *path, struct err *err) must_check;
 /* The same from text; name stands for the file in messages. */
 int config_load_text(struct config *config, const char *name, const char *text, size_t bytes, struct err *err) must_check;

@@ -8,13 +8,26 @@
 
 static struct config config; /* large; one command a process */
 
+static unsigned wrong_keys;
+
+static void wrong_key_print(const struct err *err)
+{
+    wrong_keys++;
+    fprintf(stderr, "penstock: %s\n", err->text);
+}
+
 int config_check_run(const struct command_args *args)
 {
     struct err err = { .kind = ERR_NONE };
     int        code = EXIT_DONE;
 
-    if (config_init(&config, &err) < 0 || config_load_file(&config, args_at(args, 0), &err) < 0) {
-        code = command_failed(&err);
+    if (config_init(&config, &err) < 0) {
+        config_fini(&config);
+        return command_failed(&err);
+    }
+    config.tell = wrong_key_print;
+    if (config_load_file(&config, args_at(args, 0), &err) < 0) {
+        code = wrong_keys > 0 ? EXIT_USAGE : command_failed(&err);
     } else {
         size_t set = 0;
 

@@ -78,7 +78,7 @@ static void check_system(struct doctor *doctor)
 
     if (uname(&host) == 0)
         verdict(doctor, gib < 0.9 ? WARN : FINE, "machine", "%s %s, %ld CPUs, %.1f GiB memory%s", host.sysname,
-                host.release, cpus, gib, gib < 0.9 ? "; the warehouse may need more: set load.memory_bytes lower" : "");
+                host.release, cpus, gib, gib < 0.9 ? "; the warehouse may need more: set load.memory lower" : "");
 }
 
 static void check_files(struct doctor *doctor)
@@ -180,7 +180,8 @@ static void check_sync(struct doctor *doctor, const char *folder)
     (void)snprintf(path, sizeof path, "%s/.doctor", folder);
     fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
-        verdict(doctor, FAIL, "folder", "%s cannot be written: %s; check owner and mode", folder, strerror(errno));
+        verdict(doctor, FAIL, "folder", "%s cannot be written: %s; %s", folder, strerror(errno),
+                errno == ENOSPC ? "make room there" : "check its owner and mode");
         return;
     }
     verdict(doctor, FINE, "folder", "%s can be written", folder);
@@ -190,7 +191,8 @@ static void check_sync(struct doctor *doctor, const char *folder)
         block[0] = (char)i;
         began_us = clock_mono_us();
         if (pwrite(fd, block, sizeof block, 0) != (ssize_t)sizeof block || fdatasync(fd) < 0) {
-            verdict(doctor, FAIL, "sync", "writing and syncing failed: %s", strerror(errno));
+            verdict(doctor, FAIL, "sync", "writing and syncing failed: %s%s", strerror(errno),
+                    errno == ENOSPC ? "; make room there, events are refused until then" : "");
             goto done;
         }
         took_us[i] = clock_mono_us() - began_us;

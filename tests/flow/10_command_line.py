@@ -72,6 +72,11 @@ def test_wrong_configurations_name_line_and_column():
                 assert done.returncode == 2, "%s: %r: exit %d" % (argv, text, done.returncode)
                 assert path in done.stderr and expected in done.stderr, "%r: %s" % (text, done.stderr)
         with open(path, "w") as out:
+            out.write("lisen: x\ncapture:\n  body_bytes_max: 20 MB\n  foo: 7\nload: 7\n")
+        wrong = command("config", "check", path, check=False)
+        places = re.findall(r"^penstock: .*?:(\d+:\d+): ", wrong.stderr, re.M)
+        assert wrong.returncode == 2 and places == ["1:1", "3:19", "4:3", "5:7"], wrong.stderr  # all of them
+        with open(path, "w") as out:
             out.write("listen: 127.0.0.1:7777\ncapture:\n  body_bytes_max: 1MiB\n")
         command("config", "check", path)
         shown = {row["key"]: row for row in json.loads(command("config", "show", "--data", folder, "--json").stdout)}
