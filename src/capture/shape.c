@@ -65,21 +65,10 @@ static void draft_take_property(struct draft *draft, const struct json_value *ke
         draft->capture_internal = true;
 }
 
-/* Whether the key could be one of the five: its length and first letter decide for nearly all. */
-static bool draft_property_wanted(const struct json_value *key)
-{
-    size_t bytes = key->raw.bytes - 2;
-
-    if (key->escaped)
-        return true;
-    switch (key->raw.at[1]) {
-    case 't': return bytes == 5;
-    case 'd': return bytes == 11;
-    case 'c': return bytes == 16;
-    case '$': return bytes == 16 || bytes == 15;
-    default: return false;
-    }
-}
+#define LENGTH_OF(literal) (UINT64_C(1) << (sizeof(literal) - 1))
+static const uint64_t draft_properties_wanted = LENGTH_OF("token") | LENGTH_OF("distinct_id") |
+                                                LENGTH_OF("$cookieless_mode") | LENGTH_OF("$ignore_sent_at") |
+                                                LENGTH_OF("capture_internal");
 
 static int draft_read_properties(struct json_reader *reader, struct draft *draft)
 {
@@ -92,11 +81,10 @@ static int draft_read_properties(struct json_reader *reader, struct draft *draft
     draft->ignore_sent_at = draft->capture_internal = false;
     if (json_object_enter(reader) < 0)
         return -1;
-    while ((more = json_object_next(reader, &key)) == 1) {
+    while ((more = json_object_next_of(reader, draft_properties_wanted, &key)) == 1) {
         if (json_skip(reader, &value) < 0)
             return -1;
-        if (draft_property_wanted(&key))
-            draft_take_property(draft, &key, &value);
+        draft_take_property(draft, &key, &value);
     }
     return more;
 }

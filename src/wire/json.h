@@ -72,6 +72,10 @@ int json_array_enter(struct json_reader *reader) must_check;
 /* 1: *key_out is the next key and the reader stands before its value, which must be skipped or entered
  * before the next call; 0: the object is closed and left; -1: error. */
 int json_object_next(struct json_reader *reader, struct json_value *key_out) must_check;
+/* The same for who wants few members: those whose key cannot be one of his are checked and passed in one
+ * go. Bit n of lengths: keys of n bytes are wanted. Keys that are longer
+ * than 63 bytes or have escapes are always given. */
+int json_object_next_of(struct json_reader *reader, uint64_t lengths, struct json_value *key_out) must_check;
 /* 1: the reader stands before the next element; 0: the array is closed and left; -1: error. */
 int json_array_next(struct json_reader *reader) must_check;
 

@@ -288,9 +288,52 @@ static void arenas_that_are_too_small(void **state)
     buf_fini(&buf);
 }
 
+/* Rows: what an object is read as by who wants keys of 1 and 3 bytes; "!" ends what is wrong. */
+static void few_members(void **state)
+{
+    static const struct { const char *object, *want; } rows[] = {
+        { "{}", "" },
+        { "{\"a\":1}", "a " },
+        { "{\"bb\":1}", "" },
+        { "{ \"bb\" : [1,{\"a\":2}] , \"c\" : {} , \"dddd\":\"a\" }", "c " },
+        { "{\"bb\":1,\"ccc\":2,\"bb\":3,\"ccc\":4,\"\":5}", "ccc ccc " },
+        { "{\"\\u0062b\":1,\"bb\":2}", "\\u0062b " }, /* an escape: not known without reading it */
+        { "{\"0123456789012345678901234567890123456789012345678901234567890123\":1}",
+          "0123456789012345678901234567890123456789012345678901234567890123 " },
+        { "{\"012345678901234567890123456789012345678901234567890123456789012\":1}", "" },
+        { "{\"bb\":1x,\"a\":2}", "!" },   { "{\"bb\":,\"a\":2}", "!" },
+        { "{\"bb\":1 \"a\":2}", "!" },    { "{\"bb\":[1,\"a\":2}", "!" },
+        { "{\"bb\":1,}", "!" },            { "{\"bb\" 1}", "!" },
+        { "{\"bb\":", "!" },               { "{\"bb\":1", "!" },
+        { "{\"bb\":\"\xff\"}", "!" },     { "{\"a\":1,\"bb\":2,\"ccc\":3]", "a ccc !" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (unsigned flags = 0; flags <= JSON_PORTABLE; flags += JSON_PORTABLE) {
+            struct json_reader reader;
+            struct json_value  key, value;
+            char               got[200] = "";
+            size_t             at = 0;
+            int                more;
+
+            json_reader_init(&reader, span_text(rows[i].object), flags);
+            assert_int_equal(json_object_enter(&reader), 0);
+            while ((more = json_object_next_of(&reader, 1u << 1 | 1u << 3, &key)) == 1) {
+                at += (size_t)snprintf(got + at, sizeof got - at, "%.*s ", (int)key.raw.bytes - 2, key.raw.at + 1);
+                if (json_skip(&reader, &value) < 0)
+                    break;
+            }
+            if (more != 0 || json_finish(&reader) < 0)
+                (void)snprintf(got + at, sizeof got - at, "!");
+            assert_string_equal(got, rows[i].want);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(few_members),
         cmocka_unit_test(members_are_first_place_last_value), cmocka_unit_test(what_is_no_object),
         cmocka_unit_test(many_members),                       cmocka_unit_test(a_million_keys_are_linear),
         cmocka_unit_test(hashes_depend_on_the_seed),          cmocka_unit_test(dedupes),

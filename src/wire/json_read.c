@@ -93,6 +93,18 @@ int json_object_next(struct json_reader *reader, struct json_value *key_out)
     return json_scan_object_next_plain(reader, key_out);
 }
 
+int json_object_next_of(struct json_reader *reader, uint64_t lengths, struct json_value *key_out)
+{
+    if (reader->problem != JSON_FINE)
+        return -1;
+    assert(reader->depth > 0 && (reader->levels[reader->depth] & LEVEL_OBJECT));
+#if defined(__x86_64__)
+    if (reader->flags & JSON_VECTOR)
+        return json_scan_object_next_of_avx2(reader, lengths, key_out);
+#endif
+    return json_scan_object_next_of_plain(reader, lengths, key_out);
+}
+
 int json_array_next(struct json_reader *reader)
 {
     uint8_t *level;

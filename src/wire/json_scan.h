@@ -8,12 +8,17 @@
 #include "base/bytes.h"
 #include "wire/json.h"
 
+/* Keys up to so long have a bit of their own in `lengths`. */
+enum { JSON_KEY_BYTES_TOLD = 63 };
+
 /* levels[] of the reader */
 enum { LEVEL_FRESH = 1, LEVEL_OBJECT = 2 };
 
 #define JSON_SCAN_DECLARE(path)                                                                                        \
     int json_scan_skip_##path(struct json_reader *reader, struct json_value *value_out) must_check;                   \
-    int json_scan_object_next_##path(struct json_reader *reader, struct json_value *key_out) must_check;
+    int json_scan_object_next_##path(struct json_reader *reader, struct json_value *key_out) must_check;             \
+    int json_scan_object_next_of_##path(struct json_reader *reader, uint64_t lengths, struct json_value *key_out)      \
+        must_check;
 
 JSON_SCAN_DECLARE(plain)
 #if defined(__x86_64__)

@@ -57,18 +57,116 @@ SCAN_TARGET static inline int SCAN(unexpected)(struct json_reader *reader, const
     return json_scan_fail(reader, at, at == reader->end ? JSON_END_EARLY : JSON_SYNTAX);
 }
 
-SCAN_TARGET int SCAN(json_scan_skip)(struct json_reader *reader, struct json_value *value_out)
+/* The same, for those who return a position. */
+SCAN_TARGET static inline const uint8_t *SCAN(lost)(struct json_reader *reader, const uint8_t *at)
+{
+    (void)SCAN(unexpected)(reader, at);
+    return NULL;
+}
+
+/* From the first byte of a value, at < end and no white space, to behind its last; NULL: failed. *escaped: of
+ * the value itself, when it is a string; else without meaning. */
+SCAN_TARGET static inline const uint8_t *SCAN(value)(struct json_reader *reader, const uint8_t *at, bool *escaped)
 {
     const uint8_t *const end = reader->end;
-    const uint8_t       *at = json_pass_space(reader->at, end), *first = at;
     const unsigned       open_max = JSON_DEPTH_MAX - reader->depth;
     uint64_t             objects = 0; /* bit 0 is the innermost: 1 object, 0 array */
     unsigned             open = 0;
-    bool                 escaped = false; /* of the value itself, when it is a string */
-    enum json_kind       kind = JSON_NULL;
 
+value: /* at < end, no white space */
+    switch (*at) {
+    case '"':
+        at = SCAN(string)(reader, at + 1, escaped);
+        if (UNLIKELY(at == NULL))
+            return NULL;
+        at++;
+        break;
+    case '{':
+        if (UNLIKELY(open == open_max)) {
+            json_scan_fail(reader, at, JSON_TOO_DEEP);
+            return NULL;
+        }
+        open++;
+        objects = objects << 1 | 1;
+        at = json_pass_space(at + 1, end);
+        if (UNLIKELY(at == end))
+            return SCAN(lost)(reader, at);
+        if (*at == '}')
+            goto close;
+        goto key;
+    case '[':
+        if (UNLIKELY(open == open_max)) {
+            json_scan_fail(reader, at, JSON_TOO_DEEP);
+            return NULL;
+        }
+        open++;
+        objects = objects << 1;
+        at = json_pass_space(at + 1, end);
+        if (UNLIKELY(at == end))
+            return SCAN(lost)(reader, at);
+        if (*at == ']')
+            goto close;
+        goto value;
+    case '-':
+    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+        at = json_scan_number(reader, at);
+        if (UNLIKELY(at == NULL))
+            return NULL;
+        break;
+    case 't': case 'f': case 'n':
+        at = json_scan_word(reader, at);
+        if (UNLIKELY(at == NULL))
+            return NULL;
+        break;
+    default:
+        return SCAN(lost)(reader, at);
+    }
+
+after:
+    if (open == 0)
+        return at;
+    at = json_pass_space(at, end);
     if (UNLIKELY(at == end))
-        return SCAN(unexpected)(reader, at);
+        return SCAN(lost)(reader, at);
+    if (LIKELY(*at == ',')) {
+        at = json_pass_space(at + 1, end);
+        if (UNLIKELY(at == end))
+            return SCAN(lost)(reader, at);
+        if (objects & 1)
+            goto key;
+        goto value;
+    }
+    if (UNLIKELY(*at != (objects & 1 ? '}' : ']')))
+        return SCAN(lost)(reader, at);
+close:
+    at++;
+    open--;
+    objects >>= 1;
+    goto after;
+
+key: /* at < end, no white space */
+    if (UNLIKELY(*at != '"'))
+        return SCAN(lost)(reader, at);
+    at = SCAN(string)(reader, at + 1, escaped);
+    if (UNLIKELY(at == NULL))
+        return NULL;
+    at = json_pass_space(at + 1, end);
+    if (UNLIKELY(at == end || *at != ':'))
+        return SCAN(lost)(reader, at);
+    at = json_pass_space(at + 1, end);
+    if (UNLIKELY(at == end))
+        return SCAN(lost)(reader, at);
+    goto value;
+}
+
+SCAN_TARGET int SCAN(json_scan_skip)(struct json_reader *reader, struct json_value *value_out)
+{
+    const uint8_t *first = json_pass_space(reader->at, reader->end), *at;
+    bool           escaped = false;
+    enum json_kind kind;
+
+    if (UNLIKELY(first == reader->end))
+        return SCAN(unexpected)(reader, first);
     switch (*first) {
     case '"': kind = JSON_STRING; break;
     case '{': kind = JSON_OBJECT; break;
@@ -78,89 +176,9 @@ SCAN_TARGET int SCAN(json_scan_skip)(struct json_reader *reader, struct json_val
     case 'n': kind = JSON_NULL; break;
     default: kind = JSON_NUMBER; break;
     }
-
-value: /* at < end, no white space */
-    switch (*at) {
-    case '"':
-        at = SCAN(string)(reader, at + 1, &escaped);
-        if (UNLIKELY(at == NULL))
-            return -1;
-        at++;
-        break;
-    case '{':
-        if (UNLIKELY(open == open_max))
-            return json_scan_fail(reader, at, JSON_TOO_DEEP);
-        open++;
-        objects = objects << 1 | 1;
-        at = json_pass_space(at + 1, end);
-        if (UNLIKELY(at == end))
-            return SCAN(unexpected)(reader, at);
-        if (*at == '}')
-            goto close;
-        goto key;
-    case '[':
-        if (UNLIKELY(open == open_max))
-            return json_scan_fail(reader, at, JSON_TOO_DEEP);
-        open++;
-        objects = objects << 1;
-        at = json_pass_space(at + 1, end);
-        if (UNLIKELY(at == end))
-            return SCAN(unexpected)(reader, at);
-        if (*at == ']')
-            goto close;
-        goto value;
-    case '-':
-    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
-        at = json_scan_number(reader, at);
-        if (UNLIKELY(at == NULL))
-            return -1;
-        break;
-    case 't': case 'f': case 'n':
-        at = json_scan_word(reader, at);
-        if (UNLIKELY(at == NULL))
-            return -1;
-        break;
-    default:
-        return SCAN(unexpected)(reader, at);
-    }
-
-after:
-    if (open == 0)
-        goto done;
-    at = json_pass_space(at, end);
-    if (UNLIKELY(at == end))
-        return SCAN(unexpected)(reader, at);
-    if (LIKELY(*at == ',')) {
-        at = json_pass_space(at + 1, end);
-        if (UNLIKELY(at == end))
-            return SCAN(unexpected)(reader, at);
-        if (objects & 1)
-            goto key;
-        goto value;
-    }
-    if (UNLIKELY(*at != (objects & 1 ? '}' : ']')))
-        return SCAN(unexpected)(reader, at);
-close:
-    at++;
-    open--;
-    objects >>= 1;
-    goto after;
-
-key: /* at < end, no white space */
-    if (UNLIKELY(*at != '"'))
-        return SCAN(unexpected)(reader, at);
-    at = SCAN(string)(reader, at + 1, &escaped);
+    at = SCAN(value)(reader, first, &escaped);
     if (UNLIKELY(at == NULL))
         return -1;
-    at = json_pass_space(at + 1, end);
-    if (UNLIKELY(at == end || *at != ':'))
-        return SCAN(unexpected)(reader, at);
-    at = json_pass_space(at + 1, end);
-    if (UNLIKELY(at == end))
-        return SCAN(unexpected)(reader, at);
-    goto value;
-
-done:
     reader->at = at;
     *value_out = (struct json_value){ .kind = kind,
                                       .escaped = kind == JSON_STRING && escaped,
@@ -168,39 +186,77 @@ done:
     return 0;
 }
 
-SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct json_value *key_out)
+/* From where the member before ended to the value of the next one, which may be the end; NULL: failed, or no
+ * member is left, and then reader->at is behind the bracket. */
+SCAN_TARGET static inline const uint8_t *SCAN(key)(struct json_reader *reader, const uint8_t *at, const uint8_t **first_out,
+                                                   const uint8_t **behind_out, bool *escaped)
 {
     const uint8_t *const end = reader->end;
-    const uint8_t       *at = json_pass_space(reader->at, end), *first;
     uint8_t             *level = &reader->levels[reader->depth];
-    bool                 escaped = false;
 
+    at = json_pass_space(at, end);
     if (UNLIKELY(at == end))
-        return SCAN(unexpected)(reader, at);
+        return SCAN(lost)(reader, at);
     if (*at == '}') {
         reader->depth--;
         reader->at = at + 1;
-        return 0;
+        return NULL;
     }
     if (*level & LEVEL_FRESH) {
         *level = LEVEL_OBJECT;
     } else {
         if (UNLIKELY(*at != ','))
-            return SCAN(unexpected)(reader, at);
+            return SCAN(lost)(reader, at);
         at = json_pass_space(at + 1, end);
     }
     if (UNLIKELY(at == end || *at != '"'))
-        return SCAN(unexpected)(reader, at);
-    first = at;
-    at = SCAN(string)(reader, at + 1, &escaped);
+        return SCAN(lost)(reader, at);
+    *first_out = at;
+    at = SCAN(string)(reader, at + 1, escaped);
     if (UNLIKELY(at == NULL))
-        return -1;
-    *key_out = (struct json_value){ .kind = JSON_STRING,
-                                    .escaped = escaped,
-                                    .raw = span_of(first, (size_t)(at + 1 - first)) };
+        return NULL;
+    *behind_out = at + 1;
     at = json_pass_space(at + 1, end);
     if (UNLIKELY(at == end || *at != ':'))
-        return SCAN(unexpected)(reader, at);
-    reader->at = json_pass_space(at + 1, end);
+        return SCAN(lost)(reader, at);
+    return json_pass_space(at + 1, end);
+}
+
+SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct json_value *key_out)
+{
+    const uint8_t *first, *behind, *at;
+    bool           escaped = false;
+
+    at = SCAN(key)(reader, reader->at, &first, &behind, &escaped);
+    if (UNLIKELY(at == NULL))
+        return reader->problem == JSON_FINE ? 0 : -1;
+    reader->at = at;
+    *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, (size_t)(behind - first)) };
     return 1;
+}
+
+SCAN_TARGET int SCAN(json_scan_object_next_of)(struct json_reader *reader, uint64_t lengths, struct json_value *key_out)
+{
+    const uint8_t *at = reader->at;
+
+    for (;;) {
+        const uint8_t *first, *behind;
+        bool           escaped = false, passed;
+        size_t         bytes;
+
+        at = SCAN(key)(reader, at, &first, &behind, &escaped);
+        if (UNLIKELY(at == NULL))
+            return reader->problem == JSON_FINE ? 0 : -1;
+        bytes = (size_t)(behind - first);
+        if (escaped || bytes > JSON_KEY_BYTES_TOLD + 2 || (lengths >> (bytes - 2) & 1) != 0) {
+            reader->at = at;
+            *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, bytes) };
+            return 1;
+        }
+        if (UNLIKELY(at == reader->end))
+            return SCAN(unexpected)(reader, at);
+        at = SCAN(value)(reader, at, &passed);
+        if (UNLIKELY(at == NULL))
+            return -1;
+    }
 }
