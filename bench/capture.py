@@ -47,12 +47,13 @@ def main():
     folder = machine.temporary_folder()
     out = {}
     rows = []
+    servers = {}
     try:
         machine.make_bodies(folder)
         for name, target, per, encoding in WORKLOADS:
-            servers = {"nginx": machine.start_nginx(os.path.join(folder, "nginx-" + name)),
-                       "discard": machine.start_discard(os.path.join(folder, "discard-" + name)),
-                       "penstock": machine.start_penstock(os.path.join(folder, "penstock-" + name))}
+            servers["nginx"] = machine.start_nginx(os.path.join(folder, "nginx-" + name))
+            servers["discard"] = machine.start_discard(os.path.join(folder, "discard-" + name))
+            servers["penstock"] = machine.start_penstock(os.path.join(folder, "penstock-" + name))
             pids = {"nginx": list(machine.children(servers["nginx"].process.pid)),
                     "discard": [servers["discard"].process.pid], "penstock": [capture_pid(servers["penstock"])]}
             got = {}
@@ -63,14 +64,16 @@ def main():
                 if server in got:
                     figures = {key: (figures[key] + got[server][key]) / 2 for key in figures}
                 got[server] = figures
-            for server in servers.values():
-                server.stop()
+            while servers:
+                servers.popitem()[1].stop()
             for server in ("nginx", "discard", "penstock"):
                 rows.append((name, server, got[server], got[server]["us"] / got["nginx"]["us"]))
                 prefix = name if server == "penstock" else "%s_%s" % (server, name)
                 for key, suffix in (("us", "_us"), ("rate", "_rate"), ("p50_ms", "_p50_ms"), ("p99_ms", "_p99_ms"), ("rss_mib", "_rss_mib")):
                     out[prefix + suffix] = round(got[server][key], 3)
     finally:
+        while servers:
+            servers.popitem()[1].stop()
         machine.remove(folder)
     if args.json:
         print(json.dumps(out))

@@ -153,7 +153,20 @@ def start_penstock(folder, core=SERVER_CORE, extra=()):
     subprocess.run([binary, "token", "create", "--token", TOKEN, "--data", data], check=True, capture_output=True)
     server = Server([binary, "serve", "--data", data, "--listen", "127.0.0.1:%d" % port] + list(extra), port, folder, core)
     server.data, server.binary = data, binary
+    wait_roles(server)
     return server
+
+
+def wait_roles(server, seconds=10):
+    """The port is open before the roles have their names."""
+    end = time.time() + seconds
+    while time.time() < end:
+        names = " ".join(children(server.process.pid).values())
+        if all(role in names for role in ("capture", "ingest", "load")):
+            return
+        time.sleep(0.02)
+    server.stop()
+    raise SystemExit("not all roles are up after %d s" % seconds)
 
 
 def temporary_folder():

@@ -60,6 +60,7 @@ def main():
     ap.add_argument("--connections", type=int, default=16)
     args = ap.parse_args()
     folder = machine.temporary_folder()
+    server = None
     try:
         machine.make_bodies(folder)
         server = machine.start_penstock(os.path.join(folder, "penstock"), core=None)
@@ -92,6 +93,8 @@ def main():
         server.stop()
         disk = sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(server.data) for f in fs)
     finally:
+        if server is not None and server.process.poll() is None:
+            server.stop()
         machine.remove(folder)
     out = {"cpu_us": round(sum(by_role.values()), 3), "rate": round(rows / took), "events": rows, "lost": load["events"] - rows,
            "visible_p50_ms": round(waits[len(waits) // 2], 1) if waits else None,
