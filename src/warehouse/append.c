@@ -313,17 +313,21 @@ static void add_key_match(struct buf *sql, enum row_table id)
 }
 
 /* Moves the staged rows of a table with a key: of the batch's rows of one key the highest version (the
- * later one of equals) replaces the stored one unless that is newer (Q2). */
+ * later one of equals) replaces the stored one unless that is newer (Q2). The keys of the whole table are
+ * read once, to find what is stored of them already; the rest goes by row number. */
 static void add_merge_sql(struct buf *sql, enum row_table id)
 {
     const char        *name = row_tables[id].name;
     const char *const *keys = engine_table_keys(id);
 
-    buf_add_format(sql, "DELETE FROM staged_%s s USING %s t WHERE ", name, name);
+    buf_add_format(sql, "INSERT INTO stored_rows SELECT t.rowid, t.version, s.batch_number FROM %s t, staged_%s s WHERE ",
+                   name, name);
     add_key_match(sql, id);
-    buf_add_format(sql, " AND t.version > s.version;\nDELETE FROM %s t USING staged_%s s WHERE ", name, name);
-    add_key_match(sql, id);
-    buf_add_format(sql, ";\nINSERT INTO %s BY NAME SELECT * EXCLUDE (batch_number) FROM staged_%s"
+    buf_add_format(sql, ";\nDELETE FROM staged_%s s USING stored_rows r WHERE r.batch_number = s.batch_number"
+                        " AND r.version > s.version;\n", name);
+    buf_add_format(sql, "DELETE FROM %s WHERE rowid IN (SELECT r.row FROM stored_rows r, staged_%s s"
+                        " WHERE r.batch_number = s.batch_number);\nDELETE FROM stored_rows;\n", name, name);
+    buf_add_format(sql, "INSERT INTO %s BY NAME SELECT * EXCLUDE (batch_number) FROM staged_%s"
                         " QUALIFY row_number() OVER (PARTITION BY ", name, name);
     for (size_t i = 0; keys[i] != NULL; i++)
         buf_add_format(sql, "%s%s", i == 0 ? "" : ", ", keys[i]);

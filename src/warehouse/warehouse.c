@@ -288,6 +288,7 @@ static int make_tables(struct warehouse *warehouse, struct err *err)
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
         if (engine_table_keys((enum row_table)i) != NULL)
             add_table_sql(&sql, &row_tables[i], "TEMP TABLE staged_", ", batch_number BIGINT");
+    buf_add_text(&sql, "CREATE TEMP TABLE stored_rows(row BIGINT, version BIGINT, batch_number BIGINT);\n");
     buf_add_byte(&sql, '\0');
     assert(!sql.failed);
     rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
