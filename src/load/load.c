@@ -39,7 +39,7 @@ enum {
 #define AT(field) offsetof(struct load_options, field)
 static const struct option options[] = {
     { "library", OPTION_TEXT, "", 0, 0, "The DuckDB library, libduckdb.so; empty: beside the binary, then the system's", AT(library) },
-    { "memory", OPTION_BYTES, "512MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included", AT(memory_bytes) },
+    { "memory", OPTION_BYTES, "256MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included", AT(memory_bytes) },
     { "threads", OPTION_COUNT, "1", 1, 256, "Threads of the engine: more make one query quicker and loading dearer; each query has its own beside these", AT(threads) },
     { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most", AT(batch_rows) },
     { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed; up to four times as long where that fills a row group", AT(batch_wait_us) },

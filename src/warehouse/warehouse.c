@@ -127,7 +127,7 @@ static int set_configs(const struct warehouse_options *options, const struct duc
     char memory[32], threads[16], temporary[4096];
 
     snprintf(memory, sizeof memory, "%" PRIu64 "MiB",
-             (options->memory_bytes != 0 ? options->memory_bytes : (uint64_t)512 << 20) >> 20);
+             (options->memory_bytes != 0 ? options->memory_bytes : (uint64_t)256 << 20) >> 20);
     snprintf(threads, sizeof threads, "%u", options->threads != 0 ? options->threads : 1);
     snprintf(temporary, sizeof temporary, "%s.tmp", options->path);
     const char *const settings[][2] = {

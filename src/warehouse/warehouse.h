@@ -22,7 +22,7 @@ struct warehouse;
 struct warehouse_options {
     const char *path;           /* DIR/warehouse.duckdb */
     const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
-    uint64_t    memory_bytes;   /* what the engine may use; 0: 512 MiB */
+    uint64_t    memory_bytes;   /* what the engine may use; 0: 256 MiB */
     unsigned    threads;        /* 0: 1 */
     bool        read_only;      /* for queries while nothing serves */
 };
