@@ -45,6 +45,17 @@ static const char *const migrations[] = {
     "CREATE TRIGGER tokens_inserted AFTER INSERT ON tokens BEGIN UPDATE changes SET version = version + 1; END;"
     "CREATE TRIGGER tokens_updated AFTER UPDATE ON tokens BEGIN UPDATE changes SET version = version + 1; END;"
     "CREATE TRIGGER tokens_deleted AFTER DELETE ON tokens BEGIN UPDATE changes SET version = version + 1; END;",
+    /* No triggers: no snapshot holds it, so no role has to look again. */
+    "CREATE TABLE dead_letters ("
+    "    letter TEXT PRIMARY KEY,"
+    "    replay_uuid TEXT,"
+    "    replayed_us INTEGER,"
+    "    replays INTEGER NOT NULL DEFAULT 0,"
+    "    discarded_us INTEGER,"
+    "    repaired TEXT,"
+    "    repaired_us INTEGER,"
+    "    CHECK (replayed_us IS NULL OR discarded_us IS NULL));"
+    "CREATE INDEX dead_letters_replay_uuid ON dead_letters (replay_uuid);",
 };
 enum { MIGRATION_COUNT = sizeof migrations / sizeof *migrations };
 
@@ -194,14 +205,13 @@ void catalog_close(struct catalog *catalog)
 
 /* --- changes ----------------------------------------------------------------------------------- */
 
-static int catalog_write_begin(struct catalog *catalog, struct err *err)
+int catalog_write_begin(struct catalog *catalog, struct err *err)
 {
     catalog->data_version = -1; /* our own commits do not move SQLite's data_version */
     return catalog_db_run(catalog, CATALOG_BEGIN_WRITE, err);
 }
 
-/* Commits when rc is 0, else rolls back; gives -1 unless all of it worked. */
-static int catalog_write_end(struct catalog *catalog, int rc, struct err *err)
+int catalog_write_end(struct catalog *catalog, int rc, struct err *err)
 {
     struct err ignored;
 

@@ -7,6 +7,7 @@
 #ifndef PENSTOCK_CATALOG_CATALOG_H
 #define PENSTOCK_CATALOG_CATALOG_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 
@@ -67,5 +68,37 @@ const struct catalog_project *catalog_snapshot_find(const struct catalog_snapsho
 const struct catalog_project *catalog_snapshot_project(const struct catalog_snapshot *snapshot, uint32_t id);
 size_t catalog_snapshot_tokens(const struct catalog_snapshot *snapshot, const struct catalog_token **out);
 size_t catalog_snapshot_projects(const struct catalog_snapshot *snapshot, const struct catalog_project **out);
+
+/* --- what people did with dead letters ----------------------------------------------------------
+ *
+ * The letters themselves are rows of the warehouse and never change; here stands, by a letter's identity
+ * (command/letter.h), what was decided about it. A letter without an entry is open.
+ *  C3  a letter is open, replayed or discarded: never both of the latter */
+
+enum catalog_letter_state { CATALOG_LETTER_OPEN, CATALOG_LETTER_REPLAYED, CATALOG_LETTER_DISCARDED };
+
+struct catalog_letter {
+    enum catalog_letter_state state;
+    int64_t                   replayed_us, discarded_us, repaired_us; /* 0: not */
+    uint32_t                  replays;
+    char                      replay_uuid[37]; /* of the event that the last replay sent; "" */
+};
+
+/* Zeros when nothing is known. repaired (may be NULL) gets the repaired text, if there is one, appended. */
+int catalog_letter_find(struct catalog *catalog, const char *letter, struct catalog_letter *out, struct buf *repaired,
+                        struct err *err) must_check;
+/* Keeps a text beside the letter, instead of an earlier one; the state stays. */
+int catalog_letter_repair(struct catalog *catalog, const char *letter, struct span text, int64_t now_us,
+                          struct err *err) must_check;
+/* Open or discarded becomes replayed; again and again is counted. */
+int catalog_letter_replayed(struct catalog *catalog, const char *letter, const char *uuid, int64_t now_us,
+                            struct err *err) must_check;
+/* 1: open became discarded; 0: it was discarded before, or replayed (nothing changed); -1. */
+int catalog_letter_discard(struct catalog *catalog, const char *letter, int64_t now_us, struct err *err) must_check;
+/* The letter other than this one whose last replay sent the event `uuid`, not after until_us; "" when none did. */
+int catalog_letter_earlier(struct catalog *catalog, const char *letter, const char *uuid, int64_t until_us, char *to,
+                           size_t room, struct err *err) must_check;
+int catalog_letter_counts(struct catalog *catalog, uint64_t *replayed_out, uint64_t *discarded_out,
+                          struct err *err) must_check;
 
 #endif

@@ -29,7 +29,20 @@
     X(TOKEN_FIND, "SELECT project, revoked_us IS NOT NULL FROM tokens WHERE token = ?1")                        \
     X(TOKEN_CREATE, "INSERT INTO tokens (token, project, created_us) VALUES (?1, ?2, ?3)"                       \
                     " ON CONFLICT (token) DO UPDATE SET revoked_us = NULL")                                     \
-    X(TOKEN_REVOKE, "UPDATE tokens SET revoked_us = ?2 WHERE token = ?1 AND revoked_us IS NULL")
+    X(TOKEN_REVOKE, "UPDATE tokens SET revoked_us = ?2 WHERE token = ?1 AND revoked_us IS NULL")                \
+    X(LETTER_FIND, "SELECT replay_uuid, coalesce(replayed_us, 0), replays, coalesce(discarded_us, 0),"          \
+                   " coalesce(repaired_us, 0), repaired FROM dead_letters WHERE letter = ?1")                   \
+    X(LETTER_REPAIR, "INSERT INTO dead_letters (letter, repaired, repaired_us) VALUES (?1, ?2, ?3)"             \
+                     " ON CONFLICT (letter) DO UPDATE SET repaired = ?2, repaired_us = ?3")                     \
+    X(LETTER_REPLAY, "INSERT INTO dead_letters (letter, replay_uuid, replayed_us, replays) VALUES"            \
+                       " (?1, ?2, ?3, 1) ON CONFLICT (letter) DO UPDATE SET replay_uuid = ?2, replayed_us = ?3,"\
+                       " replays = replays + 1, discarded_us = NULL")                                           \
+    X(LETTER_DISCARD, "INSERT INTO dead_letters (letter, discarded_us) VALUES (?1, ?2)"                       \
+                        " ON CONFLICT (letter) DO UPDATE SET discarded_us = ?2 WHERE replayed_us IS NULL"       \
+                        " AND discarded_us IS NULL")                                                            \
+    X(LETTER_EARLIER, "SELECT letter FROM dead_letters WHERE replay_uuid = ?1 AND letter <> ?2 AND"             \
+                      " replayed_us <= ?3 ORDER BY replayed_us DESC LIMIT 1")                                   \
+    X(LETTER_COUNTS, "SELECT count(replayed_us), count(discarded_us) FROM dead_letters")
 #define CATALOG_STATEMENT_ENUM(name, sql) CATALOG_##name,
 enum catalog_statement { CATALOG_STATEMENTS(CATALOG_STATEMENT_ENUM) CATALOG_STATEMENT_COUNT };
 
@@ -49,5 +62,10 @@ int  catalog_db_row(struct catalog *catalog, enum catalog_statement which, struc
 void catalog_db_reset(struct catalog *catalog, enum catalog_statement which);
 /* One number. -1 also when there is no row: the file is not a catalog then. */
 int catalog_db_number(struct catalog *catalog, enum catalog_statement which, int64_t *out, struct err *err) must_check;
+
+/* Around what changes rows. */
+int catalog_write_begin(struct catalog *catalog, struct err *err) must_check;
+/* Commits when rc is 0, else rolls back; gives -1 unless all of it worked. */
+int catalog_write_end(struct catalog *catalog, int rc, struct err *err) must_check;
 
 #endif
