@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <curl/curl.h>
-
 #include "catalog/catalog.h"
 #include "command/command.h"
-#include "command/supervisor.h"
+#include "command/post.h"
 #include "wire/json.h"
 
-enum { SEND_BODY_BYTES_MAX = 32 << 20, SEND_ANSWER_BYTES_MAX = 1 << 20, SEND_SECONDS_MAX = 60 };
+enum { SEND_BODY_BYTES_MAX = 32 << 20, SEND_ANSWER_BYTES_MAX = 1 << 20 };
 
 /* The first token of the data folder. */
 static int first_token(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err)
@@ -124,65 +122,11 @@ static int body_of_file(const char *path, struct buf *body, struct err *err)
     return rc;
 }
 
-static size_t answer_piece(char *piece, size_t one, size_t bytes, void *ctx)
-{
-    struct buf *answer = ctx;
-
-    (void)one;
-    buf_add(answer, span_of(piece, bytes));
-    return answer->failed ? 0 : bytes;
-}
-
-static int post(const char *url, struct span body, struct buf *answer, long *status_out, struct err *err)
-{
-    CURL              *curl = curl_easy_init();
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    CURLcode           rc;
-
-    if (curl == NULL || headers == NULL) {
-        curl_slist_free_all(headers);
-        curl_easy_cleanup(curl);
-        return err_set(err, ERR_FULL, "no memory");
-    }
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, (const char *)body.at);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.bytes);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "penstock-send/" PENSTOCK_VERSION);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)SEND_SECONDS_MAX);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, answer_piece);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-    rc = curl_easy_perform(curl);
-    if (rc == CURLE_OK)
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status_out);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    if (rc != CURLE_OK)
-        return err_set(err, ERR_RETRY, "%.150s: %s; is it running? Try: penstock status", url, curl_easy_strerror(rc));
-    return 0;
-}
-
-static int target_url(const struct command_args *args, char *to, size_t room, struct err *err)
-{
-    const char *given = args_text(args, "--url");
-    char        base[300];
-
-    if (given != NULL)
-        (void)snprintf(base, sizeof base, "%.*s", (int)(strlen(given) - (strlen(given) > 0 && given[strlen(given) - 1] == '/')),
-                       given);
-    else if (!supervisor_url(args_data(args), base, sizeof base))
-        return err_set(err, ERR_RETRY, "no server runs on %.200s; start one (penstock serve), or name one with --url",
-                       args_data(args));
-    /* /batch takes every form: one event, an array, an object with "batch". */
-    (void)snprintf(to, room, "%s/batch/", base);
-    return 0;
-}
-
 int send_run(const struct command_args *args)
 {
     const char *token = args_text(args, "--token"), *file = args_text(args, "--file");
     char        found[CATALOG_TOKEN_BYTES_MAX + 1] = "", url[400];
+    struct post *post = NULL;
     struct buf  body, answer;
     struct err  err = { .kind = ERR_NONE };
     long        status = 0;
@@ -192,7 +136,7 @@ int send_run(const struct command_args *args)
         return args_wrong(args, "give either EVENT or --file");
     buf_init(&body, SEND_BODY_BYTES_MAX);
     buf_init(&answer, SEND_ANSWER_BYTES_MAX);
-    if (target_url(args, url, sizeof url, &err) < 0 ||
+    if (post_url(args, url, sizeof url, &err) < 0 ||
         (token == NULL && first_token(args_data(args), found, &err) < 0))
         goto failed;
     token = token != NULL ? token : found;
@@ -200,7 +144,7 @@ int send_run(const struct command_args *args)
         goto failed;
     if (file != NULL)
         token_add(&body, token);
-    if (post(url, buf_span(&body), &answer, &status, &err) < 0)
+    if (post_open(url, &post, &err) < 0 || post_body(post, buf_span(&body), &answer, &status, &err) < 0)
         goto failed;
     if (args_has(args, "--json")) {
         printf("{\"status\":%ld,\"answer\":", status);
@@ -216,6 +160,7 @@ int send_run(const struct command_args *args)
 failed:
     code = command_failed(&err);
 done:
+    post_close(post);
     buf_fini(&body);
     buf_fini(&answer);
     return code;
