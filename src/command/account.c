@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "catalog/catalog.h"
 #include "command/command.h"
 #include "command/question.h"
 #include "ingest/fate.h"
@@ -104,6 +105,33 @@ static int raw_end(const char *data, uint64_t *out, struct err *err)
     return rc;
 }
 
+/* What people did about letters; zeros when there is no catalog. It is no part of the sum: a replayed letter stays
+ * dead-lettered, and what was sent for it is an accepted event of its own. */
+static int letters_read(const char *data, struct account *out, struct err *err)
+{
+    char            path[4096];
+    struct catalog *catalog;
+    struct stat     found;
+    int             rc;
+
+    if (data_path(data, "catalog.db", path, sizeof path, err) < 0)
+        return -1;
+    if (stat(path, &found) < 0)
+        return 0;
+    if (catalog_open(path, &catalog, err) < 0)
+        return -1;
+    rc = catalog_letter_counts(catalog, &out->letters_replayed, &out->letters_discarded, err);
+    catalog_close(catalog);
+    return rc;
+}
+
+uint64_t account_letters_open(const struct account *account)
+{
+    uint64_t done = account->letters_replayed + account->letters_discarded;
+
+    return account->dead_lettered > done ? account->dead_lettered - done : 0;
+}
+
 int account_read(const char *data, struct account *out, struct err *err)
 {
     const uint64_t *ends = out->place.output_end;
@@ -112,7 +140,7 @@ int account_read(const char *data, struct account *out, struct err *err)
 
     *out = (struct account){ .accepted = 0 };
     if (data_check(data, err) < 0 || taken_read(data, &taken, err) < 0 || account_place(data, &out->place, err) < 0 ||
-        raw_end(data, &out->accepted, err) < 0)
+        raw_end(data, &out->accepted, err) < 0 || letters_read(data, out, err) < 0)
         return -1;
     emitted = fate_sum(&out->place, FATE_CLASS_STORED);
     if (out->accepted < out->place.raw_next || taken.next[OUTPUT_EVENTS] < taken.events ||

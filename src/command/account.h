@@ -16,6 +16,7 @@ struct account {
     uint64_t            accepted;
     uint64_t            stored;
     uint64_t            deduplicated, dead_lettered, dropped;
+    uint64_t            letters_replayed, letters_discarded; /* of the dead-lettered; the others are open */
     uint64_t            pending;
     uint64_t            ingest_lag; /* raw records that ingest has not processed */
     uint64_t            load_lag;   /* rows of every table that ingest finished and the warehouse has not taken */
@@ -23,6 +24,8 @@ struct account {
 };
 
 int account_read(const char *data, struct account *out, struct err *err) must_check;
+/* Dead letters that nobody did anything about. */
+uint64_t account_letters_open(const struct account *account);
 /* Ingest's place alone; zeros when ingest never ran. */
 int account_place(const char *data, struct people_place *out, struct err *err) must_check;
 /* DIR/log, which must be there. */

@@ -56,6 +56,36 @@ static const struct command_flag flags_config_explain[] = {
     { "--page", NULL, "print docs/config.md" },
     FLAG_END,
 };
+#define FLAGS_LETTERS                                                                                           \
+    { "--reason", "TAG", "only those with this reason" },                                                       \
+    { "--since", "TIME", "only those that failed since: 2026-02-03T04:05:06Z, or 90m, 24h, 7d ago" }
+#define FLAG_STATE(def) { "--state", "open|replayed|discarded|all", "only those in this state (default: " def ")" }
+static const struct command_flag flags_dlq_list[] = {
+    FLAG_DATA, FLAGS_LETTERS, FLAG_STATE("open"),
+    { "--limit", "N", "at most N letters; 0: all (default: 100)" },
+    { "--json", NULL, "print JSON, one object a line" },
+    FLAG_END,
+};
+static const struct command_flag flags_dlq_download[] = {
+    FLAG_DATA, FLAGS_LETTERS, FLAG_STATE("all"),
+    { "--limit", "N", "at most N letters; 0: all (default: all)" },
+    FLAG_END,
+};
+static const struct command_flag flags_dlq_edit[] = {
+    FLAG_DATA,
+    { "--set", "FILE", "take the repaired event from FILE instead of an editor; - is stdin" },
+    FLAG_END,
+};
+static const struct command_flag flags_dlq_replay[] = {
+    FLAG_DATA,
+    { "--all", NULL, "every open letter that the filters let through, instead of one" },
+    FLAGS_LETTERS,
+    { "--yes", NULL, "do not ask before --all" },
+    { "--rate", "N", "at most N events a second (default: 100)" },
+    { "--token", "TOKEN", "project token (default: the letter's own)" },
+    { "--url", "URL", "where to (default: the server that runs on the data folder)" },
+    FLAG_JSON, FLAG_END,
+};
 
 const struct command commands[] = {
     { "serve", "", 0, 0, "run the pipeline: capture, ingest and load, each kept alive",
@@ -86,6 +116,24 @@ const struct command commands[] = {
     { "status", "", 0, 0, "what became of every accepted event, how the roles are, what is free",
       "accepted = stored + dropped + deduplicated + dead-lettered + pending, exactly, always.",
       "penstock status\npenstock status --json", flags_data_json, status_run },
+    { "dlq list", "", 0, 0, "dead letters: events that could not be processed, with the reason",
+      "N, the UUID or the JSON field \"letter\" names a letter for the other dlq commands.",
+      "penstock dlq list\npenstock dlq list --reason req_parsing --since 24h\npenstock dlq list --state all --limit 0 --json",
+      flags_dlq_list, dlq_list_run },
+    { "dlq show", "UUID|N", 1, 1, "all that is known of a dead letter, and its data", "",
+      "penstock dlq show 1042\npenstock dlq show 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55 --json", flags_data_json,
+      dlq_show_run },
+    { "dlq edit", "UUID|N", 1, 1, "repair a dead letter in $EDITOR; its original bytes stay beside it", "",
+      "penstock dlq edit 1042\npenstock dlq edit 1042 --set repaired.json", flags_dlq_edit, dlq_edit_run },
+    { "dlq replay", "[UUID|N]", 0, 1, "send a dead letter, repaired or as it was, to the running server",
+      "It keeps its token, its uuid and its time of arrival. Replaying twice stores one event: the uuid is the same.",
+      "penstock dlq replay 1042\npenstock dlq replay --reason crashed --all --yes --rate 20", flags_dlq_replay,
+      dlq_replay_run },
+    { "dlq discard", "UUID|N", 1, 1, "put a dead letter away: it is open no more; its row stays", "",
+      "penstock dlq discard 1042", flags_data, dlq_discard_run },
+    { "dlq download", "", 0, 0, "print dead letters with their data, one JSON object a line", "",
+      "penstock dlq download > letters.ndjson\npenstock dlq download --reason req_parsing --state open",
+      flags_dlq_download, dlq_download_run },
     { "token list", "", 0, 0, "the tokens that SDKs may send with", "", "penstock token list\n"
       "penstock token list --json", flags_data_json, token_list_run },
     { "token create", "", 0, 0, "make a token, or take the one that your SDKs have", "",

@@ -83,8 +83,9 @@ static void status_json(const struct status *status, struct buf *out)
                            account->place.counters[fate]);
             first = false;
         }
-    buf_add_format(out, "},\"dead_lettered\":%" PRIu64 ",\"pending\":%" PRIu64 ",\n \"url\":", account->dead_lettered,
-                   account->pending);
+    buf_add_format(out, "},\"dead_lettered\":%" PRIu64 ",\"pending\":%" PRIu64 ",\n \"dead_letters\":{\"open\":%" PRIu64
+                   ",\"replayed\":%" PRIu64 ",\"discarded\":%" PRIu64 "},\n \"url\":", account->dead_lettered,
+                   account->pending, account_letters_open(account), account->letters_replayed, account->letters_discarded);
     json_write_string(out, span_text(status->url));
     buf_add_text(out, ",\n \"roles\":[");
     for (size_t i = 0; i < role_count; i++) {
@@ -122,8 +123,10 @@ static void status_text(const struct status *status)
         if (fate_info(fate)->class == FATE_CLASS_DROPPED && account->place.counters[fate] > 0)
             printf("           %" PRIu64 " %s (%s)\n", account->place.counters[fate], fate_info(fate)->name,
                    fate_info(fate)->help);
-    printf("         %" PRIu64 " dead-lettered%s\n", account->dead_lettered,
-           account->dead_lettered > 0 ? " (see: penstock sql \"SELECT * FROM dead_letters\")" : "");
+    printf("         %" PRIu64 " dead-lettered\n", account->dead_lettered);
+    if (account->dead_lettered > 0)
+        printf("           %" PRIu64 " open, %" PRIu64 " replayed, %" PRIu64 " discarded (see: penstock dlq list)\n",
+               account_letters_open(account), account->letters_replayed, account->letters_discarded);
     printf("         %" PRIu64 " pending\n\n", account->pending);
     printf("server   %s\n\n", status->url[0] != '\0' ? status->url : "not running");
     for (size_t i = 0; i < role_count; i++) {

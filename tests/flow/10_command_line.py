@@ -9,7 +9,8 @@ import time
 from harness import BINARY, Serve, command, free_port, uuid7
 
 COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "token create", "token revoke", "log info",
-            "log verify", "log dump", "doctor", "config check", "config show", "config explain", "completions", "version"]
+            "log verify", "log dump", "dlq list", "dlq show", "dlq edit",
+            "dlq replay", "dlq discard", "dlq download", "doctor", "config check", "config show", "config explain", "completions", "version"]
 
 
 def test_every_command_has_help_with_examples():
