@@ -181,7 +181,9 @@ int dlq_show_run(const struct command_args *args)
     struct buf      out;
     int             code = EXIT_DONE;
 
-    if (letter_catalog_open(args_data(args), &catalog, &err) < 0 ||
+    if (arena == NULL)
+        (void)err_set(&err, ERR_FULL, "no memory");
+    if (arena == NULL || letter_catalog_open(args_data(args), &catalog, &err) < 0 ||
         letter_find(args_data(args), catalog, args_at(args, 0), arena, &letter, &err) < 0) {
         code = command_failed(&err);
     } else if (args_has(args, "--json")) {
@@ -207,7 +209,9 @@ int dlq_discard_run(const struct command_args *args)
     struct err      err = { .kind = ERR_NONE };
     int             code = EXIT_DONE, changed = -1;
 
-    if (letter_catalog_open(args_data(args), &catalog, &err) == 0 &&
+    if (arena == NULL)
+        (void)err_set(&err, ERR_FULL, "no memory");
+    if (arena != NULL && letter_catalog_open(args_data(args), &catalog, &err) == 0 &&
         letter_find(args_data(args), catalog, args_at(args, 0), arena, &letter, &err) == 0)
         changed = catalog_letter_discard(catalog, letter.key, clock_wall_us(), &err);
     if (changed < 0) {

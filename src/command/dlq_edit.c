@@ -142,7 +142,9 @@ int dlq_edit_run(const struct command_args *args)
     int             code = EXIT_DONE;
 
     buf_init(&text, EDIT_BYTES_MAX);
-    if (letter_catalog_open(args_data(args), &catalog, &err) < 0 || letter_edit(args, catalog, arena, &text, &err) < 0)
+    if (arena == NULL)
+        (void)err_set(&err, ERR_FULL, "no memory");
+    if (arena == NULL || letter_catalog_open(args_data(args), &catalog, &err) < 0 || letter_edit(args, catalog, arena, &text, &err) < 0)
         code = command_failed(&err);
     buf_fini(&text);
     catalog_close(catalog);

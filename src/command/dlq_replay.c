@@ -145,6 +145,8 @@ static int replay_one(const struct command_args *args, struct replay *replay, st
     struct letter letter;
     int           code = EXIT_DONE;
 
+    if (arena == NULL)
+        (void)err_set(err, ERR_FULL, "no memory");
     if (arena == NULL || letter_find(args_data(args), replay->catalog, args_at(args, 0), arena, &letter, err) < 0 ||
         letter_replay(replay, &letter, err) < 0)
         code = command_failed(err);

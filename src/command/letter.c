@@ -227,6 +227,7 @@ static int letter_visit_all(const char *data, struct catalog *catalog, const str
     int64_t    until_us = clock_wall_us();
     uint64_t   from = 0, rows = LETTER_PAGE;
     struct buf sql, answer;
+    struct span page = { 0 };
     int        rc = 0;
 
     if (!question_possible(data))
@@ -239,8 +240,14 @@ static int letter_visit_all(const char *data, struct catalog *catalog, const str
         buf_reset(&answer);
         rc = sql.failed ? err_set(err, ERR_INPUT, "the filter is too long")
                         : question_json(data, (const char *)sql.at, &answer, err);
+        page = buf_span(&answer);
+        if (rc == 0 && filter->word != NULL) { /* spans of the letter point into it, and it outlives this call */
+            page = arena_copy(arena, page);
+            if (page.at == NULL)
+                rc = err_set(err, ERR_FULL, "no memory for a dead letter of %zu bytes", answer.bytes);
+        }
         if (rc == 0)
-            rc = page_visit(buf_span(&answer), catalog, filter, arena, visit, ctx, &rows, err);
+            rc = page_visit(page, catalog, filter, arena, visit, ctx, &rows, err);
         from += rows;
         if (filter->word == NULL)
             arena_reset(arena);
