@@ -2,6 +2,7 @@
  *
  *   warehouse.c  the file, its tables, the loader's place
  *   append.c     the open batch: rows into column vectors, vectors into tables, commit
+ *   recount.c    after a crash: every row once
  *   query.c      other people's SQL, read only
  *
  * The loader has one connection and one open transaction; each query has its own connection. */
@@ -57,6 +58,9 @@ int engine_run(const struct warehouse *warehouse, duckdb_connection connection, 
     must_check;
 /* Sets err from what the engine said; -1. The kind follows from the class the text begins with. */
 int engine_err(struct err *err, const char *doing, const char *said);
+
+/* recount.c: holds the tables against the place after a crash, and takes out what stands twice. */
+int engine_recount(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err) must_check;
 
 /* append.c: frees appenders, chunks and arenas; the transaction is not its business. */
 void engine_tables_fini(struct warehouse *warehouse);

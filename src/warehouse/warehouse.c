@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "warehouse/engine.h"
@@ -300,9 +301,13 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
 {
     struct warehouse      *warehouse = calloc(1, sizeof *warehouse);
     struct warehouse_place place;
+    char                   wal[4200];
+    bool                   crashed;
 
     if (warehouse == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse");
+    (void)snprintf(wal, sizeof wal, "%s.wal", options->path);
+    crashed = access(wal, F_OK) == 0; /* an orderly close leaves none */
     warehouse->magic = WAREHOUSE_MAGIC;
     warehouse->read_only = options->read_only;
     if (duckdb_load(options->library, &warehouse->duckdb, err) < 0) {
@@ -311,7 +316,8 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
     }
     warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
     if (open_database(warehouse, options, err) < 0 ||
-        (!options->read_only && (make_tables(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0))) {
+        (!options->read_only && (make_tables(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0 ||
+                                 (crashed && engine_recount(warehouse, &place, err) < 0)))) {
         warehouse_close(warehouse);
         return -1;
     }
