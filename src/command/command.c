@@ -378,6 +378,25 @@ int data_path(const char *data, const char *name, char *to, size_t room, struct 
     return 0;
 }
 
+int file_read(const char *path, struct buf *out, struct err *err)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    char  piece[1 << 16];
+    int   rc = 0;
+
+    if (file == NULL)
+        return err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
+    for (size_t bytes; (bytes = fread(piece, 1, sizeof piece, file)) > 0;)
+        buf_add(out, span_of(piece, bytes));
+    if (ferror(file))
+        rc = err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
+    else if (out->failed)
+        rc = err_set(err, ERR_INPUT, "%.200s is larger than %zu bytes", path, out->bytes_max);
+    if (file != stdin)
+        (void)fclose(file);
+    return rc;
+}
+
 int data_check(const char *data, struct err *err)
 {
     char        path[4096];

@@ -74,6 +74,9 @@ const char *nearest_word(const char *word, const char *const *candidates);
 
 /* DIR/name into `to`; -1 (ERR_INPUT) when the path is too long. */
 int data_path(const char *data, const char *name, char *to, size_t room, struct err *err) must_check;
+/* Appends the whole of a file, or of standard input for "-". ERR_INPUT: why it cannot be read, or that it is
+ * larger than out->bytes_max. */
+int file_read(const char *path, struct buf *out, struct err *err) must_check;
 /* -1 (ERR_INPUT) with the next step when DIR does not look like a data folder. */
 int data_check(const char *data, struct err *err) must_check;
 

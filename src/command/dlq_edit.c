@@ -15,25 +15,6 @@
 
 enum { EDIT_BYTES_MAX = 32 << 20, EDIT_ARENA_BYTES_MAX = 1 << 30 };
 
-static int file_read(const char *path, struct buf *out, struct err *err)
-{
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    char  piece[1 << 16];
-    int   rc = 0;
-
-    if (file == NULL)
-        return err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
-    for (size_t bytes; (bytes = fread(piece, 1, sizeof piece, file)) > 0;)
-        buf_add(out, span_of(piece, bytes));
-    if (ferror(file))
-        rc = err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
-    else if (out->failed)
-        rc = err_set(err, ERR_INPUT, "%.200s is larger than %d bytes", path, EDIT_BYTES_MAX);
-    if (file != stdin)
-        (void)fclose(file);
-    return rc;
-}
-
 /* The editor of the person, as git and crontab find it. */
 static int editor_run(const char *path, struct err *err)
 {

@@ -103,25 +103,6 @@ static void token_add(struct buf *body, const char *token)
     arena_free(arena);
 }
 
-static int body_of_file(const char *path, struct buf *body, struct err *err)
-{
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    char  piece[1 << 16];
-    int   rc = 0;
-
-    if (file == NULL)
-        return err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
-    for (size_t bytes; (bytes = fread(piece, 1, sizeof piece, file)) > 0;)
-        buf_add(body, span_of(piece, bytes));
-    if (ferror(file))
-        rc = err_set(err, ERR_INPUT, "cannot read %.200s: %s", path, strerror(errno));
-    else if (body->failed)
-        rc = err_set(err, ERR_INPUT, "%.200s is larger than %d bytes", path, SEND_BODY_BYTES_MAX);
-    if (file != stdin)
-        (void)fclose(file);
-    return rc;
-}
-
 int send_run(const struct command_args *args)
 {
     const char *token = args_text(args, "--token"), *file = args_text(args, "--file");
@@ -140,7 +121,7 @@ int send_run(const struct command_args *args)
         (token == NULL && first_token(args_data(args), found, &err) < 0))
         goto failed;
     token = token != NULL ? token : found;
-    if ((file != NULL ? body_of_file(file, &body, &err) : body_of_flags(args, token, &body, &err)) < 0)
+    if ((file != NULL ? file_read(file, &body, &err) : body_of_flags(args, token, &body, &err)) < 0)
         goto failed;
     if (file != NULL)
         token_add(&body, token);
