@@ -65,7 +65,9 @@ static int drop_repeated(struct passes *passes, struct people_txn *txn, struct i
         return err_set(err, ERR_FULL, "no room in the arena for event ids");
     for (size_t i = 0; i < count; i++)
         if (item_pending(&items[i]))
-            ids[asked++] = (struct people_seen){ .project = items[i].project->id, .uuid = items[i].record.uuid };
+            ids[asked++] = (struct people_seen){
+                .project = items[i].project->id, .uuid = items[i].record.uuid, .place = items[i].raw_offset
+            };
     if (asked > 0 && people_seen_add(txn, ids, asked, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
         return -1;
     asked = 0;

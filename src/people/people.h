@@ -107,12 +107,18 @@ int people_group_put(struct people_txn *txn, const struct group *group, struct e
 struct people_seen {
     uint32_t    project;
     struct uuid uuid;
+    uint64_t    place;    /* in: where the event's record stands in the log; kept with the id */
     bool        repeated; /* out: was seen before, in an earlier batch or earlier in this array */
 };
 /* Notes each and says which were there already: first wins. day: of now, since 1970; ids are forgotten
  * after PEOPLE_SEEN_DAYS. */
 enum { PEOPLE_SEEN_DAYS = 28 };
 int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t count, int32_t day, struct err *err) must_check;
+/* The place that was noted with an id when it came first; of any transaction. 1 found, 0 not seen or forgotten, -1.
+ * An id that is past its days may still be found, until it is swept away. */
+#define PEOPLE_SEEN_PLACE_UNKNOWN UINT64_MAX /* noted by a Penstock that did not keep places */
+int people_seen_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *place_out, struct err *err)
+    must_check;
 
 /* --- ingest's place ---------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "people/people.h"
+#include "people/lmdb.h"
 
 #define MAP_BYTES ((uint64_t)1 << 30)
 
@@ -315,6 +315,71 @@ static void seen_ids_first_wins(void **state)
     MUST(people_seen_add(txn, ids, 1, 20002 + PEOPLE_SEEN_DAYS, &err)); /* and noted anew */
     assert_true(ids[0].repeated);
     people_abort(txn);
+    people_close(people);
+}
+
+/* Each id leads to where it came first, also for a reader, and not to where it was repeated. */
+static void seen_ids_have_a_place(void **state)
+{
+    struct place *place = *state;
+    struct people *people = must_open(place);
+    struct people_txn *txn = must_begin(people, true);
+    struct err err = { 0 };
+    struct uuid other = uuid_of(4);
+    struct people_seen ids[] = {
+        { .project = 7, .uuid = uuid_of(9), .place = 100 },
+        { .project = 7, .uuid = uuid_of(9), .place = 101 },
+        { .project = 8, .uuid = uuid_of(9), .place = 0 },
+        { .project = 7, .uuid = uuid_of(3), .place = ((uint64_t)1 << 60) + 5 },
+    };
+    uint64_t at = 77;
+
+    MUST(people_seen_add(txn, ids, 4, 20000, &err));
+    MUST(people_commit(txn, &err));
+    txn = must_begin(people, true);
+    ids[0].place = 102;
+    MUST(people_seen_add(txn, ids, 1, 20001, &err));
+    assert_int_equal(people_seen_find(txn, 7, &ids[0].uuid, &at, &err), 1); /* the writer's own view */
+    assert_int_equal(at, 100);
+    MUST(people_commit(txn, &err));
+    people_close(people);
+
+    people = must_open(place);
+    txn = must_begin(people, false);
+    assert_int_equal(people_seen_find(txn, 7, &other, &at, &err), 0);
+    assert_int_equal(people_seen_find(txn, 9, &ids[0].uuid, &at, &err), 0);
+    assert_int_equal(at, 100); /* untouched */
+    assert_int_equal(people_seen_find(txn, 8, &ids[0].uuid, &at, &err), 1);
+    assert_int_equal(at, 0);
+    assert_int_equal(people_seen_find(txn, 7, &ids[3].uuid, &at, &err), 1);
+    assert_true(at == ((uint64_t)1 << 60) + 5);
+    assert_int_equal(people_seen_find(txn, 7, &ids[0].uuid, &at, &err), 1);
+    assert_int_equal(at, 100);
+    people_abort(txn);
+    people_close(people);
+}
+
+/* As a store of before places were kept has them: known and forgotten as ever, and without a place. */
+static void seen_ids_of_an_older_store(void **state)
+{
+    struct place *place = *state;
+    struct people *people = must_open(place);
+    struct people_txn *txn = must_begin(people, true);
+    struct err err = { 0 };
+    struct people_seen id = { .project = 7, .uuid = uuid_of(9), .place = 5 };
+    uint8_t key[20] = { [15] = 9, [19] = 7 }, day[2] = { 20000 & 255, 20000 >> 8 };
+    uint64_t at = 77;
+
+    MUST(people_table_put(txn, TABLE_SEEN, span_of(key, sizeof key), span_of(day, sizeof day), &err));
+    assert_int_equal(people_seen_find(txn, 7, &id.uuid, &at, &err), 1);
+    assert_true(at == PEOPLE_SEEN_PLACE_UNKNOWN);
+    MUST(people_seen_add(txn, &id, 1, 20028, &err));
+    assert_true(id.repeated);
+    MUST(people_seen_add(txn, &id, 1, 20029, &err));
+    assert_false(id.repeated);
+    assert_int_equal(people_seen_find(txn, 7, &id.uuid, &at, &err), 1);
+    assert_int_equal(at, 5);
+    MUST(people_commit(txn, &err));
     people_close(people);
 }
 
@@ -717,6 +782,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLACED(persons_are_kept), PLACED(links_of_any_length),   PLACED(links_move_and_leave_tombstones),
         PLACED(groups_are_kept),  PLACED(seen_ids_first_wins),   PLACED(seen_ids_are_swept),
+        PLACED(seen_ids_have_a_place), PLACED(seen_ids_of_an_older_store),
         PLACED(place_is_kept),    PLACED(full_map_is_an_answer), PLACED(full_disk_is_an_answer),
         PLACED(damage_is_told),   PLACED(killed_at_any_moment),  PLACED(readers_do_not_wait),
     };

@@ -9,7 +9,8 @@
  * no night with a million deletions. An entry that is past its days but not yet swept counts as forgotten,
  * so the answer does not depend on how far the sweep is.
  *
- * Key:    16 uuid, 4 project (big-endian).    Value: 2 day (little-endian). */
+ * Key:    16 uuid, 4 project (big-endian).
+ * Value:  2 day, 8 place (little-endian); without the place: noted by an earlier Penstock. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -18,6 +19,8 @@
 
 enum {
     SEEN_KEY_BYTES = 20,
+    SEEN_VALUE_BYTES = 10,
+    SEEN_VALUE_BYTES_OLD = 2,
     SWEEP_EACH = 4, /* entries looked at for each id added: once around takes at most 28/4 = 7 days */
     SWEEP_LEAST = 16
 };
@@ -26,6 +29,21 @@ struct seen_key {
     uint8_t bytes[SEEN_KEY_BYTES];
     uint32_t index;
 };
+
+static void seen_key_bytes(uint8_t to[SEEN_KEY_BYTES], uint32_t project, const struct uuid *uuid)
+{
+    uint32_t big_endian = __builtin_bswap32(project);
+
+    memcpy(to, uuid->bytes, 16);
+    memcpy(to + 16, &big_endian, 4);
+}
+
+static int seen_value_check(size_t bytes, struct err *err)
+{
+    if (bytes == SEEN_VALUE_BYTES || bytes == SEEN_VALUE_BYTES_OLD)
+        return 0;
+    return err_set(err, ERR_CORRUPT, "people: a seen id has %zu bytes", bytes);
+}
 
 static int seen_key_order(const void *a, const void *b)
 {
@@ -52,10 +70,8 @@ static int seen_sort(struct people *people, const struct people_seen *ids, size_
     }
     for (size_t i = 0; i < count; i++) {
         struct seen_key *key = &people->seen_keys[i];
-        uint32_t project = __builtin_bswap32(ids[i].project);
 
-        memcpy(key->bytes, ids[i].uuid.bytes, 16);
-        memcpy(key->bytes + 16, &project, 4);
+        seen_key_bytes(key->bytes, ids[i].project, &ids[i].uuid);
         key->index = (uint32_t)i;
         sorted = sorted && (i == 0 || memcmp(key[-1].bytes, key->bytes, SEEN_KEY_BYTES) <= 0);
     }
@@ -66,17 +82,18 @@ static int seen_sort(struct people *people, const struct people_seen *ids, size_
 
 /* Notes one id. 1: it was there, 0: not (or forgotten), -1. append: the key is behind the last one of the table,
  * which fills its pages instead of splitting them. */
-static int seen_note(MDB_cursor *cursor, struct seen_key *key, uint16_t day, bool append, struct err *err)
+static int seen_note(MDB_cursor *cursor, struct seen_key *key, uint16_t day, uint64_t place, bool append, struct err *err)
 {
-    uint8_t fresh[2];
+    uint8_t fresh[SEEN_VALUE_BYTES];
     MDB_val k = { SEEN_KEY_BYTES, key->bytes }, v = { sizeof fresh, fresh };
     int rc;
 
     bytes_put_u16(fresh, day);
+    bytes_put_u64(fresh + 2, place);
     rc = mdb_cursor_put(cursor, &k, &v, append ? MDB_APPEND : MDB_NOOVERWRITE);
     if (rc == MDB_KEYEXIST && !append) {
-        if (v.mv_size != sizeof fresh)
-            return err_set(err, ERR_CORRUPT, "people: a seen id has %zu bytes", v.mv_size);
+        if (seen_value_check(v.mv_size, err) < 0)
+            return -1;
         if (bytes_get_u16(v.mv_data) + PEOPLE_SEEN_DAYS >= day)
             return 1;
         v = (MDB_val){ sizeof fresh, fresh };
@@ -116,7 +133,7 @@ static int seen_sweep(struct people_txn *txn, size_t steps, uint16_t day, struct
         memcpy(start, from.at, SEEN_KEY_BYTES);
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (size_t i = 0; i < steps && rc == 0; i++) {
-        if (value.mv_size == 2 && bytes_get_u16(value.mv_data) + PEOPLE_SEEN_DAYS < day)
+        if (value.mv_size >= SEEN_VALUE_BYTES_OLD && bytes_get_u16(value.mv_data) + PEOPLE_SEEN_DAYS < day)
             rc = mdb_cursor_del(cursor, 0);
         if (rc == 0)
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -143,10 +160,27 @@ int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t coun
         int got = 1;
 
         if (i == 0 || memcmp(keys[i - 1].bytes, keys[i].bytes, SEEN_KEY_BYTES) != 0)
-            got = seen_note(cursor, &keys[i], today, memcmp(keys[i].bytes, last, SEEN_KEY_BYTES) > 0, err);
+            got = seen_note(cursor, &keys[i], today, ids[keys[i].index].place,
+                            memcmp(keys[i].bytes, last, SEEN_KEY_BYTES) > 0, err);
         if (got < 0)
             return -1;
         ids[keys[i].index].repeated = got == 1;
     }
     return 0;
+}
+
+int people_seen_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *place_out, struct err *err)
+{
+    uint8_t key[SEEN_KEY_BYTES];
+    struct span value;
+    int got;
+
+    seen_key_bytes(key, project, uuid);
+    got = people_table_get(txn, TABLE_SEEN, span_of(key, sizeof key), &value, err);
+    if (got <= 0)
+        return got;
+    if (seen_value_check(value.bytes, err) < 0)
+        return -1;
+    *place_out = value.bytes == SEEN_VALUE_BYTES ? bytes_get_u64(value.at + 2) : PEOPLE_SEEN_PLACE_UNKNOWN;
+    return 1;
 }
