@@ -3,10 +3,12 @@
 
 usage: bodies.py FOLDER
 
-Three workloads, the same events in each (about 1 KB, what a browser SDK sends for a page view):
+The same events in each (about 1 KB, what a browser SDK sends for a page view):
   w1.bodies  one event a request             POST /e/
   w2.bodies  100 events a request, plain     POST /batch/
   w3.bodies  the same, gzip level 6          POST /batch/
+  mix.bodies 100 events a request, plain, for bench/load.c to make unique: 10 of them change a property of
+             their person, one identifies a person that was anonymous until then (a merge)
 A .bodies file is a row of (u32 little-endian length, bytes). The same seed gives the same bytes.
 """
 import gzip
@@ -67,6 +69,17 @@ def event(rnd):
     }
 
 
+def mixed(rnd):
+    """A batch as it comes from living sites. What bench/load.c overwrites has its final length here."""
+    events = [event(rnd) for _ in range(100)]
+    for changing in events[:10]:
+        changing["properties"]["$set"] = {"last_choice": "choice-" + hex_digits(rnd, 8)}
+    events[10]["event"] = "$identify"
+    events[10]["properties"]["$anon_distinct_id"] = "00000000-user-000000"
+    rnd.shuffle(events)
+    return events
+
+
 def text(value):
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -84,6 +97,7 @@ def main():
     batches = [text({"api_key": TOKEN, "batch": [event(rnd) for _ in range(100)]}) for _ in range(40)]
     write(folder, "w1", [text(dict(event(rnd), api_key=TOKEN)) for _ in range(2000)])
     write(folder, "w2", batches)
+    write(folder, "mix", [text({"api_key": TOKEN, "batch": mixed(rnd)}) for _ in range(40)])
     write(folder, "w3", [gzip.compress(body, 6, mtime=0) for body in batches])
 
 

@@ -1,33 +1,40 @@
 /* bench/load.c - sends events that are all different, as fast as they are taken or at a given rate.
  *
  * wrk repeats the same bodies, which is right for capture alone; the whole way needs unique uuids, new
- * persons, present times. This program takes the bodies of bench/bodies.py and overwrites, in place,
- * every `"uuid":"..."`, `"distinct_id":"..."` and the event's `"timestamp":"..."` before each send.
- * A share of events goes to persons never seen before: 20 % in the first minute, 2 % after it.
+ * persons, present times. This program takes the bodies of bench/bodies.py and overwrites, in place, before
+ * each send, every `"uuid":"..."`, `"distinct_id":"..."`, the event's `"timestamp":"..."`, what follows
+ * `"choice-` (a property of the person) and `"$anon_distinct_id":"..."` (somebody who came lately and was not
+ * identified yet). A share of events goes to persons never seen before: 20 % in the first minute, 2 % after it.
  *
- * usage: load PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]
+ * usage: load [-z] [-p PERSONS] [-f PERCENT] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]
  *   PER events a body; RATE events a second, 0 for as many as are taken. LEDGER: a file that gets
  *   a line `microseconds acked_events` every 10 ms.
- * Prints one JSON object: events acked, seconds, refused, p50_us and p99_us of the answers. */
+ *   -z  bodies are packed with gzip, level 1, after they were made unique
+ *   -p  so many persons are known at the start (1000)
+ *   -f  percent of events with a new person, always, instead of 20 and 2
+ * Prints one JSON object: events acked, seconds, refused, p50_us and p99_us of the answers, persons, own cpu_us
+ * for each event. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libdeflate.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { CONNS_MAX = 1024, BODIES_MAX = 4096, PATCHES_MAX = 1 << 16, LATENCIES_MAX = 1 << 20 };
 
-enum patch_kind { PATCH_UUID, PATCH_DISTINCT_ID, PATCH_TIMESTAMP };
+enum patch_kind { PATCH_UUID, PATCH_DISTINCT_ID, PATCH_TIMESTAMP, PATCH_CHOICE, PATCH_ANONYMOUS };
 struct patch { uint32_t at; uint8_t kind; };
-struct body { char *request; size_t bytes; size_t patch_first, patch_count; };
-struct conn { int fd; const struct body *body; char *copy; size_t sent, answer_bytes; char answer[512]; int64_t began_us; };
+struct body { char *request; size_t head, bytes; size_t patch_first, patch_count; };
+struct conn { int fd; const struct body *body; char *copy, *packed, *out; size_t out_bytes, sent, answer_bytes; char answer[512]; int64_t began_us; };
 
 static struct body  bodies[BODIES_MAX];
 static size_t       body_count, patch_total, request_bytes_max;
@@ -35,8 +42,11 @@ static struct patch patches[PATCHES_MAX];
 static struct conn  conns[CONNS_MAX];
 static uint32_t     latencies[LATENCIES_MAX];
 static size_t       latency_count;
-static uint64_t     random_state = 0x9e3779b97f4a7c15u, persons = 1000, acked, refused;
+static uint64_t     random_state = 0x9e3779b97f4a7c15u, persons = 1000, identified, acked, refused;
 static int64_t      start_us;
+static int          fresh_percent_fixed = -1;
+static const char  *path;
+static struct libdeflate_compressor *packer; /* NULL: bodies go as they are */
 
 static int64_t now_us(clockid_t id)
 {
@@ -69,7 +79,8 @@ static void hex(char *to, uint64_t value, int digits)
 static void body_find_patches(struct body *body, size_t body_at)
 {
     static const struct { const char *key; uint8_t kind; } keys[] = {
-        { "{\"uuid\":\"", PATCH_UUID }, { "\"distinct_id\":\"", PATCH_DISTINCT_ID }, { "\"timestamp\":\"", PATCH_TIMESTAMP } };
+        { "{\"uuid\":\"", PATCH_UUID }, { "\"distinct_id\":\"", PATCH_DISTINCT_ID }, { "\"timestamp\":\"", PATCH_TIMESTAMP },
+        { "\"choice-", PATCH_CHOICE }, { "\"$anon_distinct_id\":\"", PATCH_ANONYMOUS } };
 
     body->patch_first = patch_total;
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
@@ -85,13 +96,13 @@ static void body_find_patches(struct body *body, size_t body_at)
     body->patch_count = patch_total - body->patch_first;
 }
 
-static void bodies_read(const char *path, const char *target)
+static void bodies_read(const char *name, const char *target)
 {
-    FILE    *file = fopen(path, "rb");
+    FILE    *file = fopen(name, "rb");
     uint32_t bytes;
 
     if (file == NULL)
-        die(path);
+        die(name);
     while (fread(&bytes, sizeof bytes, 1, file) == 1 && body_count < BODIES_MAX) {
         struct body *body = &bodies[body_count++];
         size_t       head;
@@ -104,6 +115,7 @@ static void bodies_read(const char *path, const char *target)
                                 target, bytes);
         if (fread(body->request + head, 1, bytes, file) != bytes)
             die("short bodies file");
+        body->head = head;
         body->bytes = head + bytes;
         if (body->bytes > request_bytes_max)
             request_bytes_max = body->bytes;
@@ -112,12 +124,23 @@ static void bodies_read(const char *path, const char *target)
     fclose(file);
 }
 
+/* "%08x-user-%06d" */
+static void person_write(char *at, uint64_t person)
+{
+    char digits[12];
+
+    (void)snprintf(digits, sizeof digits, "%06" PRIu64, person % 1000000);
+    hex(at, person / 1000000, 8);
+    memcpy(at + 14, digits, 6);
+}
+
 static void conn_patch(struct conn *conn)
 {
     int64_t   wall_us = now_us(CLOCK_REALTIME);
     time_t    seconds = (time_t)(wall_us / 1000000);
-    unsigned  fresh_percent = now_us(CLOCK_MONOTONIC) - start_us < 60000000 ? 20 : 2;
-    char      time_text[40], digits[12];
+    unsigned  fresh_percent = fresh_percent_fixed >= 0 ? (unsigned)fresh_percent_fixed
+                              : now_us(CLOCK_MONOTONIC) - start_us < 60000000 ? 20 : 2;
+    char      time_text[40];
     struct tm utc;
 
     gmtime_r(&seconds, &utc);
@@ -135,24 +158,44 @@ static void conn_patch(struct conn *conn)
             hex(at + 24, random_next(), 12);
         } else if (patch->kind == PATCH_TIMESTAMP) {
             memcpy(at, time_text, 24);
-        } else { /* "%08x-user-%06d" */
-            uint64_t person = random_next() % 100 < fresh_percent ? persons++ : random_next() % persons;
-
-            (void)snprintf(digits, sizeof digits, "%06" PRIu64, person % 1000000);
-            hex(at, person / 1000000, 8);
-            memcpy(at + 14, digits, 6);
+        } else if (patch->kind == PATCH_CHOICE) {
+            hex(at, random_next(), 8);
+        } else if (patch->kind == PATCH_ANONYMOUS) { /* each once, some time after its first event */
+            if (identified + 100 < persons)
+                identified++;
+            person_write(at, identified);
+        } else {
+            person_write(at, random_next() % 100 < fresh_percent ? persons++ : random_next() % persons);
         }
     }
 }
 
+/* The head says how long the body became. */
+static void conn_pack(struct conn *conn)
+{
+    const struct body *body = conn->body;
+    size_t             room = request_bytes_max, packed;
+    int                head;
+
+    packed = libdeflate_gzip_compress(packer, conn->copy + body->head, body->bytes - body->head, conn->packed + 512, room);
+    if (packed == 0)
+        die("a body that does not get smaller");
+    head = snprintf(conn->packed, 512,
+                    "POST %s HTTP/1.1\r\nHost: load\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+                    "Content-Length: %zu\r\n\r\n", path, packed);
+    conn->out = conn->packed + 512 - head;
+    memmove(conn->out, conn->packed, (size_t)head);
+    conn->out_bytes = (size_t)head + packed;
+}
+
 static void conn_write(int ep, struct conn *conn)
 {
-    ssize_t put = send(conn->fd, conn->copy + conn->sent, conn->body->bytes - conn->sent, MSG_NOSIGNAL);
+    ssize_t put = send(conn->fd, conn->out + conn->sent, conn->out_bytes - conn->sent, MSG_NOSIGNAL);
 
     if (put < 0 && errno != EAGAIN)
         die("send");
     conn->sent += put > 0 ? (size_t)put : 0;
-    struct epoll_event event = { .events = conn->sent < conn->body->bytes ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = conn };
+    struct epoll_event event = { .events = conn->sent < conn->out_bytes ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = conn };
 
     epoll_ctl(ep, EPOLL_CTL_MOD, conn->fd, &event);
 }
@@ -164,6 +207,10 @@ static void conn_begin(int ep, struct conn *conn)
     conn->body = &bodies[turn++ % body_count];
     memcpy(conn->copy, conn->body->request, conn->body->bytes);
     conn_patch(conn);
+    conn->out = conn->copy;
+    conn->out_bytes = conn->body->bytes;
+    if (packer != NULL)
+        conn_pack(conn);
     conn->sent = conn->answer_bytes = 0;
     conn->began_us = now_us(CLOCK_MONOTONIC);
     conn_write(ep, conn);
@@ -204,17 +251,29 @@ int main(int argc, char **argv)
     struct conn       *idle[CONNS_MAX];
     unsigned           per, conn_count, idle_first = 0, idle_count = 0, busy = 0;
     double             seconds, rate;
-    int                ep = epoll_create1(0), one = 1;
+    int                ep = epoll_create1(0), one = 1, option;
     FILE              *ledger;
     uint64_t           begun = 0;
+    struct rusage      used;
     int64_t            ledger_us = 0, end_us;
 
+    while ((option = getopt(argc, argv, "zp:f:")) != -1)
+        if (option == 'z')
+            packer = libdeflate_alloc_compressor(1);
+        else if (option == 'p')
+            persons = strtoull(optarg, NULL, 10);
+        else if (option == 'f')
+            fresh_percent_fixed = atoi(optarg);
+    identified = persons;
+    argc -= optind - 1;
+    argv += optind - 1;
     if (argc < 8) {
-        fprintf(stderr, "usage: load PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]\n");
+        fprintf(stderr, "usage: load [-z] [-p PERSONS] [-f PERCENT] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]\n");
         return 2;
     }
     address.sin_port = htons((uint16_t)atoi(argv[1]));
-    bodies_read(argv[3], argv[2]);
+    path = argv[2];
+    bodies_read(argv[3], path);
     per = (unsigned)atoi(argv[4]);
     conn_count = (unsigned)atoi(argv[5]) > CONNS_MAX ? CONNS_MAX : (unsigned)atoi(argv[5]);
     seconds = atof(argv[6]);
@@ -228,7 +287,8 @@ int main(int argc, char **argv)
 
         conns[i].fd = socket(AF_INET, SOCK_STREAM, 0);
         conns[i].copy = malloc(request_bytes_max);
-        if (connect(conns[i].fd, (struct sockaddr *)&address, sizeof address) < 0 || conns[i].copy == NULL)
+        conns[i].packed = malloc(request_bytes_max + 512);
+        if (connect(conns[i].fd, (struct sockaddr *)&address, sizeof address) < 0 || conns[i].copy == NULL || conns[i].packed == NULL)
             die("connect");
         setsockopt(conns[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         fcntl(conns[i].fd, F_SETFL, O_NONBLOCK);
@@ -269,8 +329,12 @@ int main(int argc, char **argv)
     if (ledger != NULL)
         fclose(ledger);
     qsort(latencies, latency_count, sizeof *latencies, latency_compare);
-    printf("{\"events\":%" PRIu64 ",\"seconds\":%.3f,\"refused\":%" PRIu64 ",\"p50_us\":%u,\"p99_us\":%u}\n", acked,
+    getrusage(RUSAGE_SELF, &used);
+    printf("{\"events\":%" PRIu64 ",\"seconds\":%.3f,\"refused\":%" PRIu64 ",\"p50_us\":%u,\"p99_us\":%u,"
+           "\"persons\":%" PRIu64 ",\"cpu_us\":%.2f}\n", acked,
            (double)(now_us(CLOCK_MONOTONIC) - start_us) / 1e6, refused,
-           latency_count ? latencies[latency_count / 2] : 0, latency_count ? latencies[latency_count * 99 / 100] : 0);
+           latency_count ? latencies[latency_count / 2] : 0, latency_count ? latencies[latency_count * 99 / 100] : 0, persons,
+           ((double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec)) /
+               (double)(acked > 0 ? acked : 1));
     return 0;
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The whole way, HTTP to committed DuckDB rows: `./dev bench pipeline [--json] [--seconds N] [--rate N]`.
 
-Every event is unique (bench/load.c); the loader runs beside the roles on the same cores. CPU is that of all
+Batches of 100 events in gzip, every event unique (bench/load.c); 10 of 100 change a property of their person, one
+merges two persons, 20 % come from new persons in the first minute and 2 % after it. The loader runs beside the roles
+on the same cores. CPU is that of all
 Penstock processes together, from the first event to the last row. Visible: from the answer of an event to the
 commit of its row, from the loader's count and the metric load_rows_total sampled every 10 ms.
 """
@@ -58,6 +60,9 @@ def main():
     ap.add_argument("--seconds", type=int, default=20)
     ap.add_argument("--rate", type=float, default=0, help="events a second; 0: as many as are taken")
     ap.add_argument("--connections", type=int, default=16)
+    ap.add_argument("--persons", type=int, default=1000, help="so many distinct ids are in use from the start")
+    ap.add_argument("--fresh", type=int, help="percent of events by new persons, all the time")
+    ap.add_argument("--plain", action="store_true", help="no gzip")
     args = ap.parse_args()
     folder = machine.temporary_folder()
     server = None
@@ -75,8 +80,9 @@ def main():
         peak.start()
         watch.start()
         load = json.loads(subprocess.run(
-            [os.path.join(machine.BUILD, "bench", "load"), str(server.port), "/batch/", os.path.join(folder, "w2.bodies"),
-             "100", str(args.connections), str(args.seconds), str(args.rate), ledger],
+            [os.path.join(machine.BUILD, "bench", "load")] + ([] if args.plain else ["-z"]) + ["-p", str(args.persons)] +
+            (["-f", str(args.fresh)] if args.fresh is not None else []) +
+            [str(server.port), "/batch/", os.path.join(folder, "mix.bodies"), "100", str(args.connections), str(args.seconds), str(args.rate), ledger],
             check=True, capture_output=True, text=True).stdout)
         deadline = time.time() + 300
         while loaded_rows(server) < load["events"] and time.time() < deadline:
@@ -101,6 +107,7 @@ def main():
            "visible_p99_ms": round(waits[len(waits) * 99 // 100], 1) if waits else None,
            "answer_p50_ms": load["p50_us"] / 1e3, "answer_p99_ms": load["p99_us"] / 1e3, "refused": load["refused"],
            "anonymous_mib": round(anonymous), "disk_bytes_per_event": round(disk / max(rows, 1)),
+           "persons": load["persons"], "load_cpu_us": load["cpu_us"],
            "cpu_us_by_role": {k: round(v, 3) for k, v in by_role.items()}}
     if args.json:
         print(json.dumps(out))
@@ -112,7 +119,8 @@ def main():
     print("| %.2f | %s | %s | %.1f / %.1f | %s / %s | %d | %d |" % (
         out["cpu_us"], format(out["rate"], ","), format(rows, ","), out["answer_p50_ms"], out["answer_p99_ms"],
         out["visible_p50_ms"], out["visible_p99_ms"], out["anonymous_mib"], out["disk_bytes_per_event"]))
-    print("by role: " + ", ".join("%s %.2f" % (k, v) for k, v in sorted(out["cpu_us_by_role"].items())))
+    print("by role: " + ", ".join("%s %.2f" % (k, v) for k, v in sorted(out["cpu_us_by_role"].items())) +
+          "; the load program beside them: %.2f; distinct ids: %d" % (out["load_cpu_us"], out["persons"]))
     if out["lost"] or status.returncode != 0:
         sys.exit("rows missing: %d; status said %d" % (out["lost"], status.returncode))
 
