@@ -6,12 +6,13 @@
  * `"choice-` (a property of the person) and `"$anon_distinct_id":"..."` (somebody who came lately and was not
  * identified yet). A share of events goes to persons never seen before: 20 % in the first minute, 2 % after it.
  *
- * usage: load [-z] [-p PERSONS] [-f PERCENT] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]
+ * usage: load [-z] [-p PERSONS] [-f PERCENT] [-n EVENTS] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]
  *   PER events a body; RATE events a second, 0 for as many as are taken. LEDGER: a file that gets
  *   a line `microseconds acked_events` every 10 ms.
  *   -z  bodies are packed with gzip, level 1, after they were made unique
  *   -p  so many persons are known at the start (1000)
  *   -f  percent of events with a new person, always, instead of 20 and 2
+ *   -n  ends when so many were sent, before SECONDS are over
  * Prints one JSON object: events acked, seconds, refused, p50_us and p99_us of the answers, persons, own cpu_us
  * for each event. */
 #include <arpa/inet.h>
@@ -253,22 +254,24 @@ int main(int argc, char **argv)
     double             seconds, rate;
     int                ep = epoll_create1(0), one = 1, option;
     FILE              *ledger;
-    uint64_t           begun = 0;
+    uint64_t           begun = 0, most = UINT64_MAX;
     struct rusage      used;
     int64_t            ledger_us = 0, end_us;
 
-    while ((option = getopt(argc, argv, "zp:f:")) != -1)
+    while ((option = getopt(argc, argv, "zp:f:n:")) != -1)
         if (option == 'z')
             packer = libdeflate_alloc_compressor(1);
         else if (option == 'p')
             persons = strtoull(optarg, NULL, 10);
         else if (option == 'f')
             fresh_percent_fixed = atoi(optarg);
+        else if (option == 'n')
+            most = strtoull(optarg, NULL, 10);
     identified = persons;
     argc -= optind - 1;
     argv += optind - 1;
     if (argc < 8) {
-        fprintf(stderr, "usage: load [-z] [-p PERSONS] [-f PERCENT] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]\n");
+        fprintf(stderr, "usage: load [-z] [-p PERSONS] [-f PERCENT] [-n EVENTS] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]\n");
         return 2;
     }
     address.sin_port = htons((uint16_t)atoi(argv[1]));
@@ -299,7 +302,7 @@ int main(int argc, char **argv)
         int64_t now = now_us(CLOCK_MONOTONIC);
         int     count;
 
-        while (now < end_us && idle_count > 0 && (rate == 0 || (double)begun < rate * (double)(now - start_us) / 1e6)) {
+        while (now < end_us && begun < most && idle_count > 0 && (rate == 0 || (double)begun < rate * (double)(now - start_us) / 1e6)) {
             /* The one that rested longest: below full speed, one left over would be closed as idle. */
             conn_begin(ep, idle[idle_first]);
             idle_first = (idle_first + 1) % CONNS_MAX;
@@ -307,7 +310,7 @@ int main(int argc, char **argv)
             begun += per;
             busy++;
         }
-        if (now >= end_us && busy == 0)
+        if ((now >= end_us || begun >= most) && busy == 0)
             break;
         count = epoll_wait(ep, events, 256, 1);
         for (int i = 0; i < count; i++) {
