@@ -17,6 +17,7 @@
 enum { INDEX_FIRST = 256 };
 #define PERSONLESS_CREATED_US  ((int64_t)5 * 1000000) /* 1970-01-01 00:00:05: "no person" in upstream's tables */
 #define FORCE_UPGRADE_AFTER_US ((int64_t)60 * 1000000)
+#define LAST_SEEN_STEP_US      ((int64_t)3600 * 1000000)
 
 /* --- the index --------------------------------------------------------------------------------- */
 
@@ -385,6 +386,21 @@ static void result_personless(const struct people_event *event, const struct bat
         out->mode = PEOPLE_FORCE_UPGRADE;
 }
 
+/* By the hour, so that a person is written at most once in each; never backwards. */
+static void follow_last_seen(struct people_batch *batch, const struct people_event *event,
+                             struct batch_person *person, bool created)
+{
+    int64_t into_hour = event->timestamp_us % LAST_SEEN_STEP_US;
+    int64_t hour_us = event->timestamp_us - into_hour - (into_hour < 0 ? LAST_SEEN_STEP_US : 0);
+
+    if (!event->last_seen || event->no_update ||
+        (person->person.last_seen_us != CLOCK_NONE && hour_us <= person->person.last_seen_us))
+        return;
+    person->person.last_seen_us = hour_us;
+    if (!created) /* made with it */
+        batch_person_touch(batch, person);
+}
+
 int people_batch_apply(struct people_batch *batch, const struct people_event *event, struct people_result *out,
                        struct err *err)
 {
@@ -398,7 +414,7 @@ int people_batch_apply(struct people_batch *batch, const struct people_event *ev
         if (link == NULL)
             return -1;
     }
-    if (event->forced_off || event->personless) {
+    if (event->forced_off || event->personless || (event->if_known && link->person == NULL)) {
         result_personless(event, link == NULL ? NULL : link->person, &result);
         *out = result;
         return 0;
@@ -414,6 +430,7 @@ int people_batch_apply(struct people_batch *batch, const struct people_event *ev
     }
     if (batch_properties_update(batch, event, person, created, &result, err) < 0)
         return -1;
+    follow_last_seen(batch, event, person, created);
     result.person_id = person->person.uuid;
     result.person_created_us = person->person.created_us;
     *out = result;

@@ -35,6 +35,8 @@ struct people_event {
     bool                       personless;     /* $process_person_profile false: look, do not touch */
     bool                       opted_out;      /* personless by the project's setting: never a force_upgrade */
     bool                       forced_off;     /* by header: not even a look-up */
+    bool                       if_known;       /* as personless while its id has no person; as any other when it has */
+    bool                       last_seen;      /* the person's last_seen_us follows this event */
     bool                       person_event;   /* $identify, $create_alias, $merge_dangerously, $set: filtered keys are written too */
     bool                       no_update;      /* $exception, $$heatmap: never changes a person's properties */
     enum people_merge          merge;

@@ -5,7 +5,8 @@
  *   +! n {..}             the same, identified
  *   NAME n {..}           event NAME of distinct id n with these properties ($set, $set_once, $unset)
  *   identify n o {..}     and alias, merge: with the other id o ($anon_distinct_id or alias)
- *   personless n, forced n, optout n
+ *   personless n, forced n, optout n, known n   (known: if_known, as a flag call of a server)
+ *   seen n {..}           an event that last_seen follows; unseen n: one that it does not
  *   later SECONDS         events from here on have this time after T
  *   version n 7           the stored version of n's person becomes 7
  *   delete n              n's person is deleted from outside
@@ -16,6 +17,7 @@
  *   ? n @o                its uuid is the one made from o
  *   ? n #1                the version of the link
  *   ? nobody n            n leads to nobody
+ *   ? n seen SECONDS      its last_seen, after T; ? n seen never
  *   = {..}                the properties on the last event's row; = full, = propertyless, = force_upgrade; = @o; = at
  * SECONDS ! none                the last event's warning: none, identified, illegal, size told n v100 deleted   a
  * person row of u(n) was given out in the last ended batch; told n not: none was ov o n 1              a distinct id
@@ -178,6 +180,8 @@ static void step_event(struct world *world, const char *name, const char *id, co
     event.personless = strcmp(name, "personless") == 0 || strcmp(name, "optout") == 0;
     event.opted_out = strcmp(name, "optout") == 0;
     event.forced_off = strcmp(name, "forced") == 0;
+    event.if_known = strcmp(name, "known") == 0;
+    event.last_seen = strcmp(name, "seen") == 0 || strcmp(name, "$exception") == 0;
     event.set = members_of(world, &properties, "$set");
     event.set_once = members_of(world, &properties, "$set_once");
     unset_of(world, &properties, &event);
@@ -312,6 +316,10 @@ static void check_person(struct world *world, char **words, size_t count)
         CHECK(world, link.version == strtoull(words[2] + 1, NULL, 10));
     } else if (strcmp(words[2], "at") == 0) {
         CHECK(world, person.created_us == T_US + strtoll(words[3], NULL, 10) * 1000000);
+    } else if (strcmp(words[2], "seen") == 0 && strcmp(words[3], "never") == 0) {
+        CHECK(world, person.last_seen_us == CLOCK_NONE);
+    } else if (strcmp(words[2], "seen") == 0) {
+        CHECK(world, person.last_seen_us == T_US + strtoll(words[3], NULL, 10) * 1000000);
     } else {
         CHECK(world, count >= 5);
         CHECK(world, person.version == strtoull(words[2] + 1, NULL, 10));
@@ -734,6 +742,43 @@ static void personless(void **state)
     RUN_STORIES(stories);
 }
 
+/* A flag that a server asks for must not make a person of each id that it was asked about. */
+static void known_only(void **state)
+{
+    static const char *const stories[] = {
+        "known n {\"$set\":{\"a\":1}}\n= propertyless\n= @n\n= at 5\n= {}\n? nobody n\ntold n not",
+        "+ n {\"c\":1}\nknown n\n= full\n= {\"c\":1}\n= at 1709287200\n? n v0 anon {\"c\":1}",
+        "+ n {\"c\":1}\nknown n {\"$set\":{\"c\":2}}\n= {\"c\":2}\n? n v1 anon {\"c\":2}",
+        "view n\nknown n\n= full", /* made by an event before it in the batch */
+        "+ n {}\ndelete n\nknown n\n= propertyless\n? nobody n",
+        "known n\nview n {\"$set\":{\"a\":1}}\n? n v0 anon {\"a\":1}",
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
+/* T is 10:00:00. */
+static void last_seen(void **state)
+{
+    static const char *const stories[] = {
+        "later 2220\nseen n\n? n seen 0\ntold n v0\n? n v0 anon {}\n" /* 10:37 */
+        "later 3540\nseen n\n? n seen 0\ntold n not\n"                /* 10:59 */
+        "later 3720\nseen n\n? n seen 3600\ntold n v1\n"              /* 11:02 */
+        "later -3600\nseen n\n? n seen 3600\ntold n not",             /* 09:00, late */
+        "+ n {}\nview n\n? n seen never\ntold n not",
+        "+ n {}\nseen n\n? n seen 0\ntold n v1",
+        "+ n {}\nseen n\nlater 3600\nseen n\nlater 7200\nview n\n? n seen 3600\ntold n v1", /* a batch is a step */
+        "+ n {}\n$exception n\n? n seen never",
+        "later -1709287201\nseen n\n? n seen -1709290800", /* a second before 1970 */
+        "seen o\nlater 7200\nseen n\nidentify n o\n? n seen 7200",
+        "seen n\nlater 7200\nseen o\nidentify n o\n? n seen 7200",
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
 static void groups(void **state)
 {
     static const char *const stories[] = {
@@ -888,6 +933,8 @@ int main(void)
         cmocka_unit_test(deleted_and_used_again),
         cmocka_unit_test(too_large_is_refused),
         cmocka_unit_test(personless),
+        cmocka_unit_test(known_only),
+        cmocka_unit_test(last_seen),
         cmocka_unit_test(groups),
         cmocka_unit_test(group_of_events),
     };
