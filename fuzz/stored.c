@@ -15,6 +15,7 @@ static void check(bool fine)
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
 {
     struct record record;
+    struct record_moved moved;
     struct row    row;
     struct err    err;
     uint8_t      *again;
@@ -26,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
         check(memcmp(again, at, bytes) == 0);
         free(again);
     }
+    if (record_moved_read(span_of(at, bytes), &moved, &err) == 0)
+        check(moved.body.bytes + RECORD_MOVED_HEAD_BYTES == bytes);
     if (row_read(span_of(at, bytes), &row, &err) == 0) {
         struct row back;
         size_t     size = row_bytes(&row);

@@ -9,6 +9,7 @@
 #include "catalog/catalog.h"
 #include "command/command.h"
 #include "command/question.h"
+#include "event/record.h"
 #include "ingest/fate.h"
 #include "ingest/outputs.h"
 #include "log/log.h"
@@ -35,7 +36,7 @@ int account_place(const char *data, struct people_place *out, struct err *err)
     struct stat           found;
     int                   rc;
 
-    *out = (struct people_place){ .raw_next = 0 };
+    *out = (struct people_place){ .input_next = { 0 } };
     if (data_path(data, "people", path, sizeof path, err) < 0)
         return -1;
     if (stat(path, &found) < 0)
@@ -143,17 +144,17 @@ int account_read(const char *data, struct account *out, struct err *err)
         raw_end(data, &out->accepted, err) < 0 || letters_read(data, out, err) < 0)
         return -1;
     emitted = fate_sum(&out->place, FATE_CLASS_STORED);
-    if (out->accepted < out->place.raw_next || taken.next[OUTPUT_EVENTS] < taken.events ||
+    if (out->accepted < out->place.input_next[INPUT_RAW] || taken.next[OUTPUT_EVENTS] < taken.events ||
         ends[OUTPUT_EVENTS] < taken.next[OUTPUT_EVENTS] || emitted != ends[OUTPUT_EVENTS])
         return err_set(err, ERR_CORRUPT, "the stores do not belong together: raw ends at %" PRIu64 ", ingest is at %" PRIu64
                        "; %" PRIu64 " events were finished, the warehouse took %" PRIu64 " and has %" PRIu64,
-                       out->accepted, out->place.raw_next, emitted, taken.next[OUTPUT_EVENTS], taken.events);
+                       out->accepted, out->place.input_next[INPUT_RAW], emitted, taken.next[OUTPUT_EVENTS], taken.events);
     out->stored = taken.events;
     out->deduplicated = fate_sum(&out->place, FATE_CLASS_DEDUPLICATED);
     /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
     out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED) + taken.next[OUTPUT_EVENTS] - taken.events;
     out->dropped = fate_sum(&out->place, FATE_CLASS_DROPPED);
-    out->ingest_lag = out->accepted - out->place.raw_next;
+    out->ingest_lag = out->accepted - out->place.input_next[INPUT_RAW];
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
         out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;
     out->pending = out->ingest_lag + ends[OUTPUT_EVENTS] - taken.next[OUTPUT_EVENTS];

@@ -136,7 +136,7 @@ static int log_find(const char *data, const struct uuid *uuid, struct found *fou
     if (rc == 0) {
         rc = topic_find(log, "raw", 0, uuid, found, err);
         if (rc > 0)
-            found->fate = found->offset >= place.raw_next ? "pending: accepted, waits for ingest" : "processed";
+            found->fate = found->offset >= place.input_next[INPUT_RAW] ? "pending: accepted, waits for ingest" : "processed";
     }
     log_close(log);
     return rc < 0 ? -1 : 0;

@@ -141,11 +141,35 @@ static void rows_of_other_ages_are_read(void **state)
     assert_true(back.cells[ROW_DISTINCT_VERSION].i64 == 3);
 }
 
+/* Where something was accepted is one number, and a moved record carries it. */
+static void places_are_kept(void **state)
+{
+    static const uint8_t form[] = { 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0x10, 'a', 'b' };
+    struct record_moved moved = { .place = place_make(INPUT_HISTORICAL, 5), .body = SPAN("ab") }, back;
+    uint8_t             bytes[sizeof form];
+    struct err          err;
+
+    (void)state;
+    assert_true(place_make(INPUT_RAW, 17) == 17); /* rows of before there were more topics */
+    assert_true(place_input(17) == INPUT_RAW && place_offset(17) == 17);
+    assert_true(moved.place == UINT64_C(0x1000000000000005) && place_input(moved.place) == INPUT_HISTORICAL);
+    assert_true(place_offset(place_make(INPUT_CONTROL, (UINT64_C(1) << 60) - 1)) == (UINT64_C(1) << 60) - 1);
+    assert_string_equal(input_topic(INPUT_OVERFLOW), "raw_overflow");
+    record_moved_write(&moved, bytes);
+    assert_memory_equal(bytes, form, sizeof form);
+    assert_int_equal(record_moved_read(span_of(bytes, sizeof bytes), &back, &err), 0);
+    assert_true(back.place == moved.place && span_equal(back.body, SPAN("ab")));
+    assert_int_equal(record_moved_read(span_of(bytes, 15), &back, &err), -1);
+    bytes[0] = 2;
+    assert_int_equal(record_moved_read(span_of(bytes, sizeof bytes), &back, &err), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_back),
         cmocka_unit_test(records_refuse_other_bytes),
+        cmocka_unit_test(places_are_kept),
         cmocka_unit_test(rows_come_back),
         cmocka_unit_test(rows_of_other_ages_are_read),
     };

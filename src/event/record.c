@@ -117,6 +117,34 @@ int record_read(struct span body, struct record *out, struct err *err)
     return 0;
 }
 
+enum { MOVED_VERSION = 1 };
+
+void record_moved_write(const struct record_moved *moved, uint8_t *to)
+{
+    memset(to, 0, RECORD_MOVED_HEAD_BYTES);
+    to[0] = MOVED_VERSION;
+    bytes_put_u64(to + 8, moved->place);
+    memcpy(to + RECORD_MOVED_HEAD_BYTES, moved->body.at, moved->body.bytes);
+}
+
+int record_moved_read(struct span bytes, struct record_moved *out, struct err *err)
+{
+    if (bytes.bytes < RECORD_MOVED_HEAD_BYTES)
+        return err_set(err, ERR_CORRUPT, "a moved record of %zu bytes is too short", bytes.bytes);
+    if (bytes.at[0] != MOVED_VERSION)
+        return err_set(err, ERR_CORRUPT, "moved record of version %d: written by a later Penstock", bytes.at[0]);
+    *out = (struct record_moved){ .place = bytes_get_u64(bytes.at + 8), .body = span_from(bytes, RECORD_MOVED_HEAD_BYTES) };
+    return 0;
+}
+
+const char *input_topic(enum input input)
+{
+#define INPUT_TOPIC(number, suffix, topic) [number] = topic,
+    static const char *const topics[INPUT_COUNT] = { INPUTS(INPUT_TOPIC) };
+
+    return topics[input];
+}
+
 #define RECORD_REJECTION_TAG(name, tag, text) tag,
 #define RECORD_REJECTION_TEXT(name, tag, text) text,
 

@@ -30,7 +30,12 @@
  *    76      4  data_bytes
  *    80      *  token, ip, distinct_id, event, detail, data
  *  R1  distinct_id, event, token and ip are decoded text (valid UTF-8, no U+0000); data is valid JSON in a
- *      RECORD_EVENT */
+ *      RECORD_EVENT
+ *
+ * The place of an accepted record is one number, in rows, letters and wherever else it is told: which topic
+ * accepted it, and its offset there. It never changes, also when the record is moved to another topic:
+ *    bits 60..61  input: INPUT_RAW or INPUT_HISTORICAL; so a place in `raw` is just the offset
+ *    bits 0..59   offset */
 #ifndef PENSTOCK_EVENT_RECORD_H
 #define PENSTOCK_EVENT_RECORD_H
 
@@ -70,6 +75,35 @@ enum record_timestamp_source { /* metric label ts_path */
 #define RECORD_REJECTION_ENUM(name, tag, text) RECORD_REJECTED_##name,
 enum record_rejection { RECORD_REJECTIONS(RECORD_REJECTION_ENUM) RECORD_REJECTION_COUNT };
 
+/* The topics that ingest reads, each at a place of its own. The numbers are stored. X(number, suffix, topic) */
+#define INPUTS(X)                                                                                               \
+    X(0, RAW, "raw")                       /* accepted, live */                                                 \
+    X(1, HISTORICAL, "raw_historical")     /* accepted, of old: requests that say historical_migration */       \
+    X(2, OVERFLOW, "raw_overflow")         /* accepted in one of these, moved aside by ingest (struct record_moved) */ \
+    X(3, CONTROL, "control")               /* no events: what operators ask ingest to do */
+#define INPUT_ENUM(number, suffix, topic) INPUT_##suffix = number,
+enum input { INPUTS(INPUT_ENUM) INPUT_COUNT };
+
+/* "raw", ... */
+const char *input_topic(enum input input);
+
+enum { PLACE_OFFSET_BITS = 60 };
+
+static inline uint64_t place_make(enum input input, uint64_t offset)
+{
+    return (uint64_t)input << PLACE_OFFSET_BITS | offset;
+}
+
+static inline enum input place_input(uint64_t place)
+{
+    return (enum input)(place >> PLACE_OFFSET_BITS & 3);
+}
+
+static inline uint64_t place_offset(uint64_t place)
+{
+    return place & (((uint64_t)1 << PLACE_OFFSET_BITS) - 1);
+}
+
 struct record {
     enum record_kind             kind;
     unsigned                     flags; /* enum record_flag */
@@ -96,6 +130,22 @@ size_t record_bytes(const struct record *record);
 void record_write(const struct record *record, uint8_t *to);
 /* Spans point into body. ERR_CORRUPT: not a record (or of a later version: says so). */
 int record_read(struct span body, struct record *out, struct err *err) must_check;
+
+/* A record in raw_overflow: its bytes as they were accepted, behind where that was.
+ *    at  bytes  field
+ *     0      1  version (1)
+ *     1      7  zero
+ *     8      8  place
+ *    16      *  the record */
+enum { RECORD_MOVED_HEAD_BYTES = 16 };
+struct record_moved {
+    uint64_t    place;
+    struct span body;
+};
+/* to has RECORD_MOVED_HEAD_BYTES and the body's bytes of room. */
+void record_moved_write(const struct record_moved *moved, uint8_t *to);
+/* ERR_CORRUPT: not one. */
+int record_moved_read(struct span bytes, struct record_moved *out, struct err *err) must_check;
 
 const char *record_rejection_tag(enum record_rejection rejection);
 const char *record_rejection_text(enum record_rejection rejection);

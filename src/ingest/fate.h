@@ -2,7 +2,7 @@
  *
  * The counters live in people_place.counters at the fate's number, so they are committed together with
  * what they count and are exact over every crash:
- *     raw records consumed (people_place.raw_next) = the sum of all fates
+ *     records consumed (people_place.input_next) = the sum of all fates
  * The numbers are stored: never reorder, only add at the end. Reads: `penstock status`, ingest's metrics. */
 #ifndef PENSTOCK_INGEST_FATE_H
 #define PENSTOCK_INGEST_FATE_H
@@ -41,7 +41,7 @@ struct fate_info {
 
 /* NULL for a number that is no fate. */
 const struct fate_info *fate_info(int fate);
-/* Sums by class: stored + deduplicated + dead_lettered + dropped == place->raw_next, always. */
+/* Sums by class: stored + deduplicated + dead_lettered + dropped == place->input_next[INPUT_RAW], always. */
 uint64_t fate_sum(const struct people_place *place, enum fate_class class);
 
 #endif

@@ -206,7 +206,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     people_abort(txn);
     if (rc < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
-    return gather_open(&ingest->gather, ingest->log, ingest->place.raw_next, err);
+    return gather_open(&ingest->gather, ingest->log, ingest->place.input_next[INPUT_RAW], err);
 }
 
 const struct people_place *ingest_place(const struct ingest *ingest)
@@ -261,8 +261,8 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
         place->counters[i] += passes->fates[i];
         sum += passes->fates[i];
     }
-    place->raw_next = gather->next;
-    assert(sum == gather->next - ingest->place.raw_next); /* I2 */
+    place->input_next[INPUT_RAW] = gather->next;
+    assert(sum == gather->next - ingest->place.input_next[INPUT_RAW]); /* I2 */
     attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
     if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || people_place_put(txn, place, err) < 0)
@@ -282,7 +282,7 @@ static void note_batch(struct ingest *ingest, const struct passes *passes, int64
 {
     for (size_t i = 0; i < sizeof passes->spent_us / sizeof *passes->spent_us; i++)
         ingest->spent_us[i] += passes->spent_us[i];
-    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, ingest->gather.next - ingest->place.raw_next,
+    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, ingest->gather.next - ingest->place.input_next[INPUT_RAW],
                          clock_mono_us() - began_us, gather_lag(&ingest->gather));
 }
 
@@ -309,7 +309,7 @@ static bool learn(struct ingest *ingest, const struct passes *passes, const stru
     }
     if (!arenas_filled(ingest))
         return false;
-    ingest->too_large = ingest->place.raw_next; /* alone, and still too much */
+    ingest->too_large = ingest->place.input_next[INPUT_RAW]; /* alone, and still too much */
     return true;
 }
 
@@ -318,7 +318,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     struct people_place place = ingest->place;
     struct passes       passes;
     int64_t             began_us = clock_mono_us();
-    size_t              limit = attempt_limit(ingest->attempt, ingest->place.raw_next, ingest->batch_limit);
+    size_t              limit = attempt_limit(ingest->attempt, ingest->place.input_next[INPUT_RAW], ingest->batch_limit);
     int                 rc;
 
     arena_reset(ingest->arena);
@@ -333,9 +333,9 @@ int ingest_step(struct ingest *ingest, struct err *err)
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->gather.now_us, .sink = sink_row,
         .sink_ctx = ingest
     };
-    attempt_begin(ingest->attempt, ingest->place.raw_next, ingest->gather.next - ingest->place.raw_next);
+    attempt_begin(ingest->attempt, ingest->place.input_next[INPUT_RAW], ingest->gather.next - ingest->place.input_next[INPUT_RAW]);
     rc = process(ingest, &place, &passes, err);
-    attempt_end(ingest->attempt, rc < 0 ? ingest->place.raw_next : ingest->gather.next);
+    attempt_end(ingest->attempt, rc < 0 ? ingest->place.input_next[INPUT_RAW] : ingest->gather.next);
     if (rc < 0) {
         ingest->retry_at_once = learn(ingest, &passes, err);
         return -1;
@@ -379,7 +379,7 @@ static void store_cursor(struct ingest *ingest)
     static struct say_gate gate;
     struct err             err = { 0 };
 
-    if (log_cursor_store(ingest->log, "raw", 0, "ingest", ingest->place.raw_next, &err) < 0)
+    if (log_cursor_store(ingest->log, "raw", 0, "ingest", ingest->place.input_next[INPUT_RAW], &err) < 0)
         say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
 }
 

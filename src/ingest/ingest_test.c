@@ -222,7 +222,7 @@ static void assert_fates(struct site *site, const struct people_place *place, ui
         stored++;
     for (rest = buf_span(&dead); row_next(&rest, &row);)
         buried++;
-    assert_true(place->raw_next == records);
+    assert_true(place->input_next[INPUT_RAW] == records);
     assert_true(fate_sum(place, FATE_CLASS_STORED) == stored);
     assert_true(fate_sum(place, FATE_CLASS_DEAD_LETTERED) == buried);
     assert_true(fate_sum(place, FATE_CLASS_STORED) + fate_sum(place, FATE_CLASS_DEDUPLICATED) +

@@ -164,7 +164,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     };
 
     for (size_t i = 0; i < count; i++) {
-        records[i].offset = fixture->place.raw_next + i;
+        records[i].offset = fixture->place.input_next[INPUT_RAW] + i;
         records[i].body = bodies[i];
     }
     fixture_must(people_begin(fixture->people, true, &txn, &err), &err);
@@ -175,7 +175,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     }
     if (sum != count)
         abort();
-    fixture->place.raw_next += count;
+    fixture->place.input_next[INPUT_RAW] += count;
     fixture_must(people_commit(txn, &err), &err);
     warning_gate_commit(fixture->gate);
     free(records);

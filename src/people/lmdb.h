@@ -53,6 +53,9 @@ uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, s
 /* 1 deleted, 0 was not there, -1. */
 int people_table_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err) must_check;
 
+/* The stored form of ingest's place (place.c), of this version or an older one. */
+int people_place_read(struct span value, struct people_place *out, struct err *err) must_check;
+
 /* A key of at most LMDB's 511 bytes: a head of our own, then text of any length.
  *    head, 0, text                                 when text is short
  *    head, 1, its first 440 bytes, its SHA-256     otherwise; the value then holds the text, and is checked */

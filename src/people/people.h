@@ -1,7 +1,7 @@
 /* people/people.h - the store of persons, distinct ids, groups, seen event ids, and of ingest's place.
  *
  * One transaction at a time, opened by its one writer (ingest), holds everything that a batch of events
- * changes: persons, ids, groups, which event ids were seen, the cursor into the raw topic, the ends of
+ * changes: persons, ids, groups, which event ids were seen, the places in the input topics, the ends of
  * the output topics and the counters of fates. It is committed whole or not at all, so a batch is
  * processed exactly once however often it is begun (design D4).
  * Backend: LMDB in DIR/people; reads inside a transaction see its own writes. A process has a folder open
@@ -21,6 +21,7 @@
 
 enum {
     PEOPLE_GROUP_TYPES_MAX = 5,
+    PEOPLE_INPUTS_MAX = 4,
     PEOPLE_OUTPUTS_MAX = 8,
     PEOPLE_COUNTERS_MAX = 64,
     PEOPLE_DELETED_VERSIONS = 100, /* a deleted person's last row has its version and this */
@@ -124,7 +125,7 @@ int people_seen_find(struct people_txn *txn, uint32_t project, const struct uuid
 
 /* All of it in one value, so that it is read and written whole. */
 struct people_place {
-    uint64_t raw_next; /* offset of the first raw record not yet processed */
+    uint64_t input_next[PEOPLE_INPUTS_MAX]; /* by enum input (event/record.h): offset of the first record not yet processed */
     uint64_t output_end[PEOPLE_OUTPUTS_MAX]; /* by ingest's own numbering of its output topics */
     uint64_t counters[PEOPLE_COUNTERS_MAX];  /* by ingest's own numbering: fates since the beginning */
 };

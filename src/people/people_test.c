@@ -439,27 +439,28 @@ static void place_is_kept(void **state)
     struct place *place = *state;
     struct people *people = must_open(place);
     struct people_txn *txn = must_begin(people, true);
-    struct people_place at = { .raw_next = 5 }, got;
+    struct people_place at = { .input_next = { 5, 0, 7, 1 } }, got;
     struct err err = { 0 };
 
     MUST(people_place_get(txn, &got, &err));
-    assert_true(got.raw_next == 0 && got.output_end[0] == 0 && got.counters[PEOPLE_COUNTERS_MAX - 1] == 0);
+    assert_true(got.input_next[0] == 0 && got.output_end[0] == 0 && got.counters[PEOPLE_COUNTERS_MAX - 1] == 0);
     at.output_end[PEOPLE_OUTPUTS_MAX - 1] = UINT64_MAX;
     at.counters[PEOPLE_COUNTERS_MAX - 1] = 77;
     MUST(people_place_put(txn, &at, &err));
     MUST(people_commit(txn, &err));
     txn = must_begin(people, true);
-    at.raw_next = 6;
+    at.input_next[0] = 6;
     MUST(people_place_put(txn, &at, &err));
     MUST(people_place_get(txn, &got, &err));
-    assert_int_equal(got.raw_next, 6);
+    assert_int_equal(got.input_next[0], 6);
     people_abort(txn);
     people_close(people);
 
     people = must_open(place);
     txn = must_begin(people, false);
     MUST(people_place_get(txn, &got, &err));
-    assert_true(got.raw_next == 5 && got.output_end[PEOPLE_OUTPUTS_MAX - 1] == UINT64_MAX);
+    assert_true(got.input_next[0] == 5 && got.input_next[1] == 0 && got.input_next[2] == 7 && got.input_next[3] == 1);
+    assert_true(got.output_end[PEOPLE_OUTPUTS_MAX - 1] == UINT64_MAX);
     assert_int_equal(got.counters[PEOPLE_COUNTERS_MAX - 1], 77);
     people_abort(txn);
     people_close(people);
@@ -611,7 +612,7 @@ static void crash_batch(struct people *people, uint64_t n)
     char text[3000], id[20];
 
     MUST(people_place_get(txn, &at, &err));
-    assert_int_equal(at.raw_next, n);
+    assert_int_equal(at.input_next[0], n);
     for (unsigned i = 0; i < SLOTS_A_BATCH; i++) {
         unsigned slot = (unsigned)(n * 7 + i) % SLOTS;
         int bytes = snprintf(text, sizeof text, "{\"n\":%llu,\"pad\":\"%*s\"}", (unsigned long long)n,
@@ -628,7 +629,7 @@ static void crash_batch(struct people *people, uint64_t n)
                          &(struct person_link){ n * 7 % SLOTS + 1, n }, &err));
     MUST(people_seen_add(txn, &seen, 1, 20000, &err));
     assert_false(seen.repeated);
-    at.raw_next = n + 1;
+    at.input_next[0] = n + 1;
     MUST(people_place_put(txn, &at, &err));
     MUST(people_commit(txn, &err));
 }
@@ -646,7 +647,7 @@ static uint64_t crash_check(struct people *people)
     char id[20];
 
     MUST(people_place_get(txn, &at, &err));
-    for (uint64_t n = 0; n < at.raw_next; n++) {
+    for (uint64_t n = 0; n < at.input_next[0]; n++) {
         for (unsigned i = 0; i < SLOTS_A_BATCH; i++) {
             last[(n * 7 + i) % SLOTS] = n;
             touched[(n * 7 + i) % SLOTS] = true;
@@ -664,14 +665,14 @@ static uint64_t crash_check(struct people *people)
         assert_int_equal(people_link_get(txn, 7, text, &link, &err), linked[i]);
         assert_true(!linked[i] || (link.version == last_link[i] && link.person == last_link[i] * 7 % SLOTS + 1));
     }
-    for (uint64_t n = at.raw_next > 30 ? at.raw_next - 30 : 0; n < at.raw_next + 3; n++) {
+    for (uint64_t n = at.input_next[0] > 30 ? at.input_next[0] - 30 : 0; n < at.input_next[0] + 3; n++) {
         struct people_seen seen = { .project = 7, .uuid = uuid_of((unsigned)n) };
 
         MUST(people_seen_add(txn, &seen, 1, 20000, &err));
-        assert_int_equal(seen.repeated, n < at.raw_next);
+        assert_int_equal(seen.repeated, n < at.input_next[0]);
     }
     people_abort(txn);
-    return at.raw_next;
+    return at.input_next[0];
 }
 
 static void killed_at_any_moment(void **state)
@@ -721,7 +722,7 @@ static void readers_do_not_wait(void **state)
     struct place *place = *state;
     struct people *people = must_open(place);
     struct people_txn *txn = must_begin(people, true);
-    struct people_place at = { .raw_next = 1 };
+    struct people_place at = { .input_next = { 1 } };
     struct err err = { 0 };
     int down[2], up[2], status;
     char byte;
@@ -743,10 +744,10 @@ static void readers_do_not_wait(void **state)
             struct people *mine = must_open(place);
             struct people_txn *view = must_begin(mine, false);
 
-            if (people_place_get(view, &at, &err) < 0 || at.raw_next != want || write(up[1], "k", 1) != 1)
+            if (people_place_get(view, &at, &err) < 0 || at.input_next[0] != want || write(up[1], "k", 1) != 1)
                 _exit(1);
             /* The view stands still while the writer commits. */
-            if (read(down[0], &byte, 1) != 1 || people_place_get(view, &at, &err) < 0 || at.raw_next != want)
+            if (read(down[0], &byte, 1) != 1 || people_place_get(view, &at, &err) < 0 || at.input_next[0] != want)
                 _exit(2);
             people_abort(view);
             people_close(mine);
@@ -757,7 +758,7 @@ static void readers_do_not_wait(void **state)
         _exit(0);
     }
     people = must_open(place);
-    for (at.raw_next = 2; at.raw_next < 6; at.raw_next++) {
+    for (at.input_next[0] = 2; at.input_next[0] < 6; at.input_next[0]++) {
         txn = must_begin(people, true);
         MUST(people_place_put(txn, &at, &err));
         assert_int_equal(write(down[1], "r", 1), 1);
