@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -260,6 +261,35 @@ static void test_warning_hours(void **state)
     fixture_fini(&fixture);
 }
 
+/* Each change that a person or group has no room for is told, however often that happens. */
+static void test_size_warnings(void **state)
+{
+    static const struct { const char *event, *data; } kinds[] = {
+        { "view", "{\"properties\":{\"$set\":{\"k%d\":\"%s\"}}}" },
+        { "$groupidentify",
+          "{\"properties\":{\"$group_type\":\"org\",\"$group_key\":\"o1\",\"$group_set\":{\"k%d\":\"%s\"}}}" },
+    };
+    static char    filler[300001], data[300200];
+    struct fixture fixture;
+
+    (void)state;
+    memset(filler, 'x', sizeof filler - 1);
+    for (size_t kind = 0; kind < 2; kind++) {
+        fixture_init(&fixture);
+        for (int i = 0; i < 4; i++) {
+            struct span body;
+
+            (void)snprintf(data, sizeof data, kinds[kind].data, i, filler);
+            body = fixture_record(&fixture, (struct record){ .distinct_id = SPAN("n"), .event = span_text(kinds[kind].event),
+                                                             .data = span_text(data) }, fixture.arena);
+            fixture_run(&fixture, &body, 1);
+            assert_int_equal(fixture_count(&fixture, ROW_WARNING), i);
+            assert_int_equal(fixture_count(&fixture, ROW_EVENT), i + 1);
+        }
+        fixture_fini(&fixture);
+    }
+}
+
 /* A batch that is given up gives its warnings back. */
 static void test_warning_gate(void **state)
 {
@@ -285,7 +315,8 @@ static void test_warning_gate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flows), cmocka_unit_test(test_warning_hours), cmocka_unit_test(test_warning_gate)
+        cmocka_unit_test(test_flows), cmocka_unit_test(test_warning_hours), cmocka_unit_test(test_warning_gate),
+        cmocka_unit_test(test_size_warnings)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

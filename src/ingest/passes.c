@@ -108,9 +108,34 @@ static void add_people_warning(struct item *item, const struct people_warning *f
         warning = warning_add(list, WARNING_PERSON_SIZE);
         warning_uuid(list, warning, "personId", &from->person);
         warning_number(list, warning, "teamId", item->project->id);
-        warning_text(warning, "message", SPAN("the person's properties would be larger than a person may be"));
+        if (from->trimmed > 0)
+            warning_number(list, warning, "propertiesRemoved", (int64_t)from->trimmed);
+        warning_number(list, warning, "maxBytes", PEOPLE_PERSON_PROPERTIES_BYTES_MAX);
+        warning_text(warning, "message",
+                     from->trimmed > 0
+                         ? SPAN("the person was larger than a person may be: properties were removed from it")
+                         : SPAN("the person would be larger than a person may be: properties of this event are not on it"));
         return;
     }
+}
+
+static void warn_group_size(struct item *item)
+{
+    const struct item_group *group = &item->group_own;
+    struct warning          *warning;
+
+    if (!group->found.refused && group->found.trimmed == 0)
+        return;
+    warning = warning_add(&item->warnings, WARNING_GROUP_SIZE);
+    warning_number(&item->warnings, warning, "groupTypeIndex", group->found.index);
+    warning_text(warning, "groupKey", group->key);
+    if (group->found.trimmed > 0)
+        warning_number(&item->warnings, warning, "propertiesRemoved", (int64_t)group->found.trimmed);
+    warning_number(&item->warnings, warning, "maxBytes", PEOPLE_PERSON_PROPERTIES_BYTES_MAX);
+    warning_text(warning, "message",
+                 group->found.refused
+                     ? SPAN("the group would be larger than a group may be: properties of this event are not on it")
+                     : SPAN("the group was larger than a group may be: properties were removed from it"));
 }
 
 static int look_up_groups(struct passes *passes, struct people_batch *people, struct item *item, struct err *err)
@@ -122,6 +147,8 @@ static int look_up_groups(struct passes *passes, struct people_batch *people, st
         people_batch_group_set(people, project, item->group_own.type, item->group_own.key, &item->group_set,
                                item->record.timestamp_us, passes->now_us, &item->group_own.found, err) < 0)
         return -1;
+    if (item->group_identify)
+        warn_group_size(item);
     if (item->group_register && people_batch_group(people, project, item->group_own.type, SPAN(""), &ignored, err) < 0)
         return -1;
     for (size_t i = 0; i < item->group_count; i++) {

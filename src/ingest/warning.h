@@ -13,7 +13,8 @@
 
 /* X(enum suffix, type, category, severity, ALWAYS or HOUR) */
 #define WARNINGS(X)                                                                                             \
-    X(PERSON_SIZE, "person_properties_size_violation", "size", "error", HOUR)                                   \
+    X(PERSON_SIZE, "person_properties_size_violation", "size", "error", ALWAYS)                                 \
+    X(GROUP_SIZE, "group_upsert_message_size_too_large", "size", "error", ALWAYS)                               \
     X(GROUP_KEY_TOO_LONG, "group_key_too_long", "size", "error", HOUR)                                          \
     X(ALREADY_IDENTIFIED, "cannot_merge_already_identified", "merge", "warning", ALWAYS)                        \
     X(ILLEGAL_ID, "cannot_merge_with_illegal_distinct_id", "merge", "warning", ALWAYS)                          \

@@ -52,13 +52,15 @@ enum people_warning_kind {
     PEOPLE_WARN_NONE,
     PEOPLE_WARN_ALREADY_IDENTIFIED, /* cannot_merge_already_identified */
     PEOPLE_WARN_ILLEGAL_ID,         /* cannot_merge_with_illegal_distinct_id */
-    PEOPLE_WARN_PROPERTIES_SIZE     /* person_properties_size_violation: this event's change was refused */
+    PEOPLE_WARN_PROPERTIES_SIZE     /* person_properties_size_violation: this event's change was refused, or made
+                                     * room for by removing `trimmed` other properties */
 };
 
 struct people_warning {
     enum people_warning_kind kind;
     struct span              source_id, target_id;   /* of the merge */
     struct uuid              person, other_person;
+    size_t                   trimmed;
 };
 
 struct people_result {
@@ -78,6 +80,7 @@ int people_batch_apply(struct people_batch *batch, const struct people_event *ev
 struct people_group {
     bool        found, known; /* known: the group was identified before */
     bool        refused;      /* of people_batch_group_set: too large with these properties, nothing was changed */
+    size_t      trimmed;      /* of the same: was too large already; so many properties were removed */
     int         index;
     struct span properties; /* `{}` when not known */
     int64_t     created_us;

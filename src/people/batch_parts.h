@@ -128,6 +128,12 @@ int batch_properties_create(struct people_batch *batch, const struct people_even
 int batch_properties_update(struct people_batch *batch, const struct people_event *event, struct batch_person *person, bool created,
                             struct people_result *result, struct err *err) must_check;
 
+/* --- trim.c --- */
+/* Removes properties until the text is no longer than a person's or group's may be, or only protected ones are
+ * left; *trimmed_out: how many. set, set_once (may be NULL): of the event that is applied, they go last. */
+int properties_trim(struct properties *properties, const struct json_members *set, const struct json_members *set_once,
+                    bool group, struct arena *arena, size_t *trimmed_out, struct err *err) must_check;
+
 /* --- group.c --- */
 int batch_groups_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err) must_check;
 

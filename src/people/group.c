@@ -176,8 +176,8 @@ int people_batch_group_set(struct people_batch *batch, uint32_t project, struct 
 {
     static const struct json_members nothing = { 0 };
     struct batch_group *group;
-    size_t bytes;
-    bool changes, refused;
+    size_t bytes, trimmed = 0;
+    bool changes, refused, over;
     int index;
 
     if (set == NULL)
@@ -192,7 +192,8 @@ int people_batch_group_set(struct people_batch *batch, uint32_t project, struct 
     if (group == NULL)
         return -1;
     bytes = bytes_with(batch, &group->properties, set, &changes);
-    refused = changes && bytes > PEOPLE_PERSON_PROPERTIES_BYTES_MAX && bytes > group->properties.bytes;
+    over = group->properties.bytes > PEOPLE_PERSON_PROPERTIES_BYTES_MAX;
+    refused = changes && bytes > PEOPLE_PERSON_PROPERTIES_BYTES_MAX && !over;
     if (!group->known && !refused) {
         group->known = true;
         group->group.created_us = timestamp_us < now_us ? timestamp_us : now_us;
@@ -202,9 +203,12 @@ int people_batch_group_set(struct people_batch *batch, uint32_t project, struct 
     } else if (changes && !refused && group_write(batch, group, set, err) < 0) {
         return -1;
     }
+    if (over && changes && properties_trim(&group->properties, set, NULL, true, batch->event_arena, &trimmed, err) < 0)
+        return -1;
     if (batch_group_show(batch, group, out, err) < 0)
         return -1;
     out->refused = refused;
+    out->trimmed = trimmed;
     return 0;
 }
 

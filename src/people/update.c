@@ -213,7 +213,7 @@ static bool is_too_large(const struct properties *properties, const struct chang
 
     if (unset > 0)
         bytes -= bytes_unset(properties, changes, count);
-    return bytes > PEOPLE_PERSON_PROPERTIES_BYTES_MAX && bytes > properties->bytes;
+    return bytes > PEOPLE_PERSON_PROPERTIES_BYTES_MAX;
 }
 
 static int changes_write(struct people_batch *batch, struct batch_person *person, size_t count, size_t unset,
@@ -257,8 +257,8 @@ static int result_text(struct people_batch *batch, struct batch_person *person, 
 int batch_properties_update(struct people_batch *batch, const struct people_event *event, struct batch_person *person,
                             bool created, struct people_result *result, struct err *err)
 {
-    size_t count = 0, unset = 0;
-    bool write, nulls;
+    size_t count = 0, unset = 0, trimmed = 0;
+    bool write, nulls, over = false;
 
     if (batch_person_open(batch, person, err) < 0 || changes_room(batch, event, err) < 0)
         return -1;
@@ -271,14 +271,21 @@ int batch_properties_update(struct people_batch *batch, const struct people_even
     write = !created && !event->no_update && is_worth_writing(event, batch->changes, count, unset);
     if (write && is_too_large(&person->properties, batch->changes, count, unset)) {
         batch_warn(result, PEOPLE_WARN_PROPERTIES_SIZE, event, person, NULL);
-        unmark_unset(&person->properties);
-        write = false;
+        over = person->properties.bytes > PEOPLE_PERSON_PROPERTIES_BYTES_MAX; /* was so before: trim.c */
+        write = over;
+        if (!write)
+            unmark_unset(&person->properties);
     }
     if (write) {
         if (changes_write(batch, person, count, unset, err) < 0)
             return -1;
-        /* Only what was unset at once, or set once over a null, can still differ from $set. */
-        count = unset > 0 || nulls ? changes_of_set(batch, event, &person->properties, 0) : 0;
+        if (over && properties_trim(&person->properties, event->set, event->set_once, false, batch->event_arena,
+                                    &trimmed, err) < 0)
+            return -1;
+        if (over)
+            result->warnings[result->warning_count - 1].trimmed = trimmed;
+        /* Only what was unset at once, or set once over a null, or trimmed, can still differ from $set. */
+        count = unset > 0 || nulls || over ? changes_of_set(batch, event, &person->properties, 0) : 0;
     }
     return result_text(batch, person, count, result, err);
 }
