@@ -2,6 +2,7 @@
 #include "command/account.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "event/record.h"
 #include "ingest/fate.h"
 #include "ingest/outputs.h"
+#include "load/follow.h"
 #include "log/log.h"
 
 int account_log_open(const char *data, struct log **out, struct err *err)
@@ -63,6 +65,7 @@ static int taken_read(const char *data, struct taken *out, struct err *err)
 {
     struct buf answer;
     char      *at;
+    char       nexts[OUTPUT_COUNT * sizeof ", next_0"], sql[sizeof nexts + 40];
     uint64_t   values[1 + OUTPUT_COUNT];
     int        rc;
 
@@ -70,7 +73,10 @@ static int taken_read(const char *data, struct taken *out, struct err *err)
     if (!question_possible(data))
         return 0;
     buf_init(&answer, 1 << 16);
-    rc = question_json(data, "SELECT events, next_0, next_1, next_2, next_3 FROM penstock_place", &answer, err);
+    for (int i = 0, used = 0; i < OUTPUT_COUNT; i++)
+        used += snprintf(nexts + used, sizeof nexts - (size_t)used, ", next_%d", i);
+    (void)snprintf(sql, sizeof sql, "SELECT events%s FROM penstock_place", nexts);
+    rc = question_json(data, sql, &answer, err);
     buf_add_byte(&answer, '\0');
     at = (char *)answer.at;
     for (size_t i = 0; rc == 0 && i < sizeof values / sizeof *values; i++) {
@@ -155,8 +161,9 @@ int account_read(const char *data, struct account *out, struct err *err)
     out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED) + taken.next[OUTPUT_EVENTS] - taken.events;
     out->dropped = fate_sum(&out->place, FATE_CLASS_DROPPED);
     out->ingest_lag = out->accepted - out->place.input_next[INPUT_RAW];
-    for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;
+    for (size_t i = 0; i < OUTPUT_COUNT && i < FOLLOW_TOPICS; i++)
+        if (follow_topics[i] != NULL)
+            out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;
     out->pending = out->ingest_lag + ends[OUTPUT_EVENTS] - taken.next[OUTPUT_EVENTS];
     return 0;
 }

@@ -17,6 +17,9 @@ static const struct row_column row_distinct_columns[] = { ROW_DISTINCT_COLUMNS(R
 static const struct row_column row_group_columns[] = { ROW_GROUP_COLUMNS(ROW_COLUMN) };
 static const struct row_column row_warning_columns[] = { ROW_WARNING_COLUMNS(ROW_COLUMN) };
 static const struct row_column row_dead_letter_columns[] = { ROW_DEAD_LETTER_COLUMNS(ROW_COLUMN) };
+static const struct row_column row_event_definition_columns[] = { ROW_EVENT_DEFINITION_COLUMNS(ROW_COLUMN) };
+static const struct row_column row_property_definition_columns[] = { ROW_PROPERTY_DEFINITION_COLUMNS(ROW_COLUMN) };
+static const struct row_column row_event_property_columns[] = { ROW_EVENT_PROPERTY_COLUMNS(ROW_COLUMN) };
 
 const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
     [ROW_EVENT] = { "events", "events", ROW_EVENT_COUNT, row_event_columns },
@@ -25,6 +28,10 @@ const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
     [ROW_GROUP] = { "groups", "people", ROW_GROUP_COUNT, row_group_columns },
     [ROW_WARNING] = { "ingestion_warnings", "warnings", ROW_WARNING_COUNT, row_warning_columns },
     [ROW_DEAD_LETTER] = { "dead_letters", "dead_letters", ROW_DEAD_LETTER_COUNT, row_dead_letter_columns },
+    [ROW_EVENT_DEFINITION] = { "event_definitions", "definitions", ROW_EVENT_DEFINITION_COUNT, row_event_definition_columns },
+    [ROW_PROPERTY_DEFINITION] = { "property_definitions", "definitions", ROW_PROPERTY_DEFINITION_COUNT,
+                                  row_property_definition_columns },
+    [ROW_EVENT_PROPERTY] = { "event_properties", "definitions", ROW_EVENT_PROPERTY_COUNT, row_event_property_columns },
 };
 
 void row_init(struct row *row, enum row_table table)

@@ -80,14 +80,33 @@ enum row_type {
     X("raw_offset", ROW_I64, RAW_OFFSET) X("request", ROW_I64, REQUEST) X("index", ROW_I64, INDEX)              \
     X("data", ROW_TEXT, DATA) /* the original bytes */
 
-/* X(table name in SQL, columns, enum suffix, topic it travels in) */
+/* What names a project's clients use. Names are texts of at most 200 bytes. */
+#define ROW_EVENT_DEFINITION_COLUMNS(X)                                                                         \
+    X("team_id", ROW_I64, TEAM_ID) X("name", ROW_TEXT, NAME) X("created_at", ROW_TIME, CREATED_AT)              \
+    X("last_seen_at", ROW_TIME, LAST_SEEN_AT) /* to the hour */ X("version", ROW_I64, VERSION)
+
+#define ROW_PROPERTY_DEFINITION_COLUMNS(X)                                                                      \
+    X("team_id", ROW_I64, TEAM_ID) X("name", ROW_TEXT, NAME)                                                    \
+    X("type", ROW_I64, PARENT) /* of: 1 event, 2 person, 3 group */                                             \
+    X("group_type_index", ROW_I64, GROUP_TYPE_INDEX) /* -1: not of a group */                                   \
+    X("property_type", ROW_TEXT, TYPE) /* DateTime, String, Numeric, Boolean; null: no value told yet */        \
+    X("is_numerical", ROW_BOOL, IS_NUMERICAL) X("created_at", ROW_TIME, CREATED_AT) X("version", ROW_I64, VERSION)
+
+#define ROW_EVENT_PROPERTY_COLUMNS(X)                                                                           \
+    X("team_id", ROW_I64, TEAM_ID) X("event", ROW_TEXT, EVENT) X("property", ROW_TEXT, PROPERTY)                \
+    X("created_at", ROW_TIME, CREATED_AT)
+
+/* X(table name in SQL, columns, enum suffix, topic it travels in). The order is stored. */
 #define ROW_TABLES(X)                                                                                           \
     X("events", ROW_EVENT_COLUMNS, EVENT, "events")                                                             \
     X("persons", ROW_PERSON_COLUMNS, PERSON, "people")                                                          \
     X("person_distinct_ids", ROW_DISTINCT_COLUMNS, DISTINCT, "people")                                          \
     X("groups", ROW_GROUP_COLUMNS, GROUP, "people")                                                             \
     X("ingestion_warnings", ROW_WARNING_COLUMNS, WARNING, "warnings")                                           \
-    X("dead_letters", ROW_DEAD_LETTER_COLUMNS, DEAD_LETTER, "dead_letters")
+    X("dead_letters", ROW_DEAD_LETTER_COLUMNS, DEAD_LETTER, "dead_letters")                                     \
+    X("event_definitions", ROW_EVENT_DEFINITION_COLUMNS, EVENT_DEFINITION, "definitions")                       \
+    X("property_definitions", ROW_PROPERTY_DEFINITION_COLUMNS, PROPERTY_DEFINITION, "definitions")              \
+    X("event_properties", ROW_EVENT_PROPERTY_COLUMNS, EVENT_PROPERTY, "definitions")
 
 #define ROW_TABLE_ENUM(name, columns, suffix, topic) ROW_##suffix,
 enum row_table { ROW_TABLES(ROW_TABLE_ENUM) ROW_TABLE_COUNT };
@@ -104,6 +123,12 @@ enum { ROW_GROUP_COLUMNS(ROW_GROUP_ENUM) ROW_GROUP_COUNT };
 enum { ROW_WARNING_COLUMNS(ROW_WARNING_ENUM) ROW_WARNING_COUNT };
 #define ROW_DEAD_LETTER_ENUM(name, type, suffix) ROW_DEAD_LETTER_##suffix,
 enum { ROW_DEAD_LETTER_COLUMNS(ROW_DEAD_LETTER_ENUM) ROW_DEAD_LETTER_COUNT };
+#define ROW_EVENT_DEFINITION_ENUM(name, type, suffix) ROW_EVENT_DEFINITION_##suffix,
+enum { ROW_EVENT_DEFINITION_COLUMNS(ROW_EVENT_DEFINITION_ENUM) ROW_EVENT_DEFINITION_COUNT };
+#define ROW_PROPERTY_DEFINITION_ENUM(name, type, suffix) ROW_PROPERTY_DEFINITION_##suffix,
+enum { ROW_PROPERTY_DEFINITION_COLUMNS(ROW_PROPERTY_DEFINITION_ENUM) ROW_PROPERTY_DEFINITION_COUNT };
+#define ROW_EVENT_PROPERTY_ENUM(name, type, suffix) ROW_EVENT_PROPERTY_##suffix,
+enum { ROW_EVENT_PROPERTY_COLUMNS(ROW_EVENT_PROPERTY_ENUM) ROW_EVENT_PROPERTY_COUNT };
 
 enum { ROW_CELLS_MAX = 64 };
 _Static_assert((int)ROW_EVENT_COUNT <= (int)ROW_CELLS_MAX, "a row's null bits must fit in 64");

@@ -22,6 +22,7 @@ static const char *const output_names[OUTPUT_COUNT] = {
     [OUTPUT_PEOPLE] = "people",
     [OUTPUT_WARNINGS] = "warnings",
     [OUTPUT_DEAD_LETTERS] = "dead_letters",
+    [OUTPUT_DEFINITIONS] = "definitions",
 };
 
 static const enum output output_of_table[ROW_TABLE_COUNT] = {
@@ -31,6 +32,9 @@ static const enum output output_of_table[ROW_TABLE_COUNT] = {
     [ROW_GROUP] = OUTPUT_PEOPLE,
     [ROW_WARNING] = OUTPUT_WARNINGS,
     [ROW_DEAD_LETTER] = OUTPUT_DEAD_LETTERS,
+    [ROW_EVENT_DEFINITION] = OUTPUT_DEFINITIONS,
+    [ROW_PROPERTY_DEFINITION] = OUTPUT_DEFINITIONS,
+    [ROW_EVENT_PROPERTY] = OUTPUT_DEFINITIONS,
 };
 
 static int topic_open(struct log *log, const char *name, uint64_t end, const struct outputs_options *options,
@@ -62,7 +66,8 @@ int outputs_open(struct log *log, const struct people_place *place, const struct
     if (outputs == NULL)
         return err_set(err, ERR_FULL, "no memory");
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        if (topic_open(log, output_names[i], place->output_end[i], options, &outputs->topics[i], err) < 0) {
+        if (output_names[i] != NULL &&
+            topic_open(log, output_names[i], place->output_end[i], options, &outputs->topics[i], err) < 0) {
             outputs_close(outputs);
             return -1;
         }
@@ -77,7 +82,8 @@ void outputs_close(struct outputs *outputs)
     for (size_t i = 0; i < OUTPUT_COUNT; i++) {
         if (outputs->topics[i].writer != NULL)
             log_writer_close(outputs->topics[i].writer);
-        log_batch_free(outputs->topics[i].batch);
+        if (outputs->topics[i].batch != NULL)
+            log_batch_free(outputs->topics[i].batch);
     }
     free(outputs);
 }
@@ -116,11 +122,13 @@ int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, 
 int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err)
 {
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        if (topic_append(&outputs->topics[i], now_us, err) < 0)
+        if (output_names[i] != NULL && topic_append(&outputs->topics[i], now_us, err) < 0)
             return err_wrap(err, output_names[i]);
     for (size_t i = 0; i < OUTPUT_COUNT; i++) {
         struct output_topic *topic = &outputs->topics[i];
 
+        if (output_names[i] == NULL)
+            continue;
         if (topic->appended && log_writer_sync(topic->writer, err) < 0)
             return err_wrap(err, output_names[i]);
         place->output_end[i] = log_writer_end(topic->writer);
@@ -134,6 +142,8 @@ void outputs_publish(struct outputs *outputs)
     for (size_t i = OUTPUT_COUNT; i-- > 0;) {
         struct output_topic *topic = &outputs->topics[i];
 
+        if (output_names[i] == NULL)
+            continue;
         assert(log_batch_count(topic->batch) == 0);
         if (topic->appended)
             log_writer_publish(topic->writer, log_writer_end(topic->writer));
@@ -144,7 +154,7 @@ void outputs_publish(struct outputs *outputs)
 int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)
 {
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        if (log_writer_retain(outputs->topics[i].writer, now_us, err) < 0)
+        if (output_names[i] != NULL && log_writer_retain(outputs->topics[i].writer, now_us, err) < 0)
             return err_wrap(err, output_names[i]);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* ingest/outputs.h - the four topics that ingest writes, as one: rows in, one durable end each.
+/* ingest/outputs.h - the topics that ingest writes, as one: rows in, one durable end each.
  *
  * Rows are buffered, appended in large frames, synced, and become visible to readers only when the
  * transaction that records their ends (people_place.output_end) is committed. What was appended and never
@@ -12,8 +12,11 @@
 #include "log/log.h"
 #include "people/people.h"
 
-/* The numbering of people_place.output_end: stored, only add at the end. */
-enum output { OUTPUT_EVENTS, OUTPUT_PEOPLE, OUTPUT_WARNINGS, OUTPUT_DEAD_LETTERS, OUTPUT_COUNT };
+/* The numbering of people_place.output_end: stored, so a number never changes its meaning. A number without a
+ * topic (outputs.c) has no rows. */
+enum output {
+    OUTPUT_EVENTS, OUTPUT_PEOPLE, OUTPUT_WARNINGS, OUTPUT_DEAD_LETTERS, OUTPUT_DEFINITIONS = 5, OUTPUT_COUNT
+};
 _Static_assert((int)OUTPUT_COUNT <= (int)PEOPLE_OUTPUTS_MAX, "outputs must fit into people_place");
 
 struct outputs_options {

@@ -18,7 +18,8 @@ enum { TURN_ROWS = 8192, TEXT_BYTES_MAX = 64 << 20 };
 
 #define NO_OFFSET UINT64_MAX
 
-const char *const follow_topics[FOLLOW_TOPICS] = { "events", "people", "warnings", "dead_letters" };
+#define FOLLOW_NAME(number, suffix, name) [number] = name,
+const char *const follow_topics[FOLLOW_TOPICS] = { FOLLOW_LIST(FOLLOW_NAME) };
 
 void follow_init(struct follow *follow, struct log *log)
 {
@@ -54,6 +55,8 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
         struct follow_topic *topic = &follow->topics[i];
 
         topic->next = place->next[i];
+        if (follow_topics[i] == NULL)
+            continue;
         if (log_reader_open(follow->log, follow_topics[i], 0, topic->next, &topic->reader, err) < 0) {
             topic->reader = NULL;
             return err_wrap(err, follow_topics[i]);
@@ -178,6 +181,8 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
 {
     struct follow_topic *topic = &follow->topics[id];
 
+    if (follow_topics[id] == NULL)
+        return 0;
     assert(topic->reader != NULL);
     for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max;) {
         uint64_t    offset;

@@ -12,9 +12,15 @@
 #include "log/log.h"
 #include "warehouse/warehouse.h"
 
-enum { FOLLOW_EVENTS, FOLLOW_PEOPLE, FOLLOW_WARNINGS, FOLLOW_DEAD_LETTERS, FOLLOW_TOPICS };
+/* X(number, enum suffix, name). The numbers are those of ingest's outputs, and of the warehouse's cursors (next_N):
+ * stored. A number that is left out is a topic that is not loaded. */
+#define FOLLOW_LIST(X)                                                                                          \
+    X(0, EVENTS, "events") X(1, PEOPLE, "people") X(2, WARNINGS, "warnings") X(3, DEAD_LETTERS, "dead_letters") \
+    X(5, DEFINITIONS, "definitions")
+#define FOLLOW_ENUM(number, suffix, name) FOLLOW_##suffix = number,
+enum { FOLLOW_LIST(FOLLOW_ENUM) FOLLOW_TOPICS };
 _Static_assert((int)FOLLOW_TOPICS <= (int)WAREHOUSE_CURSORS_MAX, "each topic has a cursor in the warehouse");
-extern const char *const follow_topics[FOLLOW_TOPICS];
+extern const char *const follow_topics[FOLLOW_TOPICS]; /* NULL: not loaded */
 
 struct follow_counts {
     uint64_t unreadable; /* records that are no rows */

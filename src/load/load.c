@@ -56,20 +56,22 @@ static const double commit_bounds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 
 #define ROW_METRIC(name, columns, suffix, topic) \
     { "load_rows_total", "table=\"" name "\"", "Rows committed to the warehouse", METRIC_COUNTER, NULL },
-#define LAG_METRIC(topic) \
-    { "load_lag_records", "topic=\"" topic "\"", "Records that are published and not yet in the warehouse", METRIC_GAUGE, NULL }
+#define LAG_ENUM(number, suffix, topic) LAG_##suffix,
+enum { FOLLOW_LIST(LAG_ENUM) LAG_COUNT };
+#define LAG_METRIC(number, suffix, topic) \
+    { "load_lag_records", "topic=\"" topic "\"", "Records that are published and not yet in the warehouse", METRIC_GAUGE, NULL },
 #define ERROR_METRIC(kind) { "load_errors_total", "kind=\"" kind "\"", "Batches rolled back, by what may be done about it", METRIC_COUNTER, NULL }
 enum {
     METRIC_ROWS,
     METRIC_LAG = METRIC_ROWS + ROW_TABLE_COUNT,
-    METRIC_ERRORS = METRIC_LAG + FOLLOW_TOPICS, /* + enum err_kind - ERR_INPUT */
+    METRIC_ERRORS = METRIC_LAG + LAG_COUNT, /* + enum err_kind - ERR_INPUT */
     METRIC_UNREADABLE = METRIC_ERRORS + ERR_STOP,
     METRIC_REFUSED, METRIC_GAPS, METRIC_BATCHES, METRIC_COMMIT, METRIC_TROUBLED, METRIC_REBUILDS, METRIC_ANSWERED,
     METRIC_FAILED, METRIC_COUNT
 };
 static const struct metric_def metrics[METRIC_COUNT] = {
     ROW_TABLES(ROW_METRIC)
-    LAG_METRIC("events"), LAG_METRIC("people"), LAG_METRIC("warnings"), LAG_METRIC("dead_letters"),
+    FOLLOW_LIST(LAG_METRIC)
     ERROR_METRIC("input"), ERROR_METRIC("retry"), ERROR_METRIC("full"), ERROR_METRIC("corrupt"), ERROR_METRIC("stop"),
     { "load_dead_letters_total", "reason=\"unreadable_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
     { "load_dead_letters_total", "reason=\"refused_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
@@ -81,6 +83,9 @@ static const struct metric_def metrics[METRIC_COUNT] = {
     { "load_queries_total", "result=\"answered\"", "Queries of other processes", METRIC_COUNTER, NULL },
     { "load_queries_total", "result=\"failed\"", "Queries of other processes", METRIC_COUNTER, NULL },
 };
+
+#define LAG_PLACE(number, suffix, topic) [number] = METRIC_LAG + LAG_##suffix,
+static const size_t lag_metric[FOLLOW_TOPICS] = { FOLLOW_LIST(LAG_PLACE) }; /* 0: that topic is not loaded */
 
 /* --- the loader -------------------------------------------------------------------------------- */
 
@@ -262,7 +267,8 @@ static bool load_behind(struct load *load, int64_t now_us)
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         uint64_t lag = follow_lag(&load->follow, i);
 
-        metric_set(load->page, (size_t)(METRIC_LAG + i), (int64_t)lag);
+        if (lag_metric[i] != 0)
+            metric_set(load->page, lag_metric[i], (int64_t)lag);
         behind = behind || (lag > 0 && (i != FOLLOW_PEOPLE || now_us >= load->people_us));
     }
     return behind;

@@ -25,6 +25,8 @@ enum { SQL_BYTES_MAX = 64 << 10 };
 static const char *const person_keys[] = { "team_id", "id", NULL };
 static const char *const distinct_keys[] = { "team_id", "distinct_id", NULL };
 static const char *const group_keys[] = { "team_id", "group_type_index", "group_key", NULL };
+static const char *const event_definition_keys[] = { "team_id", "name", NULL };
+static const char *const property_definition_keys[] = { "team_id", "name", "type", "group_type_index", NULL };
 
 const char *const *engine_table_keys(enum row_table table)
 {
@@ -35,6 +37,10 @@ const char *const *engine_table_keys(enum row_table table)
         return distinct_keys;
     case ROW_GROUP:
         return group_keys;
+    case ROW_EVENT_DEFINITION:
+        return event_definition_keys;
+    case ROW_PROPERTY_DEFINITION:
+        return property_definition_keys;
     default:
         return NULL;
     }
@@ -349,11 +355,21 @@ int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, st
     duckdb_result          result;
     duckdb_data_chunk      chunk = NULL;
     int                    rc = -1;
+    struct buf             sql;
 
-    if (duckdb->query(warehouse->loader,
-                      "SELECT next_0, next_1, next_2, next_3, next_4, next_5, next_6, next_7, events, persons,"
-                      " person_distinct_ids, groups, ingestion_warnings, dead_letters FROM penstock_place",
-                      &result) != DUCKDB_SUCCESS) {
+    buf_init(&sql, SQL_BYTES_MAX);
+    buf_add_text(&sql, "SELECT ");
+    for (int i = 0; i < WAREHOUSE_CURSORS_MAX; i++)
+        buf_add_format(&sql, "%snext_%d", i == 0 ? "" : ", ", i);
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        buf_add_format(&sql, ", %s", row_tables[i].name);
+    buf_add_text(&sql, " FROM penstock_place");
+    buf_add_byte(&sql, '\0');
+    if (sql.failed) {
+        buf_fini(&sql);
+        return err_set(err, ERR_FULL, "no memory for a statement");
+    }
+    if (duckdb->query(warehouse->loader, (const char *)sql.at, &result) != DUCKDB_SUCCESS) {
         engine_err(err, "reading the place", duckdb->result_error(&result));
         goto out;
     }
@@ -374,6 +390,7 @@ int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, st
     *out = place;
     rc = 0;
 out:
+    buf_fini(&sql);
     if (chunk != NULL)
         duckdb->destroy_data_chunk(&chunk);
     duckdb->destroy_result(&result);

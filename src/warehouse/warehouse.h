@@ -5,7 +5,8 @@
  * Backend: DuckDB in DIR/warehouse.duckdb, its library loaded at run time (warehouse/duckdb.h). One
  * process opens the file; others ask it (load/query_socket).
  *  Q1  after warehouse_commit returned 0 the rows and the cursors are durable, both or neither
- *  Q2  persons, person_distinct_ids and groups hold one row a key: the one of the highest version
+ *  Q2  persons, person_distinct_ids, groups, event_definitions and property_definitions hold one row a key: the
+ *      one of the highest version
  *  Q3  text columns hold the bytes that were given
  * @thread one loader; queries run beside it, each in its own struct warehouse_query */
 #ifndef PENSTOCK_WAREHOUSE_WAREHOUSE_H
