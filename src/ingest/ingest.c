@@ -70,6 +70,7 @@ struct ingest {
     struct warning_gate     *gate;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* a record that does not fit into memory even alone, or ATTEMPT_NONE */
+    bool                     fates_begun;   /* people_fates_begin was committed */
     bool                     retry_at_once; /* the failed batch will be another one next time */
     int64_t                  spent_us[INGEST_PARTS];
 };
@@ -244,6 +245,25 @@ static void refresh_catalog(struct ingest *ingest)
     }
 }
 
+/* What became of the batch's events, by project and hour, and which left no row. */
+static int store_tally(struct ingest *ingest, struct people_txn *txn, const struct passes *passes, struct err *err)
+{
+    const struct tally *tally = &passes->tally;
+    uint64_t            before[PEOPLE_COUNTERS_MAX] = { 0 };
+
+    if (!ingest->fates_begun) {
+        memcpy(before, ingest->place.counters, sizeof before);
+        for (int i = 0; i < FATE_COUNT; i++)
+            before[TALLY_READ] += before[i];
+        if (people_fates_begin(txn, before, err) < 0)
+            return -1;
+    }
+    if (people_fates_add(txn, tally->rows, tally->count, err) < 0 ||
+        people_ended_add(txn, tally->ended, tally->ended_count, err) < 0)
+        return -1;
+    return people_fates_forget(txn, (uint32_t)(passes->now_us / TIME_US_HOUR) - 24 * PEOPLE_FATES_DAYS, err);
+}
+
 /* Everything up to the commit. On failure txn is gone and nothing has happened, but for rows that
  * ingest_recover will cut. */
 static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
@@ -265,12 +285,14 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     assert(sum == gather->next - ingest->place.input_next[INPUT_RAW]); /* I2 */
     attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
-    if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || people_place_put(txn, place, err) < 0)
+    if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
+        people_place_put(txn, place, err) < 0)
         goto failed;
     synced_us = clock_thread_us();
     ingest->spent_us[5] += synced_us - from_us;
     if (people_commit(txn, err) < 0)
         return -1;
+    ingest->fates_begun = true;
     ingest->spent_us[6] += clock_thread_us() - synced_us;
     return 0;
 failed:

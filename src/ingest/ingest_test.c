@@ -210,6 +210,39 @@ static void assert_same_topic(struct site *a, struct site *b, const char *topic)
     buf_fini(&right);
 }
 
+static int add_fates(void *ctx, const struct people_fates *row, struct err *err)
+{
+    struct people_fates *sum = ctx;
+    uint64_t             fates = 0;
+
+    (void)err;
+    for (int i = 0; i < PEOPLE_COUNTERS_MAX; i++) {
+        sum->counts[i] += row->counts[i];
+        fates += i == TALLY_READ ? 0 : row->counts[i];
+    }
+    assert_true(fates == row->counts[TALLY_READ]); /* each project and hour by itself */
+    return 0;
+}
+
+/* The counts by project and hour are the counters. */
+static void assert_fates_by_hour(struct site *site, const struct people_place *place)
+{
+    struct people_fates sum = { .hour = 0 };
+    struct people_txn  *txn;
+    struct people      *people;
+    struct err          err = { 0 };
+    char                folder[128];
+
+    (void)snprintf(folder, sizeof folder, "%s/people", site->folder);
+    fixture_must(people_open(&(struct people_options){ .folder = folder }, &people, &err), &err);
+    fixture_must(people_begin(people, false, &txn, &err), &err);
+    fixture_must(people_fates_each(txn, add_fates, &sum, &err), &err);
+    people_abort(txn);
+    people_close(people);
+    for (int i = 0; i < FATE_COUNT; i++)
+        assert_true(sum.counts[i] == place->counters[i]);
+}
+
 /* Counters add up, and are what the topics hold. */
 static void assert_fates(struct site *site, const struct people_place *place, uint64_t records)
 {
@@ -218,6 +251,7 @@ static void assert_fates(struct site *site, const struct people_place *place, ui
     struct row  row;
     uint64_t    stored = 0, buried = 0;
 
+    assert_fates_by_hour(site, place);
     for (rest = buf_span(&events); row_next(&rest, &row);)
         stored++;
     for (rest = buf_span(&dead); row_next(&rest, &row);)

@@ -44,6 +44,7 @@ struct item {
     bool          readable; /* record was read */
     struct record record;
     enum fate     fate;
+    size_t        tally; /* where it is counted: a row of passes.tally */
 
     /* dead letter: FATE_DEAD_LETTERED */
     const char *dead_step, *dead_reason;

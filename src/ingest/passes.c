@@ -12,6 +12,47 @@
 /* Measured: docs/performance.md. Bytes too, so that large events do not outgrow the cache either. */
 enum { SLICE_RECORDS = 32, SLICE_BYTES = 64 << 10 };
 
+/* --- counting ---------------------------------------------------------------------------------- */
+
+/* As read: by what the record says, before any rule. */
+static int count_read(struct passes *passes, struct item *item, struct err *err)
+{
+    const struct record *record = &item->record;
+    uint32_t             project = item->readable ? tally_project(record, passes->catalog) : 0;
+
+    if (tally_find(&passes->tally, project, item->readable ? record->received_us : passes->now_us, &item->tally, err) < 0)
+        return -1;
+    tally_count(&passes->tally, item->tally, TALLY_READ, 1);
+    return 0;
+}
+
+static int count_fate(struct passes *passes, const struct item *item, struct err *err)
+{
+    enum fate_class class = fate_info(item->fate)->class;
+
+    passes->fates[item->fate]++;
+    tally_count(&passes->tally, item->tally, item->fate, 1);
+    if (class == FATE_CLASS_STORED || class == FATE_CLASS_DEAD_LETTERED)
+        return 0;
+    return tally_end(&passes->tally, &(struct people_ended){
+        .uuid = item->record.uuid, .place = item->raw_offset, .at_us = passes->now_us,
+        .project = passes->tally.rows[item->tally].project, .fate = (uint8_t)item->fate
+    }, err);
+}
+
+static int count_gap(struct passes *passes, const struct gap *gap, struct err *err)
+{
+    int    fate = gap->expired ? FATE_LOG_EXPIRED : FATE_LOG_DAMAGED;
+    size_t row;
+
+    if (tally_find(&passes->tally, 0, passes->now_us, &row, err) < 0)
+        return -1;
+    passes->fates[fate] += gap->count;
+    tally_count(&passes->tally, row, TALLY_READ, gap->count);
+    tally_count(&passes->tally, row, fate, gap->count);
+    return 0;
+}
+
 /* --- normalise --------------------------------------------------------------------------------- */
 
 /* What must not be touched, or could not be held: set aside with its bytes. */
@@ -43,10 +84,13 @@ static int normalize_all(struct passes *passes, struct item *items, size_t count
     for (size_t i = 0; i < count; i++) {
         struct item *item = &items[i];
 
-        if (set_aside(passes, item))
+        if (set_aside(passes, item)) {
+            if (count_read(passes, item, err) < 0)
+                return -1;
             continue;
+        }
         attempt_mark(passes->attempt, item->raw_offset);
-        if (normalize_item(&env, item, err) < 0)
+        if (normalize_item(&env, item, err) < 0 || count_read(passes, item, err) < 0)
             return -1;
         if (passes->crash_on.bytes > 0 && item->readable && span_equal(item->record.event, passes->crash_on))
             abort();
@@ -207,7 +251,8 @@ static int render_gaps(struct passes *passes, const struct gap *gaps, size_t gap
     for (size_t i = 0; i < gap_count; i++) {
         if (render_gap(&env, gaps[i].base, gaps[i].count, gaps[i].expired ? "expired" : "damaged", err) < 0)
             return -1;
-        passes->fates[gaps[i].expired ? FATE_LOG_EXPIRED : FATE_LOG_DAMAGED] += gaps[i].count;
+        if (count_gap(passes, &gaps[i], err) < 0)
+            return -1;
     }
     passes->warnings += env.warnings;
     return 0;
@@ -231,7 +276,8 @@ static int render_all(struct passes *passes, struct item *items, size_t count, s
             return -1;
         if (item->warnings.first != NULL && render_warnings(&env, item, err) < 0)
             return -1;
-        passes->fates[item->fate]++;
+        if (count_fate(passes, item, err) < 0)
+            return -1;
     }
     passes->warnings += env.warnings;
     return 0;
@@ -293,6 +339,7 @@ int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_r
     struct people_batch *people;
     int64_t              from_us = clock_thread_us();
 
+    tally_init(&passes->tally, passes->arena);
     if (people_batch_begin(txn, passes->arena, &people, err) < 0 || render_gaps(passes, gaps, gap_count, err) < 0)
         return -1;
     people_batch_event_arena(people, passes->slice);

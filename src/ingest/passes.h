@@ -16,6 +16,7 @@
 #include "ingest/attempt.h"
 #include "ingest/normalize.h"
 #include "ingest/render.h"
+#include "ingest/tally.h"
 
 struct passes {
     struct arena                    *arena; /* of the batch: persons and groups */
@@ -33,6 +34,7 @@ struct passes {
     void                            *sink_ctx;
     uint64_t                         crowded;           /* out: the record whose row alone is too large, else untouched */
     uint64_t                         fates[FATE_COUNT]; /* out: added to */
+    struct tally                     tally;             /* out: the same by project and hour, in `arena` */
     uint64_t                         warnings;          /* out: added to */
     int64_t                          spent_us[5];       /* out: added to, by pass as above: this thread's CPU */
 };

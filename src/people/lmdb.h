@@ -1,7 +1,7 @@
 /* people/lmdb.h - what the files of the LMDB backend share: the environment, its tables, their keys.
  *
  * Not for others: they include people/people.h. Stored forms are drawn beside the code that writes them:
- * store.c (persons, ids, groups), seen.c (event ids), place.c (ingest's place). */
+ * store.c (persons, ids, groups), seen.c (event ids), place.c (ingest's place), fates.c (counts of fates). */
 #ifndef PENSTOCK_PEOPLE_LMDB_H
 #define PENSTOCK_PEOPLE_LMDB_H
 
@@ -18,7 +18,9 @@
     X(GRAVES, "graves", 0)                 /* project, uuid -> version of the deleted person's last row */      \
     X(GROUP_TYPES, "group_types", 0)       /* project, type -> index */                                         \
     X(GROUPS, "groups", 0)                 /* project, index, key -> group */                                   \
-    X(SEEN, "seen", 0)                     /* event id, project -> day */
+    X(SEEN, "seen", 0)                     /* event id, project -> day */                                       \
+    X(FATES, "fates", 0)                   /* hour, project -> counts of fates */                               \
+    X(ENDED, "ended", MDB_INTEGERKEY)      /* number -> events that left no row */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
 enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
 

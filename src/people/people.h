@@ -2,7 +2,7 @@
  *
  * One transaction at a time, opened by its one writer (ingest), holds everything that a batch of events
  * changes: persons, ids, groups, which event ids were seen, the places in the input topics, the ends of
- * the output topics and the counters of fates. It is committed whole or not at all, so a batch is
+ * the output topics and the counters of fates, in all and by hour. It is committed whole or not at all, so a batch is
  * processed exactly once however often it is begun (design D4).
  * Backend: LMDB in DIR/people; reads inside a transaction see its own writes. A process has a folder open
  * once at a time.
@@ -131,5 +131,42 @@ struct people_place {
 };
 int people_place_get(struct people_txn *txn, struct people_place *out, struct err *err) must_check; /* zeros at first */
 int people_place_put(struct people_txn *txn, const struct people_place *place, struct err *err) must_check;
+
+/* --- what became of events, by hour and project ------------------------------------------------ */
+
+/* Counts by ingest's own numbering, of the events accepted in one hour of one project. Hour 0: of all hours
+ * that are older than PEOPLE_FATES_DAYS. Project 0: not known. */
+enum { PEOPLE_FATES_DAYS = 90 };
+#define PEOPLE_FATES_BEFORE UINT32_MAX /* the project of what was counted before there were counts by hour */
+
+struct people_fates {
+    uint32_t hour;    /* since 1970 */
+    uint32_t project;
+    uint64_t counts[PEOPLE_COUNTERS_MAX];
+};
+/* Adds to what is there. */
+int people_fates_add(struct people_txn *txn, const struct people_fates *rows, size_t count, struct err *err) must_check;
+/* Once in a store's life: counts is everything up to now, and goes to PEOPLE_FATES_BEFORE. Later calls do nothing. */
+int people_fates_begin(struct people_txn *txn, const uint64_t counts[PEOPLE_COUNTERS_MAX], struct err *err) must_check;
+/* Adds some of the rows before this hour to hour 0, the oldest first. Call with each batch. */
+int people_fates_forget(struct people_txn *txn, uint32_t hour, struct err *err) must_check;
+/* In order of hour and project. -1 stops. The callback may not write. */
+typedef int people_fates_seen(void *ctx, const struct people_fates *row, struct err *err);
+int people_fates_each(struct people_txn *txn, people_fates_seen *seen, void *ctx, struct err *err) must_check;
+
+/* Events that were accepted and left neither row nor dead letter: the last PEOPLE_ENDED_MAX of all projects. */
+enum { PEOPLE_ENDED_MAX = 1000000 };
+struct people_ended {
+    struct uuid uuid;
+    uint64_t    place; /* of its record, as event/record.h has it */
+    int64_t     at_us; /* when it was decided */
+    uint32_t    project;
+    uint8_t     fate;  /* ingest's numbering */
+};
+int people_ended_add(struct people_txn *txn, const struct people_ended *ended, size_t count, struct err *err) must_check;
+/* Calls back for each of this id, oldest first. Reads all of them. -1 stops. */
+typedef int people_ended_seen(void *ctx, const struct people_ended *ended, struct err *err);
+int people_ended_find(struct people_txn *txn, const struct uuid *uuid, people_ended_seen *seen, void *ctx, struct err *err)
+    must_check;
 
 #endif

@@ -1,0 +1,290 @@
+/* people/fates.c - what became of events, by hour of acceptance and project; and the last ones that left no row.
+ *
+ * Both are written in the batch's own transaction, so they are exact over every crash. Hours come first in the
+ * key: a batch touches the last few keys of the table, and the oldest hours are at its left edge. An hour that
+ * is too old is added to hour 0 of its project before it goes, so a project's sums stay exact for ever.
+ * The events that left no row are a tape and no index: a note costs forty bytes at its end, and a look for one
+ * id reads all of it (PEOPLE_ENDED_MAX entries, some ten milliseconds). An index by id would cost a page for
+ * each note, and a client that repeats everything would pay it for each event.
+ *
+ * fates   key:   4 hour, 4 project (big-endian)
+ *         value: 1 version (1), 1 pairs, then each: 1 index, 8 count
+ * ended   key:   8 number of the value's first entry (the machine's order)
+ *         value: entries of 40 bytes: 16 uuid, 8 place, 8 at_us, 4 project, 1 fate, 3 zero */
+#include <assert.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "people/lmdb.h"
+
+enum {
+    FATES_VERSION = 1, FATES_KEY_BYTES = 8, FATES_PAIR_BYTES = 9,
+    FATES_BYTES_MAX = 2 + FATES_PAIR_BYTES * PEOPLE_COUNTERS_MAX,
+    FORGET_EACH = 64, /* old rows folded in one call: more than a batch makes */
+    ENDED_BYTES = 40,
+    ENDED_CHUNK = 40  /* entries in a value: below what LMDB would put onto a page of its own */
+};
+
+/* --- counts ------------------------------------------------------------------------------------ */
+
+static void fates_key(uint8_t key[FATES_KEY_BYTES], uint32_t hour, uint32_t project)
+{
+    uint32_t big[2] = { __builtin_bswap32(hour), __builtin_bswap32(project) };
+
+    memcpy(key, big, sizeof big);
+}
+
+static int fates_read(struct span value, struct people_fates *out, struct err *err)
+{
+    const uint8_t *at = value.at + 2;
+
+    if (value.bytes < 2 || value.at[0] != FATES_VERSION || value.bytes != 2 + (size_t)value.at[1] * FATES_PAIR_BYTES)
+        return err_set(err, ERR_CORRUPT, "people: counts of fates are of no known form");
+    memset(out->counts, 0, sizeof out->counts);
+    for (size_t i = 0; i < value.at[1]; i++, at += FATES_PAIR_BYTES) {
+        if (at[0] >= PEOPLE_COUNTERS_MAX)
+            return err_set(err, ERR_INPUT, "people: counts of fates were written by a later Penstock");
+        out->counts[at[0]] = bytes_get_u64(at + 1);
+    }
+    return 0;
+}
+
+static int fates_put(struct people_txn *txn, const struct people_fates *row, struct err *err)
+{
+    uint8_t key[FATES_KEY_BYTES], value[FATES_BYTES_MAX];
+    size_t  bytes = 2;
+
+    value[0] = FATES_VERSION;
+    value[1] = 0;
+    for (unsigned i = 0; i < PEOPLE_COUNTERS_MAX; i++)
+        if (row->counts[i] > 0) {
+            value[bytes] = (uint8_t)i;
+            bytes_put_u64(value + bytes + 1, row->counts[i]);
+            bytes += FATES_PAIR_BYTES;
+            value[1]++;
+        }
+    fates_key(key, row->hour, row->project);
+    return people_table_put(txn, TABLE_FATES, span_of(key, sizeof key), span_of(value, bytes), err);
+}
+
+static int fates_get(struct people_txn *txn, uint32_t hour, uint32_t project, struct people_fates *out, struct err *err)
+{
+    uint8_t     key[FATES_KEY_BYTES];
+    struct span value;
+    int         got;
+
+    *out = (struct people_fates){ .hour = hour, .project = project };
+    fates_key(key, hour, project);
+    got = people_table_get(txn, TABLE_FATES, span_of(key, sizeof key), &value, err);
+    if (got > 0 && fates_read(value, out, err) < 0)
+        return -1;
+    return got;
+}
+
+int people_fates_add(struct people_txn *txn, const struct people_fates *rows, size_t count, struct err *err)
+{
+    for (size_t r = 0; r < count; r++) {
+        struct people_fates sum;
+
+        if (fates_get(txn, rows[r].hour, rows[r].project, &sum, err) < 0)
+            return -1;
+        for (size_t i = 0; i < PEOPLE_COUNTERS_MAX; i++)
+            sum.counts[i] += rows[r].counts[i];
+        if (fates_put(txn, &sum, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int people_fates_begin(struct people_txn *txn, const uint64_t counts[PEOPLE_COUNTERS_MAX], struct err *err)
+{
+    struct people_fates row;
+    int                 got = fates_get(txn, 0, PEOPLE_FATES_BEFORE, &row, err);
+
+    if (got != 0)
+        return got < 0 ? -1 : 0;
+    memcpy(row.counts, counts, sizeof row.counts);
+    return fates_put(txn, &row, err);
+}
+
+/* The first row that has an hour; 0 when there is none. */
+static int fates_oldest(struct people_txn *txn, struct people_fates *out, struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_FATES, err);
+    uint8_t     start[FATES_KEY_BYTES];
+    MDB_val     key = { sizeof start, start }, value;
+    uint32_t    big[2];
+    int         rc;
+
+    if (cursor == NULL)
+        return -1;
+    fates_key(start, 1, 0);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0)
+        return people_fail(rc, "fates", err);
+    if (key.mv_size != FATES_KEY_BYTES)
+        return err_set(err, ERR_CORRUPT, "people: a key of fates has %zu bytes", key.mv_size);
+    memcpy(big, key.mv_data, sizeof big);
+    out->hour = __builtin_bswap32(big[0]);
+    out->project = __builtin_bswap32(big[1]);
+    return fates_read(span_of(value.mv_data, value.mv_size), out, err) < 0 ? -1 : 1;
+}
+
+int people_fates_forget(struct people_txn *txn, uint32_t hour, struct err *err)
+{
+    struct people_fates row;
+    uint8_t             key[FATES_KEY_BYTES];
+
+    for (int i = 0; i < FORGET_EACH; i++) {
+        uint32_t old;
+        int      got = fates_oldest(txn, &row, err);
+
+        if (got <= 0 || row.hour >= hour)
+            return got < 0 ? -1 : 0;
+        old = row.hour;
+        row.hour = 0;
+        fates_key(key, old, row.project);
+        if (people_fates_add(txn, &row, 1, err) < 0 ||
+            people_table_delete(txn, TABLE_FATES, span_of(key, sizeof key), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int people_fates_each(struct people_txn *txn, people_fates_seen *seen, void *ctx, struct err *err)
+{
+    MDB_cursor         *cursor = people_cursor(txn, TABLE_FATES, err);
+    MDB_val             key, value;
+    struct people_fates row;
+    int                 rc;
+
+    if (cursor == NULL)
+        return -1;
+    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        uint32_t big[2];
+
+        if (key.mv_size != FATES_KEY_BYTES)
+            return err_set(err, ERR_CORRUPT, "people: a key of fates has %zu bytes", key.mv_size);
+        memcpy(big, key.mv_data, sizeof big);
+        row.hour = __builtin_bswap32(big[0]);
+        row.project = __builtin_bswap32(big[1]);
+        if (fates_read(span_of(value.mv_data, value.mv_size), &row, err) < 0 || seen(ctx, &row, err) < 0)
+            return -1;
+    }
+    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "fates", err);
+}
+
+/* --- events that left no row -------------------------------------------------------------------- */
+
+static void ended_write(const struct people_ended *ended, uint8_t *to)
+{
+    memset(to, 0, ENDED_BYTES);
+    memcpy(to, ended->uuid.bytes, 16);
+    bytes_put_u64(to + 16, ended->place);
+    bytes_put_u64(to + 24, (uint64_t)ended->at_us);
+    bytes_put_u32(to + 32, ended->project);
+    to[36] = ended->fate;
+}
+
+static void ended_read(const uint8_t *at, struct people_ended *out)
+{
+    memcpy(out->uuid.bytes, at, 16);
+    out->place = bytes_get_u64(at + 16);
+    out->at_us = (int64_t)bytes_get_u64(at + 24);
+    out->project = bytes_get_u32(at + 32);
+    out->fate = at[36];
+}
+
+static int ended_check(const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    if (key->mv_size != sizeof(uint64_t) || value->mv_size == 0 || value->mv_size % ENDED_BYTES != 0)
+        return err_set(err, ERR_CORRUPT, "people: a note of ended events is of no known form");
+    return 0;
+}
+
+/* The number after the tape's last entry. */
+static int ended_end(MDB_cursor *cursor, uint64_t *out, struct err *err)
+{
+    MDB_val key, value;
+    int     rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+
+    *out = 0;
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0)
+        return people_fail(rc, "ended", err);
+    if (ended_check(&key, &value, err) < 0)
+        return -1;
+    memcpy(out, key.mv_data, sizeof *out);
+    *out += value.mv_size / ENDED_BYTES;
+    return 0;
+}
+
+static int ended_forget(MDB_cursor *cursor, uint64_t before, struct err *err)
+{
+    MDB_val  key, value;
+    uint64_t first;
+    int      rc;
+
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0) {
+        if (ended_check(&key, &value, err) < 0)
+            return -1;
+        memcpy(&first, key.mv_data, sizeof first);
+        if (first + value.mv_size / ENDED_BYTES > before)
+            return 0;
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc != 0)
+            break;
+    }
+    return rc == 0 || rc == MDB_NOTFOUND ? 0 : people_fail(rc, "ended", err);
+}
+
+int people_ended_add(struct people_txn *txn, const struct people_ended *ended, size_t count, struct err *err)
+{
+    MDB_cursor *cursor;
+    uint64_t    next;
+
+    if (count == 0)
+        return 0;
+    cursor = people_cursor(txn, TABLE_ENDED, err);
+    if (cursor == NULL || ended_end(cursor, &next, err) < 0)
+        return -1;
+    for (size_t from = 0; from < count; from += ENDED_CHUNK) {
+        size_t  taken = count - from < ENDED_CHUNK ? count - from : ENDED_CHUNK;
+        MDB_val key = { sizeof next, &next }, value = { taken * ENDED_BYTES, NULL };
+        int     rc = mdb_cursor_put(cursor, &key, &value, MDB_APPEND | MDB_RESERVE);
+
+        if (rc != 0)
+            return people_fail(rc, "ended", err);
+        for (size_t i = 0; i < taken; i++)
+            ended_write(&ended[from + i], (uint8_t *)value.mv_data + i * ENDED_BYTES);
+        next += taken;
+    }
+    return next > PEOPLE_ENDED_MAX ? ended_forget(cursor, next - PEOPLE_ENDED_MAX, err) : 0;
+}
+
+int people_ended_find(struct people_txn *txn, const struct uuid *uuid, people_ended_seen *seen, void *ctx, struct err *err)
+{
+    MDB_cursor         *cursor = people_cursor(txn, TABLE_ENDED, err);
+    MDB_val             key, value;
+    struct people_ended ended;
+    int                 rc;
+
+    if (cursor == NULL)
+        return -1;
+    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        const uint8_t *at = value.mv_data;
+
+        if (ended_check(&key, &value, err) < 0)
+            return -1;
+        for (size_t left = value.mv_size / ENDED_BYTES; left > 0; left--, at += ENDED_BYTES)
+            if (memcmp(at, uuid->bytes, 16) == 0) {
+                ended_read(at, &ended);
+                if (seen(ctx, &ended, err) < 0)
+                    return -1;
+            }
+    }
+    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "ended", err);
+}
