@@ -94,19 +94,22 @@ static int taken_read(const char *data, struct taken *out, struct err *err)
     return 0;
 }
 
-static int raw_end(const char *data, uint64_t *out, struct err *err)
+/* Where each topic that ingest reads ends. */
+static int input_ends(const char *data, uint64_t ends[INPUT_COUNT], struct err *err)
 {
     struct log        *log;
     struct log_reader *reader;
-    int                rc;
+    int                rc = 0;
 
-    *out = 0;
+    memset(ends, 0, INPUT_COUNT * sizeof *ends);
     if (account_log_open(data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
-    rc = log_reader_open(log, "raw", 0, 0, &reader, err);
-    if (rc == 0) {
-        *out = log_reader_end(reader);
-        log_reader_close(reader);
+    for (int i = 0; i < INPUT_COUNT && rc == 0; i++) {
+        rc = log_reader_open(log, input_topic((enum input)i), 0, 0, &reader, err);
+        if (rc == 0) {
+            ends[i] = log_reader_end(reader);
+            log_reader_close(reader);
+        }
     }
     log_close(log);
     return rc;
@@ -139,28 +142,46 @@ uint64_t account_letters_open(const struct account *account)
     return account->dead_lettered > done ? account->dead_lettered - done : 0;
 }
 
+/* ends: of the inputs, read after ingest's place was; moved records are told by the place, which says which
+ * of them count. */
+static int account_lanes(struct account *account, const uint64_t ends[INPUT_COUNT], struct err *err)
+{
+    const struct people_place *place = &account->place;
+
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        uint64_t end = i == INPUT_OVERFLOW ? place->output_end[OUTPUT_RAW_OVERFLOW] : ends[i];
+
+        if (end < place->input_next[i])
+            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,
+                           input_topic((enum input)i), end, place->input_next[i]);
+        account->lane_lag[i] = end - place->input_next[i];
+    }
+    account->accepted = ends[INPUT_RAW] + ends[INPUT_HISTORICAL];
+    account->ingest_lag = account->lane_lag[INPUT_RAW] + account->lane_lag[INPUT_HISTORICAL] + account->lane_lag[INPUT_OVERFLOW];
+    return 0;
+}
+
 int account_read(const char *data, struct account *out, struct err *err)
 {
     const uint64_t *ends = out->place.output_end;
     struct taken    taken;
-    uint64_t        emitted;
+    uint64_t        emitted, inputs[INPUT_COUNT];
 
     *out = (struct account){ .accepted = 0 };
     if (data_check(data, err) < 0 || taken_read(data, &taken, err) < 0 || account_place(data, &out->place, err) < 0 ||
-        raw_end(data, &out->accepted, err) < 0 || letters_read(data, out, err) < 0)
+        input_ends(data, inputs, err) < 0 || account_lanes(out, inputs, err) < 0 || letters_read(data, out, err) < 0)
         return -1;
     emitted = fate_sum(&out->place, FATE_CLASS_STORED);
-    if (out->accepted < out->place.input_next[INPUT_RAW] || taken.next[OUTPUT_EVENTS] < taken.events ||
-        ends[OUTPUT_EVENTS] < taken.next[OUTPUT_EVENTS] || emitted != ends[OUTPUT_EVENTS])
-        return err_set(err, ERR_CORRUPT, "the stores do not belong together: raw ends at %" PRIu64 ", ingest is at %" PRIu64
-                       "; %" PRIu64 " events were finished, the warehouse took %" PRIu64 " and has %" PRIu64,
-                       out->accepted, out->place.input_next[INPUT_RAW], emitted, taken.next[OUTPUT_EVENTS], taken.events);
+    if (taken.next[OUTPUT_EVENTS] < taken.events || ends[OUTPUT_EVENTS] < taken.next[OUTPUT_EVENTS] ||
+        emitted != ends[OUTPUT_EVENTS])
+        return err_set(err, ERR_CORRUPT, "the stores do not belong together: %" PRIu64 " events were finished, of %" PRIu64
+                       " rows; the warehouse took %" PRIu64 " and has %" PRIu64, emitted, ends[OUTPUT_EVENTS],
+                       taken.next[OUTPUT_EVENTS], taken.events);
     out->stored = taken.events;
     out->deduplicated = fate_sum(&out->place, FATE_CLASS_DEDUPLICATED);
     /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
     out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED) + taken.next[OUTPUT_EVENTS] - taken.events;
     out->dropped = fate_sum(&out->place, FATE_CLASS_DROPPED);
-    out->ingest_lag = out->accepted - out->place.input_next[INPUT_RAW];
     for (size_t i = 0; i < OUTPUT_COUNT && i < FOLLOW_TOPICS; i++)
         if (follow_topics[i] != NULL)
             out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;

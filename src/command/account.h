@@ -3,11 +3,12 @@
  *     accepted = stored + dropped + deduplicated + dead_lettered + pending          (exact, always)
  *
  * Three places tell it, each in one transaction: how many rows the warehouse loaded, what ingest recorded
- * with its cursor, where the topic raw ends. Read in this order, the later one never knows less than the
+ * with its places, where the topics end that capture writes. Read in this order, the later one never knows less than the
  * earlier one, so what is on its way between them is pending, and the sum is exact while all roles run. */
 #ifndef PENSTOCK_COMMAND_ACCOUNT_H
 #define PENSTOCK_COMMAND_ACCOUNT_H
 
+#include "event/record.h"
 #include "people/people.h"
 
 struct log;
@@ -18,7 +19,8 @@ struct account {
     uint64_t            deduplicated, dead_lettered, dropped;
     uint64_t            letters_replayed, letters_discarded; /* of the dead-lettered; the others are open */
     uint64_t            pending;
-    uint64_t            ingest_lag; /* raw records that ingest has not processed */
+    uint64_t            ingest_lag; /* accepted records that ingest has not processed: the lanes together */
+    uint64_t            lane_lag[INPUT_COUNT]; /* by input; of INPUT_CONTROL it is no events */
     uint64_t            load_lag;   /* rows of every table that ingest finished and the warehouse has not taken */
     struct people_place place;      /* the counters by fate (ingest/fate.h) */
 };

@@ -148,7 +148,7 @@ static void time_member(struct buf *out, const char *key, int64_t us)
     buf_add_byte(out, '"');
 }
 
-/* A record of the topic raw, everything that capture wrote and the client's own JSON. */
+/* An accepted record, everything that capture wrote and the client's own JSON. */
 static void record_json(const struct record *record, struct buf *out)
 {
     char uuid[UUID_TEXT_BYTES];
@@ -183,17 +183,35 @@ static void hex_json(struct span body, struct buf *out)
     buf_add_byte(out, '"');
 }
 
+/* A topic of accepted records: 1, and `body` is the record itself; 0: another topic; -1: it cannot be read. */
+static int record_body(const char *topic, struct span *body, struct buf *out, struct err *err)
+{
+    struct record_moved moved;
+
+    if (strcmp(topic, input_topic(INPUT_RAW)) == 0 || strcmp(topic, input_topic(INPUT_HISTORICAL)) == 0)
+        return 1;
+    if (strcmp(topic, input_topic(INPUT_OVERFLOW)) != 0)
+        return 0;
+    if (record_moved_read(*body, &moved, err) < 0)
+        return -1;
+    *body = moved.body;
+    buf_add_format(out, "\"accepted_in\":\"%s\",\"accepted_offset\":%" PRIu64 ",", input_topic(place_input(moved.place)),
+                   place_offset(moved.place));
+    return 1;
+}
+
 static int dump_record(const char *topic, bool hex, uint64_t offset, struct span body, struct buf *out, struct err *err)
 {
     struct record record;
     struct row    row;
+    int           is_record;
 
     buf_reset(out);
     buf_add_format(out, "{\"offset\":%" PRIu64 ",", offset);
     if (hex) {
         hex_json(body, out);
-    } else if (strcmp(topic, "raw") == 0) {
-        if (record_read(body, &record, err) < 0)
+    } else if ((is_record = record_body(topic, &body, out, err)) != 0) {
+        if (is_record < 0 || record_read(body, &record, err) < 0)
             return -1;
         record_json(&record, out);
     } else {

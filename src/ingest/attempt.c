@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ATTEMPT_VERSION = 1, ATTEMPT_SHRINK = 8 };
+enum { ATTEMPT_VERSION = 2, ATTEMPT_SHRINK = 8 };
 
 struct attempt {
     struct attempt_state *state;
@@ -19,9 +19,18 @@ struct attempt {
     struct attempt_state  own; /* without a file */
 };
 
+static uint64_t batch_records(const struct attempt_state *state)
+{
+    uint64_t records = 0;
+
+    for (int i = 0; i < INPUT_COUNT; i++)
+        records += state->end[i] - state->first[i];
+    return records;
+}
+
 static void conclude(struct attempt_state *state)
 {
-    uint64_t count = state->end - state->first;
+    uint64_t count = batch_records(state);
 
     if (state->busy == 0)
         return;
@@ -32,8 +41,17 @@ static void conclude(struct attempt_state *state)
         state->current = ATTEMPT_NONE;
         return;
     }
-    state->careful_until = state->end;
+    memcpy(state->careful_until, state->end, sizeof state->end);
     state->careful_limit = count / ATTEMPT_SHRINK > 0 ? count / ATTEMPT_SHRINK : 1;
+}
+
+/* An older file, or one that was never written whole, tells nothing. */
+static bool state_sane(const struct attempt_state *state)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (state->end[i] < state->first[i])
+            return false;
+    return state->version == ATTEMPT_VERSION;
 }
 
 static struct attempt_state *state_map(const char *run_folder, struct err *err)
@@ -69,7 +87,7 @@ int attempt_open(const char *run_folder, struct attempt **out, struct err *err)
         return -1;
     }
     attempt->mapped = run_folder != NULL;
-    if (attempt->state->version != ATTEMPT_VERSION || attempt->state->end < attempt->state->first)
+    if (!state_sane(attempt->state))
         *attempt->state = (struct attempt_state){
             .version = ATTEMPT_VERSION, .current = ATTEMPT_NONE, .suspect = ATTEMPT_NONE
         };
@@ -87,54 +105,75 @@ void attempt_close(struct attempt *attempt)
     free(attempt);
 }
 
-size_t attempt_limit(const struct attempt *attempt, uint64_t next, size_t limit)
+static bool careful(const struct attempt_state *state, const uint64_t next[INPUT_COUNT])
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (state->careful_until[i] > next[i])
+            return true;
+    return false;
+}
+
+size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_COUNT], const uint64_t lag[INPUT_COUNT],
+                     size_t limit, size_t caps[INPUT_COUNT])
 {
     const struct attempt_state *state = attempt->state;
+    enum input                  lane = place_input(state->suspect);
+    uint64_t                    offset = place_offset(state->suspect);
 
-    if (state->suspect != ATTEMPT_NONE && state->suspect == next)
-        return 1;
-    if (state->suspect != ATTEMPT_NONE && state->suspect > next && state->suspect - next < limit)
-        limit = (size_t)(state->suspect - next);
-    if (state->careful_until > next && state->careful_limit < limit)
+    if (careful(state, next) && state->careful_limit < limit)
         limit = (size_t)state->careful_limit;
-    return limit > 0 ? limit : 1;
+    if (limit == 0)
+        limit = 1;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        caps[i] = limit;
+    if (state->suspect == ATTEMPT_NONE || offset < next[lane] || offset - next[lane] >= lag[lane])
+        return limit;
+    if (offset == next[lane])
+        limit = 1;
+    else if (offset - next[lane] < limit)
+        limit = (size_t)(offset - next[lane]);
+    memset(caps, 0, INPUT_COUNT * sizeof *caps);
+    caps[lane] = limit;
+    return limit;
 }
 
-uint64_t attempt_crashes(const struct attempt *attempt, uint64_t offset)
+uint64_t attempt_crashes(const struct attempt *attempt, uint64_t mark)
 {
-    return attempt->state->suspect == offset ? attempt->state->suspect_crashes : 0;
+    return attempt->state->suspect == mark ? attempt->state->suspect_crashes : 0;
 }
 
-void attempt_begin(struct attempt *attempt, uint64_t first, size_t count)
+void attempt_begin(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT])
 {
     attempt->state->current = ATTEMPT_NONE;
-    attempt->state->first = first;
-    attempt->state->end = first + count;
+    memcpy(attempt->state->first, first, sizeof attempt->state->first);
+    memcpy(attempt->state->end, end, sizeof attempt->state->end);
     attempt->state->busy = 1;
 }
 
-void attempt_mark(struct attempt *attempt, uint64_t offset)
+void attempt_mark(struct attempt *attempt, uint64_t mark)
 {
     if (attempt != NULL)
-        attempt->state->current = offset;
+        attempt->state->current = mark;
 }
 
 void attempt_unmark(struct attempt *attempt)
 {
-    if (attempt != NULL && attempt->state->end - attempt->state->first > 1)
+    if (attempt != NULL && batch_records(attempt->state) > 1)
         attempt->state->current = ATTEMPT_NONE;
 }
 
-void attempt_end(struct attempt *attempt, uint64_t next)
+void attempt_end(struct attempt *attempt, const uint64_t next[INPUT_COUNT])
 {
     struct attempt_state *state = attempt->state;
 
     state->busy = 0;
     state->current = ATTEMPT_NONE;
-    if (state->suspect != ATTEMPT_NONE && state->suspect < next) {
+    if (state->suspect != ATTEMPT_NONE && place_offset(state->suspect) < next[place_input(state->suspect)]) {
         state->suspect = ATTEMPT_NONE;
         state->suspect_crashes = 0;
     }
-    if (state->careful_until <= next)
-        state->careful_until = state->careful_limit = 0;
+    if (!careful(state, next)) {
+        memset(state->careful_until, 0, sizeof state->careful_until);
+        state->careful_limit = 0;
+    }
 }

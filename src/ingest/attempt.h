@@ -4,9 +4,11 @@
  * (not the machine; an event that takes the machine down is not ours to isolate). Passes note the event
  * that they are about to touch. When the next start finds that the last one died inside a batch:
  *   - an event was noted: it is the suspect. It is taken alone, after its predecessors, before its
- *     successors; when it has taken the process with it ATTEMPT_CRASHES_MAX times it is condemned
+ *     successors, and its lane goes before all others until then; when it has taken the process with it
+ *     ATTEMPT_CRASHES_MAX times it is condemned
  *   - none was noted (the store, the log, a kill from outside): batches get eight times smaller until the
  *     records of that batch are done
+ * A record is called by its mark: the input it is read from and its offset there, as place_make() joins them.
  *  A1  an event that did not crash anything alone is never condemned, whatever stood beside it
  * @thread one */
 #ifndef PENSTOCK_INGEST_ATTEMPT_H
@@ -17,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "event/record.h"
 
 enum { ATTEMPT_CRASHES_MAX = 3 };
 #define ATTEMPT_NONE UINT64_MAX
@@ -24,10 +27,10 @@ enum { ATTEMPT_CRASHES_MAX = 3 };
 struct attempt_state { /* the file, in the machine's own order: it is read where it was written */
     uint64_t          version;
     uint64_t          busy;       /* a batch is in work */
-    uint64_t          first, end; /* its records */
-    volatile uint64_t current;    /* the record that a pass is looking at, or ATTEMPT_NONE */
+    uint64_t          first[INPUT_COUNT], end[INPUT_COUNT]; /* its records: offsets in each input */
+    volatile uint64_t current;    /* mark of the record that a pass is looking at, or ATTEMPT_NONE */
     uint64_t          suspect, suspect_crashes;
-    uint64_t          careful_until, careful_limit;
+    uint64_t          careful_until[INPUT_COUNT], careful_limit;
 };
 
 struct attempt;
@@ -36,17 +39,20 @@ struct attempt;
 int  attempt_open(const char *run_folder, struct attempt **out, struct err *err) must_check;
 void attempt_close(struct attempt *attempt);
 
-/* How many records from `next` on may go into one batch: 1..limit. */
-size_t attempt_limit(const struct attempt *attempt, uint64_t next, size_t limit);
+/* How many records the next batch may have, 1..limit, when next[i] is the first in input i and lag[i] wait there;
+ * caps: and how many of them of each input. */
+size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_COUNT], const uint64_t lag[INPUT_COUNT],
+                     size_t limit, size_t caps[INPUT_COUNT]);
 /* Times that this record, and it alone, took the process with it; ATTEMPT_CRASHES_MAX: do not touch it. */
-uint64_t attempt_crashes(const struct attempt *attempt, uint64_t offset);
+uint64_t attempt_crashes(const struct attempt *attempt, uint64_t mark);
 
-void attempt_begin(struct attempt *attempt, uint64_t first, size_t count);
+/* The batch's records are [first[i], end[i]) of each input. */
+void attempt_begin(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT]);
 /* attempt may be NULL. */
-void attempt_mark(struct attempt *attempt, uint64_t offset);
+void attempt_mark(struct attempt *attempt, uint64_t mark);
 /* No event is being looked at (but the only one of its batch stays noted). */
 void attempt_unmark(struct attempt *attempt);
-/* The batch is over, done or given up without harm; records below `next` are done. */
-void attempt_end(struct attempt *attempt, uint64_t next);
+/* The batch is over, done or given up without harm; records below next[i] are done. */
+void attempt_end(struct attempt *attempt, const uint64_t next[INPUT_COUNT]);
 
 #endif

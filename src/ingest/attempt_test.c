@@ -21,12 +21,32 @@ static struct attempt *start(const char *folder)
     return attempt;
 }
 
+/* As if all were in one input. */
+static size_t limit_of(const struct attempt *attempt, uint64_t next, size_t limit)
+{
+    const uint64_t nexts[INPUT_COUNT] = { next }, lags[INPUT_COUNT] = { 10000 };
+    size_t         caps[INPUT_COUNT], got = attempt_limit(attempt, nexts, lags, limit, caps);
+
+    assert_true(caps[INPUT_RAW] == got);
+    return got;
+}
+
+static void begin(struct attempt *attempt, uint64_t first, uint64_t count)
+{
+    attempt_begin(attempt, (uint64_t[INPUT_COUNT]){ first }, (uint64_t[INPUT_COUNT]){ first + count });
+}
+
+static void end(struct attempt *attempt, uint64_t next)
+{
+    attempt_end(attempt, (uint64_t[INPUT_COUNT]){ next });
+}
+
 /* A start that dies inside the batch [first, first + count), while it looks at `at`. */
 static void die(const char *folder, uint64_t first, size_t count, uint64_t at)
 {
     struct attempt *attempt = start(folder);
 
-    attempt_begin(attempt, first, count);
+    begin(attempt, first, count);
     attempt_mark(attempt, at);
     attempt_close(attempt); /* the file stays as a kill would leave it */
 }
@@ -39,20 +59,20 @@ static void test_suspect(void **state)
     (void)state;
     assert_non_null(mkdtemp(folder));
     attempt = start(folder);
-    assert_int_equal(attempt_limit(attempt, 100, 50), 50);
+    assert_int_equal(limit_of(attempt, 100, 50), 50);
     attempt_close(attempt);
 
     die(folder, 100, 50, 110);
     attempt = start(folder);
-    assert_int_equal(attempt_limit(attempt, 100, 50), 10); /* its predecessors first */
-    attempt_begin(attempt, 100, 10);
-    attempt_end(attempt, 110);
-    assert_int_equal(attempt_limit(attempt, 110, 50), 1); /* then it, alone */
+    assert_int_equal(limit_of(attempt, 100, 50), 10); /* its predecessors first */
+    begin(attempt, 100, 10);
+    end(attempt, 110);
+    assert_int_equal(limit_of(attempt, 110, 50), 1); /* then it, alone */
     assert_int_equal(attempt_crashes(attempt, 110), 1);
     assert_int_equal(attempt_crashes(attempt, 111), 0);
-    attempt_begin(attempt, 110, 1);
-    attempt_end(attempt, 111);
-    assert_int_equal(attempt_limit(attempt, 111, 50), 50);
+    begin(attempt, 110, 1);
+    end(attempt, 111);
+    assert_int_equal(limit_of(attempt, 111, 50), 50);
     assert_int_equal(attempt_crashes(attempt, 110), 0); /* it was not the one */
     attempt_close(attempt);
 
@@ -80,18 +100,60 @@ static void test_careful(void **state)
     assert_non_null(mkdtemp(folder));
     die(folder, 0, 640, ATTEMPT_NONE);
     attempt = start(folder);
-    assert_int_equal(attempt_limit(attempt, 0, 1000), 80);
+    assert_int_equal(limit_of(attempt, 0, 1000), 80);
     attempt_close(attempt);
     die(folder, 0, 80, ATTEMPT_NONE);
     die(folder, 0, 10, ATTEMPT_NONE);
     attempt = start(folder);
-    assert_int_equal(attempt_limit(attempt, 0, 1000), 1);
-    attempt_begin(attempt, 0, 1);
-    attempt_end(attempt, 1);
-    assert_int_equal(attempt_limit(attempt, 1, 1000), 1);
-    attempt_begin(attempt, 1, 639);
-    attempt_end(attempt, 640);
-    assert_int_equal(attempt_limit(attempt, 640, 1000), 1000);
+    assert_int_equal(limit_of(attempt, 0, 1000), 1);
+    begin(attempt, 0, 1);
+    end(attempt, 1);
+    assert_int_equal(limit_of(attempt, 1, 1000), 1);
+    begin(attempt, 1, 639);
+    end(attempt, 640);
+    assert_int_equal(limit_of(attempt, 640, 1000), 1000);
+    attempt_close(attempt);
+    (void)snprintf(file, sizeof file, "%s/ingest.attempt", folder);
+    assert_int_equal(unlink(file) + rmdir(folder), 0);
+}
+
+/* The suspect's lane goes first and alone, whatever waits in others; what is done in another lane does not clear it. */
+static void test_lanes(void **state)
+{
+    uint64_t        next[INPUT_COUNT] = { 50, 7, 0, 0 }, ends[INPUT_COUNT] = { 60, 17, 0, 0 }, lag[INPUT_COUNT] = { 100, 100, 0, 0 };
+    char            folder[] = "/tmp/penstock-attempt-XXXXXX", file[64];
+    struct attempt *attempt;
+    size_t          caps[INPUT_COUNT];
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    attempt = start(folder);
+    assert_int_equal(attempt_limit(attempt, next, lag, 30, caps), 30);
+    assert_true(caps[INPUT_RAW] == 30 && caps[INPUT_HISTORICAL] == 30);
+    attempt_begin(attempt, next, ends);
+    attempt_mark(attempt, place_make(INPUT_HISTORICAL, 9));
+    attempt_close(attempt);
+
+    attempt = start(folder);
+    assert_int_equal(attempt_limit(attempt, next, lag, 30, caps), 2);
+    assert_true(caps[INPUT_RAW] == 0 && caps[INPUT_HISTORICAL] == 2);
+    attempt_end(attempt, (uint64_t[INPUT_COUNT]){ 1000, 9 }); /* offset 9 of raw is not it */
+    next[INPUT_HISTORICAL] = 9;
+    assert_int_equal(attempt_crashes(attempt, 9), 0);
+    assert_int_equal(attempt_crashes(attempt, place_make(INPUT_HISTORICAL, 9)), 1);
+    assert_int_equal(attempt_limit(attempt, next, lag, 30, caps), 1);
+    assert_true(caps[INPUT_RAW] == 0 && caps[INPUT_HISTORICAL] == 1);
+    lag[INPUT_HISTORICAL] = 0; /* it is not there any more: nobody waits for it */
+    assert_int_equal(attempt_limit(attempt, next, lag, 30, caps), 30);
+    attempt_end(attempt, (uint64_t[INPUT_COUNT]){ 1000, 10 });
+    assert_int_equal(attempt_crashes(attempt, place_make(INPUT_HISTORICAL, 9)), 0);
+
+    attempt_begin(attempt, (uint64_t[INPUT_COUNT]){ 0, 0 }, (uint64_t[INPUT_COUNT]){ 40, 40 });
+    attempt_close(attempt); /* nobody to blame: careful until both lanes are past */
+    attempt = start(folder);
+    assert_int_equal(attempt_limit(attempt, (uint64_t[INPUT_COUNT]){ 40, 39 }, lag, 30, caps), 10);
+    attempt_end(attempt, (uint64_t[INPUT_COUNT]){ 40, 39 });
+    assert_int_equal(attempt_limit(attempt, (uint64_t[INPUT_COUNT]){ 40, 40 }, lag, 30, caps), 30);
     attempt_close(attempt);
     (void)snprintf(file, sizeof file, "%s/ingest.attempt", folder);
     assert_int_equal(unlink(file) + rmdir(folder), 0);
@@ -99,7 +161,8 @@ static void test_careful(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_suspect), cmocka_unit_test(test_careful) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_suspect), cmocka_unit_test(test_careful),
+                                        cmocka_unit_test(test_lanes) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,9 @@
  *
  * The counters live in people_place.counters at the fate's number, so they are committed together with
  * what they count and are exact over every crash:
- *     records consumed (people_place.input_next) = the sum of all fates
+ *     records consumed = the sum of all fates
+ * Consumed: people_place.input_next of raw, raw_historical and raw_overflow, less what was moved to the last one
+ * (people_place.output_end) to be consumed again. fate_consumed() adds it up.
  * The numbers are stored: never reorder, only add at the end. Reads: `penstock status`, ingest's metrics. */
 #ifndef PENSTOCK_INGEST_FATE_H
 #define PENSTOCK_INGEST_FATE_H
@@ -26,9 +28,7 @@ enum fate_class { FATE_CLASS_STORED, FATE_CLASS_DEDUPLICATED, FATE_CLASS_DEAD_LE
     X(10, INVALID_ALIAS, "invalid_alias", DROPPED, "alias is not text")                                         \
     X(11, EVENT_TOO_OLD, "event_too_old", DROPPED, "older than the project takes")                              \
     X(12, INVALID_EVENT_FOR_FLAGS, "invalid_event_for_flags", DROPPED, "a merge that also asks for no person")  \
-    X(13, CLIENT_WARNING, "client_warning", DROPPED, "became a warning: $$client_ingestion_warning")        \
-    X(14, BLOCKED_TOKEN, "blocked_token", DROPPED, "a restriction of the project drops it")                     \
-    X(15, EVENT_FILTERED, "event_filtered", DROPPED, "a filter of the project drops it")
+    X(13, CLIENT_WARNING, "client_warning", DROPPED, "became a warning: $$client_ingestion_warning")
 
 #define FATE_ENUM(number, suffix, name, klass, help) FATE_##suffix = number,
 enum fate { FATES(FATE_ENUM) FATE_COUNT, FATE_PENDING = -1 };
@@ -43,7 +43,9 @@ struct fate_info {
 
 /* NULL for a number that is no fate. */
 const struct fate_info *fate_info(int fate);
-/* Sums by class: stored + deduplicated + dead_lettered + dropped == place->input_next[INPUT_RAW], always. */
+/* Accepted records that are done with. */
+uint64_t fate_consumed(const struct people_place *place);
+/* Sums by class: stored + deduplicated + dead_lettered + dropped == fate_consumed(), always. */
 uint64_t fate_sum(const struct people_place *place, enum fate_class class);
 
 #endif

@@ -2,29 +2,13 @@
 #include "ingest/gather.h"
 
 #include <assert.h>
-#include <stdlib.h>
+#include <string.h>
 
-int gather_init(struct gather *gather, size_t records_max)
+int gather_open(struct gather *gather, struct log *log, enum input input, uint64_t from, struct err *err)
 {
-    *gather = (struct gather){ .room = records_max };
-    gather->records = calloc(records_max, sizeof *gather->records); /* touched only as far as batches go */
-    return gather->records == NULL ? -1 : 0;
-}
-
-void gather_fini(struct gather *gather)
-{
-    free(gather->records);
-    gather->records = NULL;
-}
-
-int gather_open(struct gather *gather, struct log *log, uint64_t from, struct err *err)
-{
-    gather->next = from;
-    gather->count = 0;
-    gather->gap_count = 0;
-    gather->chunk_open = false;
-    if (log_reader_open(log, "raw", 0, from, &gather->reader, err) < 0)
-        return err_wrap(err, "raw");
+    *gather = (struct gather){ .input = input, .next = from };
+    if (log_reader_open(log, input_topic(input), 0, from, &gather->reader, err) < 0)
+        return err_wrap(err, input_topic(input));
     return 0;
 }
 
@@ -38,15 +22,16 @@ void gather_close(struct gather *gather)
 
 uint64_t gather_lag(const struct gather *gather)
 {
-    uint64_t end = log_reader_end(gather->reader);
+    uint64_t end = gather->reader == NULL ? 0 : log_reader_end(gather->reader);
 
     return end > gather->next ? end - gather->next : 0;
 }
 
-static void gap_add(struct gather *gather, uint64_t end, const char *why)
+static void gap_add(struct gather *gather, struct gathered *to, uint64_t end, const char *why)
 {
-    gather->gaps[gather->gap_count++] = (struct gap){
-        .base = gather->next, .count = end - gather->next, .expired = why != NULL && strcmp(why, "expired") == 0
+    to->gaps[to->gap_count++] = (struct gap){
+        .mark = place_make(gather->input, gather->next), .count = end - gather->next,
+        .expired = why != NULL && strcmp(why, "expired") == 0
     };
     gather->next = end;
 }
@@ -65,14 +50,38 @@ static int chunk_next(struct gather *gather, struct err *err)
     return 1;
 }
 
+int gather_age_us(struct gather *gather, int64_t now_us, int64_t *out, struct err *err)
+{
+    int rc = gather_lag(gather) == 0 ? 0 : chunk_next(gather, err);
+
+    *out = 0;
+    if (rc > 0 && gather->chunk.kind == LOG_RECORDS && now_us > gather->chunk.appended_us)
+        *out = now_us - gather->chunk.appended_us;
+    return rc < 0 ? -1 : 1;
+}
+
+/* What a topic's record is: itself, or one that was accepted elsewhere. */
+static void record_open(const struct gather *gather, uint64_t offset, struct span body, struct raw_record *out)
+{
+    struct record_moved moved;
+    struct err          not_one; /* then it is read as a record, and becomes a dead letter that says why */
+
+    *out = (struct raw_record){ .mark = place_make(gather->input, offset), .body = body };
+    out->place = out->mark;
+    if (gather->input == INPUT_OVERFLOW && record_moved_read(body, &moved, &not_one) == 0) {
+        out->place = moved.place;
+        out->body = moved.body;
+    }
+}
+
 /* Takes records of the open chunk. Bodies are copied unless it is the last chunk that this batch sees. */
-static int chunk_take(struct gather *gather, struct arena *arena, size_t records, size_t bytes_max, size_t *bytes,
-                      bool borrow, struct err *err)
+static int chunk_take(struct gather *gather, struct gathered *to, struct arena *arena, size_t count_end, size_t bytes_end,
+                      size_t gaps_end, bool borrow, struct err *err)
 {
     struct span body;
     uint64_t    offset;
 
-    while (gather->count < records && *bytes < bytes_max) {
+    while (to->count < count_end && to->bytes < bytes_end) {
         struct log_chunk before = gather->chunk;
 
         if (!log_chunk_next(&gather->chunk, &offset, &body)) {
@@ -82,33 +91,31 @@ static int chunk_take(struct gather *gather, struct arena *arena, size_t records
         if (offset < gather->next)
             continue;
         if (offset > gather->next) { /* T1, whatever the log did */
-            if (gather->gap_count == GATHER_GAPS_MAX) {
+            if (to->gap_count == gaps_end) {
                 gather->chunk = before;
                 return 0;
             }
-            gap_add(gather, offset, NULL);
+            gap_add(gather, to, offset, NULL);
         }
         if (!borrow)
             body = arena_copy(arena, body);
         if (body.at == NULL && body.bytes > 0)
-            return err_set(err, ERR_FULL, "no room in the arena for a batch of %zu records", gather->count);
-        gather->records[gather->count++] = (struct raw_record){ .offset = offset, .body = body };
-        *bytes += body.bytes;
+            return err_set(err, ERR_FULL, "no room in the arena for a batch of %zu records", to->count);
+        record_open(gather, offset, body, &to->records[to->count++]);
+        to->bytes += body.bytes;
         gather->next = offset + 1;
     }
     return 0;
 }
 
-int gather_batch(struct gather *gather, struct arena *arena, size_t records, size_t bytes_max, struct err *err)
+int gather_take(struct gather *gather, struct gathered *to, struct arena *arena, size_t records, size_t bytes, struct err *err)
 {
-    size_t bytes = 0;
-    int    rc = 1;
+    size_t   count_end = to->count + records, bytes_end = to->bytes + bytes, gaps_end = to->gap_count + GATHER_GAPS_MAX;
+    uint64_t from = gather->next;
+    int      rc = 1;
 
-    assert(records <= gather->room);
-    gather->count = 0;
-    gather->gap_count = 0;
-    gather->now_us = clock_wall_us();
-    while (gather->count < records && bytes < bytes_max && gather->gap_count < GATHER_GAPS_MAX) {
+    assert(count_end <= to->room);
+    while (to->count < count_end && to->bytes < bytes_end && to->gap_count < gaps_end) {
         const struct log_chunk *chunk = &gather->chunk;
         bool                    last;
 
@@ -117,18 +124,18 @@ int gather_batch(struct gather *gather, struct arena *arena, size_t records, siz
             break;
         if (chunk->kind == LOG_GAP) {
             if (chunk->base + chunk->count > gather->next)
-                gap_add(gather, chunk->base + chunk->count, chunk->why);
+                gap_add(gather, to, chunk->base + chunk->count, chunk->why);
             gather->chunk_open = false;
             continue;
         }
         last = chunk->base + chunk->count >= log_reader_end(gather->reader) ||
-               chunk->count - chunk->next_index >= records - gather->count;
-        if (chunk_take(gather, arena, records, bytes_max, &bytes, last, err) < 0)
+               chunk->count - chunk->next_index >= count_end - to->count;
+        if (chunk_take(gather, to, arena, count_end, bytes_end, gaps_end, last, err) < 0)
             return -1;
         if (last)
             break; /* its records are borrowed: the reader must not move on */
     }
     if (rc < 0)
         return -1;
-    return gather->count > 0 || gather->gap_count > 0;
+    return gather->next > from;
 }

@@ -1,4 +1,4 @@
-/* ingest/gather.h - takes the next batch of records out of the raw topic.
+/* ingest/gather.h - takes records out of one of the topics that ingest reads.
  *
  * Takes what is there, never waits for more. A frame that does not fit whole is continued by the next
  * batch. Records are borrowed from the reader as long as it holds them (the last frame of the batch) and
@@ -12,28 +12,35 @@
 #include "ingest/passes.h"
 #include "log/log.h"
 
-enum { GATHER_GAPS_MAX = 16 };
+enum { GATHER_GAPS_MAX = 16 }; /* of one topic in one batch */
 
-struct gather {
-    struct log_reader *reader;
-    struct log_chunk   chunk; /* being read; open while chunk_open */
-    bool               chunk_open;
-    struct raw_record *records; /* of the batch */
-    size_t             room, count;
-    struct gap         gaps[GATHER_GAPS_MAX];
+/* What a batch is made of; the arrays are filled from the front. */
+struct gathered {
+    struct raw_record *records;
+    size_t             room, count, bytes;
+    struct gap         gaps[GATHER_GAPS_MAX * INPUT_COUNT];
     size_t             gap_count;
-    uint64_t           next;   /* first record after the batch */
-    int64_t            now_us; /* the batch's clock */
 };
 
-int  gather_init(struct gather *gather, size_t records_max) must_check; /* -1: no memory */
-void gather_fini(struct gather *gather);
-int  gather_open(struct gather *gather, struct log *log, uint64_t from, struct err *err) must_check;
+struct gather {
+    enum input         input;
+    struct log_reader *reader; /* NULL: closed */
+    struct log_chunk   chunk;  /* being read; open while chunk_open */
+    bool               chunk_open;
+    uint64_t           next;   /* first record not yet taken */
+};
+
+int  gather_open(struct gather *gather, struct log *log, enum input input, uint64_t from, struct err *err) must_check;
 void gather_close(struct gather *gather);
 
-/* 1: a batch of up to `records` (<= records_max) or about `bytes`; 0: there is nothing; -1: error. */
-int gather_batch(struct gather *gather, struct arena *arena, size_t records, size_t bytes, struct err *err) must_check;
-/* Records that wait behind the batch. */
+/* Adds up to `records` (<= the room that is left) or about `bytes` to *to. 1: there was something; 0: there is
+ * nothing; -1: error. Once a batch: what it borrows lives until the next call. */
+int gather_take(struct gather *gather, struct gathered *to, struct arena *arena, size_t records, size_t bytes, struct err *err)
+    must_check;
+/* Records that wait. */
 uint64_t gather_lag(const struct gather *gather);
+/* How long the first of them has waited already; 0: none does. 1, or -1 when it cannot be read. Once a batch has
+ * taken records, not before the next one: it may read on. */
+int gather_age_us(struct gather *gather, int64_t now_us, int64_t *out, struct err *err) must_check;
 
 #endif

@@ -1,7 +1,7 @@
 /* ingest/ingest.c - the role: takes batches, commits them, waits out trouble.
  *
  * Exactly-once without a broker's transactions: the rows are made durable first, then one LMDB transaction
- * says that they count, together with the persons they changed and the place in `raw`. Whatever lies past
+ * says that they count, together with the persons they changed and the places in the inputs. Whatever lies past
  * the recorded ends belongs to a batch that never happened. The cost is one sync for each topic that got
  * rows and one for the store; batches grow with the load, so an event's share of them shrinks. */
 #include "ingest/ingest.h"
@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "base/say.h"
-#include "ingest/gather.h"
 #include "ingest/ingest_metrics.h"
+#include "ingest/inputs.h"
 #include "ingest/outputs.h"
 #include "ingest/passes.h"
 #include "wire/time.h"
@@ -63,13 +63,14 @@ struct ingest {
     struct catalog_snapshot *snapshot;
     int64_t                  chores_us; /* when they are next due */
     struct outputs          *outputs;
-    struct gather            gather;
+    struct inputs            inputs;
     struct people_place      place; /* as committed */
+    uint64_t                 cursors[INPUT_COUNT]; /* the log's copies */
     struct arena            *arena, *slice; /* of a batch, of some of its events */
     struct buf               scratch;
     struct warning_gate     *gate;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
-    uint64_t                 too_large;     /* a record that does not fit into memory even alone, or ATTEMPT_NONE */
+    uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
     bool                     fates_begun;   /* people_fates_begin was committed */
     bool                     retry_at_once; /* the failed batch will be another one next time */
     int64_t                  spent_us[INGEST_PARTS];
@@ -145,7 +146,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->gate = warning_gate_new();
     buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);
-    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || gather_init(&ingest->gather, ingest->batch_limit) < 0) {
+    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
@@ -164,7 +165,7 @@ failed:
 
 static void close_ends(struct ingest *ingest)
 {
-    gather_close(&ingest->gather);
+    inputs_close(&ingest->inputs);
     outputs_close(ingest->outputs);
     ingest->outputs = NULL;
 }
@@ -174,7 +175,7 @@ void ingest_close(struct ingest *ingest)
     if (ingest == NULL)
         return;
     close_ends(ingest);
-    gather_fini(&ingest->gather);
+    inputs_fini(&ingest->inputs);
     attempt_close(ingest->attempt);
     geoip_close(ingest->geoip);
     catalog_snapshot_free(ingest->snapshot);
@@ -207,7 +208,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     people_abort(txn);
     if (rc < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
-    return gather_open(&ingest->gather, ingest->log, ingest->place.input_next[INPUT_RAW], err);
+    return inputs_open(&ingest->inputs, ingest->log, &ingest->place, false, err);
 }
 
 const struct people_place *ingest_place(const struct ingest *ingest)
@@ -226,7 +227,7 @@ static int sink_row(void *ctx, const struct row *row, struct err *err)
 {
     struct ingest *ingest = ctx;
 
-    return outputs_add(ingest->outputs, row, ingest->gather.now_us, err);
+    return outputs_add(ingest->outputs, row, ingest->inputs.now_us, err);
 }
 
 /* The newest settings; an unreadable catalog leaves the last ones in force. */
@@ -264,30 +265,39 @@ static int store_tally(struct ingest *ingest, struct people_txn *txn, const stru
     return people_fates_forget(txn, (uint32_t)(passes->now_us / TIME_US_HOUR) - 24 * PEOPLE_FATES_DAYS, err);
 }
 
+/* I2: what was taken has a fate, or was moved aside. */
+static bool fates_add_up(const struct ingest *ingest, const struct people_place *place, const struct passes *passes)
+{
+    uint64_t moved = place->output_end[OUTPUT_RAW_OVERFLOW] - ingest->place.output_end[OUTPUT_RAW_OVERFLOW], sum = moved;
+
+    for (int i = 0; i < FATE_COUNT; i++)
+        sum += passes->fates[i];
+    return sum == inputs_events(&ingest->inputs);
+}
+
 /* Everything up to the commit. On failure txn is gone and nothing has happened, but for rows that
  * ingest_recover will cut. */
 static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
 {
-    struct gather     *gather = &ingest->gather;
-    struct people_txn *txn;
-    int64_t            from_us, synced_us;
-    uint64_t           sum = 0;
+    const struct inputs   *inputs = &ingest->inputs;
+    const struct gathered *batch = &inputs->batch;
+    struct people_txn     *txn;
+    int64_t                from_us, synced_us;
 
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
-    if (passes_run(passes, txn, gather->records, gather->count, gather->gaps, gather->gap_count, err) < 0)
+    if (passes_run(passes, txn, batch->records + inputs->control_count, batch->count - inputs->control_count, batch->gaps,
+                   batch->gap_count, err) < 0)
         goto failed;
-    for (int i = 0; i < FATE_COUNT; i++) {
+    for (int i = 0; i < FATE_COUNT; i++)
         place->counters[i] += passes->fates[i];
-        sum += passes->fates[i];
-    }
-    place->input_next[INPUT_RAW] = gather->next;
-    assert(sum == gather->next - ingest->place.input_next[INPUT_RAW]); /* I2 */
+    memcpy(place->input_next, inputs->next, sizeof place->input_next);
     attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
-    if (outputs_sync(ingest->outputs, gather->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
+    if (outputs_sync(ingest->outputs, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
         people_place_put(txn, place, err) < 0)
         goto failed;
+    assert(fates_add_up(ingest, place, passes));
     synced_us = clock_thread_us();
     ingest->spent_us[5] += synced_us - from_us;
     if (people_commit(txn, err) < 0)
@@ -304,8 +314,8 @@ static void note_batch(struct ingest *ingest, const struct passes *passes, int64
 {
     for (size_t i = 0; i < sizeof passes->spent_us / sizeof *passes->spent_us; i++)
         ingest->spent_us[i] += passes->spent_us[i];
-    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, ingest->gather.next - ingest->place.input_next[INPUT_RAW],
-                         clock_mono_us() - began_us, gather_lag(&ingest->gather));
+    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, inputs_events(&ingest->inputs),
+                         clock_mono_us() - began_us, inputs_lag(&ingest->inputs, INPUT_RAW));
 }
 
 /* Whether it was memory that a batch did not have. */
@@ -317,7 +327,7 @@ static bool arenas_filled(const struct ingest *ingest)
 /* What a failed batch teaches the next attempt; true: try again at once. */
 static bool learn(struct ingest *ingest, const struct passes *passes, const struct err *err)
 {
-    size_t count = ingest->gather.count;
+    size_t count = ingest->inputs.batch.count;
 
     if (passes->crowded != ATTEMPT_NONE) {
         ingest->too_large = passes->crowded;
@@ -331,8 +341,20 @@ static bool learn(struct ingest *ingest, const struct passes *passes, const stru
     }
     if (!arenas_filled(ingest))
         return false;
-    ingest->too_large = ingest->place.input_next[INPUT_RAW]; /* alone, and still too much */
+    ingest->too_large = ingest->inputs.batch.records[0].mark; /* alone, and still too much */
     return true;
+}
+
+/* A batch's worth of records. As inputs_take. */
+static int take(struct ingest *ingest, struct err *err)
+{
+    size_t   quota[INPUT_COUNT];
+    uint64_t lag[INPUT_COUNT];
+
+    for (int i = 0; i < INPUT_COUNT; i++)
+        lag[i] = inputs_lag(&ingest->inputs, (enum input)i);
+    ingest->inputs.batch.room = attempt_limit(ingest->attempt, ingest->place.input_next, lag, ingest->batch_limit, quota);
+    return inputs_take(&ingest->inputs, ingest->arena, quota, (size_t)ingest->options->batch_bytes, err);
 }
 
 int ingest_step(struct ingest *ingest, struct err *err)
@@ -340,24 +362,23 @@ int ingest_step(struct ingest *ingest, struct err *err)
     struct people_place place = ingest->place;
     struct passes       passes;
     int64_t             began_us = clock_mono_us();
-    size_t              limit = attempt_limit(ingest->attempt, ingest->place.input_next[INPUT_RAW], ingest->batch_limit);
     int                 rc;
 
     arena_reset(ingest->arena);
     ingest->retry_at_once = false;
-    rc = gather_batch(&ingest->gather, ingest->arena, limit, (size_t)ingest->options->batch_bytes, err);
+    rc = take(ingest, err);
     if (rc <= 0)
         return rc;
     refresh_catalog(ingest);
     passes = (struct passes){
         .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
         .gate = ingest->gate, .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
-        .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->gather.now_us, .sink = sink_row,
+        .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .sink = sink_row,
         .sink_ctx = ingest
     };
-    attempt_begin(ingest->attempt, ingest->place.input_next[INPUT_RAW], ingest->gather.next - ingest->place.input_next[INPUT_RAW]);
+    attempt_begin(ingest->attempt, ingest->inputs.first, ingest->inputs.next);
     rc = process(ingest, &place, &passes, err);
-    attempt_end(ingest->attempt, rc < 0 ? ingest->place.input_next[INPUT_RAW] : ingest->gather.next);
+    attempt_end(ingest->attempt, rc < 0 ? ingest->inputs.first : ingest->inputs.next);
     if (rc < 0) {
         ingest->retry_at_once = learn(ingest, &passes, err);
         return -1;
@@ -399,10 +420,17 @@ static void do_chores(struct ingest *ingest)
 static void store_cursor(struct ingest *ingest)
 {
     static struct say_gate gate;
-    struct err             err = { 0 };
 
-    if (log_cursor_store(ingest->log, "raw", 0, "ingest", ingest->place.input_next[INPUT_RAW], &err) < 0)
-        say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        struct err err = { 0 };
+
+        if (ingest->place.input_next[i] != ingest->cursors[i] || i == INPUT_RAW) {
+            if (log_cursor_store(ingest->log, input_topic((enum input)i), 0, "ingest", ingest->place.input_next[i], &err) < 0)
+                say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
+            else
+                ingest->cursors[i] = ingest->place.input_next[i];
+        }
+    }
 }
 
 /* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
@@ -448,8 +476,8 @@ static int ingest_loop(struct ingest *ingest, struct err *err)
             if (rc != 0)
                 return rc < 0 ? -1 : 0;
         } else {
-            ingest_metrics_lag(ingest->metrics, gather_lag(&ingest->gather));
-            (void)log_reader_wait(ingest->gather.reader, WAIT_US);
+            ingest_metrics_lag(ingest->metrics, inputs_lag(&ingest->inputs, INPUT_RAW));
+            inputs_wait(&ingest->inputs, WAIT_US);
         }
         do_chores(ingest);
     }

@@ -1,13 +1,14 @@
 /* ingest/ingest.h - the role that turns accepted events into finished rows.
  *
- * Reads the topic `raw`; writes `events`, `people`, `warnings`, `dead_letters`; owns DIR/people. A batch
+ * Reads `raw` and the other topics of inputs.h; writes the topics of outputs.h; owns DIR/people. A batch
  * is everything that is there, up to a bound: one event when it is quiet, thousands under load.
  *
  *   take a batch -> passes (passes.h) -> append rows, sync -> commit {people, ids, place} -> publish -> cursor
  *
  *  I1  exactly once: the commit is the only moment at which anything happened. Killed before it, the rows
  *      are cut and the batch begins anew; killed after it, the rows are published at the next start
- *  I2  raw records consumed = the sum of all fates, in every committed state (fate.h)
+ *  I2  records consumed = the sum of all fates and of those moved to `raw_overflow`, in every committed state
+ *      (fate.h)
  *  I3  trouble with disk or store is waited out: nothing is skipped, nothing is lost
  *  I4  an event that ends the process is taken alone and, the third time, becomes a dead letter */
 #ifndef PENSTOCK_INGEST_INGEST_H

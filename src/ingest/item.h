@@ -27,8 +27,13 @@ enum event_kind {
     EVENT_NO_PERSON_KEYS /* $snapshot, $performance_event: their properties are not copied to the person */
 };
 
-/* A record of the raw topic, as it was stored. */
-struct raw_record { uint64_t offset; struct span body; };
+/* A record of one of the topics that ingest reads, as it was stored. Where it is read now and where it was
+ * accepted (event/record.h) are the same place, unless it was moved aside. */
+struct raw_record {
+    uint64_t    mark;  /* where it is read: its name for attempt.h */
+    uint64_t    place; /* where it was accepted: its name for everybody else */
+    struct span body;
+};
 
 struct item_group {
     struct span         type, key; /* text */
@@ -39,7 +44,8 @@ struct item_group {
 enum { ITEM_GROUPS_MAX = 64 }; /* entries of `$groups` that are looked at; a project has five types */
 
 struct item {
-    uint64_t      raw_offset;
+    uint64_t      mark;
+    uint64_t      raw_offset; /* its place: where it was accepted */
     struct span   body;     /* the stored record */
     bool          readable; /* record was read */
     struct record record;

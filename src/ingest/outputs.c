@@ -9,20 +9,30 @@ enum {
     OUTPUTS_RESERVE_BYTES = 16 << 20  /* capture stops far earlier, so that ingest can still finish its work */
 };
 
+#define OUTPUTS_AGAIN_RETENTION_US ((int64_t)3600 * 1000000) /* the records are in the topic that accepted them, too */
+
 struct output_topic {
-    struct log_writer *writer;
+    struct log_writer *writer; /* NULL: not open (yet) */
     struct log_batch  *batch;
     bool               appended; /* since the last publish */
 };
 
-struct outputs { struct output_topic topics[OUTPUT_COUNT]; };
+struct outputs {
+    struct log            *log;
+    struct outputs_options options;
+    struct output_topic    topics[OUTPUT_COUNT];
+};
 
-static const char *const output_names[OUTPUT_COUNT] = {
-    [OUTPUT_EVENTS] = "events",
-    [OUTPUT_PEOPLE] = "people",
-    [OUTPUT_WARNINGS] = "warnings",
-    [OUTPUT_DEAD_LETTERS] = "dead_letters",
-    [OUTPUT_DEFINITIONS] = "definitions",
+static const char *const by_load[] = { "load", NULL };
+static const char *const by_ingest[] = { "ingest", NULL };
+
+const struct output_info output_infos[OUTPUT_COUNT] = {
+    [OUTPUT_EVENTS] = { "events", by_load, false },
+    [OUTPUT_PEOPLE] = { "people", by_load, false },
+    [OUTPUT_WARNINGS] = { "warnings", by_load, false },
+    [OUTPUT_DEAD_LETTERS] = { "dead_letters", by_load, false },
+    [OUTPUT_DEFINITIONS] = { "definitions", by_load, false },
+    [OUTPUT_RAW_OVERFLOW] = { "raw_overflow", by_ingest, true },
 };
 
 static const enum output output_of_table[ROW_TABLE_COUNT] = {
@@ -37,23 +47,23 @@ static const enum output output_of_table[ROW_TABLE_COUNT] = {
     [ROW_EVENT_PROPERTY] = OUTPUT_DEFINITIONS,
 };
 
-static int topic_open(struct log *log, const char *name, uint64_t end, const struct outputs_options *options,
-                      struct output_topic *topic, struct err *err)
+static int topic_open(struct outputs *outputs, enum output output, uint64_t end, struct err *err)
 {
-    static const char *const       needed[] = { "load", NULL };
+    const struct output_info      *info = &output_infos[output];
+    struct output_topic           *topic = &outputs->topics[output];
     const struct log_topic_options topic_options = {
         .codec = LOG_CODEC_LZ4,
-        .retention_us = options->retention_us,
+        .retention_us = info->again ? OUTPUTS_AGAIN_RETENTION_US : outputs->options.retention_us,
         .disk_reserve_bytes = OUTPUTS_RESERVE_BYTES,
-        .cursors_needed = needed,
+        .cursors_needed = info->readers,
     };
 
     topic->batch = log_batch_new();
     if (topic->batch == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    if (log_writer_open(log, name, 0, &topic_options, &topic->writer, err) < 0 ||
+    if (log_writer_open(outputs->log, info->topic, 0, &topic_options, &topic->writer, err) < 0 ||
         log_writer_cut(topic->writer, end, err) < 0)
-        return err_wrap(err, name);
+        return err_wrap(err, info->topic);
     log_writer_publish(topic->writer, end);
     return 0;
 }
@@ -65,12 +75,16 @@ int outputs_open(struct log *log, const struct people_place *place, const struct
 
     if (outputs == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        if (output_names[i] != NULL &&
-            topic_open(log, output_names[i], place->output_end[i], options, &outputs->topics[i], err) < 0) {
+    outputs->log = log;
+    outputs->options = *options;
+    for (int i = 0; i < OUTPUT_COUNT; i++) {
+        if (output_infos[i].topic == NULL || (output_infos[i].again && place->output_end[i] == 0))
+            continue;
+        if (topic_open(outputs, (enum output)i, place->output_end[i], err) < 0) {
             outputs_close(outputs);
             return -1;
         }
+    }
     *out = outputs;
     return 0;
 }
@@ -92,7 +106,7 @@ static int topic_append(struct output_topic *topic, int64_t now_us, struct err *
 {
     uint64_t base;
 
-    if (log_batch_count(topic->batch) == 0)
+    if (topic->writer == NULL || log_batch_count(topic->batch) == 0)
         return 0;
     topic->appended = true; /* also when it fails half-way */
     if (log_writer_append(topic->writer, topic->batch, now_us, &base, err) < 0)
@@ -101,20 +115,49 @@ static int topic_append(struct output_topic *topic, int64_t now_us, struct err *
     return 0;
 }
 
-int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, struct err *err)
+/* Room for a record of a topic. NULL: *err is set. */
+static uint8_t *topic_begin(struct outputs *outputs, enum output output, size_t bytes, int64_t now_us, struct err *err)
 {
-    enum output          output = output_of_table[row->table];
     struct output_topic *topic = &outputs->topics[output];
-    size_t               bytes = row_bytes(row);
     uint8_t             *to;
 
+    if (topic->writer == NULL && topic_open(outputs, output, 0, err) < 0)
+        return NULL;
     if (log_batch_bytes(topic->batch) > 0 && log_batch_bytes(topic->batch) + bytes > OUTPUTS_FRAME_BYTES &&
-        topic_append(topic, now_us, err) < 0)
-        return err_wrap(err, output_names[output]);
+        topic_append(topic, now_us, err) < 0) {
+        (void)err_wrap(err, output_infos[output].topic);
+        return NULL;
+    }
     to = log_batch_begin(topic->batch, bytes);
     if (to == NULL)
-        return err_set(err, ERR_FULL, "%s: no room for a row of %zu bytes", output_names[output], bytes);
+        (void)err_set(err, ERR_FULL, "%s: no room for a row of %zu bytes", output_infos[output].topic, bytes);
+    return to;
+}
+
+int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, struct err *err)
+{
+    enum output output = output_of_table[row->table];
+    size_t      bytes = row_bytes(row);
+    uint8_t    *to = topic_begin(outputs, output, bytes, now_us, err);
+
+    if (to == NULL)
+        return -1;
     row_write(row, to);
+    log_batch_end(outputs->topics[output].batch, bytes);
+    return 0;
+}
+
+int outputs_add_moved(struct outputs *outputs, const struct record_moved *moved, int64_t now_us, uint64_t *offset_out,
+                      struct err *err)
+{
+    struct output_topic *topic = &outputs->topics[OUTPUT_RAW_OVERFLOW];
+    size_t               bytes = RECORD_MOVED_HEAD_BYTES + moved->body.bytes;
+    uint8_t             *to = topic_begin(outputs, OUTPUT_RAW_OVERFLOW, bytes, now_us, err);
+
+    if (to == NULL)
+        return -1;
+    record_moved_write(moved, to);
+    *offset_out = log_writer_end(topic->writer) + log_batch_count(topic->batch);
     log_batch_end(topic->batch, bytes);
     return 0;
 }
@@ -122,16 +165,15 @@ int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, 
 int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err)
 {
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        if (output_names[i] != NULL && topic_append(&outputs->topics[i], now_us, err) < 0)
-            return err_wrap(err, output_names[i]);
+        if (topic_append(&outputs->topics[i], now_us, err) < 0)
+            return err_wrap(err, output_infos[i].topic);
     for (size_t i = 0; i < OUTPUT_COUNT; i++) {
         struct output_topic *topic = &outputs->topics[i];
 
-        if (output_names[i] == NULL)
-            continue;
         if (topic->appended && log_writer_sync(topic->writer, err) < 0)
-            return err_wrap(err, output_names[i]);
-        place->output_end[i] = log_writer_end(topic->writer);
+            return err_wrap(err, output_infos[i].topic);
+        if (topic->writer != NULL)
+            place->output_end[i] = log_writer_end(topic->writer);
     }
     return 0;
 }
@@ -142,9 +184,7 @@ void outputs_publish(struct outputs *outputs)
     for (size_t i = OUTPUT_COUNT; i-- > 0;) {
         struct output_topic *topic = &outputs->topics[i];
 
-        if (output_names[i] == NULL)
-            continue;
-        assert(log_batch_count(topic->batch) == 0);
+        assert(topic->writer == NULL || log_batch_count(topic->batch) == 0);
         if (topic->appended)
             log_writer_publish(topic->writer, log_writer_end(topic->writer));
         topic->appended = false;
@@ -154,7 +194,7 @@ void outputs_publish(struct outputs *outputs)
 int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)
 {
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
-        if (output_names[i] != NULL && log_writer_retain(outputs->topics[i].writer, now_us, err) < 0)
-            return err_wrap(err, output_names[i]);
+        if (outputs->topics[i].writer != NULL && log_writer_retain(outputs->topics[i].writer, now_us, err) < 0)
+            return err_wrap(err, output_infos[i].topic);
     return 0;
 }

@@ -8,16 +8,31 @@
 #ifndef PENSTOCK_INGEST_OUTPUTS_H
 #define PENSTOCK_INGEST_OUTPUTS_H
 
+#include "event/record.h"
 #include "event/row.h"
 #include "log/log.h"
 #include "people/people.h"
 
-/* The numbering of people_place.output_end: stored, so a number never changes its meaning. A number without a
- * topic (outputs.c) has no rows. */
+/* The numbering of people_place.output_end: stored, never changed. Numbers without a topic are given away. */
 enum output {
-    OUTPUT_EVENTS, OUTPUT_PEOPLE, OUTPUT_WARNINGS, OUTPUT_DEAD_LETTERS, OUTPUT_DEFINITIONS = 5, OUTPUT_COUNT
+    OUTPUT_EVENTS = 0,
+    OUTPUT_PEOPLE = 1,
+    OUTPUT_WARNINGS = 2,
+    OUTPUT_DEAD_LETTERS = 3,
+    OUTPUT_HEATMAPS = 4,
+    OUTPUT_DEFINITIONS = 5,
+    OUTPUT_RAW_OVERFLOW = 6, /* no rows: records that ingest will read again (event/record.h) */
+    OUTPUT_RECEIPTS = 7,
+    OUTPUT_COUNT
 };
 _Static_assert((int)OUTPUT_COUNT <= (int)PEOPLE_OUTPUTS_MAX, "outputs must fit into people_place");
+
+struct output_info {
+    const char        *topic;   /* NULL: nothing is written there yet */
+    const char *const *readers; /* NULL-terminated: whose cursors hold its records back from deletion */
+    bool               again;   /* ingest reads it itself: made when it is first written to, and not kept for long */
+};
+extern const struct output_info output_infos[OUTPUT_COUNT];
 
 struct outputs_options {
     int64_t retention_us; /* 0: for ever */
@@ -33,6 +48,9 @@ void outputs_close(struct outputs *outputs);
 
 /* Copies the row into its topic's buffer; a full buffer is appended to the log. */
 int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, struct err *err) must_check;
+/* The same for a record that goes to OUTPUT_RAW_OVERFLOW. *offset_out: its place there. */
+int outputs_add_moved(struct outputs *outputs, const struct record_moved *moved, int64_t now_us, uint64_t *offset_out,
+                      struct err *err) must_check;
 /* Appends what is left, makes all of it durable, writes the new ends into place. */
 int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err) must_check;
 /* After the commit: readers may see it. */

@@ -59,10 +59,10 @@ static int count_gap(struct passes *passes, const struct gap *gap, struct err *e
 static bool set_aside(struct passes *passes, struct item *item)
 {
     bool       crashed = passes->attempt != NULL &&
-                   attempt_crashes(passes->attempt, item->raw_offset) >= ATTEMPT_CRASHES_MAX;
+                   attempt_crashes(passes->attempt, item->mark) >= ATTEMPT_CRASHES_MAX;
     struct err why;
 
-    if (!crashed && item->raw_offset != passes->too_large)
+    if (!crashed && item->mark != passes->too_large)
         return false;
     item->fate = FATE_PENDING;
     item->readable = record_read(item->body, &item->record, &why) == 0;
@@ -89,7 +89,7 @@ static int normalize_all(struct passes *passes, struct item *items, size_t count
                 return -1;
             continue;
         }
-        attempt_mark(passes->attempt, item->raw_offset);
+        attempt_mark(passes->attempt, item->mark);
         if (normalize_item(&env, item, err) < 0 || count_read(passes, item, err) < 0)
             return -1;
         if (passes->crash_on.bytes > 0 && item->readable && span_equal(item->record.event, passes->crash_on))
@@ -219,7 +219,7 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
 
         if (!item_pending(item))
             continue;
-        attempt_mark(passes->attempt, item->raw_offset);
+        attempt_mark(passes->attempt, item->mark);
         if (people_batch_apply(people, &item->who, &item->result, err) < 0)
             return -1;
         for (size_t j = 0; j < item->result.warning_count; j++)
@@ -249,9 +249,9 @@ static int render_gaps(struct passes *passes, const struct gap *gaps, size_t gap
     struct render_env env = render_env(passes);
 
     for (size_t i = 0; i < gap_count; i++) {
-        if (render_gap(&env, gaps[i].base, gaps[i].count, gaps[i].expired ? "expired" : "damaged", err) < 0)
+        if (render_gap(&env, gaps[i].mark, gaps[i].count, gaps[i].expired ? "expired" : "damaged", err) < 0)
             return -1;
-        if (count_gap(passes, &gaps[i], err) < 0)
+        if (place_input(gaps[i].mark) != INPUT_CONTROL && count_gap(passes, &gaps[i], err) < 0) /* it has no events */
             return -1;
     }
     passes->warnings += env.warnings;
@@ -266,10 +266,10 @@ static int render_all(struct passes *passes, struct item *items, size_t count, s
         struct item *item = &items[i];
 
         assert(!item_pending(item)); /* S1 */
-        attempt_mark(passes->attempt, item->raw_offset);
+        attempt_mark(passes->attempt, item->mark);
         if (item->fate == FATE_STORED && render_event(&env, item, err) < 0) {
             if (env.row_too_large)
-                passes->crowded = item->raw_offset;
+                passes->crowded = item->mark;
             return -1;
         }
         if (item->fate == FATE_DEAD_LETTERED && render_dead_letter(&env, item, err) < 0)
@@ -313,7 +313,8 @@ static int slice_run(struct passes *passes, struct people_txn *txn, struct peopl
     if (items == NULL)
         return err_set(err, ERR_FULL, "no room in the arena for %zu events", count);
     for (size_t i = 0; i < count; i++) {
-        items[i].raw_offset = records[i].offset;
+        items[i].mark = records[i].mark;
+        items[i].raw_offset = records[i].place;
         items[i].body = records[i].body;
     }
     if (normalize_all(passes, items, count, err) < 0)

@@ -27,20 +27,20 @@ struct passes {
     struct warning_gate             *gate;
     struct attempt                  *attempt;  /* NULL: none */
     struct span                      crash_on; /* tests: abort at an event of this name */
-    uint64_t                         too_large; /* a record that is known not to fit, or ATTEMPT_NONE */
+    uint64_t                         too_large; /* mark of a record that is known not to fit, or ATTEMPT_NONE */
     struct buf                      *buf;       /* scratch */
     int64_t                          now_us;
     row_sink                        *sink;
     void                            *sink_ctx;
-    uint64_t                         crowded;           /* out: the record whose row alone is too large, else untouched */
+    uint64_t                         crowded;           /* out: mark of the record whose row alone is too large, else untouched */
     uint64_t                         fates[FATE_COUNT]; /* out: added to */
     struct tally                     tally;             /* out: the same by project and hour, in `arena` */
     uint64_t                         warnings;          /* out: added to */
     int64_t                          spent_us[5];       /* out: added to, by pass as above: this thread's CPU */
 };
 
-/* Records of the raw topic that are lost: counted and told. */
-struct gap { uint64_t base, count; bool expired; };
+/* Records of an input that are lost: told, and counted where they were events. mark: as raw_record's. */
+struct gap { uint64_t mark, count; bool expired; };
 
 /* ERR_FULL: an arena (a smaller batch may do) or store; everything else from the store or the sink. */
 int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_record *records, size_t count,

@@ -208,14 +208,14 @@ int render_warnings(struct render_env *env, const struct item *item, struct err 
     return 0;
 }
 
-int render_gap(struct render_env *env, uint64_t base, uint64_t count, const char *why, struct err *err)
+int render_gap(struct render_env *env, uint64_t mark, uint64_t count, const char *why, struct err *err)
 {
     char           first[24], many[24];
     struct warning warning = { .type = WARNING_LOG_DAMAGED };
 
-    warning_text(&warning, "topic", SPAN("raw"));
+    warning_text(&warning, "topic", span_text(input_topic(place_input(mark))));
     warning_text(&warning, "why", span_text(why));
-    warning_raw(&warning, "firstOffset", span_of(first, (size_t)snprintf(first, sizeof first, "%" PRIu64, base)));
+    warning_raw(&warning, "firstOffset", span_of(first, (size_t)snprintf(first, sizeof first, "%" PRIu64, place_offset(mark))));
     warning_raw(&warning, "events", span_of(many, (size_t)snprintf(many, sizeof many, "%" PRIu64, count)));
     return warning_row(env, 0, &warning, NULL, SPAN(""), err);
 }

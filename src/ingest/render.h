@@ -30,6 +30,6 @@ int render_event(struct render_env *env, struct item *item, struct err *err) mus
 int render_dead_letter(struct render_env *env, const struct item *item, struct err *err) must_check;
 int render_warnings(struct render_env *env, const struct item *item, struct err *err) must_check;
 /* Records of the raw topic that could not be read. */
-int render_gap(struct render_env *env, uint64_t base, uint64_t count, const char *why, struct err *err) must_check;
+int render_gap(struct render_env *env, uint64_t mark, uint64_t count, const char *why, struct err *err) must_check;
 
 #endif

@@ -108,29 +108,6 @@ static inline void fixture_settings(struct fixture *fixture, const struct catalo
     fixture_must(catalog_snapshot_load(fixture->catalog, &fixture->snapshot, &err), &err);
 }
 
-/* Gives project 7 a restriction; its id. */
-static inline uint32_t fixture_restrict(struct fixture *fixture, const struct catalog_restriction *restriction)
-{
-    struct err                 err = { 0 };
-    struct catalog_restriction one = *restriction;
-    uint32_t                   id;
-
-    one.project = 7;
-    fixture_must(catalog_restriction_add(fixture->catalog, &one, &id, &err), &err);
-    catalog_snapshot_free(fixture->snapshot);
-    fixture_must(catalog_snapshot_load(fixture->catalog, &fixture->snapshot, &err), &err);
-    return id;
-}
-
-static inline void fixture_unrestrict(struct fixture *fixture, uint32_t id)
-{
-    struct err err = { 0 };
-
-    fixture_must(catalog_restriction_remove(fixture->catalog, id, &err), &err);
-    catalog_snapshot_free(fixture->snapshot);
-    fixture_must(catalog_snapshot_load(fixture->catalog, &fixture->snapshot, &err), &err);
-}
-
 static inline int fixture_sink(void *ctx, const struct row *row, struct err *err)
 {
     struct fixture *fixture = ctx;
@@ -187,7 +164,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     };
 
     for (size_t i = 0; i < count; i++) {
-        records[i].offset = fixture->place.input_next[INPUT_RAW] + i;
+        records[i].mark = records[i].place = fixture->place.input_next[INPUT_RAW] + i;
         records[i].body = bodies[i];
     }
     fixture_must(people_begin(fixture->people, true, &txn, &err), &err);

@@ -11,8 +11,9 @@
 #include "base/say.h"
 #include "warehouse/engine.h"
 
-/* Duplicates are of the last batches; how far back is looked for them. */
-enum { RECOUNT_OFFSETS_BACK = 4000000 };
+/* Duplicates are of the last batches; how far back is looked for them. By rows and not by places: old places come
+ * late, from imports and from hot keys (event/record.h). */
+enum { RECOUNT_ROWS_BACK = 4000000 };
 
 static int count_rows(const struct warehouse *warehouse, const char *sql, uint64_t *out, struct err *err)
 {
@@ -52,8 +53,8 @@ static void delete_sql(enum row_table table, struct buf *sql)
             buf_add_format(sql, "%s%s", i > 0 ? ", " : "", keys[i]);
         buf_add_format(sql, " ORDER BY version DESC, rowid) AS n FROM %s", name);
     } else if (table == ROW_EVENT) {
-        buf_add_format(sql, "raw_offset ORDER BY rowid) AS n FROM events WHERE raw_offset >= (SELECT max(raw_offset) FROM events) - %d",
-                       RECOUNT_OFFSETS_BACK);
+        buf_add_format(sql, "raw_offset ORDER BY rowid) AS n FROM events WHERE rowid >= (SELECT max(rowid) FROM events) - %d",
+                       RECOUNT_ROWS_BACK);
     } else {
         buf_add_format(sql, "one_row ORDER BY rowid) AS n FROM %s AS one_row", name);
     }

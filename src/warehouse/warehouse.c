@@ -307,16 +307,12 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
 {
     struct warehouse      *warehouse = calloc(1, sizeof *warehouse);
     struct warehouse_place place;
-    char                   wal[ENGINE_PATH_BYTES + 8];
+    char                   wal[4200];
     bool                   crashed;
 
     if (warehouse == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse");
-    if ((size_t)snprintf(warehouse->path, sizeof warehouse->path, "%s", options->path) >= sizeof warehouse->path) {
-        free(warehouse);
-        return err_set(err, ERR_INPUT, "the warehouse's path is longer than %d bytes", ENGINE_PATH_BYTES - 1);
-    }
-    (void)snprintf(wal, sizeof wal, "%s.wal", warehouse->path);
+    (void)snprintf(wal, sizeof wal, "%s.wal", options->path);
     crashed = access(wal, F_OK) == 0; /* an orderly close leaves none */
     warehouse->magic = WAREHOUSE_MAGIC;
     warehouse->read_only = options->read_only;

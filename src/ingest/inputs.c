@@ -1,0 +1,85 @@
+/* ingest/inputs.c - see inputs.h. Several lanes in one batch, and not a batch a lane: a batch costs up to a
+ * dozen syncs however small it is, and a lane that waits for another one's syncs waits twice. */
+#include "ingest/inputs.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static const enum input order[INPUT_COUNT] = { INPUT_CONTROL, INPUT_RAW, INPUT_OVERFLOW, INPUT_HISTORICAL };
+
+int inputs_init(struct inputs *inputs, size_t records_max)
+{
+    *inputs = (struct inputs){ .batch = { .room = records_max } };
+    inputs->batch.records = calloc(records_max, sizeof *inputs->batch.records); /* touched only as far as batches go */
+    return inputs->batch.records == NULL ? -1 : 0;
+}
+
+void inputs_fini(struct inputs *inputs)
+{
+    free(inputs->batch.records);
+    inputs->batch.records = NULL;
+}
+
+int inputs_open(struct inputs *inputs, struct log *log, const struct people_place *place, bool control, struct err *err)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        inputs->first[i] = inputs->next[i] = place->input_next[i];
+        if ((i != INPUT_CONTROL || control) &&
+            gather_open(&inputs->gathers[i], log, (enum input)i, place->input_next[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void inputs_close(struct inputs *inputs)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        gather_close(&inputs->gathers[i]);
+}
+
+int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[INPUT_COUNT], size_t bytes, struct err *err)
+{
+    struct gathered *batch = &inputs->batch;
+    bool             any = false;
+
+    batch->count = batch->bytes = batch->gap_count = 0;
+    inputs->now_us = clock_wall_us();
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        enum input     input = order[i];
+        struct gather *gather = &inputs->gathers[input];
+        size_t         room = batch->room - batch->count, records = quota[input] < room ? quota[input] : room;
+
+        inputs->first[input] = inputs->next[input];
+        if (gather->reader != NULL && records > 0 && batch->bytes < bytes && gather_lag(gather) > 0) {
+            int rc = gather_take(gather, batch, arena, records, bytes - batch->bytes, err);
+
+            if (rc < 0)
+                return err_wrap(err, input_topic(input));
+            any = any || rc > 0;
+            inputs->next[input] = gather->next;
+        }
+        if (input == INPUT_CONTROL)
+            inputs->control_count = batch->count;
+    }
+    return any;
+}
+
+uint64_t inputs_events(const struct inputs *inputs)
+{
+    uint64_t events = 0;
+
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (i != INPUT_CONTROL)
+            events += inputs->next[i] - inputs->first[i];
+    return events;
+}
+
+uint64_t inputs_lag(const struct inputs *inputs, enum input input)
+{
+    return gather_lag(&inputs->gathers[input]);
+}
+
+void inputs_wait(struct inputs *inputs, int64_t timeout_us)
+{
+    (void)log_reader_wait(inputs->gathers[INPUT_RAW].reader, timeout_us);
+}

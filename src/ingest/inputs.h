@@ -1,0 +1,43 @@
+/* ingest/inputs.h - the topics that ingest reads, as one: a batch out of several lanes.
+ *
+ *   control         what operators ask for; first, there is hardly ever any
+ *   raw             live traffic
+ *   raw_overflow    records of hot keys, moved aside
+ *   raw_historical  imports
+ * Each has a place of its own in people_place.input_next, all committed together. In a batch the lanes stand in
+ * this order, each lane in its own. How many records of which lane: whoever asks says so (lanes.h).
+ * A topic that does not exist yet is empty.
+ *  T2  between batches the places here are the committed ones; after a failed batch: close and open again
+ * @thread one */
+#ifndef PENSTOCK_INGEST_INPUTS_H
+#define PENSTOCK_INGEST_INPUTS_H
+
+#include "ingest/gather.h"
+
+struct inputs {
+    struct gather   gathers[INPUT_COUNT];
+    struct gathered batch;
+    size_t          control_count; /* that many at its front are no events */
+    uint64_t        first[INPUT_COUNT], next[INPUT_COUNT]; /* of the batch: offsets [first, next) */
+    int64_t         now_us;        /* the batch's clock */
+};
+
+int  inputs_init(struct inputs *inputs, size_t records_max) must_check; /* -1: no memory */
+void inputs_fini(struct inputs *inputs);
+/* control: that topic is read too. */
+int  inputs_open(struct inputs *inputs, struct log *log, const struct people_place *place, bool control, struct err *err)
+    must_check;
+void inputs_close(struct inputs *inputs);
+
+/* 1: a batch of at most quota[i] records of each input and about `bytes`; 0: there is nothing; -1: error. */
+int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[INPUT_COUNT], size_t bytes, struct err *err)
+    must_check;
+
+/* Events of the last batch, gaps included: all that must get a fate, or be moved. */
+uint64_t inputs_events(const struct inputs *inputs);
+/* Records that wait in an input. */
+uint64_t inputs_lag(const struct inputs *inputs, enum input input);
+/* Waits until live events arrive, at most timeout_us; the other topics are looked at when it ends. */
+void inputs_wait(struct inputs *inputs, int64_t timeout_us);
+
+#endif
