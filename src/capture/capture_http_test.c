@@ -364,7 +364,7 @@ static void new_token(void **state)
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 401);
     (void)snprintf(path, sizeof path, "%s/catalog.db", kit.folder);
     assert_int_equal(catalog_open(path, &catalog, &err), 0);
-    assert_int_equal(catalog_token_create(catalog, 1, "phc_new", token, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, 1, "phc_new", false, token, &err), 0);
     sleep_ms(400);
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 200);
     assert_int_equal(catalog_token_revoke(catalog, "phc_new", &err), 0);

@@ -112,7 +112,7 @@ static inline void kit_init(struct kit *kit)
     if (catalog_open(path, &catalog, &err) < 0 || catalog_project_create(catalog, "test", &id, &err) < 0)
         fail_msg("%s", err.text);
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
-        if (catalog_token_create(catalog, id, tokens[i], token, &err) < 0)
+        if (catalog_token_create(catalog, id, tokens[i], false, token, &err) < 0)
             fail_msg("%s", err.text);
     catalog_close(catalog);
     option_defaults(capture_options, &kit->settings);

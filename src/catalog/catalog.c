@@ -18,7 +18,6 @@
 
 #include "base/clock.h"
 #include "catalog/catalog_db.h"
-#include "wire/utf8.h"
 
 enum { LOCK_WAIT_MS = 5000, LOCK_TRY_MS = 20 };
 
@@ -56,6 +55,30 @@ static const char *const migrations[] = {
     "    repaired_us INTEGER,"
     "    CHECK (replayed_us IS NULL OR discarded_us IS NULL));"
     "CREATE INDEX dead_letters_replay_uuid ON dead_letters (replay_uuid);",
+    "ALTER TABLE projects ADD COLUMN cookieless TEXT NOT NULL DEFAULT 'off'"
+    "    CHECK (cookieless IN ('off', 'stateless', 'stateful'));"
+    "ALTER TABLE projects ADD COLUMN time_zone TEXT NOT NULL DEFAULT 'UTC';"
+    "ALTER TABLE projects ADD COLUMN person_last_seen INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE projects ADD COLUMN retention_days INTEGER NOT NULL DEFAULT 0 CHECK (retention_days >= 0);"
+    "ALTER TABLE projects ADD COLUMN heatmaps_off INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tokens ADD COLUMN secret INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE restrictions ("
+    "    id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "    project INTEGER NOT NULL REFERENCES projects (id),"
+    "    action TEXT NOT NULL,"
+    "    token TEXT NOT NULL DEFAULT ''," /* here and below '': any */
+    "    distinct_id TEXT NOT NULL DEFAULT '',"
+    "    event TEXT NOT NULL DEFAULT '',"
+    "    uuid TEXT NOT NULL DEFAULT '',"
+    "    property TEXT NOT NULL DEFAULT '',"
+    "    value TEXT NOT NULL DEFAULT '',"
+    "    created_us INTEGER NOT NULL);"
+    "CREATE TRIGGER restrictions_inserted AFTER INSERT ON restrictions"
+    " BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER restrictions_updated AFTER UPDATE ON restrictions"
+    " BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER restrictions_deleted AFTER DELETE ON restrictions"
+    " BEGIN UPDATE changes SET version = version + 1; END;",
 };
 enum { MIGRATION_COUNT = sizeof migrations / sizeof *migrations };
 
@@ -221,60 +244,6 @@ int catalog_write_end(struct catalog *catalog, int rc, struct err *err)
     return -1;
 }
 
-static int catalog_name_check(const char *name, struct err *err)
-{
-    struct span text = span_text(name);
-
-    if (text.bytes == 0 || text.bytes > CATALOG_NAME_BYTES_MAX || !utf8_valid(text))
-        return err_set(err, ERR_INPUT, "a project's name has 1 to %d bytes of UTF-8", CATALOG_NAME_BYTES_MAX);
-    return 0;
-}
-
-int catalog_project_create(struct catalog *catalog, const char *name, uint32_t *id_out, struct err *err)
-{
-    sqlite3_stmt *create = catalog->statements[CATALOG_PROJECT_CREATE];
-    int64_t id = 0;
-    int rc;
-
-    if (catalog_name_check(name, err) < 0 || catalog_write_begin(catalog, err) < 0)
-        return -1;
-    (void)sqlite3_bind_text(create, 1, name, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int64(create, 2, clock_wall_us());
-    rc = catalog_db_run(catalog, CATALOG_PROJECT_CREATE, err);
-    if (rc == 0) {
-        id = sqlite3_last_insert_rowid(catalog->db);
-        if (id > UINT32_MAX)
-            rc = err_set(err, ERR_FULL, "catalog: no project ids are left");
-    }
-    if (catalog_write_end(catalog, rc, err) < 0)
-        return -1;
-    *id_out = (uint32_t)id;
-    return 0;
-}
-
-int catalog_project_update(struct catalog *catalog, const struct catalog_project *project, struct err *err)
-{
-    sqlite3_stmt *update = catalog->statements[CATALOG_PROJECT_UPDATE];
-    int rc;
-
-    if (catalog_name_check(project->name, err) < 0)
-        return -1;
-    if (project->drop_older_than_s < 0)
-        return err_set(err, ERR_INPUT, "drop_older_than is negative; 0 turns it off");
-    if (catalog_write_begin(catalog, err) < 0)
-        return -1;
-    (void)sqlite3_bind_int64(update, 1, project->id);
-    (void)sqlite3_bind_text(update, 2, project->name, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int(update, 3, project->anonymize_ips);
-    (void)sqlite3_bind_int(update, 4, project->person_processing_off);
-    (void)sqlite3_bind_int(update, 5, project->geoip_off);
-    (void)sqlite3_bind_int64(update, 6, project->drop_older_than_s);
-    rc = catalog_db_run(catalog, CATALOG_PROJECT_UPDATE, err);
-    if (rc == 0 && sqlite3_changes(catalog->db) == 0)
-        rc = err_set(err, ERR_INPUT, "there is no project %u", project->id);
-    return catalog_write_end(catalog, rc, err);
-}
-
 /* --- tokens ------------------------------------------------------------------------------------ */
 
 int catalog_token_check(struct span token, struct err *err)
@@ -294,14 +263,14 @@ int catalog_token_check(struct span token, struct err *err)
 }
 
 /* 62 letters do not divide 256: bytes from 248 on are thrown away, or some letters would come more often. */
-static int catalog_token_random(char out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err)
+static int catalog_token_random(bool secret, char out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     enum { RANDOM_LETTERS = 43, PREFIX = 4 };
     uint8_t bytes[64];
     size_t made = 0;
 
-    memcpy(out, "phc_", PREFIX);
+    memcpy(out, secret ? "phs_" : "phc_", PREFIX);
     while (made < RANDOM_LETTERS) {
         if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
             return err_errno(err, errno, "catalog: random bytes");
@@ -338,7 +307,7 @@ static int catalog_token_free(struct catalog *catalog, uint32_t project, const c
     return rc;
 }
 
-int catalog_token_create(struct catalog *catalog, uint32_t project, const char *token,
+int catalog_token_create(struct catalog *catalog, uint32_t project, const char *token, bool secret,
                          char token_out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err)
 {
     sqlite3_stmt *create = catalog->statements[CATALOG_TOKEN_CREATE];
@@ -349,7 +318,7 @@ int catalog_token_create(struct catalog *catalog, uint32_t project, const char *
         if (catalog_token_check(span_text(token), err) < 0)
             return -1;
         (void)snprintf(made, sizeof made, "%s", token);
-    } else if (catalog_token_random(made, err) < 0) {
+    } else if (catalog_token_random(secret, made, err) < 0) {
         return -1;
     }
     if (catalog_write_begin(catalog, err) < 0)
@@ -359,6 +328,7 @@ int catalog_token_create(struct catalog *catalog, uint32_t project, const char *
         (void)sqlite3_bind_text(create, 1, made, -1, SQLITE_STATIC);
         (void)sqlite3_bind_int64(create, 2, project);
         (void)sqlite3_bind_int64(create, 3, clock_wall_us());
+        (void)sqlite3_bind_int(create, 4, secret);
         rc = catalog_db_run(catalog, CATALOG_TOKEN_CREATE, err);
     }
     if (catalog_write_end(catalog, rc, err) < 0)

@@ -10,8 +10,16 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "wire/uuid.h"
 
-enum { CATALOG_TOKEN_BYTES_MAX = 64, CATALOG_NAME_BYTES_MAX = 200 };
+enum {
+    CATALOG_TOKEN_BYTES_MAX = 64,
+    CATALOG_NAME_BYTES_MAX = 200,
+    CATALOG_TIME_ZONE_BYTES_MAX = 63,
+    CATALOG_RETENTION_DAYS_MAX = 36500,
+    CATALOG_RESTRICTIONS_MAX = 1000, /* of one project: each of its events is held against all of them */
+    CATALOG_RESTRICTION_BYTES_MAX = 1600 /* of one condition: 400 characters of four bytes */
+};
 
 struct catalog;
 
@@ -20,24 +28,41 @@ struct catalog;
 int  catalog_open(const char *path, struct catalog **out, struct err *err) must_check;
 void catalog_close(struct catalog *catalog);
 
-/* A project's settings that ingest follows. */
+enum catalog_cookieless { CATALOG_COOKIELESS_OFF, CATALOG_COOKIELESS_STATELESS, CATALOG_COOKIELESS_STATEFUL };
+
+const char *catalog_cookieless_name(enum catalog_cookieless mode);
+/* False: no such mode. */
+bool catalog_cookieless_find(const char *name, enum catalog_cookieless *out);
+
+struct catalog_restriction;
+
+/* A project's settings that the roles follow. */
 struct catalog_project {
     uint32_t id; /* team_id and project_id of its rows */
     char     name[CATALOG_NAME_BYTES_MAX + 1];
     bool     anonymize_ips;           /* $ip leaves the event row */
     bool     person_processing_off;   /* the whole project is personless */
     bool     geoip_off;
+    bool     heatmaps_off;            /* no heatmap rows */
+    bool     person_last_seen;        /* persons carry when they were last seen */
     int64_t  drop_older_than_s;       /* 0: never */
+    uint32_t retention_days;          /* rows older than this may go; 0: kept for ever */
+    enum catalog_cookieless cookieless;
+    char     time_zone[CATALOG_TIME_ZONE_BYTES_MAX + 1]; /* an IANA name; "" counts as UTC */
+    /* Of a snapshot, borrowed from it; catalog_project_update does not look at them. */
+    const struct catalog_restriction *restrictions;
+    size_t                            restriction_count;
 };
 
 /* Creates a project; *id_out is its id (1, 2, ...). */
 int catalog_project_create(struct catalog *catalog, const char *name, uint32_t *id_out, struct err *err) must_check;
-/* Replaces the settings of project->id. ERR_INPUT: no such project. */
+/* Replaces the settings of project->id. ERR_INPUT: no such project, or a setting that cannot be. */
 int catalog_project_update(struct catalog *catalog, const struct catalog_project *project, struct err *err) must_check;
 
-/* Gives project a token. token NULL: a random one ("phc_" and 43 of [A-Za-z0-9]) is made; otherwise it must
- * pass catalog_token_check and be new (ERR_INPUT). The token given is copied to token_out. */
-int catalog_token_create(struct catalog *catalog, uint32_t project, const char *token,
+/* Gives project a token. token NULL: a random one ("phc_", or "phs_" for a secret one, and 43 of [A-Za-z0-9])
+ * is made; otherwise it must pass catalog_token_check and be new (ERR_INPUT). The token given is copied to
+ * token_out. Events that came with a secret token carry `$verified: true`: it never leaves the servers. */
+int catalog_token_create(struct catalog *catalog, uint32_t project, const char *token, bool secret,
                          char token_out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err) must_check;
 /* From the next snapshot on it is unknown. ERR_INPUT: no such token. */
 int catalog_token_revoke(struct catalog *catalog, const char *token, struct err *err) must_check;
@@ -46,6 +71,51 @@ int catalog_token_revoke(struct catalog *catalog, const char *token, struct err 
  * "personal_api_key", "null_byte". Does not trim. */
 int catalog_token_check(struct span token, struct err *err) must_check;
 
+/* --- restrictions --------------------------------------------------------------------------------
+ *
+ * What is done with some of a project's events, whatever they say themselves. Each condition that is given
+ * must hold; a restriction without any holds for the whole project. */
+
+/* X(enum suffix, name, what it does). Stored by name. */
+#define CATALOG_ACTIONS(X)                                                                                      \
+    X(DROP, "drop", "the event is not processed: counted as dropped, blocked_token")                            \
+    X(DEAD_LETTER, "dead_letter", "the event becomes a dead letter, restricted_to_dlq")                         \
+    X(OVERFLOW, "overflow", "the event goes the overflow lane from the start")                                  \
+    X(SKIP_PERSONS, "skip_persons", "no person is looked up, created or changed")                               \
+    X(FILTER, "filter", "the event is dropped as unwanted: counted as dropped, event_filtered")
+#define CATALOG_ACTION_ENUM(suffix, name, help) CATALOG_##suffix,
+enum catalog_action { CATALOG_ACTIONS(CATALOG_ACTION_ENUM) CATALOG_ACTION_COUNT };
+
+struct catalog_restriction {
+    uint32_t            id, project;
+    enum catalog_action action;
+    bool                has_uuid;
+    struct uuid         uuid;
+    struct span         token, distinct_id, event; /* bytes 0: any */
+    struct span         property, value;           /* FILTER: this property of the event is this text, or this JSON */
+    int64_t             created_us;
+};
+
+const char *catalog_action_name(enum catalog_action action);
+const char *catalog_action_help(enum catalog_action action);
+/* False: no such action. */
+bool catalog_action_find(const char *name, enum catalog_action *out);
+
+/* id and created_us of `restriction` are not looked at. ERR_INPUT: no such project, a condition that is too
+ * long, a property without FILTER, a FILTER without event or property, too many. */
+int catalog_restriction_add(struct catalog *catalog, const struct catalog_restriction *restriction, uint32_t *id_out,
+                            struct err *err) must_check;
+/* ERR_INPUT: no such restriction. */
+int catalog_restriction_remove(struct catalog *catalog, uint32_t id, struct err *err) must_check;
+
+/* Whether its conditions hold, but for property and value, which are the caller's. @thread any */
+bool catalog_restriction_holds(const struct catalog_restriction *restriction, struct span token, struct span distinct_id,
+                               struct span event, const struct uuid *uuid);
+/* A bit (1 << action) for each action that a restriction without a property asks for. `project` is of a snapshot.
+ * Costs nothing for a project without restrictions. @thread any */
+unsigned catalog_restrictions_ask(const struct catalog_project *project, struct span token, struct span distinct_id,
+                                  struct span event, const struct uuid *uuid);
+
 /* --- snapshots --------------------------------------------------------------------------------- */
 
 struct catalog_snapshot;
@@ -53,6 +123,7 @@ struct catalog_snapshot;
 struct catalog_token {
     char     token[CATALOG_TOKEN_BYTES_MAX + 1];
     uint32_t project;
+    bool     secret;
     int64_t  created_us;
 };
 
@@ -65,9 +136,13 @@ int catalog_changed(struct catalog *catalog, const struct catalog_snapshot *snap
 
 /* The project of a token, NULL when nobody has it. Constant time for unknown tokens; @thread any. */
 const struct catalog_project *catalog_snapshot_find(const struct catalog_snapshot *snapshot, struct span token);
+/* The same for the token itself: its project is there, too. */
+const struct catalog_token *catalog_snapshot_find_token(const struct catalog_snapshot *snapshot, struct span token);
 const struct catalog_project *catalog_snapshot_project(const struct catalog_snapshot *snapshot, uint32_t id);
 size_t catalog_snapshot_tokens(const struct catalog_snapshot *snapshot, const struct catalog_token **out);
 size_t catalog_snapshot_projects(const struct catalog_snapshot *snapshot, const struct catalog_project **out);
+/* All projects', by project and id. */
+size_t catalog_snapshot_restrictions(const struct catalog_snapshot *snapshot, const struct catalog_restriction **out);
 
 /* --- what people did with dead letters ----------------------------------------------------------
  *

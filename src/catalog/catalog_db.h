@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include "base/arena.h"
 #include "catalog/catalog.h"
 
 /* X(enum suffix, SQL): prepared once at open, reset after each use. */
@@ -17,19 +18,28 @@
     X(DATA_VERSION, "PRAGMA data_version")                                                                      \
     X(VERSION, "SELECT version FROM changes WHERE one = 1")                                                     \
     X(PROJECT_COUNT, "SELECT count(*) FROM projects")                                                           \
-    X(PROJECTS, "SELECT id, name, anonymize_ips, person_processing_off, geoip_off, drop_older_than_s"           \
+    X(PROJECTS, "SELECT id, name, anonymize_ips, person_processing_off, geoip_off, drop_older_than_s,"          \
+                " cookieless, time_zone, person_last_seen, retention_days, heatmaps_off"                        \
                 " FROM projects ORDER BY id")                                                                   \
     X(PROJECT_CREATE, "INSERT INTO projects (name, created_us) VALUES (?1, ?2)")                                \
     X(PROJECT_UPDATE, "UPDATE projects SET name = ?2, anonymize_ips = ?3, person_processing_off = ?4,"          \
-                      " geoip_off = ?5, drop_older_than_s = ?6 WHERE id = ?1")                                  \
+                      " geoip_off = ?5, drop_older_than_s = ?6, cookieless = ?7, time_zone = ?8,"               \
+                      " person_last_seen = ?9, retention_days = ?10, heatmaps_off = ?11 WHERE id = ?1")         \
     X(PROJECT_EXISTS, "SELECT 1 FROM projects WHERE id = ?1")                                                   \
     X(TOKEN_COUNT, "SELECT count(*) FROM tokens WHERE revoked_us IS NULL")                                      \
-    X(TOKENS, "SELECT token, project, created_us FROM tokens WHERE revoked_us IS NULL"                          \
+    X(TOKENS, "SELECT token, project, created_us, secret FROM tokens WHERE revoked_us IS NULL"                          \
               " ORDER BY project, created_us, token")                                                           \
     X(TOKEN_FIND, "SELECT project, revoked_us IS NOT NULL FROM tokens WHERE token = ?1")                        \
-    X(TOKEN_CREATE, "INSERT INTO tokens (token, project, created_us) VALUES (?1, ?2, ?3)"                       \
-                    " ON CONFLICT (token) DO UPDATE SET revoked_us = NULL")                                     \
+    X(TOKEN_CREATE, "INSERT INTO tokens (token, project, created_us, secret) VALUES (?1, ?2, ?3, ?4)"           \
+                    " ON CONFLICT (token) DO UPDATE SET revoked_us = NULL, secret = ?4")                        \
     X(TOKEN_REVOKE, "UPDATE tokens SET revoked_us = ?2 WHERE token = ?1 AND revoked_us IS NULL")                \
+    X(RESTRICTION_COUNT, "SELECT count(*) FROM restrictions")                                                   \
+    X(RESTRICTIONS, "SELECT id, project, action, token, distinct_id, event, uuid, property, value, created_us"  \
+                    " FROM restrictions ORDER BY project, id")                                                  \
+    X(RESTRICTION_ADD, "INSERT INTO restrictions (project, action, token, distinct_id, event, uuid, property,"  \
+                       " value, created_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                       \
+    X(RESTRICTION_REMOVE, "DELETE FROM restrictions WHERE id = ?1")                                             \
+    X(RESTRICTIONS_OF, "SELECT count(*) FROM restrictions WHERE project = ?1")                                  \
     X(LETTER_FIND, "SELECT replay_uuid, coalesce(replayed_us, 0), replays, coalesce(discarded_us, 0),"          \
                    " coalesce(repaired_us, 0), repaired FROM dead_letters WHERE letter = ?1")                   \
     X(LETTER_REPAIR, "INSERT INTO dead_letters (letter, repaired, repaired_us) VALUES (?1, ?2, ?3)"             \
@@ -67,5 +77,11 @@ int catalog_db_number(struct catalog *catalog, enum catalog_statement which, int
 int catalog_write_begin(struct catalog *catalog, struct err *err) must_check;
 /* Commits when rc is 0, else rolls back; gives -1 unless all of it worked. */
 int catalog_write_end(struct catalog *catalog, int rc, struct err *err) must_check;
+
+/* The row that CATALOG_PROJECTS stands on. */
+void catalog_project_read(sqlite3_stmt *rows, struct catalog_project *out);
+/* The row that CATALOG_RESTRICTIONS stands on, its texts into the arena. 1; 0: nothing that this program would have
+ * written, leave it out; -1: no room in the arena. */
+int catalog_restriction_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_restriction *out) must_check;
 
 #endif

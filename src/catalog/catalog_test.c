@@ -119,7 +119,7 @@ static void tokens_made_at_random(void **state)
 
     assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), 0);
     for (size_t i = 0; i < 200; i++) {
-        assert_int_equal(catalog_token_create(catalog, project, NULL, made[i], &err), 0);
+        assert_int_equal(catalog_token_create(catalog, project, NULL, false, made[i], &err), 0);
         assert_int_equal(strlen(made[i]), 47);
         assert_memory_equal(made[i], "phc_", 4);
         assert_int_equal(strspn(made[i] + 4, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"), 43);
@@ -158,16 +158,16 @@ static void tokens_given(void **state)
     assert_int_equal(shop, 1);
     assert_int_equal(blog, 2);
 
-    assert_int_equal(catalog_token_create(catalog, 3, "tok", token, &err), -1);
+    assert_int_equal(catalog_token_create(catalog, 3, "tok", false, token, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
-    assert_int_equal(catalog_token_create(catalog, shop, "phx_tok", token, &err), -1);
+    assert_int_equal(catalog_token_create(catalog, shop, "phx_tok", false, token, &err), -1);
     assert_string_equal(err.text, "personal_api_key");
     assert_string_equal(token, "untouched");
-    assert_int_equal(catalog_token_create(catalog, shop, "tok", token, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, shop, "tok", false, token, &err), 0);
     assert_string_equal(token, "tok");
-    assert_int_equal(catalog_token_create(catalog, shop, "tok", token, &err), -1);
+    assert_int_equal(catalog_token_create(catalog, shop, "tok", false, token, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
-    assert_int_equal(catalog_token_create(catalog, shop, A64, token, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, shop, A64, false, token, &err), 0);
 
     struct catalog_snapshot *before = must_load(catalog);
     assert_string_equal(catalog_snapshot_find(before, SPAN("tok"))->name, "shop");
@@ -179,13 +179,13 @@ static void tokens_given(void **state)
     assert_int_equal(catalog_token_revoke(catalog, "tok", &err), 0);
     assert_int_equal(catalog_token_revoke(catalog, "tok", &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
-    assert_int_equal(catalog_token_create(catalog, blog, "tok", token, &err), -1); /* never somebody else's */
+    assert_int_equal(catalog_token_create(catalog, blog, "tok", false, token, &err), -1); /* never somebody else's */
     assert_int_equal(err.kind, ERR_INPUT);
 
     struct catalog_snapshot *after = must_load(catalog);
     assert_null(catalog_snapshot_find(after, SPAN("tok")));
     assert_non_null(catalog_snapshot_find(before, SPAN("tok"))); /* C1 */
-    assert_int_equal(catalog_token_create(catalog, shop, "tok", token, &err), 0); /* taken back by its own */
+    assert_int_equal(catalog_token_create(catalog, shop, "tok", false, token, &err), 0); /* taken back by its own */
     struct catalog_snapshot *again = must_load(catalog);
     assert_non_null(catalog_snapshot_find(again, SPAN("tok")));
     assert_true(catalog_snapshot_version(before) < catalog_snapshot_version(after));
@@ -208,7 +208,9 @@ static void project_settings_are_kept(void **state)
     struct catalog        *catalog = must_open(place->path);
     char                   name[CATALOG_NAME_BYTES_MAX + 2];
     struct catalog_project project = { .name = "Caf\xc3\xa9", .anonymize_ips = true, .person_processing_off = true,
-                                       .geoip_off = true, .drop_older_than_s = 86400 };
+                                       .geoip_off = true, .drop_older_than_s = 86400, .heatmaps_off = true,
+                                       .person_last_seen = true, .retention_days = 36500, .time_zone = "America/Port-au-Prince",
+                                       .cookieless = CATALOG_COOKIELESS_STATEFUL };
     struct err             err = { 0 };
 
     memset(name, 'n', sizeof name - 1);
@@ -224,6 +226,15 @@ static void project_settings_are_kept(void **state)
     project.drop_older_than_s = -1;
     assert_int_equal(catalog_project_update(catalog, &project, &err), -1);
     project.drop_older_than_s = 0;
+    project.retention_days++;
+    assert_int_equal(catalog_project_update(catalog, &project, &err), -1);
+    project.retention_days--;
+    for (const char *const *zone = (const char *const[]){ "/etc/passwd", "../../x", "Europe//Berlin", "a b", NULL }; *zone != NULL; zone++) {
+        (void)snprintf(project.time_zone, sizeof project.time_zone, "%s", *zone);
+        assert_int_equal(catalog_project_update(catalog, &project, &err), -1);
+        assert_non_null(strstr(err.text, *zone));
+    }
+    project.time_zone[0] = '\0';
     project.id = 9;
     assert_int_equal(catalog_project_update(catalog, &project, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
@@ -238,6 +249,10 @@ static void project_settings_are_kept(void **state)
     assert_string_equal(kept->name, "Caf\xc3\xa9");
     assert_true(kept->anonymize_ips && kept->person_processing_off && kept->geoip_off);
     assert_int_equal(kept->drop_older_than_s, 86400);
+    assert_true(kept->heatmaps_off && kept->person_last_seen);
+    assert_int_equal(kept->retention_days, 36500);
+    assert_int_equal(kept->cookieless, CATALOG_COOKIELESS_STATEFUL);
+    assert_string_equal(kept->time_zone, "America/Port-au-Prince");
     catalog_snapshot_free(snapshot);
     catalog_close(catalog);
 }
@@ -257,6 +272,186 @@ static void nothing_there_yet(void **state)
     assert_int_equal(stat(place->path, &file), 0);
     assert_int_equal(file.st_mode & 0777, 0600);
     catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+static void project_defaults(void **state)
+{
+    struct place                 *place = *state;
+    struct catalog               *catalog = must_open(place->path);
+    struct catalog_snapshot      *snapshot;
+    const struct catalog_project *project;
+    struct err                    err = { 0 };
+    uint32_t                      id;
+
+    assert_int_equal(catalog_project_create(catalog, "shop", &id, &err), 0);
+    snapshot = must_load(catalog);
+    project = catalog_snapshot_project(snapshot, id);
+    assert_string_equal(project->time_zone, "UTC");
+    assert_int_equal(project->cookieless, CATALOG_COOKIELESS_OFF);
+    assert_int_equal(project->retention_days + project->drop_older_than_s, 0);
+    assert_false(project->anonymize_ips || project->person_processing_off || project->geoip_off || project->heatmaps_off ||
+                 project->person_last_seen);
+    assert_int_equal(project->restriction_count, 0);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+static void secret_tokens_are_told_apart(void **state)
+{
+    struct place            *place = *state;
+    struct catalog          *catalog = must_open(place->path);
+    struct catalog_snapshot *snapshot;
+    char                     secret[CATALOG_TOKEN_BYTES_MAX + 1], token[CATALOG_TOKEN_BYTES_MAX + 1];
+    struct err               err = { 0 };
+    uint32_t                 id;
+
+    assert_int_equal(catalog_project_create(catalog, "shop", &id, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, id, NULL, true, secret, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, id, "tok", false, token, &err), 0);
+    assert_memory_equal(secret, "phs_", 4);
+    snapshot = must_load(catalog);
+    assert_true(catalog_snapshot_find_token(snapshot, span_text(secret))->secret);
+    assert_false(catalog_snapshot_find_token(snapshot, SPAN("tok"))->secret);
+    assert_null(catalog_snapshot_find_token(snapshot, SPAN("nobody's")));
+    assert_int_equal(catalog_snapshot_find(snapshot, span_text(secret))->id, id); /* it is a token like another */
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+/* --- restrictions ------------------------------------------------------------------------------ */
+
+static const struct uuid some_uuid = { { 1, 2, 3 } }, other_uuid = { { 3, 2, 1 } };
+
+static uint32_t must_restrict(struct catalog *catalog, struct catalog_restriction restriction)
+{
+    struct err err = { 0 };
+    uint32_t   id = 0;
+
+    if (catalog_restriction_add(catalog, &restriction, &id, &err) < 0)
+        fail_msg("%s", err.text);
+    return id;
+}
+
+static void restrictions_hold(void **state)
+{
+    static const struct { const char *name; struct catalog_restriction of; struct span token, distinct_id, event; unsigned asked; } rows[] = {
+        { "the whole project", { .action = CATALOG_DROP }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_DROP },
+        { "a token", { .action = CATALOG_DEAD_LETTER, .token = SPAN("t") }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_DEAD_LETTER },
+        { "another token", { .action = CATALOG_DEAD_LETTER, .token = SPAN("t") }, SPAN("t2"), SPAN("d"), SPAN("e"), 0 },
+        { "a distinct id", { .action = CATALOG_OVERFLOW, .distinct_id = SPAN("d") }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_OVERFLOW },
+        { "in the same case", { .action = CATALOG_OVERFLOW, .distinct_id = SPAN("d") }, SPAN("t"), SPAN("D"), SPAN("e"), 0 },
+        { "an event", { .action = CATALOG_SKIP_PERSONS, .event = SPAN("e") }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_SKIP_PERSONS },
+        { "the whole of its name", { .action = CATALOG_SKIP_PERSONS, .event = SPAN("e") }, SPAN("t"), SPAN("d"), SPAN("ee"), 0 },
+        { "an id of an event", { .action = CATALOG_DROP, .has_uuid = true, .uuid = { { 1, 2, 3 } } }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_DROP },
+        { "another id", { .action = CATALOG_DROP, .has_uuid = true, .uuid = { { 1, 2, 4 } } }, SPAN("t"), SPAN("d"), SPAN("e"), 0 },
+        { "all conditions", { .action = CATALOG_DROP, .token = SPAN("t"), .distinct_id = SPAN("d"), .event = SPAN("e") }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_DROP },
+        { "one of them not", { .action = CATALOG_DROP, .token = SPAN("t"), .distinct_id = SPAN("d"), .event = SPAN("e") }, SPAN("t"), SPAN("d2"), SPAN("e"), 0 },
+        { "a filter by name", { .action = CATALOG_FILTER, .event = SPAN("e") }, SPAN("t"), SPAN("d"), SPAN("e"), 1 << CATALOG_FILTER },
+        { "a filter by property is not asked here", { .action = CATALOG_FILTER, .event = SPAN("e"), .property = SPAN("p"), .value = SPAN("1") }, SPAN("t"), SPAN("d"), SPAN("e"), 0 },
+    };
+    struct place            *place = *state;
+    struct catalog          *catalog = must_open(place->path);
+    struct catalog_snapshot *snapshot;
+    struct err               err = { 0 };
+    uint32_t                 ids[3];
+
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(catalog_project_create(catalog, "shop", &ids[i], &err), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct catalog_restriction one = rows[i].of;
+        uint32_t                   id;
+        unsigned                   asked;
+
+        one.project = ids[1];
+        id = must_restrict(catalog, one);
+        catalog_close(catalog);
+        catalog = must_open(place->path);
+        snapshot = must_load(catalog);
+        asked = catalog_restrictions_ask(catalog_snapshot_project(snapshot, ids[1]), rows[i].token, rows[i].distinct_id,
+                                         rows[i].event, &some_uuid);
+        if (asked != rows[i].asked)
+            fail_msg("%s: %x", rows[i].name, asked);
+        /* others' events are not touched */
+        assert_int_equal(catalog_restrictions_ask(catalog_snapshot_project(snapshot, ids[0]), rows[i].token, rows[i].distinct_id, rows[i].event, &some_uuid), 0);
+        assert_int_equal(catalog_restrictions_ask(catalog_snapshot_project(snapshot, ids[2]), rows[i].token, rows[i].distinct_id, rows[i].event, &some_uuid), 0);
+        catalog_snapshot_free(snapshot);
+        assert_int_equal(catalog_restriction_remove(catalog, id, &err), 0);
+        assert_int_equal(catalog_restriction_remove(catalog, id, &err), -1);
+        assert_int_equal(err.kind, ERR_INPUT);
+    }
+    catalog_close(catalog);
+}
+
+static void restrictions_of_projects_stand_apart(void **state)
+{
+    struct place                     *place = *state;
+    struct catalog                   *catalog = must_open(place->path);
+    struct catalog_snapshot          *snapshot, *after;
+    const struct catalog_restriction *all;
+    struct err                        err = { 0 };
+    uint32_t                          ids[4];
+
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(catalog_project_create(catalog, "shop", &ids[i], &err), 0);
+    must_restrict(catalog, (struct catalog_restriction){ .project = ids[3], .action = CATALOG_DROP });
+    must_restrict(catalog, (struct catalog_restriction){ .project = ids[0], .action = CATALOG_OVERFLOW });
+    must_restrict(catalog, (struct catalog_restriction){ .project = ids[0], .action = CATALOG_SKIP_PERSONS });
+    snapshot = must_load(catalog);
+    assert_int_equal(catalog_snapshot_restrictions(snapshot, &all), 3);
+    static const size_t counts[] = { 2, 0, 0, 1 };
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(catalog_snapshot_project(snapshot, ids[i])->restriction_count, counts[i]);
+    assert_int_equal(catalog_restrictions_ask(catalog_snapshot_project(snapshot, ids[0]), SPAN(""), SPAN("d"), SPAN("e"), &other_uuid),
+                     1 << CATALOG_OVERFLOW | 1 << CATALOG_SKIP_PERSONS);
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 0);
+    must_restrict(catalog, (struct catalog_restriction){ .project = ids[1], .action = CATALOG_DROP });
+    assert_int_equal(catalog_changed(catalog, snapshot, &err), 1);
+    after = must_load(catalog);
+    assert_int_equal(catalog_snapshot_project(snapshot, ids[1])->restriction_count, 0); /* C1 */
+    assert_int_equal(catalog_snapshot_project(after, ids[1])->restriction_count, 1);
+    catalog_snapshot_free(after);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+    /* what another hand wrote and nobody can read is left out */
+    run_sql(place->path, "UPDATE restrictions SET action = 'explode' WHERE project = 1; UPDATE restrictions SET uuid = 'x' WHERE project = 4");
+    catalog = must_open(place->path);
+    snapshot = must_load(catalog);
+    assert_int_equal(catalog_snapshot_restrictions(snapshot, &all), 1);
+    assert_int_equal(all[0].project, ids[1]);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+}
+
+static void restrictions_that_cannot_be(void **state)
+{
+    static char long_text[CATALOG_RESTRICTION_BYTES_MAX + 1];
+    const struct { struct catalog_restriction of; const char *why; } rows[] = {
+        { { .project = 9 }, "no project 9" },
+        { { .project = 1, .action = CATALOG_DROP, .property = SPAN("p"), .value = SPAN("v") }, "filter only" },
+        { { .project = 1, .action = CATALOG_FILTER }, "names an event" },
+        { { .project = 1, .distinct_id = { (const uint8_t *)long_text, sizeof long_text } }, "1601 bytes" },
+        { { .project = 1, .event = SPAN("\xff") }, "UTF-8" },
+    };
+    struct place   *place = *state;
+    struct catalog *catalog = must_open(place->path);
+    struct err      err = { 0 };
+    uint32_t        id = 77;
+
+    memset(long_text, 'x', sizeof long_text);
+    assert_int_equal(catalog_project_create(catalog, "shop", &id, &err), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(catalog_restriction_add(catalog, &rows[i].of, &id, &err), -1);
+        assert_int_equal(err.kind, ERR_INPUT);
+        if (strstr(err.text, rows[i].why) == NULL)
+            fail_msg("%s", err.text);
+    }
+    catalog_close(catalog);
+    run_sql(place->path, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
+                         " INSERT INTO restrictions (project, action, created_us) SELECT 1, 'drop', 0 FROM n");
+    catalog = must_open(place->path);
+    assert_int_equal(catalog_restriction_add(catalog, &(struct catalog_restriction){ .project = 1 }, &id, &err), -1);
+    assert_non_null(strstr(err.text, "1000 restrictions"));
     catalog_close(catalog);
 }
 
@@ -330,7 +525,7 @@ static void change_is_seen_by_another_process(void **state)
     catalog = must_open(place->path);
     assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), 0);
     int64_t start = clock_mono_us();
-    assert_int_equal(catalog_token_create(catalog, project, "tok", token, &err), 0);
+    assert_int_equal(catalog_token_create(catalog, project, "tok", false, token, &err), 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     assert_true(clock_mono_us() - start < 1000000);
@@ -389,7 +584,7 @@ static void later_version_is_refused(void **state)
     assert_int_equal(catalog_open(place->path, &catalog, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
     assert_non_null(strstr(err.text, "version 77"));
-    assert_non_null(strstr(err.text, "version 2"));
+    assert_non_null(strstr(err.text, "version 3"));
 }
 
 static void other_files_are_refused(void **state)
@@ -490,7 +685,10 @@ static void first_version_is_migrated(void **state)
 
     assert_int_equal(catalog_project_create(catalog, "shop", &project, &err), 0);
     catalog_close(catalog);
-    run_sql(place->path, "DROP TABLE dead_letters; DELETE FROM migrations WHERE version > 1");
+    run_sql(place->path, "DROP TABLE dead_letters; DROP TABLE restrictions; ALTER TABLE tokens DROP COLUMN secret;"
+                         "ALTER TABLE projects DROP COLUMN cookieless; ALTER TABLE projects DROP COLUMN time_zone;"
+                         "ALTER TABLE projects DROP COLUMN person_last_seen; ALTER TABLE projects DROP COLUMN retention_days;"
+                         "ALTER TABLE projects DROP COLUMN heatmaps_off; DELETE FROM migrations WHERE version > 1");
     catalog = must_open(place->path);
     assert_int_equal(catalog_letter_replayed(catalog, "capture:1", "u", 1, &err), 0);
     assert_int_equal(catalog_letter_find(catalog, "capture:1", &letter, NULL, &err), 0);
@@ -510,6 +708,11 @@ int main(void)
         PLACED(tokens_made_at_random),
         PLACED(tokens_given),
         PLACED(project_settings_are_kept),
+        PLACED(project_defaults),
+        PLACED(secret_tokens_are_told_apart),
+        PLACED(restrictions_hold),
+        PLACED(restrictions_of_projects_stand_apart),
+        PLACED(restrictions_that_cannot_be),
         PLACED(change_is_seen),
         PLACED(change_is_seen_by_another_process),
         PLACED(many_open_a_new_file_together),

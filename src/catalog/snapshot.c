@@ -10,6 +10,8 @@
 
 #include "catalog/catalog_db.h"
 
+enum { RESTRICTION_TEXTS_BYTES_MAX = 256 << 20 };
+
 struct slot {
     uint64_t hash;
     uint32_t token;   /* index + 1 into tokens; 0: free */
@@ -23,12 +25,14 @@ struct padded {
 
 struct catalog_snapshot {
     uint64_t version;
-    size_t project_count, token_count;
+    size_t project_count, token_count, restriction_count;
     struct catalog_project *projects; /* by id */
     struct catalog_token *tokens;
     struct padded *padded; /* of each token */
     struct slot *slots;
     size_t slot_mask;
+    struct catalog_restriction *restrictions; /* by project and id */
+    struct arena *texts;                      /* their conditions */
 };
 
 /* --- loading ----------------------------------------------------------------------------------- */
@@ -39,21 +43,8 @@ static int snapshot_read_projects(struct catalog *catalog, struct catalog_snapsh
     size_t count = 0;
     int got;
 
-    while ((got = catalog_db_row(catalog, CATALOG_PROJECTS, err)) == 1 && count < snapshot->project_count) {
-        struct catalog_project *project = &snapshot->projects[count++];
-        const char *name = (const char *)sqlite3_column_text(rows, 1);
-        size_t bytes = name == NULL ? 0 : strlen(name);
-
-        project->id = (uint32_t)sqlite3_column_int64(rows, 0);
-        if (bytes > CATALOG_NAME_BYTES_MAX)
-            bytes = CATALOG_NAME_BYTES_MAX;
-        if (bytes > 0)
-            memcpy(project->name, name, bytes);
-        project->anonymize_ips = sqlite3_column_int(rows, 2) != 0;
-        project->person_processing_off = sqlite3_column_int(rows, 3) != 0;
-        project->geoip_off = sqlite3_column_int(rows, 4) != 0;
-        project->drop_older_than_s = sqlite3_column_int64(rows, 5);
-    }
+    while ((got = catalog_db_row(catalog, CATALOG_PROJECTS, err)) == 1 && count < snapshot->project_count)
+        catalog_project_read(rows, &snapshot->projects[count++]);
     catalog_db_reset(catalog, CATALOG_PROJECTS);
     assert(got < 0 || (got == 0 && count == snapshot->project_count)); /* one transaction counted and read */
     return got;
@@ -77,12 +68,31 @@ static int snapshot_read_tokens(struct catalog *catalog, struct catalog_snapshot
         memcpy(snapshot->tokens[count].token, text.at, text.bytes);
         snapshot->tokens[count].project = (uint32_t)sqlite3_column_int64(rows, 1);
         snapshot->tokens[count].created_us = sqlite3_column_int64(rows, 2);
+        snapshot->tokens[count].secret = sqlite3_column_int(rows, 3) != 0;
         memcpy(snapshot->padded[count].bytes, text.at, text.bytes);
         snapshot->padded[count++].count = text.bytes;
     }
     catalog_db_reset(catalog, CATALOG_TOKENS);
     snapshot->token_count = count;
     return got;
+}
+
+static int snapshot_read_restrictions(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
+{
+    sqlite3_stmt *rows = catalog->statements[CATALOG_RESTRICTIONS];
+    size_t count = 0;
+    int got, read = 1;
+
+    while ((got = catalog_db_row(catalog, CATALOG_RESTRICTIONS, err)) == 1) {
+        assert(count < snapshot->restriction_count);
+        read = catalog_restriction_read(rows, snapshot->texts, &snapshot->restrictions[count]);
+        if (read < 0)
+            break;
+        count += read > 0;
+    }
+    catalog_db_reset(catalog, CATALOG_RESTRICTIONS);
+    snapshot->restriction_count = count;
+    return read < 0 ? err_set(err, ERR_FULL, "catalog: no memory for %zu restrictions", count) : got;
 }
 
 static int snapshot_allocate(struct catalog_snapshot *snapshot, struct err *err)
@@ -96,6 +106,10 @@ static int snapshot_allocate(struct catalog_snapshot *snapshot, struct err *err)
     snapshot->tokens = calloc(snapshot->token_count + 1, sizeof *snapshot->tokens);
     snapshot->padded = calloc(snapshot->token_count + 1, sizeof *snapshot->padded);
     snapshot->slots = calloc(slots, sizeof *snapshot->slots);
+    snapshot->restrictions = calloc(snapshot->restriction_count + 1, sizeof *snapshot->restrictions);
+    snapshot->texts = arena_new(4 << 10, RESTRICTION_TEXTS_BYTES_MAX);
+    if (snapshot->restrictions == NULL || snapshot->texts == NULL)
+        return err_set(err, ERR_FULL, "catalog: no memory for %zu restrictions", snapshot->restriction_count);
     if (snapshot->projects == NULL || snapshot->tokens == NULL || snapshot->padded == NULL || snapshot->slots == NULL)
         return err_set(err, ERR_FULL, "catalog: no memory for %zu tokens", snapshot->token_count);
     return 0;
@@ -128,21 +142,40 @@ static void snapshot_index(struct catalog_snapshot *snapshot)
     }
 }
 
+/* Each project gets its part of the list. */
+static void snapshot_hand_out_restrictions(struct catalog_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->project_count; i++) {
+        struct catalog_project *project = &snapshot->projects[i];
+        size_t from = i == 0 ? 0 : (size_t)(project[-1].restrictions - snapshot->restrictions) + project[-1].restriction_count;
+
+        while (from < snapshot->restriction_count && snapshot->restrictions[from].project < project->id)
+            from++; /* a foreign key that another hand broke */
+        project->restrictions = snapshot->restrictions + from;
+        while (from + project->restriction_count < snapshot->restriction_count &&
+               project->restrictions[project->restriction_count].project == project->id)
+            project->restriction_count++;
+    }
+}
+
 static int snapshot_read(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    int64_t version, projects, tokens;
+    int64_t version, projects, tokens, restrictions;
 
     if (catalog_db_number(catalog, CATALOG_VERSION, &version, err) < 0 ||
         catalog_db_number(catalog, CATALOG_PROJECT_COUNT, &projects, err) < 0 ||
-        catalog_db_number(catalog, CATALOG_TOKEN_COUNT, &tokens, err) < 0)
+        catalog_db_number(catalog, CATALOG_TOKEN_COUNT, &tokens, err) < 0 ||
+        catalog_db_number(catalog, CATALOG_RESTRICTION_COUNT, &restrictions, err) < 0)
         return -1;
     snapshot->version = (uint64_t)version;
     snapshot->project_count = (size_t)projects;
     snapshot->token_count = (size_t)tokens;
+    snapshot->restriction_count = (size_t)restrictions;
     if (snapshot_allocate(snapshot, err) < 0 || snapshot_read_projects(catalog, snapshot, err) < 0 ||
-        snapshot_read_tokens(catalog, snapshot, err) < 0)
+        snapshot_read_tokens(catalog, snapshot, err) < 0 || snapshot_read_restrictions(catalog, snapshot, err) < 0)
         return -1;
     snapshot_index(snapshot);
+    snapshot_hand_out_restrictions(snapshot);
     return 0;
 }
 
@@ -171,6 +204,8 @@ void catalog_snapshot_free(struct catalog_snapshot *snapshot)
 {
     if (snapshot == NULL)
         return;
+    arena_free(snapshot->texts);
+    free(snapshot->restrictions);
     free(snapshot->slots);
     free(snapshot->padded);
     free(snapshot->tokens);
@@ -210,7 +245,7 @@ static bool padded_equal(const struct padded *a, const struct padded *b)
     return differ == 0;
 }
 
-const struct catalog_project *catalog_snapshot_find(const struct catalog_snapshot *snapshot, struct span token)
+static const struct slot *snapshot_slot(const struct catalog_snapshot *snapshot, struct span token)
 {
     struct padded asked = { .count = token.bytes };
     uint64_t hash;
@@ -221,8 +256,22 @@ const struct catalog_project *catalog_snapshot_find(const struct catalog_snapsho
     hash = XXH3_64bits(asked.bytes, asked.count);
     for (size_t at = hash & snapshot->slot_mask; snapshot->slots[at].token != 0; at = (at + 1) & snapshot->slot_mask)
         if (snapshot->slots[at].hash == hash && padded_equal(&snapshot->padded[snapshot->slots[at].token - 1], &asked))
-            return &snapshot->projects[snapshot->slots[at].project];
+            return &snapshot->slots[at];
     return NULL;
+}
+
+const struct catalog_project *catalog_snapshot_find(const struct catalog_snapshot *snapshot, struct span token)
+{
+    const struct slot *slot = snapshot_slot(snapshot, token);
+
+    return slot != NULL ? &snapshot->projects[slot->project] : NULL;
+}
+
+const struct catalog_token *catalog_snapshot_find_token(const struct catalog_snapshot *snapshot, struct span token)
+{
+    const struct slot *slot = snapshot_slot(snapshot, token);
+
+    return slot != NULL ? &snapshot->tokens[slot->token - 1] : NULL;
 }
 
 size_t catalog_snapshot_tokens(const struct catalog_snapshot *snapshot, const struct catalog_token **out)
@@ -235,4 +284,10 @@ size_t catalog_snapshot_projects(const struct catalog_snapshot *snapshot, const 
 {
     *out = snapshot->projects;
     return snapshot->project_count;
+}
+
+size_t catalog_snapshot_restrictions(const struct catalog_snapshot *snapshot, const struct catalog_restriction **out)
+{
+    *out = snapshot->restrictions;
+    return snapshot->restriction_count;
 }

@@ -37,6 +37,27 @@ static const struct command_flag flags_token_create[] = {
     FLAG_DATA,
     { "--token", "VALUE", "take this one, such as the token that your SDKs already have (default: a random one)" },
     { "--project", "ID|NAME", "the project that it belongs to (default: the first)" },
+    { "--secret", NULL, "for servers alone: events that come with it carry $verified" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_project[] = {
+    FLAG_DATA,
+    { "--project", "ID|NAME", "which one (default: the first)" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_restrict_list[] = {
+    FLAG_DATA,
+    { "--project", "ID|NAME", "only those of this one (default: of all)" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_restrict_add[] = {
+    FLAG_DATA,
+    { "--project", "ID|NAME", "whose events (default: the first)" },
+    { "--token", "TOKEN", "only events that came with this token" },
+    { "--distinct-id", "ID", "only events of this distinct id" },
+    { "--event", "NAME", "only events of this name" },
+    { "--uuid", "UUID", "only the event with this uuid" },
+    { "--property", "KEY=VALUE", "filter only: only events with this property; VALUE is JSON, or else text" },
     FLAG_JSON, FLAG_END,
 };
 static const struct command_flag flags_log_dump[] = {
@@ -141,6 +162,34 @@ const struct command commands[] = {
       token_create_run },
     { "token revoke", "TOKEN", 1, 1, "refuse events with this token from now on", "",
       "penstock token revoke phc_the_old_one", flags_data, token_revoke_run },
+    { "project list", "", 0, 0, "the projects", "", "penstock project list\npenstock project list --json",
+      flags_data_json, project_list_run },
+    { "project show", "[ID|NAME]", 0, 1, "a project's settings, and what each may be",
+      "Without ID or NAME the first project.", "penstock project show\npenstock project show shop --json",
+      flags_data_json, project_show_run },
+    { "project create", "NAME", 1, 1, "make a project; give it a token then",
+      "", "penstock project create shop\npenstock token create --project shop", flags_data_json, project_create_run },
+    { "project set", "KEY=VALUE...", 1, 64, "change settings of a project; a running server follows at once",
+      "All of the settings that are named are taken, or none when one of them is wrong.\n"
+      "`penstock project show` tells every KEY and what its VALUE may be.",
+      "penstock project set anonymize_ips=true\npenstock project set --project shop time_zone=Europe/Berlin retention_days=400",
+      flags_project, project_set_run },
+    { "restrict list", "", 0, 0, "what is done with some events, whatever they say themselves", "",
+      "penstock restrict list\npenstock restrict list --project shop --json", flags_restrict_list, restrict_list_run },
+    { "restrict add", "ACTION", 1, 1, "drop, set aside or slow down some of a project's events",
+      "ACTION is one of\n"
+      "  drop          the event is not processed; counted as dropped, blocked_token\n"
+      "  dead_letter   the event becomes a dead letter, restricted_to_dlq; it can be replayed later\n"
+      "  overflow      the event goes the overflow lane from the start\n"
+      "  skip_persons  no person is looked up, created or changed\n"
+      "  filter        the event is unwanted: dropped, event_filtered; needs --event or --property\n"
+      "All conditions that are given must hold. Of several restrictions drop goes before dead_letter, and that\n"
+      "before the others.",
+      "penstock restrict add drop --token phc_leaked\npenstock restrict add skip_persons --distinct-id bot\n"
+      "penstock restrict add filter --event $pageview --property '$host=localhost'", flags_restrict_add, restrict_add_run },
+    { "restrict remove", "ID", 1, 1, "take a restriction away",
+      "ID is the number that `penstock restrict list` shows.", "penstock restrict remove 3", flags_data,
+      restrict_remove_run },
     { "log info", "", 0, 0, "topics, how much is in them, how far their readers are", "",
       "penstock log info\npenstock log info --json", flags_data_json, log_info_run },
     { "log verify", "[TOPIC]", 0, 1, "read everything and check every sum; exit code 1 when anything is damaged", "",

@@ -41,7 +41,7 @@ static int letter_token(const struct replay *replay, const struct letter *letter
         return -1;
     count = catalog_snapshot_tokens(snapshot, &tokens);
     for (size_t i = 0; i < count && out->bytes == 0; i++)
-        if ((int64_t)tokens[i].project == letter->team_id)
+        if ((int64_t)tokens[i].project == letter->team_id && !tokens[i].secret)
             buf_add_text(out, tokens[i].token);
     catalog_snapshot_free(snapshot);
     return out->bytes > 0 ? 0 : err_set(err, ERR_INPUT, "%s: its token is not known; give one with --token", letter->key);

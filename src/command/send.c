@@ -18,6 +18,7 @@ static int first_token(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX 
     struct catalog_snapshot    *snapshot;
     const struct catalog_token *tokens;
     char                        path[4096];
+    size_t                      count, at = 0;
     int                         rc;
 
     if (data_check(data, err) < 0 || data_path(data, "catalog.db", path, sizeof path, err) < 0 ||
@@ -25,8 +26,11 @@ static int first_token(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX 
         return -1;
     rc = catalog_snapshot_load(catalog, &snapshot, err);
     if (rc == 0) {
-        if (catalog_snapshot_tokens(snapshot, &tokens) > 0)
-            (void)snprintf(token_out, CATALOG_TOKEN_BYTES_MAX + 1, "%s", tokens[0].token);
+        count = catalog_snapshot_tokens(snapshot, &tokens);
+        while (at < count && tokens[at].secret)
+            at++;
+        if (at < count)
+            (void)snprintf(token_out, CATALOG_TOKEN_BYTES_MAX + 1, "%s", tokens[at].token);
         else
             rc = err_set(err, ERR_INPUT, "%.200s has no token; make one: penstock token create", data);
         catalog_snapshot_free(snapshot);

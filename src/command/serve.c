@@ -18,24 +18,24 @@ static int token_ensure(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX
 {
     struct catalog               *catalog = NULL;
     struct catalog_snapshot      *snapshot = NULL;
-    const struct catalog_token   *tokens;
+    const struct catalog_token   *tokens, *oldest = NULL;
     const struct catalog_project *projects;
     char                          path[4096];
     uint32_t                      project;
+    size_t                        count;
     int                           rc = -1;
 
     if (data_path(data, "catalog.db", path, sizeof path, err) < 0 || catalog_open(path, &catalog, err) < 0)
         return -1;
     if (catalog_snapshot_load(catalog, &snapshot, err) < 0)
         goto done;
-    *made_out = catalog_snapshot_tokens(snapshot, &tokens) == 0;
-    if (!*made_out) {
-        size_t count = catalog_snapshot_tokens(snapshot, &tokens), oldest = 0;
-
-        for (size_t i = 1; i < count; i++)
-            if (tokens[i].created_us < tokens[oldest].created_us)
-                oldest = i;
-        (void)snprintf(token_out, CATALOG_TOKEN_BYTES_MAX + 1, "%s", tokens[oldest].token);
+    count = catalog_snapshot_tokens(snapshot, &tokens);
+    for (size_t i = 0; i < count; i++) /* a secret one is not for apps, and not for a screen */
+        if (!tokens[i].secret && (oldest == NULL || tokens[i].created_us < oldest->created_us))
+            oldest = &tokens[i];
+    *made_out = oldest == NULL;
+    if (oldest != NULL) {
+        (void)snprintf(token_out, CATALOG_TOKEN_BYTES_MAX + 1, "%s", oldest->token);
         rc = 0;
         goto done;
     }
@@ -43,7 +43,7 @@ static int token_ensure(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX
         project = projects[0].id;
     else if (catalog_project_create(catalog, "default", &project, err) < 0)
         goto done;
-    rc = catalog_token_create(catalog, project, NULL, token_out, err);
+    rc = catalog_token_create(catalog, project, NULL, false, token_out, err);
 done:
     if (snapshot != NULL)
         catalog_snapshot_free(snapshot);

@@ -28,7 +28,9 @@ enum fate_class { FATE_CLASS_STORED, FATE_CLASS_DEDUPLICATED, FATE_CLASS_DEAD_LE
     X(10, INVALID_ALIAS, "invalid_alias", DROPPED, "alias is not text")                                         \
     X(11, EVENT_TOO_OLD, "event_too_old", DROPPED, "older than the project takes")                              \
     X(12, INVALID_EVENT_FOR_FLAGS, "invalid_event_for_flags", DROPPED, "a merge that also asks for no person")  \
-    X(13, CLIENT_WARNING, "client_warning", DROPPED, "became a warning: $$client_ingestion_warning")
+    X(13, CLIENT_WARNING, "client_warning", DROPPED, "became a warning: $$client_ingestion_warning")        \
+    X(14, BLOCKED_TOKEN, "blocked_token", DROPPED, "a restriction of the project drops it")                     \
+    X(15, EVENT_FILTERED, "event_filtered", DROPPED, "a filter of the project drops it")
 
 #define FATE_ENUM(number, suffix, name, klass, help) FATE_##suffix = number,
 enum fate { FATES(FATE_ENUM) FATE_COUNT, FATE_PENDING = -1 };

@@ -249,26 +249,6 @@ static void drop_bad_merge(struct work *work)
     }
 }
 
-static void drop_old(struct work *work)
-{
-    struct item    *item = work->item;
-    int64_t         limit_s = item->project->drop_older_than_s, age_us;
-    struct warning *warning;
-    struct span     time;
-
-    if (limit_s <= 0 || limit_s > INT64_MAX / TIME_US_S ||
-        __builtin_sub_overflow(item->record.received_us, item->record.timestamp_us, &age_us) ||
-        age_us <= limit_s * TIME_US_S)
-        return;
-    item_decide(item, FATE_EVENT_TOO_OLD);
-    warning = warning_add(&item->warnings, WARNING_TOO_OLD);
-    warning_text(warning, "event", item->name);
-    time = sent_at_text(&(struct record){ .sent_at_us = item->record.timestamp_us }, work->env->arena);
-    warning_raw(warning, "eventTimestamp", time);
-    warning_number(&item->warnings, warning, "ageInSeconds", age_us / TIME_US_S);
-    warning_number(&item->warnings, warning, "dropThresholdSeconds", limit_s);
-}
-
 /* --- flags ------------------------------------------------------------------------------------- */
 
 /* `$process_person_profile`, the project's and the request's wish: whether this event may touch a person. */
@@ -276,7 +256,8 @@ static void check_person_flag(struct work *work)
 {
     struct item             *item = work->item;
     const struct json_value *flag = member_list_get(&work->properties, KEY_PROCESS_PERSON_PROFILE);
-    bool                     forced = (item->record.flags & (RECORD_PERSON_OFF | RECORD_COOKIELESS)) != 0;
+    bool                     forced = (item->record.flags & (RECORD_PERSON_OFF | RECORD_COOKIELESS)) != 0 ||
+                      (work->restrictions & 1u << CATALOG_SKIP_PERSONS) != 0;
     bool                     personless = forced || item->project->person_processing_off ||
                       (flag != NULL && flag->kind == JSON_FALSE);
 
@@ -509,8 +490,8 @@ static int check(struct work *work, struct err *err)
         return -1;
     if (item_pending(work->item))
         drop_bad_merge(work);
-    if (item_pending(work->item))
-        drop_old(work);
+    if (item_pending(work->item) && project_drop(work, err) < 0)
+        return -1;
     if (item_pending(work->item) && work->item->kind == EVENT_CLIENT_WARNING)
         become_warning(work);
     if (item_pending(work->item))
@@ -525,6 +506,8 @@ int normalize_item(const struct normalize_env *env, struct item *item, struct er
     item->fate = FATE_PENDING;
     item->warnings.arena = env->arena;
     read_head(env, item);
+    if (item_pending(item))
+        project_restrict(&work);
     if (!item_pending(item))
         return 0;
     if (read_data(&work, err) < 0)

@@ -8,7 +8,7 @@
 
 #include "ingest/testing.h"
 
-enum { EXPECTED_MAX = 10 };
+enum { EXPECTED_MAX = 10, RULES_MAX = 3 };
 
 struct fact {
     const char            *name;
@@ -16,6 +16,8 @@ struct fact {
     enum fate              fate;
     struct record          record;   /* what differs from the usual */
     struct catalog_project settings;
+    size_t                 rule_count;
+    struct catalog_restriction rules[RULES_MAX];
     const char            *expected[EXPECTED_MAX][2]; /* path in the event row, value; "-": nothing there */
     const char            *warning, *warning_path, *warning_value; /* its type; NULL: none at all */
 };
@@ -162,6 +164,33 @@ static const struct fact facts[] = {
       .record = { .timestamp_us = FIXTURE_NOW_US - INT64_C(3600) * 1000000 } },
     { "no limit", "view", "{}", .record = { .timestamp_us = 1 }, .expected = { { "timestamp", "1" } } },
 
+    /* restrictions and filters */
+#define RULE(...) .rule_count = 1, .rules = { { __VA_ARGS__ } }
+    { "a token that is blocked", "view", "{no JSON", FATE_BLOCKED_TOKEN, .record = { .project = 7, .token = SPAN("phc_bad") },
+      RULE(.action = CATALOG_DROP, .token = SPAN("phc_bad")) },
+    { "another token of the project", "view", "{}", .record = { .project = 7, .token = SPAN("phc_good") },
+      RULE(.action = CATALOG_DROP, .token = SPAN("phc_bad")) },
+    { "an event that is set aside", "view", "{}", FATE_DEAD_LETTERED, RULE(.action = CATALOG_DEAD_LETTER, .event = SPAN("view")) },
+    { "vector A22: drop goes before dead_letter", "view", "{}", FATE_BLOCKED_TOKEN, .rule_count = 2,
+      .rules = { { .action = CATALOG_DEAD_LETTER }, { .action = CATALOG_DROP } } },
+    { "vector A23: what is to go the overflow lane and came here is processed", "view", "{}", RULE(.action = CATALOG_OVERFLOW) },
+    { "persons are skipped", "view", PROPS("{\"$set\":{\"a\":1}}"), RULE(.action = CATALOG_SKIP_PERSONS, .event = SPAN("view")),
+      .expected = { { "person_mode", "propertyless" }, { "person_created_at", "5000000" }, { P "$set", "-" },
+                    { P "$process_person_profile", "false" } } },
+    { "a merge that is skipped stays an event", "$identify", PROPS("{\"$anon_distinct_id\":\"o\"}"), RULE(.action = CATALOG_SKIP_PERSONS),
+      .expected = { { "person_mode", "propertyless" } } },
+    { "a filter by name", "view", "{}", FATE_EVENT_FILTERED, RULE(.action = CATALOG_FILTER, .event = SPAN("view")) },
+    { "a filter by text", "view", PROPS("{\"$host\":\"local\\u0068ost\"}"), FATE_EVENT_FILTERED,
+      RULE(.action = CATALOG_FILTER, .property = SPAN("$host"), .value = SPAN("localhost")) },
+    { "a filter by number", "view", PROPS("{\"n\":5}"), FATE_EVENT_FILTERED,
+      RULE(.action = CATALOG_FILTER, .property = SPAN("n"), .value = SPAN("5")) },
+    { "another value", "view", PROPS("{\"n\":55}"), RULE(.action = CATALOG_FILTER, .property = SPAN("n"), .value = SPAN("5")) },
+    { "no such property", "view", PROPS("{\"m\":5}"), RULE(.action = CATALOG_FILTER, .property = SPAN("n"), .value = SPAN("5")) },
+    { "the property of another event", "view", PROPS("{\"n\":5}"),
+      RULE(.action = CATALOG_FILTER, .event = SPAN("click"), .property = SPAN("n"), .value = SPAN("5")) },
+    { "a faulty event is told as faulty", "$create_alias", PROPS("{\"alias\":[1]}"), FATE_INVALID_ALIAS,
+      RULE(.action = CATALOG_FILTER, .event = SPAN("$create_alias")), .warning = "invalid_alias", "details/receivedType", "\"array\"" },
+
     /* flags */
     { "a flag that is text counts as true", "view", PROPS("{\"$process_person_profile\":\"false\"}"),
       .expected = { { P "$process_person_profile", "-" }, { "person_mode", "full" } },
@@ -255,10 +284,13 @@ static void check_fact(struct fixture *fixture, const struct fact *fact, const c
     struct span                         body;
     struct row                          row;
     char                                value[8192];
+    uint32_t                            rules[RULES_MAX];
     bool                                there;
 
     if (memcmp(&fact->settings, &usual, sizeof usual) != 0)
         fixture_settings(fixture, &fact->settings);
+    for (size_t i = 0; i < fact->rule_count; i++)
+        rules[i] = fixture_restrict(fixture, &fact->rules[i]);
     record.event = span_text(fact->event);
     record.data = span_text(fact->data);
     if (record.distinct_id.bytes == 0)
@@ -280,6 +312,8 @@ static void check_fact(struct fixture *fixture, const struct fact *fact, const c
     check_warning(fixture, fact);
     if (memcmp(&fact->settings, &usual, sizeof usual) != 0)
         fixture_settings(fixture, &usual);
+    for (size_t i = 0; i < fact->rule_count; i++)
+        fixture_unrestrict(fixture, rules[i]);
     fixture_forget_rows(fixture);
     memset(fixture->fates, 0, sizeof fixture->fates);
     warning_gate_free(fixture->gate);

@@ -1,5 +1,6 @@
 /* ingest/normalize_work.h - what the files of normalisation share: one event's members while rules run.
- * normalize.c decides and calls in order; person_keys.c copies to the person; group_keys.c reads groups. */
+ * normalize.c decides and calls in order; project_rules.c holds what a project's people decided;
+ * person_keys.c copies to the person; group_keys.c reads groups. */
 #ifndef PENSTOCK_INGEST_NORMALIZE_WORK_H
 #define PENSTOCK_INGEST_NORMALIZE_WORK_H
 
@@ -15,10 +16,17 @@ struct work {
     struct member_list          properties;
     struct member_list          set, set_once;
     bool                        person_keys_off; /* no `$set`, `$set_once`, `$unset` at all */
+    unsigned                    restrictions;    /* 1 << enum catalog_action: what the project asks for this event */
 };
 
 /* Warns that a property has a type that its rule cannot use. */
 void work_warn_type(struct work *work, enum warning_type type, const char *field, const struct json_value *value);
+
+/* project_rules.c: */
+/* Restrictions of the project that need nothing but the record. May decide the item. */
+void project_restrict(struct work *work);
+/* Older than the project takes, or unwanted by one of its filters. May decide the item. */
+int project_drop(struct work *work, struct err *err) must_check;
 
 /* person_keys.c: */
 /* `$set` and `$set_once` of the properties, with those of the event's top over them. */

@@ -108,6 +108,29 @@ static inline void fixture_settings(struct fixture *fixture, const struct catalo
     fixture_must(catalog_snapshot_load(fixture->catalog, &fixture->snapshot, &err), &err);
 }
 
+/* Gives project 7 a restriction; its id. */
+static inline uint32_t fixture_restrict(struct fixture *fixture, const struct catalog_restriction *restriction)
+{
+    struct err                 err = { 0 };
+    struct catalog_restriction one = *restriction;
+    uint32_t                   id;
+
+    one.project = 7;
+    fixture_must(catalog_restriction_add(fixture->catalog, &one, &id, &err), &err);
+    catalog_snapshot_free(fixture->snapshot);
+    fixture_must(catalog_snapshot_load(fixture->catalog, &fixture->snapshot, &err), &err);
+    return id;
+}
+
+static inline void fixture_unrestrict(struct fixture *fixture, uint32_t id)
+{
+    struct err err = { 0 };
+
+    fixture_must(catalog_restriction_remove(fixture->catalog, id, &err), &err);
+    catalog_snapshot_free(fixture->snapshot);
+    fixture_must(catalog_snapshot_load(fixture->catalog, &fixture->snapshot, &err), &err);
+}
+
 static inline int fixture_sink(void *ctx, const struct row *row, struct err *err)
 {
     struct fixture *fixture = ctx;

@@ -7,13 +7,27 @@
 #include "base/io.h"
 #include "log/part.h"
 
+/* The name of the folder itself is durable. */
+static int sync_parent(int dir_fd)
+{
+    int fd = io_open(dir_fd, "..", O_RDONLY | O_DIRECTORY, 0), rc;
+
+    if (fd < 0)
+        return -1;
+    rc = io_fsync(fd);
+    io_close(fd);
+    return rc;
+}
+
 int log_open(const struct log_options *options, struct log **out, struct err *err)
 {
     struct log *log = calloc(1, sizeof *log);
+    bool        made;
 
     if (log == NULL)
         return err_set(err, ERR_FULL, "no memory for the log");
-    if (io_mkdir(AT_FDCWD, options->folder, 0750) < 0 && errno != EEXIST) {
+    made = io_mkdir(AT_FDCWD, options->folder, 0750) == 0;
+    if (!made && errno != EEXIST) {
         (void)err_errno(err, errno, "make %s", options->folder);
         free(log);
         return -1;
@@ -22,6 +36,11 @@ int log_open(const struct log_options *options, struct log **out, struct err *er
     if (log->dir_fd < 0) {
         (void)err_errno(err, errno, "open %s", options->folder);
         free(log);
+        return -1;
+    }
+    if (made && sync_parent(log->dir_fd) < 0) {
+        (void)err_errno(err, errno, "sync of the folder above %s", options->folder);
+        log_close(log);
         return -1;
     }
     *out = log;

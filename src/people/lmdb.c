@@ -10,9 +10,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <openssl/sha.h>
 
@@ -135,6 +137,26 @@ static int people_open_env(struct people *people, const struct people_options *o
     return rc == 0 ? 0 : people_fail(rc, options->folder, err);
 }
 
+/* LMDB syncs its file; that the file and its folder are there is said by the folders above them. */
+static int people_sync_names(const char *folder, struct err *err)
+{
+    static const char *const names[] = { ".", ".." };
+    int                      at = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = at < 0 ? -1 : 0;
+
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        int fd = openat(at, names[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        rc = fd < 0 ? -1 : fsync(fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (rc < 0)
+        (void)err_errno(err, errno, "people: sync of the folder %s", folder);
+    if (at >= 0)
+        close(at);
+    return rc;
+}
+
 int people_open(const struct people_options *options, struct people **out, struct err *err)
 {
     struct people *people = calloc(1, sizeof *people);
@@ -146,7 +168,7 @@ int people_open(const struct people_options *options, struct people **out, struc
     if (rc == 0)
         rc = people_open_tables(people, false, err); /* a reader need not wait for the writer's lock */
     if (rc == 1)
-        rc = people_open_tables(people, true, err);
+        rc = people_open_tables(people, true, err) < 0 ? -1 : people_sync_names(options->folder, err);
     if (rc < 0) {
         people_close(people);
         return -1;

@@ -393,7 +393,7 @@ int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place,
     }
     warehouse->batch_rows = 0;
     warehouse->in_batch = false;
-    return 0;
+    return engine_names_sync(warehouse, err);
 }
 
 void warehouse_rollback(struct warehouse *warehouse)

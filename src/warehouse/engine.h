@@ -2,6 +2,7 @@
  *
  *   warehouse.c  the file, its tables, the loader's place
  *   append.c     the open batch: rows into column vectors, vectors into tables, commit
+ *   names.c      the files' names, durable
  *   recount.c    after a crash: every row once
  *   query.c      other people's SQL, read only
  *
@@ -15,6 +16,8 @@
 
 /* What the attached file is called in SQL: the database that every connection uses. */
 #define ENGINE_DATABASE "warehouse"
+
+enum { ENGINE_PATH_BYTES = 4096 };
 
 /* Columns of ours behind those of row.h: events have inserted_at, staged rows a number in the batch. */
 enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1 };
@@ -38,6 +41,7 @@ struct warehouse {
     duckdb_database     database;
     bool                read_only;
     uint32_t            chunk_rows_max;
+    char                path[ENGINE_PATH_BYTES];
     /* @thread loader */
     duckdb_connection   loader;
     struct engine_table tables[ROW_TABLE_COUNT];
@@ -47,6 +51,8 @@ struct warehouse {
     bool                refused;  /* an earlier row of the batch was, by the engine: the commit says so */
     struct err          refusal;
     uint64_t            loaded[ROW_TABLE_COUNT]; /* as last committed */
+    bool                names_synced;
+    uint64_t            wal_inode; /* whose name is durable; 0: there was none */
 };
 enum { WAREHOUSE_MAGIC = 0x77a4e401 };
 
@@ -59,6 +65,8 @@ int engine_run(const struct warehouse *warehouse, duckdb_connection connection, 
 /* Sets err from what the engine said; -1. The kind follows from the class the text begins with. */
 int engine_err(struct err *err, const char *doing, const char *said);
 
+/* names.c: makes the names of the file and its write-ahead log durable, when one of them is new. */
+int engine_names_sync(struct warehouse *warehouse, struct err *err) must_check;
 /* recount.c: holds the tables against the place after a crash, and takes out what stands twice. */
 int engine_recount(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err) must_check;
 

@@ -307,12 +307,16 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
 {
     struct warehouse      *warehouse = calloc(1, sizeof *warehouse);
     struct warehouse_place place;
-    char                   wal[4200];
+    char                   wal[ENGINE_PATH_BYTES + 8];
     bool                   crashed;
 
     if (warehouse == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse");
-    (void)snprintf(wal, sizeof wal, "%s.wal", options->path);
+    if ((size_t)snprintf(warehouse->path, sizeof warehouse->path, "%s", options->path) >= sizeof warehouse->path) {
+        free(warehouse);
+        return err_set(err, ERR_INPUT, "the warehouse's path is longer than %d bytes", ENGINE_PATH_BYTES - 1);
+    }
+    (void)snprintf(wal, sizeof wal, "%s.wal", warehouse->path);
     crashed = access(wal, F_OK) == 0; /* an orderly close leaves none */
     warehouse->magic = WAREHOUSE_MAGIC;
     warehouse->read_only = options->read_only;

@@ -9,6 +9,7 @@ import time
 from harness import BINARY, Serve, command, free_port, uuid7
 
 COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "token create", "token revoke", "log info",
+            "project list", "project show", "project create", "project set", "restrict list", "restrict add", "restrict remove",
             "log verify", "log dump", "dlq list", "dlq show", "dlq edit",
             "dlq replay", "dlq discard", "dlq download", "doctor", "config check", "config show", "config explain", "completions", "version"]
 
@@ -46,6 +47,10 @@ def test_wrong_words_are_usage_errors_with_the_nearest_word():
         (["serve", "--data", "/nonexistent/deeper"], "the folder above it does not exist"),
         (["config", "explain", "capture.body_byte_max"], "did you mean \"capture.body_bytes_max\""),
         (["completions", "fish"], "bash and zsh"),
+        (["project", "sett"], "did you mean \"project set\""),
+        (["project", "set"], "KEY=VALUE... is missing"),
+        (["project", "list", "--data", "/nonexistent"], "is no data folder of Penstock"),
+        (["restrict", "remove", "x"], "is no number of a restriction"),
     ]
     for argv, text in rows:
         done = command(*argv, check=False)
@@ -257,3 +262,52 @@ def test_a_token_may_be_there_before_the_first_start():
             assert other.token() == "phc_before", "no second token is made"
             other.post("/e/", {"api_key": "phc_before", "event": "x", "distinct_id": "u"})
             assert other.settle()["stored"] == 1
+
+
+def test_projects_and_restrictions():
+    with tempfile.TemporaryDirectory() as folder:
+        at = ["--data", folder + "/data"]
+        command("token", "create", *at)
+        assert json.loads(command("project", "show", "--json", *at).stdout) == {
+            "id": 1, "name": "default", "anonymize_ips": False, "geoip_off": False, "person_processing_off": False,
+            "person_last_seen": False, "cookieless": "off", "time_zone": "UTC", "heatmaps_off": False,
+            "drop_older_than_s": 0, "retention_days": 0, "restrictions": 0}
+        assert command("project", "create", "shop", *at).stdout == "2\n"
+        wrong = [
+            ("anonymize_ip=true", "did you mean \"anonymize_ips\"?"), ("anonymize_ips=maybe", "true or false, not \"maybe\""),
+            ("anonymize_ips", "is not KEY=VALUE"), ("cookieless=on", "off, stateless or stateful"),
+            ("retention_days=36501", "from 0 to 36500"), ("drop_older_than_s=-1", "from 0 to "),
+            ("time_zone=../../etc/passwd", "is no name of a zone"), ("name=", "1 to 200 bytes"),
+            ("name=" + "n" * 201, "at most 200 bytes"),
+        ]
+        for word, text in wrong:
+            done = command("project", "set", "--project", "shop", "heatmaps_off=true", word, *at, check=False)
+            assert done.returncode == 2 and text in done.stderr and done.stdout == "", done.stderr
+        assert json.loads(command("project", "show", "2", "--json", *at).stdout)["heatmaps_off"] is False  # all or none
+        words = ["anonymize_ips=true", "cookieless=stateful", "time_zone=UTC", "retention_days=400", "drop_older_than_s=86400",
+                 "person_last_seen=on", "heatmaps_off=on", "geoip_off=true", "person_processing_off=true", "name=Shop 2"]
+        done = json.loads(command("project", "set", "--project", "shop", "--json", *words, *at).stdout)
+        assert done == {"id": 2, "name": "Shop 2", "anonymize_ips": True, "geoip_off": True, "person_processing_off": True,
+                        "person_last_seen": True, "cookieless": "stateful", "time_zone": "UTC", "heatmaps_off": True,
+                        "drop_older_than_s": 86400, "retention_days": 400, "restrictions": 0}, done
+        assert [p["name"] for p in json.loads(command("project", "list", "--json", *at).stdout)] == ["default", "Shop 2"]
+
+        for argv, text in [(["drp"], "did you mean \"drop\"?"), (["filter"], "names an event"), (["drop", "--event", ""], "is empty"),
+                           (["drop", "--uuid", "5"], "is no UUID"), (["drop", "--property", "a=1"], "filter only"),
+                           (["filter", "--property", "a"], "KEY=VALUE"), (["drop", "--project", "9"], "no project \"9\"")]:
+            done = command("restrict", "add", *argv, *at, check=False)
+            assert done.returncode == 2 and text in done.stderr, done.stderr
+        assert command("restrict", "add", "drop", "--distinct-id", "bot", "--event", "a b", *at).stdout == "1\n"
+        assert json.loads(command("restrict", "add", "filter", "--project", "2", "--property", "k=v=w", "--json", *at).stdout) == {"id": 2}
+        listed = json.loads(command("restrict", "list", "--json", *at).stdout)
+        for one in listed:
+            del one["created_at"]
+        assert listed == [{"id": 1, "project_id": 1, "action": "drop", "distinct_id": "bot", "event": "a b"},
+                          {"id": 2, "project_id": 2, "action": "filter", "property": "k", "value": "v=w"}], listed
+        assert "distinct-id bot  event a b" in command("restrict", "list", "--project", "default", *at).stdout
+        command("restrict", "remove", "1", *at)
+        assert command("restrict", "remove", "1", *at, check=False).returncode == 2
+        assert len(json.loads(command("restrict", "list", "--json", *at).stdout)) == 1
+
+        assert command("token", "create", "--secret", *at).stdout.startswith("phs_")
+        assert [t["secret"] for t in json.loads(command("token", "list", "--json", *at).stdout)] == [False, True]

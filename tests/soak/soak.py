@@ -2,6 +2,7 @@
 """`./dev soak [--minutes M]`: every campaign in turn, with new seeds, for an hour. `./dev soak NAME [N [SEED]]`: one of them.
 
   kills       SIGKILL of a role or of all under load, N times (tests/soak/kills.py)
+  disks       N data folders as a power cut may leave them under load: log, people, catalog, warehouse (tests/soak/power.py)
   log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
   damage      N ways to damage a log's files (src/log/log_damage_test.c)
@@ -19,6 +20,7 @@ BUILD = os.path.join(ROOT, "build", "release")
 # Name, program, N when none is given, N of one turn in the hour (a minute or two each on two cores).
 CAMPAIGNS = {
     "kills": ([sys.executable, os.path.join(ROOT, "tests", "soak", "kills.py")], 200, 100),
+    "disks": ([sys.executable, os.path.join(ROOT, "tests", "soak", "power.py")], 200, 50),
     "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
     "damage": ([os.path.join(BUILD, "log_damage_test")], 20000, 10000),

@@ -1,0 +1,135 @@
+/* catalog/catalog_projects.c - projects and their settings.
+ *
+ * What a setting may be is checked here and not in the command line alone: other programs will set them too,
+ * and a role that finds nonsense in a snapshot can tell nobody. */
+#include "catalog/catalog_db.h"
+
+#include "base/clock.h"
+#include "wire/utf8.h"
+
+static const char *const cookieless_names[] = { "off", "stateless", "stateful" };
+
+const char *catalog_cookieless_name(enum catalog_cookieless mode)
+{
+    return cookieless_names[mode];
+}
+
+bool catalog_cookieless_find(const char *name, enum catalog_cookieless *out)
+{
+    for (size_t i = 0; i < sizeof cookieless_names / sizeof *cookieless_names; i++)
+        if (strcmp(name, cookieless_names[i]) == 0) {
+            *out = (enum catalog_cookieless)i;
+            return true;
+        }
+    return false;
+}
+
+static int catalog_name_check(const char *name, struct err *err)
+{
+    struct span text = span_text(name);
+
+    if (text.bytes == 0 || text.bytes > CATALOG_NAME_BYTES_MAX || !utf8_valid(text))
+        return err_set(err, ERR_INPUT, "a project's name has 1 to %d bytes of UTF-8", CATALOG_NAME_BYTES_MAX);
+    return 0;
+}
+
+/* Whether such a zone exists is not ours to know; that the name is no path to somewhere else is. */
+static bool time_zone_usable(const char *name)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/";
+
+    return name[0] != '/' && strspn(name, letters) == strlen(name) && strstr(name, "//") == NULL;
+}
+
+int catalog_project_create(struct catalog *catalog, const char *name, uint32_t *id_out, struct err *err)
+{
+    sqlite3_stmt *create = catalog->statements[CATALOG_PROJECT_CREATE];
+    int64_t id = 0;
+    int rc;
+
+    if (catalog_name_check(name, err) < 0 || catalog_write_begin(catalog, err) < 0)
+        return -1;
+    (void)sqlite3_bind_text(create, 1, name, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(create, 2, clock_wall_us());
+    rc = catalog_db_run(catalog, CATALOG_PROJECT_CREATE, err);
+    if (rc == 0) {
+        id = sqlite3_last_insert_rowid(catalog->db);
+        if (id > UINT32_MAX)
+            rc = err_set(err, ERR_FULL, "catalog: no project ids are left");
+    }
+    if (catalog_write_end(catalog, rc, err) < 0)
+        return -1;
+    *id_out = (uint32_t)id;
+    return 0;
+}
+
+static int catalog_settings_check(const struct catalog_project *project, struct err *err)
+{
+    if (catalog_name_check(project->name, err) < 0)
+        return -1;
+    if (project->drop_older_than_s < 0)
+        return err_set(err, ERR_INPUT, "drop_older_than_s is negative; 0 turns it off");
+    if (project->retention_days > CATALOG_RETENTION_DAYS_MAX)
+        return err_set(err, ERR_INPUT, "retention_days is at most %d; 0 keeps everything", CATALOG_RETENTION_DAYS_MAX);
+    if (!time_zone_usable(project->time_zone))
+        return err_set(err, ERR_INPUT, "time_zone \"%s\" is no name of a zone; such as UTC or Europe/Berlin",
+                       project->time_zone);
+    return 0;
+}
+
+int catalog_project_update(struct catalog *catalog, const struct catalog_project *project, struct err *err)
+{
+    sqlite3_stmt *update = catalog->statements[CATALOG_PROJECT_UPDATE];
+    int rc;
+
+    if (catalog_settings_check(project, err) < 0 || catalog_write_begin(catalog, err) < 0)
+        return -1;
+    (void)sqlite3_bind_int64(update, 1, project->id);
+    (void)sqlite3_bind_text(update, 2, project->name, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int(update, 3, project->anonymize_ips);
+    (void)sqlite3_bind_int(update, 4, project->person_processing_off);
+    (void)sqlite3_bind_int(update, 5, project->geoip_off);
+    (void)sqlite3_bind_int64(update, 6, project->drop_older_than_s);
+    (void)sqlite3_bind_text(update, 7, catalog_cookieless_name(project->cookieless), -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(update, 8, project->time_zone[0] != '\0' ? project->time_zone : "UTC", -1, SQLITE_STATIC);
+    (void)sqlite3_bind_int(update, 9, project->person_last_seen);
+    (void)sqlite3_bind_int64(update, 10, project->retention_days);
+    (void)sqlite3_bind_int(update, 11, project->heatmaps_off);
+    rc = catalog_db_run(catalog, CATALOG_PROJECT_UPDATE, err);
+    if (rc == 0 && sqlite3_changes(catalog->db) == 0)
+        rc = err_set(err, ERR_INPUT, "there is no project %u", project->id);
+    return catalog_write_end(catalog, rc, err);
+}
+
+/* --- of a snapshot ----------------------------------------------------------------------------- */
+
+static void text_read(sqlite3_stmt *rows, int column, char *to, size_t room)
+{
+    const char *text = (const char *)sqlite3_column_text(rows, column);
+    size_t      bytes = text == NULL ? 0 : strlen(text);
+
+    if (bytes >= room)
+        bytes = room - 1;
+    if (bytes > 0)
+        memcpy(to, text, bytes);
+    to[bytes] = '\0';
+}
+
+void catalog_project_read(sqlite3_stmt *rows, struct catalog_project *out)
+{
+    char cookieless[16];
+
+    *out = (struct catalog_project){ .id = (uint32_t)sqlite3_column_int64(rows, 0) };
+    text_read(rows, 1, out->name, sizeof out->name);
+    out->anonymize_ips = sqlite3_column_int(rows, 2) != 0;
+    out->person_processing_off = sqlite3_column_int(rows, 3) != 0;
+    out->geoip_off = sqlite3_column_int(rows, 4) != 0;
+    out->drop_older_than_s = sqlite3_column_int64(rows, 5);
+    text_read(rows, 6, cookieless, sizeof cookieless);
+    if (!catalog_cookieless_find(cookieless, &out->cookieless))
+        out->cookieless = CATALOG_COOKIELESS_OFF;
+    text_read(rows, 7, out->time_zone, sizeof out->time_zone);
+    out->person_last_seen = sqlite3_column_int(rows, 8) != 0;
+    out->retention_days = (uint32_t)sqlite3_column_int64(rows, 9);
+    out->heatmaps_off = sqlite3_column_int(rows, 10) != 0;
+}

@@ -1,0 +1,92 @@
+/* command/catalog_access.c - see catalog_access.h. Capture tells in its metrics which version of the catalog it
+ * follows; that is what is waited for. Ingest looks for a newer one after it has read a batch and before it works on
+ * it, so that whatever is accepted after a change is always treated by it. */
+#include "command/catalog_access.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/metric.h"
+
+int command_catalog_open(const struct command_args *args, bool make, struct catalog **out, struct err *err)
+{
+    char path[4096];
+
+    if (make && mkdir(args_data(args), 0700) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make the data folder %s", args_data(args));
+    if ((!make && data_check(args_data(args), err) < 0) || data_path(args_data(args), "catalog.db", path, sizeof path, err) < 0)
+        return -1;
+    return catalog_open(path, out, err);
+}
+
+/* An id goes before a name that looks like one. */
+static const struct catalog_project *project_named(const struct catalog_snapshot *snapshot, const char *wanted)
+{
+    const struct catalog_project *projects;
+    size_t                        count = catalog_snapshot_projects(snapshot, &projects);
+
+    if (wanted == NULL)
+        return count > 0 ? &projects[0] : NULL;
+    for (size_t i = 0; i < count; i++) {
+        char id[16];
+
+        (void)snprintf(id, sizeof id, "%u", projects[i].id);
+        if (strcmp(wanted, id) == 0)
+            return &projects[i];
+    }
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(wanted, projects[i].name) == 0)
+            return &projects[i];
+    return NULL;
+}
+
+int command_project_named(struct catalog *catalog, const char *wanted, uint32_t *out, struct err *err)
+{
+    const struct catalog_project *found;
+    struct catalog_snapshot      *snapshot;
+
+    if (catalog_snapshot_load(catalog, &snapshot, err) < 0)
+        return -1;
+    found = project_named(snapshot, wanted);
+    *out = found != NULL ? found->id : 0;
+    catalog_snapshot_free(snapshot);
+    if (found != NULL)
+        return 0;
+    return wanted != NULL ? err_set(err, ERR_INPUT, "there is no project \"%.60s\"; penstock project list shows them", wanted)
+                          : err_set(err, ERR_INPUT, "there is no project yet; make one: penstock project create NAME");
+}
+
+int command_project(const struct command_args *args, bool make, struct catalog *catalog, uint32_t *out, struct err *err)
+{
+    const char *wanted = args_text(args, "--project");
+
+    if (command_project_named(catalog, wanted, out, err) == 0)
+        return 0;
+    return make && wanted == NULL && err->kind == ERR_INPUT ? catalog_project_create(catalog, "default", out, err) : -1;
+}
+
+void command_wait_in_force(const struct command_args *args, struct catalog *catalog)
+{
+    enum { WAIT_US = 3000000, POLL_US = 5000 };
+    int64_t                  until_us = clock_mono_us() + WAIT_US;
+    struct catalog_snapshot *snapshot;
+    struct err               err = { .kind = ERR_NONE };
+    char                     run[4096];
+    double                   in_force;
+
+    if (data_path(args_data(args), "run", run, sizeof run, &err) < 0 || catalog_snapshot_load(catalog, &snapshot, &err) < 0)
+        return;
+    while (metric_read(run, "capture", "capture_catalog_version", "", &in_force) &&
+           in_force < (double)catalog_snapshot_version(snapshot)) {
+        if (clock_mono_us() > until_us) {
+            fprintf(stderr, "penstock: done, but the running capture has not taken it over within 3 s\n");
+            break;
+        }
+        usleep(POLL_US);
+    }
+    catalog_snapshot_free(snapshot);
+}

@@ -1,0 +1,343 @@
+#!/usr/bin/env python3
+"""`./dev soak disks [IMAGES [SEED]]`: the power goes while everything runs: log, people, catalog, warehouse.
+
+One Penstock runs for a while under load with merges, with small segments and with rests, so that segments roll and go,
+LMDB grows and DuckDB checkpoints; tests/shim/journal.c writes down each call that changes a file, and the
+clients write the acknowledgements into the same journal. Then, for each image, a random moment is chosen and
+a data folder is made as a disk may hold it:
+  - what a sync that had ended covered is there;
+  - each page of 4 KiB that was written and not synced is there, or not, or torn at 512 bytes, or of some moment between;
+  - names that were made, moved or deleted since the last sync of their folder are there up to a random one. In one
+    image of three a file's own sync does not cover its name, as POSIX allows; in the others it covers all names before
+    it, as on a journaling file system;
+  - the head of a topic, which is written through a map, is of any noted moment, or not there.
+Penstock is started on it, and must by itself come to: every acknowledged event a row, one row an id, nothing that was
+not sent, each person's last property, and accepted = the sum of all fates.
+"""
+import bisect
+import collections
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "flow"))
+from harness import ROOT, Serve, uuid7
+
+WRITE, SIZE, SYNC_BEGIN, SYNC_END, CREATE, RENAME, UNLINK, MKDIR, RMDIR, DIRSYNC_BEGIN, DIRSYNC_END, HEAD, ACK = range(1, 14)
+NOTE = struct.Struct("<IIQQQIIII")
+MAGIC, DURABLE, ZEROS, PAGE, SECTOR = 0x4A524E4C, 1, 2, 4096, 512
+Note = collections.namedtuple("Note", "operation inode at bytes flags path to data")
+
+
+def shim():
+    made = os.path.join(ROOT, "build", "journal.so")
+    os.makedirs(os.path.dirname(made), exist_ok=True)
+    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC",
+                    os.path.join(ROOT, "tests", "shim", "journal.c"), "-o", made, "-ldl"], check=True)
+    return made
+
+
+# --- the workload --------------------------------------------------------------------------------
+
+class Sender(threading.Thread):
+    """Users that come without a name, change, and are identified; each acknowledgement goes to the journal."""
+
+    def __init__(self, serve, token, journal, number, seed, until):
+        super().__init__(daemon=True)
+        self.serve, self.token, self.journal, self.number, self.until = serve, token, journal, number, until
+        self.random, self.sent, self.count, self.failed = random.Random(seed + number), {}, 0, None
+        self.pause = 1000
+
+    def batch(self):
+        events = []
+        for _ in range(self.random.choice([1, 3, 20, 60])):
+            who = self.random.randrange(12)
+            self.count += 1
+            event = {"uuid": uuid7(), "event": "step", "distinct_id": "s%d-u%d" % (self.number, who),
+                     "properties": {"n": self.count, "pad": self.random.choice("xyz") * self.random.randrange(900),
+                                    "$set": {"last": self.count}}}
+            if self.random.random() < 0.08: # somebody nameless turns out to be this user
+                nameless = "s%d-a%d" % (self.number, self.count)
+                events.append({"uuid": uuid7(), "event": "look", "distinct_id": nameless, "properties": {"n": 0}})
+                event.update(event="$identify")
+                event["properties"]["$anon_distinct_id"] = nameless
+            events.append(event)
+        return events
+
+    def run(self):
+        try:
+            while time.time() < self.until:
+                events = self.batch()
+                for event in events:
+                    self.sent[event["uuid"]] = (event["distinct_id"], event["properties"]["n"])
+                self.serve.post("/batch/", {"api_key": self.token, "batch": events})
+                text = " ".join(event["uuid"] for event in events).encode()
+                os.write(self.journal, NOTE.pack(MAGIC, ACK, 0, 0, 0, 0, 0, len(text), 0) + text)
+                time.sleep(self.random.uniform(0, 0.03))
+                if self.count > self.pause: # all of them rest, so that the warehouse is closed, and opened again
+                    self.pause += 8000
+                    time.sleep(2.5)
+        except Exception as failure:  # told by record()
+            self.failed = failure
+
+
+CONFIG = """capture:
+  segment_bytes: 1MiB
+  retention: 1s
+ingest:
+  output_retention: 1s
+  geoip_folder: "off"
+load:
+  idle: 1s
+"""
+
+
+def record(folder, seconds, seed):
+    """Runs the workload; gives the notes and what was sent."""
+    data, path = os.path.join(folder, "data"), os.path.join(folder, "journal")
+    journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    environment = {"LD_PRELOAD": shim(), "JOURNAL": path, "JOURNAL_ROOT": data + "/"}
+    config = os.path.join(folder, "penstock.yaml")
+    with open(config, "w") as out:
+        out.write(CONFIG)
+    with Serve(data=data, env=environment, extra=["--config", config]) as serve:
+        token = serve.token()
+        senders = [Sender(serve, token, journal, n, seed, time.time() + seconds) for n in range(4)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        serve.kill("all")
+    os.close(journal)
+    failed = [sender.failed for sender in senders if sender.failed]
+    assert not failed, failed[0]
+    sent = {}
+    for sender in senders:
+        sent.update(sender.sent)
+    return read_notes(path, data), sent, token
+
+
+def read_notes(path, data):
+    with open(path, "rb") as file:
+        raw = memoryview(file.read())
+    notes, at = [], 0
+    while at < len(raw):
+        magic, operation, inode, offset, count, flags, path_bytes, data_bytes, _ = NOTE.unpack_from(raw, at)
+        assert magic == MAGIC, "the journal is torn at %d" % at
+        at += NOTE.size
+        name, _, to = bytes(raw[at:at + path_bytes]).decode().replace(data + "/", "").partition("\0")
+        at += path_bytes
+        notes.append(Note(operation, inode, offset, count, flags, name.replace(" (deleted)", ""), to, raw[at:at + data_bytes]))
+        at += data_bytes
+    return notes
+
+
+# --- a disk after the cut ------------------------------------------------------------------------
+
+class File:
+    """One inode: what is durable, and what was written since."""
+
+    def __init__(self):
+        self.bytes = bytearray()
+        self.open = []  # notes since, (position, note)
+
+    def apply(self, note, start=0, end=None):
+        """start, end: the part of a write that came through."""
+        if note.operation == SIZE:
+            self.resize(note.at)
+            return
+        end = note.bytes if end is None else end
+        if len(self.bytes) < note.at + end:
+            self.resize(note.at + end)
+        self.bytes[note.at + start:note.at + end] = bytes(end - start) if note.flags & ZEROS else note.data[start:end]
+
+    def resize(self, size):
+        if size < len(self.bytes):
+            del self.bytes[size:]
+        else:
+            self.bytes.extend(bytes(size - len(self.bytes)))
+
+    def settle(self, before):
+        """All that was noted before a position is durable."""
+        while self.open and self.open[0][0] < before:
+            self.apply(self.open.pop(0)[1])
+
+    def guess(self, rnd):
+        """What of the rest came through."""
+        mode = rnd.random()
+        if mode < 0.2:  # nothing
+            return
+        share = 1.0 if mode < 0.4 else rnd.random()
+        for _, note in self.open:
+            if note.operation == SIZE:
+                if rnd.random() < share:
+                    self.apply(note)
+                continue
+            at = 0
+            while at < note.bytes:
+                end = min(note.bytes, at + PAGE - (note.at + at) % PAGE)
+                if rnd.random() < share:
+                    tear = rnd.random() < 0.05 and share < 1
+                    cut = at + rnd.randrange((end - at) // SECTOR + 1) * SECTOR if tear else end
+                    self.apply(note, at, min(cut, end))
+                at = end
+
+
+class Disk:
+    def __init__(self, posix):
+        self.posix = posix  # a file's sync does not cover its name
+        self.files = {}     # inode -> File
+        self.names = {}     # durable: path -> inode, None: a folder
+        self.since = []     # (position, note) of names not durable yet
+        self.heads = collections.defaultdict(list)
+        self.begun = {}     # inode or folder -> position of a sync's begin
+
+    def name(self, note):
+        if note.operation == CREATE:
+            self.names[note.path] = note.inode
+        elif note.operation == MKDIR:
+            self.names[note.path] = None
+        elif note.operation == RENAME and note.path in self.names:
+            self.names[note.to] = self.names.pop(note.path)
+        elif note.operation in (UNLINK, RMDIR):
+            self.names.pop(note.path, None)
+
+    def settle_names(self, before, folder=None):
+        kept = []
+        for position, note in self.since:
+            inside = folder is None or os.path.dirname(note.to or note.path) == folder
+            if position < before and inside:
+                self.name(note)
+            else:
+                kept.append((position, note))
+        self.since = kept
+
+    def take(self, position, note):
+        operation = note.operation
+        if operation in (WRITE, SIZE):
+            file = self.files.setdefault(note.inode, File())
+            if operation == WRITE and note.flags & DURABLE:
+                file.settle(position)
+                file.apply(note)
+            else:
+                file.open.append((position, note))
+        elif operation == CREATE:
+            self.files[note.inode] = File()  # numbers are used again
+            self.since.append((position, note))
+        elif operation in (RENAME, UNLINK, MKDIR, RMDIR):
+            self.since.append((position, note))
+        elif operation in (SYNC_BEGIN, DIRSYNC_BEGIN):
+            self.begun[note.inode] = position
+        elif operation == SYNC_END:
+            self.files.setdefault(note.inode, File()).settle(self.begun[note.inode])
+            if not self.posix:
+                self.settle_names(self.begun[note.inode])
+        elif operation == DIRSYNC_END:
+            self.settle_names(self.begun[note.inode], note.path if self.posix else None)
+        elif operation == HEAD:
+            self.heads[note.path].append(note.data)
+
+    def write(self, folder, rnd):
+        for _, note in self.since[:rnd.randrange(len(self.since) + 1)]:
+            self.name(note)
+        os.makedirs(folder)
+        for path in sorted(self.names):
+            parents = path.split("/")[:-1]
+            if any("/".join(parents[:i + 1]) not in self.names for i in range(len(parents))):
+                continue  # its folder is not there
+            where, inode = os.path.join(folder, path), self.names[path]
+            if inode is None:
+                os.makedirs(where, exist_ok=True)
+                continue
+            file = self.files[inode]
+            file.guess(rnd)
+            content = file.bytes
+            if path in self.heads and rnd.random() < 0.9:
+                content = rnd.choice(self.heads[path][-20:])
+            with open(where, "wb") as out:
+                out.write(content)
+
+
+# --- what must be true ---------------------------------------------------------------------------
+
+def check(data, acked, sent, env):
+    with Serve(data=data, env=env) as serve:
+        serve.settle(40)
+        rows = serve.sql("SELECT uuid, event, distinct_id, properties->>'$.n' AS n, raw_offset FROM events")
+        stored = collections.Counter(row["uuid"] for row in rows)
+        doubled = [u for u, count in stored.items() if count > 1]
+        lost = [u for u in acked if u not in stored]
+        strange = [u for u in stored if u not in sent]
+        assert not lost, "%d of %d acknowledged events are lost, first %s" % (len(lost), len(acked), lost[:3])
+        assert not doubled, "%d ids stand in two rows, first %s" % (len(doubled), doubled[:3])
+        assert not strange, "rows that nobody sent: %s" % strange[:3]
+        last = {}
+        for row in sorted(rows, key=lambda r: int(r["raw_offset"])):
+            if row["event"] != "look":
+                last[row["distinct_id"]] = int(row["n"])
+        found = {r["distinct_id"]: int(r["last"] or 0) for r in serve.sql(
+            "SELECT d.distinct_id, p.properties->>'$.last' AS last FROM person_distinct_ids d JOIN persons p ON p.id = d.person_id")}
+        wrong = {who: (n, found.get(who)) for who, n in last.items() if found.get(who) != n}
+        assert not wrong, "persons are not what the rows say: %s" % dict(list(wrong.items())[:3])
+    return len(rows)
+
+
+def make_image(notes, cut, seed, folder):
+    rnd = random.Random(seed)
+    disk = Disk(posix=rnd.random() < 1 / 3)
+    for position, note in enumerate(notes[:cut]):
+        disk.take(position, note)
+    disk.write(folder, rnd)
+
+
+def campaign(images, seed, seconds=10):
+    rnd = random.Random(seed)
+    folder = tempfile.mkdtemp(prefix="penstock-power-")
+    rows = done = 0
+    try:
+        notes, sent, token = record(folder, seconds, seed)
+        acks = [(i, bytes(note.data).decode().split()) for i, note in enumerate(notes) if note.operation == ACK]
+        print("journal: %d notes, %.0f MiB, %d events acknowledged" % (
+            len(notes), sum(len(n.data) for n in notes) / 2**20, sum(len(a) for _, a in acks)), flush=True)
+        shutil.rmtree(os.path.join(folder, "data"))
+        first = next(i for i, note in enumerate(notes) if note.operation == ACK)
+        for image in range(images):
+            cut = rnd.randrange(first // 2, len(notes))
+            data = os.path.join(folder, "image", "data")
+            shutil.rmtree(os.path.dirname(data), ignore_errors=True)
+            make_image(notes, cut, seed * 1000003 + image, data)
+            acked = [u for _, uuids in acks[:bisect.bisect_left(acks, (cut,))] for u in uuids]
+            try:
+                rows += check(data, acked, sent, {})
+            except AssertionError as wrong:
+                print("image %d of seed %d, cut at %d of %d: %s" % (image, seed, cut, len(notes), wrong))
+                raise
+            done += 1
+            if done % 50 == 0:
+                print("%d images" % done, flush=True)
+    finally:
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
+    return done, rows
+
+
+def main():
+    images = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
+    print("seed %d" % seed, flush=True)
+    done, rows = 0, 0
+    while done < images:  # a new workload now and then
+        more, found = campaign(min(250, images - done), seed + done)
+        done, rows = done + more, rows + found
+    print("result: %d disks recovered, %d rows looked at" % (done, rows))
+
+
+if __name__ == "__main__":
+    main()
