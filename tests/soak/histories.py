@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
-"""`./dev soak histories [N] [SEED]`: N random histories against the reference fold, 100 at a time."""
-import importlib.util
+"""`./dev soak stories [N [SEED]]`: N random histories through a whole Penstock against the reference fold.
+
+A thousand at a time, by 1, 2 and 8 writers in turn (tests/reference/histories.py). `./dev soak merges [KILLS [SEED]]`: the same
+with 25 random kills of roles, or of all, in each turn.
+"""
 import os
 import sys
 
-FLOW = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "flow")
-sys.path.insert(0, FLOW)
-spec = importlib.util.spec_from_file_location("histories", os.path.join(FLOW, "60_histories.py"))
-histories = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(histories)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "reference"))
+import histories  # noqa: E402
 
 
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
-    for first in range(seed, seed + count, 100):
-        histories.run(min(100, seed + count - first), 150, first)
-        print("histories %d to %d equal the fold" % (first, min(first + 99, seed + count - 1)), flush=True)
+    kind, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    turns = done = events = 0
+    size, kills = (1000, 0) if kind == "stories" else (250, 25)
+    while done < count:
+        now = min(size, count - done) if kills == 0 else size
+        events += histories.run(seed + turns * size, now, 30 if kills == 0 else 60, writers=(1, 2, 8)[turns % 3], kills=kills)
+        done, turns = done + (kills or now), turns + 1
+        print("%d %s, %d events, all as the reference says" % (done, "kills" if kills else "histories", events), flush=True)
+    print("result: %d %s in %d turns, %d events: rows, persons, ids and groups as the reference says" % (
+        done, "kills while merging" if kills else "histories", turns, events))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 
   kills       SIGKILL of a role or of all under load, N times (tests/soak/kills.py)
   disks       N data folders as a power cut may leave them under load: log, people, catalog, warehouse (tests/soak/power.py)
+  stories     N random histories through everything, by 1, 2 and 8 writers, against the reference fold (tests/soak/histories.py)
+  merges      the same with N kills of roles, or of all, while persons merge
   log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
   damage      N ways to damage a log's files (src/log/log_damage_test.c)
@@ -21,6 +23,8 @@ BUILD = os.path.join(ROOT, "build", "release")
 CAMPAIGNS = {
     "kills": ([sys.executable, os.path.join(ROOT, "tests", "soak", "kills.py")], 200, 100),
     "disks": ([sys.executable, os.path.join(ROOT, "tests", "soak", "power.py")], 200, 50),
+    "stories": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "stories"], 3000, 3000),
+    "merges": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "merges"], 50, 50),
     "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
     "damage": ([os.path.join(BUILD, "log_damage_test")], 20000, 10000),
