@@ -204,6 +204,7 @@ uint64_t metric_get(const struct metric_page *page, size_t index)
 
 struct page_view {
     char           role[64];
+    bool           second; /* a further page of its role: ROLE.NAME.metrics */
     bool           alive;
     const uint8_t *at;
     size_t         bytes;
@@ -227,6 +228,8 @@ static bool page_view_open(const char *folder, const char *file, struct page_vie
     if (role_bytes <= 8 || role_bytes - 8 >= sizeof out->role || strcmp(file + role_bytes - 8, ".metrics") != 0)
         return false;
     (void)snprintf(out->role, sizeof out->role, "%.*s", (int)(role_bytes - 8), file);
+    out->second = strchr(out->role, '.') != NULL;
+    out->role[strcspn(out->role, ".")] = '\0';
     (void)snprintf(path, sizeof path, "%s/%s", folder, file);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -369,7 +372,8 @@ int metric_render_folder(const char *folder, struct buf *out, struct err *err)
 
         if (!page_view_open(folder, entry->d_name, &view))
             continue;
-        buf_add_format(&up, "penstock_role_up{role=\"%s\"} %d\n", view.role, view.alive ? 1 : 0);
+        if (!view.second)
+            buf_add_format(&up, "penstock_role_up{role=\"%s\"} %d\n", view.role, view.alive ? 1 : 0);
         if (view.alive)
             page_write(out, &view);
         page_view_close(&view);

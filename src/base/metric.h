@@ -25,7 +25,8 @@ struct metric_def {
 
 struct metric_page;
 
-/* folder NULL: a private page without a file (tests). defs live as long as the page. */
+/* role: "ingest"; or "ingest.fates", a second page of the same role. Opening one again replaces it.
+ * folder NULL: a private page without a file (tests). defs live as long as the page. */
 int  metric_page_open(const char *folder, const char *role, const struct metric_def *defs, size_t count,
                       struct metric_page **out, struct err *err) must_check;
 void metric_page_close(struct metric_page *page);

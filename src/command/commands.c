@@ -25,6 +25,12 @@ static const struct command_flag flags_tail[] = {
     FLAG_END,
 };
 static const struct command_flag flags_data_json[] = { FLAG_DATA, FLAG_JSON, FLAG_END };
+static const struct command_flag flags_status[] = {
+    FLAG_DATA,
+    { "--by", "project|hour|fate", "a line for each; several with commas. Exit code 1 when a line does not add up" },
+    { "--check", NULL, "with --by: also count the warehouse's rows, which reads two columns of all of them" },
+    FLAG_JSON, FLAG_END,
+};
 static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
 static const struct command_flag flags_json[] = { FLAG_JSON, FLAG_END };
 static const struct command_flag flags_none[] = { FLAG_END };
@@ -135,8 +141,10 @@ const struct command commands[] = {
       "penstock sql \"SELECT properties->>'$.plan' AS plan FROM events\" --format csv\n"
       "penstock sql \"SELECT * FROM dead_letters\" --format json", flags_sql, sql_run },
     { "status", "", 0, 0, "what became of every accepted event, how the roles are, what is free",
-      "accepted = stored + dropped + deduplicated + dead-lettered + pending, exactly, always.",
-      "penstock status\npenstock status --json", flags_data_json, status_run },
+      "accepted = stored + dropped + deduplicated + dead-lettered + pending, exactly, always; in all, and with --by\n"
+      "for each project and each hour of acceptance. What the fates mean: docs/fates.md.",
+      "penstock status\npenstock status --by project\npenstock status --by project,hour --check --json", flags_status,
+      status_run },
     { "dlq list", "", 0, 0, "dead letters: events that could not be processed, with the reason",
       "N, the UUID or the JSON field \"letter\" names a letter for the other dlq commands.",
       "penstock dlq list\npenstock dlq list --reason req_parsing --since 24h\npenstock dlq list --state all --limit 0 --json",

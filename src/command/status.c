@@ -9,6 +9,7 @@
 #include "command/account.h"
 #include "command/command.h"
 #include "command/roles.h"
+#include "command/status_by.h"
 #include "command/supervisor.h"
 #include "ingest/fate.h"
 #include "wire/json.h"
@@ -150,6 +151,10 @@ int status_run(const struct command_args *args)
     struct err    err = { .kind = ERR_NONE };
     struct buf    out;
 
+    if (args_text(args, "--by") != NULL)
+        return status_by_run(args);
+    if (args_has(args, "--check"))
+        return args_wrong(args, "--check goes with --by");
     if (status_read(args_data(args), &status, &err) < 0)
         return command_failed(&err);
     if (!args_has(args, "--json")) {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/say.h"
+#include "ingest/fate_metrics.h"
 #include "ingest/ingest_metrics.h"
 #include "ingest/inputs.h"
 #include "ingest/outputs.h"
@@ -57,6 +58,7 @@ struct ingest {
     struct geoip                *geoip; /* NULL: off */
     struct attempt              *attempt;
     struct metric_page          *metrics;
+    struct fate_metrics         *fate_metrics;
     struct property_key_table    keys;
     struct span                  crash_on;
     /* @thread ingest */
@@ -151,6 +153,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
         goto failed;
     }
     if (ingest_metrics_open(env->run_folder, &ingest->metrics, err) < 0 || open_stores(ingest, err) < 0 ||
+        fate_metrics_open(env->run_folder, ingest->people, &ingest->fate_metrics, err) < 0 ||
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
     open_geoip(ingest);
@@ -187,6 +190,7 @@ void ingest_close(struct ingest *ingest)
         log_close(ingest->log);
     if (ingest->metrics != NULL)
         metric_page_close(ingest->metrics);
+    fate_metrics_close(ingest->fate_metrics);
     buf_fini(&ingest->scratch);
     warning_gate_free(ingest->gate);
     arena_free(ingest->arena);
@@ -386,6 +390,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     outputs_publish(ingest->outputs);
     warning_gate_commit(ingest->gate);
     note_batch(ingest, &passes, began_us);
+    fate_metrics_batch(ingest->fate_metrics, &passes.tally);
     ingest->place = place;
     if (ingest->batch_limit < (size_t)ingest->options->batch_records)
         ingest->batch_limit = ingest->batch_limit * 2 < (size_t)ingest->options->batch_records

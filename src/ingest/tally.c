@@ -56,11 +56,9 @@ static int make_room(struct tally *tally, struct err *err)
     return 0;
 }
 
-int tally_find(struct tally *tally, uint32_t project, int64_t received_us, size_t *out, struct err *err)
+int tally_find_hour(struct tally *tally, uint32_t project, uint32_t hour, size_t *out, struct err *err)
 {
-    /* Hour 0 means something else in the store, and no clock that is set stands there. */
-    uint32_t hour = received_us < TIME_US_HOUR ? 1 : (uint32_t)(received_us / TIME_US_HOUR);
-    size_t   slot;
+    size_t slot;
 
     if (tally->count > 0 && tally->rows[tally->last].project == project && tally->rows[tally->last].hour == hour) {
         *out = tally->last;
@@ -75,6 +73,12 @@ int tally_find(struct tally *tally, uint32_t project, int64_t received_us, size_
     }
     *out = tally->last = tally->index[slot] - 1;
     return 0;
+}
+
+int tally_find(struct tally *tally, uint32_t project, int64_t received_us, size_t *out, struct err *err)
+{
+    /* Hour 0 means something else in the store, and no clock that is set stands there. */
+    return tally_find_hour(tally, project, received_us < TIME_US_HOUR ? 1 : (uint32_t)(received_us / TIME_US_HOUR), out, err);
 }
 
 int tally_end(struct tally *tally, const struct people_ended *ended, struct err *err)

@@ -31,6 +31,7 @@ struct tally {
 void tally_init(struct tally *tally, struct arena *arena);
 /* The number of this key's row; rows move when a new key comes, numbers do not. ERR_FULL: the arena. */
 int tally_find(struct tally *tally, uint32_t project, int64_t received_us, size_t *out, struct err *err) must_check;
+int tally_find_hour(struct tally *tally, uint32_t project, uint32_t hour, size_t *out, struct err *err) must_check;
 static inline void tally_count(struct tally *tally, size_t row, int what, uint64_t events)
 {
     tally->rows[row].counts[what] += events;

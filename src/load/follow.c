@@ -103,6 +103,7 @@ static int add_dead_letter(struct follow *follow, struct warehouse *warehouse, s
         letter.cells[ROW_DEAD_LETTER_UUID] = row->cells[ROW_EVENT_UUID];
         letter.cells[ROW_DEAD_LETTER_TEAM_ID] = row->cells[ROW_EVENT_TEAM_ID];
         letter.cells[ROW_DEAD_LETTER_RAW_OFFSET] = row->cells[ROW_EVENT_RAW_OFFSET];
+        letter.cells[ROW_DEAD_LETTER_RECEIVED_AT] = row->cells[ROW_EVENT_CAPTURED_AT];
         keep_text(&letter, ROW_DEAD_LETTER_EVENT, &row->cells[ROW_EVENT_EVENT]);
         keep_text(&letter, ROW_DEAD_LETTER_DISTINCT_ID, &row->cells[ROW_EVENT_DISTINCT_ID]);
     }

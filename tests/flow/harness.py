@@ -9,6 +9,7 @@ functions `test_*`; tests/flow/run.py finds and runs them, each in a process of 
         serve.settle()
         assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] == 1
 """
+import collections
 import http.client
 import json
 import os
@@ -194,4 +195,26 @@ class Serve:
         dropped = sum(status["dropped"].values()) if isinstance(status["dropped"], dict) else status["dropped"]
         total = status["stored"] + dropped + status["deduplicated"] + status["dead_lettered"]
         assert status["accepted"] == total, "accepted is not the sum of fates: %s" % status
+        self.check_lines(status)
         return status
+
+    def lines(self, by="project,hour"):
+        """The equation of fates line by line, with the warehouse's rows counted; raises when a line does not add up."""
+        done = self.cli("status", "--by", by, "--check", "--json", check=False)
+        assert done.returncode == 0, "fates do not add up: %s%s" % (done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def check_lines(self, status):
+        """After settle: each project and hour adds up, holds as many rows as it says, and all together are `status`."""
+        told = self.lines()
+        sums = collections.Counter(unplaced=told["unplaced"])
+        for line in told["lines"]:
+            dropped = sum(line["dropped"].values())
+            assert line["difference"] == 0 and line["rows"] == line["stored"] and line["pending"] == 0, line
+            assert line["accepted"] == line["stored"] + dropped + line["deduplicated"] + line["dead_lettered"], line
+            sums.update(dropped=dropped, **{k: line[k] for k in ("accepted", "stored", "deduplicated", "dead_lettered")})
+        dropped = sum(status["dropped"].values())
+        assert told["not_looked_at"] == 0 and sums["accepted"] == status["accepted"], (told, status)
+        assert sums["stored"] - told["unplaced"] == status["stored"], (told, status)
+        assert sums["dead_lettered"] + told["unplaced"] == status["dead_lettered"], (told, status)
+        assert (sums["deduplicated"], sums["dropped"]) == (status["deduplicated"], dropped), (told, status)

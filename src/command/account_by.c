@@ -1,0 +1,296 @@
+/* command/account_by.c - see account_by.h. Everything is counted into one tally, whose numbers beyond the fates are
+ * used for what only a reader knows: what waits where, what the loader set aside, what the warehouse holds. */
+#include "command/account_by.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command/account.h"
+#include "command/command.h"
+#include "command/question.h"
+#include "event/row.h"
+#include "ingest/outputs.h"
+#include "ingest/tally.h"
+#include "log/log.h"
+#include "wire/time.h"
+
+enum {
+    WAITS_INGEST = TALLY_READ - 1, WAITS_LOAD = TALLY_READ - 2, LOAD_LETTERS = TALLY_READ - 3, ROWS = TALLY_READ - 4,
+    SQL_BYTES_MAX = 1 << 10, ANSWER_BYTES_MAX = 1 << 28
+};
+_Static_assert((int)FATE_COUNT <= (int)ROWS, "a fate has the number of something else");
+
+struct reading {
+    const char              *data;
+    unsigned                 by;
+    struct tally             tally;
+    struct catalog_snapshot *catalog; /* NULL: there is none */
+    struct people_place      place;
+    uint64_t                 events_next;   /* of the topic events: what the warehouse took */
+    uint64_t                 events_loaded; /* rows of them */
+    uint64_t                 letters;       /* of the loader, whose project is known */
+    uint64_t                 left;          /* records that may still be looked at */
+    uint64_t                 not_looked_at;
+};
+
+static int count(struct reading *reading, uint32_t project, uint32_t hour, int what, uint64_t events, struct err *err)
+{
+    size_t row;
+
+    if (tally_find_hour(&reading->tally, reading->by & ACCOUNT_BY_PROJECT ? project : 0,
+                        reading->by & ACCOUNT_BY_HOUR ? hour : 0, &row, err) < 0)
+        return -1;
+    tally_count(&reading->tally, row, what, events);
+    return 0;
+}
+
+static uint32_t hour_of(int64_t us)
+{
+    return us < TIME_US_HOUR ? 1 : (uint32_t)(us / TIME_US_HOUR);
+}
+
+/* --- the warehouse ----------------------------------------------------------------------------- */
+
+/* One statement, so that rows and place are of one moment. Lines of: what, project, hour, count, place. */
+#define HOUR_OF(column) "coalesce(epoch_us(" column ") // 3600000000, 0)"
+static const char place_sql[] =
+    "SELECT 0 AS what, 0 AS project, 0 AS hour, events AS n, next_0 AS place FROM penstock_place"
+    " UNION ALL SELECT 1, coalesce(team_id, 0), " HOUR_OF("received_at") ", count(*), 0 FROM dead_letters"
+    " WHERE step = 'load' AND received_at IS NOT NULL GROUP BY ALL";
+static const char rows_sql[] =
+    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM events GROUP BY ALL";
+
+static int answer_keep(void *ctx, struct span piece, struct err *err)
+{
+    struct buf *out = ctx;
+
+    buf_add(out, piece);
+    return out->failed ? err_set(err, ERR_FULL, "the warehouse's answer is larger than %zu bytes", out->bytes_max) : 0;
+}
+
+static int answer_read(struct reading *reading, char *at, struct err *err)
+{
+    at = strchr(at, '\n'); /* the names of the columns */
+    for (at = at == NULL ? NULL : at + 1; at != NULL && *at != '\0'; at = strchr(at, '\n'), at = at == NULL ? NULL : at + 1) {
+        uint64_t n[5];
+
+        for (size_t i = 0; i < 5; i++) {
+            char *end;
+
+            n[i] = strtoull(at, &end, 10);
+            if (end == at)
+                return err_set(err, ERR_CORRUPT, "the warehouse does not say how many rows there are: %.60s", at);
+            at = *end == ',' ? end + 1 : end;
+        }
+        if (n[0] == 0) {
+            reading->events_loaded = n[3];
+            reading->events_next = n[4];
+        } else if (count(reading, (uint32_t)n[1], (uint32_t)n[2], n[0] == 1 ? LOAD_LETTERS : ROWS, n[3], err) < 0) {
+            return -1;
+        }
+        reading->letters += n[0] == 1 ? n[3] : 0;
+    }
+    return 0;
+}
+
+static int warehouse_read(struct reading *reading, bool check, struct err *err)
+{
+    char       sql[SQL_BYTES_MAX];
+    struct buf answer;
+    int        rc;
+
+    if (!question_possible(reading->data))
+        return 0;
+    (void)snprintf(sql, sizeof sql, "%s%s", place_sql, check ? rows_sql : "");
+    buf_init(&answer, ANSWER_BYTES_MAX);
+    rc = question_ask(reading->data, sql, WAREHOUSE_CSV, answer_keep, &answer, err);
+    buf_add_byte(&answer, '\0');
+    if (rc == 0)
+        rc = answer_read(reading, (char *)answer.at, err);
+    buf_fini(&answer);
+    return rc;
+}
+
+/* --- ingest's counts --------------------------------------------------------------------------- */
+
+static int fates_take(void *ctx, const struct people_fates *from, struct err *err)
+{
+    struct reading *reading = ctx;
+
+    for (int what = 0; what < PEOPLE_COUNTERS_MAX; what++)
+        if (from->counts[what] > 0 && count(reading, from->project, from->hour, what, from->counts[what], err) < 0)
+            return -1;
+    return 0;
+}
+
+static int fates_read(struct reading *reading, struct err *err)
+{
+    char                  path[4096];
+    struct people_options options = { .folder = path };
+    struct people        *people;
+    struct people_txn    *txn;
+    struct stat           found;
+    int                   rc;
+
+    if (data_path(reading->data, "people", path, sizeof path, err) < 0)
+        return -1;
+    if (stat(path, &found) < 0)
+        return 0;
+    if (people_open(&options, &people, err) < 0)
+        return -1;
+    rc = people_begin(people, false, &txn, err);
+    if (rc == 0) {
+        rc = people_place_get(txn, &reading->place, err);
+        if (rc == 0)
+            rc = people_fates_each(txn, fates_take, reading, err);
+        people_abort(txn);
+    }
+    people_close(people);
+    return rc;
+}
+
+/* --- what waits -------------------------------------------------------------------------------- */
+
+/* Counts one record. A finished row that cannot be read stands in a line as stored, and nobody knows in which. */
+static int waiting_count(struct reading *reading, const char *topic, struct span body, struct err *err)
+{
+    struct err    ignored = { .kind = ERR_NONE };
+    struct record record;
+    struct row    row;
+    struct record_moved moved;
+
+    if (strcmp(topic, "events") == 0) {
+        if (row_read(body, &row, &ignored) < 0 || row.table != ROW_EVENT) {
+            reading->not_looked_at++;
+            return 0;
+        }
+        return count(reading, (uint32_t)row.cells[ROW_EVENT_TEAM_ID].i64, hour_of(row.cells[ROW_EVENT_CAPTURED_AT].i64),
+                     WAITS_LOAD, 1, err);
+    }
+    if (strcmp(topic, input_topic(INPUT_OVERFLOW)) == 0)
+        body = record_moved_read(body, &moved, &ignored) < 0 ? SPAN("") : moved.body;
+    if (record_read(body, &record, &ignored) < 0)
+        return count(reading, 0, 0, WAITS_INGEST, 1, err);
+    return count(reading, tally_project(&record, reading->catalog), hour_of(record.received_us), WAITS_INGEST, 1, err);
+}
+
+/* Records [from, end) of a topic; end UINT64_MAX: all there are. */
+static int topic_read(struct reading *reading, struct log *log, const char *topic, uint64_t from, uint64_t end,
+                      struct err *err)
+{
+    struct log_reader *reader;
+    struct log_chunk   chunk;
+    struct span        body;
+    uint64_t           offset;
+    uint64_t           looked = 0;
+    int                rc = 0, more = 1;
+
+    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
+        return -1;
+    if (end == UINT64_MAX)
+        end = log_reader_end(reader);
+    while (rc == 0 && more > 0 && from + looked < end && reading->left > 0) {
+        more = log_reader_next(reader, &chunk, err);
+        if (more <= 0 || chunk.kind == LOG_GAP)
+            continue;
+        while (rc == 0 && reading->left > 0 && log_chunk_next(&chunk, &offset, &body) && offset < end) {
+            rc = waiting_count(reading, topic, body, err);
+            looked++;
+            reading->left--;
+        }
+        if (offset >= end)
+            break;
+    }
+    log_reader_close(reader);
+    if (from < end && looked < end - from) /* gaps too: what is lost is counted when ingest passes it */
+        reading->not_looked_at += end - from - looked;
+    return rc < 0 || more < 0 ? -1 : 0;
+}
+
+static int waiting_read(struct reading *reading, struct err *err)
+{
+    struct log *log;
+    int         rc;
+
+    if (account_log_open(reading->data, &log, err) < 0)
+        return err->kind == ERR_RETRY ? 0 : -1;
+    rc = topic_read(reading, log, "events", reading->events_next, reading->place.output_end[OUTPUT_EVENTS], err);
+    for (enum input input = INPUT_RAW; rc == 0 && input < INPUT_CONTROL; input++)
+        rc = topic_read(reading, log, input_topic(input), reading->place.input_next[input],
+                        input == INPUT_OVERFLOW ? reading->place.output_end[OUTPUT_RAW_OVERFLOW] : UINT64_MAX, err);
+    log_close(log);
+    return rc;
+}
+
+/* --- lines ------------------------------------------------------------------------------------- */
+
+static void line_make(const struct people_fates *from, struct account_line *to)
+{
+    uint64_t sum = 0;
+
+    *to = (struct account_line){ .project = from->project, .hour = from->hour };
+    for (int fate = 0; fate < FATE_COUNT; fate++) {
+        to->fates[fate] = from->counts[fate];
+        sum += from->counts[fate];
+        switch (fate_info(fate)->class) {
+        case FATE_CLASS_STORED:        to->stored += from->counts[fate]; break;
+        case FATE_CLASS_DEDUPLICATED:  to->deduplicated += from->counts[fate]; break;
+        case FATE_CLASS_DEAD_LETTERED: to->dead_lettered += from->counts[fate]; break;
+        case FATE_CLASS_DROPPED:       to->dropped += from->counts[fate]; break;
+        }
+    }
+    to->difference = (int64_t)(from->counts[TALLY_READ] - sum);
+    to->accepted = from->counts[TALLY_READ] + from->counts[WAITS_INGEST];
+    to->stored -= from->counts[WAITS_LOAD] + from->counts[LOAD_LETTERS];
+    to->dead_lettered += from->counts[LOAD_LETTERS];
+    to->pending = from->counts[WAITS_INGEST] + from->counts[WAITS_LOAD];
+    to->rows = from->counts[ROWS];
+}
+
+static int line_order(const void *a, const void *b)
+{
+    const struct account_line *x = a, *y = b;
+
+    if (x->project != y->project)
+        return x->project < y->project ? -1 : 1;
+    return x->hour < y->hour ? -1 : x->hour > y->hour;
+}
+
+int account_lines_read(const char *data, unsigned by, bool check, struct arena *arena, struct account_lines *out,
+                       struct err *err)
+{
+    struct reading  reading = { .data = data, .by = by, .left = ACCOUNT_SCAN_MAX };
+    struct catalog *catalog = NULL;
+    char            path[4096];
+    struct stat     found;
+    uint64_t        gone;
+    int             rc = -1;
+
+    if (data_check(data, err) < 0 || data_path(data, "catalog.db", path, sizeof path, err) < 0)
+        return -1;
+    if (stat(path, &found) == 0 && (catalog_open(path, &catalog, err) < 0 ||
+                                    catalog_snapshot_load(catalog, &reading.catalog, err) < 0))
+        goto out;
+    tally_init(&reading.tally, arena);
+    if (warehouse_read(&reading, check, err) < 0 || fates_read(&reading, err) < 0 || waiting_read(&reading, err) < 0)
+        goto out;
+    *out = (struct account_lines){ .count = reading.tally.count, .not_looked_at = reading.not_looked_at };
+    gone = reading.events_next - reading.events_loaded; /* the loader took them and made no row */
+    out->unplaced = gone > reading.letters ? gone - reading.letters : 0;
+    out->at = arena_alloc_array(arena, out->count + 1, sizeof *out->at);
+    if (out->at == NULL) {
+        (void)err_set(err, ERR_FULL, "no memory for %zu lines", out->count);
+        goto out;
+    }
+    for (size_t i = 0; i < out->count; i++)
+        line_make(&reading.tally.rows[i], &out->at[i]);
+    qsort(out->at, out->count, sizeof *out->at, line_order);
+    rc = 0;
+out:
+    catalog_snapshot_free(reading.catalog);
+    catalog_close(catalog);
+    return rc;
+}

@@ -1,0 +1,100 @@
+"""The equation of fates line by line: by project, by hour, by fate, at every moment."""
+import json
+import threading
+
+from harness import Serve, uuid7
+
+
+def second_project(serve):
+    serve.cli("project", "create", "other")
+    serve.cli("token", "create", "--token", "phc_other", "--project", "other")
+    return "phc_other"
+
+
+def test_lines_by_project_hour_and_fate():
+    with Serve() as serve:
+        token, other = serve.token(), second_project(serve)
+        twice = {"uuid": uuid7(), "event": "twice", "distinct_id": "u"}
+        serve.post("/batch/", {"api_key": token, "batch": [
+            {"event": "one", "distinct_id": "u"}, twice, {"event": "no user"},
+            {"event": "$groupidentify", "distinct_id": "u", "properties": {"$group_type": "company", "$group_key": "k" * 401}}]})
+        serve.post("/e/", dict(twice, api_key=token))
+        serve.post("/e/", dict(twice, api_key=other))   # the same id in another project is another event
+        serve.settle()
+
+        first, second = serve.lines("project")["lines"]
+        assert (first["project"], second["project"], second["name"]) == (1, 2, "other"), (first, second)
+        assert (first["accepted"], first["stored"], first["deduplicated"], first["dead_lettered"]) == (5, 2, 1, 1), first
+        assert first["dropped"] == {"group_key_too_long": 1} and first["rows"] == 2, first
+        assert (second["accepted"], second["stored"], second["dropped"]) == (1, 1, {}), second
+        hours = serve.lines("hour")["lines"]
+        assert sum(line["accepted"] for line in hours) == 6 and all(line["hour"].endswith(":00:00Z") for line in hours), hours
+        assert all("project" not in line for line in hours), hours
+
+        text = serve.cli("status", "--by", "project").stdout
+        assert "other" in text and "difference" in text and "does not add up" not in text, text
+        text = serve.cli("status", "--by", "project,fate").stdout
+        for fate in ("stored", "deduplicated", "dead_lettered", "group_key_too_long"):
+            assert fate in text, text
+        wrong = serve.cli("status", "--by", "day", check=False)
+        assert wrong.returncode == 2 and "--by takes project, hour, fate" in wrong.stderr, wrong.stderr
+
+        samples = ['penstock_fates_total{role="ingest",project="%d",fate="%s"} %d' % sample for sample in (
+            (1, "stored", 2), (1, "deduplicated", 1), (1, "dead_lettered", 1), (1, "group_key_too_long", 1), (2, "stored", 1))]
+        text = serve.get("/metrics").text
+        assert all(sample in text.splitlines() for sample in samples), text
+        assert text.count("# TYPE penstock_fates_total") == 1 and text.count('penstock_role_up{role="ingest') == 1, text
+
+        serve.stop()
+        assert serve.cli("status", "--by", "project", "--check").returncode == 0, "while nothing runs"
+        serve.start()
+        serve.post("/e/", {"api_key": other, "event": "after", "distinct_id": "u"})
+        serve.settle()
+        text = serve.get("/metrics").text
+        assert 'penstock_fates_total{role="ingest",project="2",fate="stored"} 2' in text, text
+        assert samples[0] in text, "a restart sets nothing back: " + text
+
+
+def test_lines_add_up_at_every_moment():
+    with Serve() as serve:
+        tokens = [serve.token(), second_project(serve)]
+        over = threading.Event()
+
+        def send():
+            n = 0
+            while not over.is_set():
+                serve.post("/batch/", {"api_key": tokens[n % 2], "batch": [
+                    {"event": "e", "distinct_id": "u%d" % (i % 7)} for i in range(100)] + [{"event": "nobody"}]})
+                n += 1
+
+        crowd = [threading.Thread(target=send) for _ in range(2)]
+        for thread in crowd:
+            thread.start()
+        seen_pending = 0
+        try:
+            for _ in range(25):
+                for line in serve.lines()["lines"]:
+                    assert line["difference"] == 0 and line["rows"] == line["stored"], line
+                    sum_of = line["stored"] + line["deduplicated"] + line["dead_lettered"] + sum(line["dropped"].values())
+                    assert line["accepted"] == sum_of + line["pending"], line
+                    seen_pending += line["pending"] > 0
+        finally:
+            over.set()
+            for thread in crowd:
+                thread.join()
+        serve.settle()
+        assert seen_pending > 0, "no line ever had an event on its way: the test proves nothing"
+
+
+def test_what_waits_is_in_its_line():
+    with Serve(extra=["--role", "capture"]) as serve:
+        import time
+        token = serve.token("phc_waits")
+        time.sleep(0.5)
+        serve.post("/batch/", {"api_key": token, "batch": [{"event": "e", "distinct_id": "u"}] * 3})
+        line, = json.loads(serve.cli("status", "--by", "project", "--json").stdout)["lines"]
+        assert (line["project"], line["accepted"], line["pending"], line["stored"]) == (1, 3, 3, 0), line
+        serve.stop()
+        serve.extra = []
+        serve.start()
+        assert serve.settle()["stored"] == 3
