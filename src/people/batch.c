@@ -208,6 +208,7 @@ void batch_person_touch(struct people_batch *batch, struct batch_person *person)
 
 static void link_enter(struct batch_link *link, struct batch_person *person)
 {
+    person->link_count++;
     link->person = person;
     link->of_person = person->links;
     person->links = link;
@@ -267,8 +268,15 @@ struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, 
         return NULL;
     link->known = got == 1;
     link->version = got == 1 ? stored.version : 0;
-    if (person != NULL)
+    if (person != NULL) {
+        uint64_t steps;
+
+        person = batch_person_survivor(person, &steps); /* merged in this batch, with too many ids to be here all */
+        link->version += steps;
         link_enter(link, person);
+        if (steps > 0)
+            batch_link_dirty(batch, link);
+    }
     return link;
 }
 
@@ -292,9 +300,48 @@ void batch_link_set(struct people_batch *batch, struct batch_link *link, struct 
     batch_link_dirty(batch, link);
 }
 
+struct batch_person *batch_person_survivor(struct batch_person *person, uint64_t *steps_out)
+{
+    for (*steps_out = 0; person->merged_into != NULL; ++*steps_out)
+        person = person->merged_into;
+    return person;
+}
+
+struct links_counting {
+    struct people_batch *batch;
+    uint32_t project;
+    uint64_t count, max;
+};
+
+enum { SEEN_ENOUGH = -2 };
+
+static int stored_link_counted(void *ctx, struct span distinct_id, const struct person_link *stored, struct err *err)
+{
+    struct links_counting *counting = ctx;
+    uint64_t hash = batch_hash(counting->project, distinct_id);
+
+    (void)stored, (void)err;
+    if (batch_link_find(counting->batch, hash, counting->project, distinct_id) == NULL)
+        counting->count++;
+    return counting->count > counting->max ? SEEN_ENOUGH : 0;
+}
+
+int batch_person_count_links(struct people_batch *batch, struct batch_person *person, uint64_t max, uint64_t *out,
+                             struct err *err)
+{
+    struct links_counting counting = { batch, person->person.project, person->link_count + person->links_owed, max };
+
+    if (!person->links_read && counting.count <= max &&
+        people_person_links(batch->txn, person->person.id, stored_link_counted, &counting, err) == -1)
+        return -1;
+    *out = counting.count;
+    return 0;
+}
+
 struct links_reading {
     struct people_batch *batch;
     struct batch_person *person;
+    size_t left;
 };
 
 /* An id that is here already may have gone to another person since it was stored. */
@@ -308,6 +355,9 @@ static int stored_link_seen(void *ctx, struct span distinct_id, const struct per
 
     if (batch_link_find(batch, hash, project, distinct_id) != NULL)
         return 0;
+    if (reading->left == 0)
+        return SEEN_ENOUGH;
+    reading->left--;
     link = batch_link_add(batch, hash, project, distinct_id, err);
     if (link == NULL)
         return -1;
@@ -319,13 +369,15 @@ static int stored_link_seen(void *ctx, struct span distinct_id, const struct per
 
 int batch_person_read_links(struct people_batch *batch, struct batch_person *person, struct err *err)
 {
-    struct links_reading reading = { batch, person };
+    struct links_reading reading = { batch, person, batch->limits.move_at_once };
+    int rc;
 
     if (person->links_read)
         return 0;
-    if (people_person_links(batch->txn, person->person.id, stored_link_seen, &reading, err) < 0)
+    rc = people_person_links(batch->txn, person->person.id, stored_link_seen, &reading, err);
+    if (rc == -1)
         return -1;
-    person->links_read = true;
+    person->links_read = rc == 0;
     return 0;
 }
 
@@ -342,8 +394,18 @@ int people_batch_begin(struct people_txn *txn, struct arena *arena, struct peopl
     batch->stretch = 1;
     batch->dirty_persons_end = &batch->dirty_persons;
     batch->groups_end = &batch->groups;
+    people_batch_limit(batch, &(struct people_limits){ 0 });
     *out = batch;
     return 0;
+}
+
+void people_batch_limit(struct people_batch *batch, const struct people_limits *limits)
+{
+    batch->limits = *limits;
+    if (batch->limits.move_at_once == 0)
+        batch->limits.move_at_once = PEOPLE_MOVE_AT_ONCE;
+    if (batch->limits.moves_a_batch == 0)
+        batch->limits.moves_a_batch = PEOPLE_MOVES_A_BATCH;
 }
 
 void people_batch_event_arena(struct people_batch *batch, struct arena *arena)
@@ -421,6 +483,10 @@ int people_batch_apply(struct people_batch *batch, const struct people_event *ev
     }
     if (event->merge != PEOPLE_MERGE_NONE && batch_merge(batch, event, link, &person, &created, &result, err) < 0)
         return -1;
+    if (result.merge_too_large) {
+        *out = result;
+        return 0;
+    }
     if (person == NULL)
         person = link->person;
     if (person == NULL) {
@@ -457,16 +523,17 @@ static int person_tell(const struct batch_person *person, people_row_seen *seen,
     return seen(ctx, &row, err);
 }
 
-static int link_tell(const struct batch_link *link, people_row_seen *seen, void *ctx, struct err *err)
+static int link_row_tell(uint32_t project, struct span distinct_id, const struct uuid *person, uint64_t version,
+                         people_row_seen *seen, void *ctx, struct err *err)
 {
     struct row row;
 
     row_init(&row, ROW_DISTINCT);
-    row_set_i64(&row, ROW_DISTINCT_TEAM_ID, link->project);
-    row_set_text(&row, ROW_DISTINCT_DISTINCT_ID, link->distinct_id);
-    row_set_uuid(&row, ROW_DISTINCT_PERSON_ID, link->person->person.uuid);
+    row_set_i64(&row, ROW_DISTINCT_TEAM_ID, project);
+    row_set_text(&row, ROW_DISTINCT_DISTINCT_ID, distinct_id);
+    row_set_uuid(&row, ROW_DISTINCT_PERSON_ID, *person);
     row_set_i64(&row, ROW_DISTINCT_IS_DELETED, 0);
-    row_set_i64(&row, ROW_DISTINCT_VERSION, (int64_t)link->version);
+    row_set_i64(&row, ROW_DISTINCT_VERSION, (int64_t)version);
     return seen(ctx, &row, err);
 }
 
@@ -532,25 +599,57 @@ static int links_finish(struct people_batch *batch, people_row_seen *seen, void 
         assert(link->person != NULL && !link->person->deleted); /* M2 */
         if (people_link_put(batch->txn, link->project, link->distinct_id,
                             &(struct person_link){ link->person->person.id, link->version }, err) < 0 ||
-            link_tell(link, seen, ctx, err) < 0)
+            link_row_tell(link->project, link->distinct_id, &link->person->person.uuid, link->version, seen, ctx, err) < 0)
             return -1;
     }
     return 0;
 }
 
-/* A merged person goes last, when nothing leads to it any more. */
+/* A merged person goes last, when nothing leads to it any more but by a note. */
 static int deleted_finish(struct people_batch *batch, struct err *err)
 {
-    for (const struct batch_person *person = batch->dirty_persons; person != NULL; person = person->next_dirty)
-        if (person->deleted && people_person_delete(batch->txn, &person->person, err) < 0)
+    for (struct batch_person *person = batch->dirty_persons; person != NULL; person = person->next_dirty) {
+        uint64_t steps;
+        const struct batch_person *survivor = batch_person_survivor(person, &steps);
+
+        if (!person->deleted)
+            continue;
+        if (!person->links_read &&
+            people_move_later(batch->txn, person->person.project, person->person.id, survivor->person.id, steps, err) < 0)
+            return -1;
+        if (people_person_delete(batch->txn, &person->person, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int joins_finish(struct people_batch *batch, struct err *err)
+{
+    for (const struct batch_person *person = batch->joined; person != NULL; person = person->next_joined)
+        if (!person->deleted &&
+            people_joins_put(batch->txn, person->joins_hour, person->person.id, person->joins, err) < 0)
             return -1;
     return 0;
+}
+
+struct telling {
+    people_row_seen *seen;
+    void *ctx;
+};
+
+static int moved_tell(void *ctx, uint32_t project, struct span distinct_id, const struct uuid *person, uint64_t version,
+                      struct err *err)
+{
+    const struct telling *telling = ctx;
+
+    return link_row_tell(project, distinct_id, person, version, telling->seen, telling->ctx, err);
 }
 
 int people_batch_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
 {
     if (people_batch_events_done(batch, err) < 0 || persons_finish(batch, seen, ctx, err) < 0 || links_finish(batch, seen, ctx, err) < 0 ||
-        deleted_finish(batch, err) < 0)
+        deleted_finish(batch, err) < 0 || joins_finish(batch, err) < 0 ||
+        people_moves_work(batch->txn, batch->limits.moves_a_batch, moved_tell, &(struct telling){ seen, ctx }, err) < 0)
         return -1;
     return batch_groups_finish(batch, seen, ctx, err);
 }

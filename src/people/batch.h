@@ -24,6 +24,17 @@ int people_batch_begin(struct people_txn *txn, struct arena *arena, struct peopl
 void people_batch_event_arena(struct people_batch *batch, struct arena *arena);
 int  people_batch_events_done(struct people_batch *batch, struct err *err) must_check;
 
+/* What may be merged. Without it: all. */
+struct people_limits {
+    uint64_t merge_ids_max;      /* distinct ids of a person that is merged into another; 0: any number */
+    uint64_t joins_per_hour_max; /* ids and persons that join one person in an hour of acceptance; 0: any number */
+    size_t   move_at_once;       /* ids of a merged person that move with the merge; more of them move later, with
+                                  * the batches that come. 0: PEOPLE_MOVE_AT_ONCE */
+    size_t   moves_a_batch;      /* so many with each; 0: PEOPLE_MOVES_A_BATCH */
+};
+enum { PEOPLE_MOVE_AT_ONCE = 1000, PEOPLE_MOVES_A_BATCH = 20000 };
+void people_batch_limit(struct people_batch *batch, const struct people_limits *limits);
+
 enum people_merge { PEOPLE_MERGE_NONE, PEOPLE_MERGE_IDENTIFY, PEOPLE_MERGE_ALIAS, PEOPLE_MERGE_DANGEROUSLY };
 
 /* What the people step needs of one event; borrowed until people_batch_events_done, or for the whole batch. */
@@ -32,6 +43,7 @@ struct people_event {
     struct span                distinct_id;
     struct uuid                uuid;
     int64_t                    timestamp_us;
+    int64_t                    accepted_us;    /* its hour counts for joins_per_hour_max */
     bool                       personless;     /* $process_person_profile false: look, do not touch */
     bool                       opted_out;      /* personless by the project's setting: never a force_upgrade */
     bool                       forced_off;     /* by header: not even a look-up */
@@ -52,6 +64,7 @@ enum people_warning_kind {
     PEOPLE_WARN_NONE,
     PEOPLE_WARN_ALREADY_IDENTIFIED, /* cannot_merge_already_identified */
     PEOPLE_WARN_ILLEGAL_ID,         /* cannot_merge_with_illegal_distinct_id */
+    PEOPLE_WARN_TOO_MANY_JOINS,     /* joins_per_hour_max: the event went on without the merge */
     PEOPLE_WARN_PROPERTIES_SIZE     /* person_properties_size_violation: this event's change was refused, or made
                                      * room for by removing `trimmed` other properties */
 };
@@ -70,6 +83,7 @@ struct people_result {
     enum people_mode      mode;
     struct people_warning warnings[2];
     size_t                warning_count;
+    bool                  merge_too_large; /* merge_ids_max: nothing was done, the event is to be set aside */
 };
 
 /* ERR_FULL (arena) and store errors fail the batch; everything that strangers can cause is a warning. */
@@ -93,7 +107,8 @@ int people_batch_group_set(struct people_batch *batch, uint32_t project, struct 
                            struct people_group *out, struct err *err) must_check;
 
 /* Writes what changed into the transaction and calls back with each row: persons (deleted ones too),
- * distinct ids that moved or were made, groups. Rows' spans live until the batch's arena is reset. */
+ * distinct ids that moved or were made, groups; and distinct ids that earlier merges left to be moved. Rows' spans
+ * live until the call returns. While people_moves_pending, a batch without events is worth having. */
 typedef int people_row_seen(void *ctx, const struct row *row, struct err *err);
 int people_batch_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err) must_check;
 

@@ -5,7 +5,8 @@
  * people_batch_finish (but for indexes of new group types).
  *  M1  a batch_link is in the list of its person, and of no other
  *  M2  a person that is deleted has no links, and is reached by none
- *  M3  before the links of a stored person move, all of its stored links are here (links_read) */
+ *  M3  before the links of a stored person move, all of its stored links are here (links_read); or, when they are
+ *      many, only those that are here move now, and the others by a note (people/moves.c) at the end */
 #ifndef PENSTOCK_PEOPLE_BATCH_PARTS_H
 #define PENSTOCK_PEOPLE_BATCH_PARTS_H
 
@@ -20,10 +21,16 @@ struct batch_person {
     uint32_t             opened;     /* the stretch of events in which that was done */
     struct batch_person *next_open;
     struct batch_link   *links;
+    uint64_t             link_count;  /* those here */
+    uint64_t             links_owed;  /* and those that will come by notes of this batch; only with merge_ids_max */
+    struct batch_person *merged_into; /* NULL, but when deleted */
+    uint64_t             joins;       /* in joins_hour; 0: not asked for yet */
+    uint32_t             joins_hour;
     bool                 links_read;
     bool                 dirty;   /* to be written, and told: in the list below */
     bool                 stepped; /* its version has risen in this batch */
     bool                 deleted;
+    struct batch_person *next_joined;
     struct batch_person *next_dirty; /* those that were made in this batch stand in the order of that */
 };
 
@@ -65,6 +72,7 @@ struct batch_index {
 
 struct people_batch {
     struct people_txn    *txn;
+    struct people_limits  limits;
     struct arena         *arena;       /* of what is kept until the batch ends */
     struct arena         *event_arena; /* of what one event needs; may be the same */
     struct batch_index    persons_by_id, links_by_id, groups_by_key;
@@ -72,6 +80,7 @@ struct people_batch {
     struct batch_person  *open_persons; /* taken apart in this stretch */
     struct batch_person  *dirty_persons, **dirty_persons_end;
     struct batch_link    *dirty_links;
+    struct batch_person  *joined;      /* somebody joined them */
     size_t                dirty_person_count, dirty_link_count;
     uint32_t              link_count;
     struct batch_group   *groups, **groups_end;
@@ -93,7 +102,12 @@ void batch_person_dirty(struct people_batch *batch, struct batch_person *person)
 int batch_person_open(struct people_batch *batch, struct batch_person *person, struct err *err) must_check;
 /* Makes link lead to person, with this version. */
 void batch_link_set(struct people_batch *batch, struct batch_link *link, struct batch_person *person, uint64_t version);
-/* All stored links of person are here afterwards (M3). */
+/* How many distinct ids person has; stops counting at max + 1. */
+int batch_person_count_links(struct people_batch *batch, struct batch_person *person, uint64_t max, uint64_t *out,
+                             struct err *err) must_check;
+/* Whoever a person was merged into, in this batch, at the end of all; *steps_out: over how many merges. */
+struct batch_person *batch_person_survivor(struct batch_person *person, uint64_t *steps_out);
+/* All stored links of person are here afterwards, or (M3) move_at_once more and links_read is not set. */
 int batch_person_read_links(struct people_batch *batch, struct batch_person *person, struct err *err) must_check;
 /* A person that nobody knew, of this uuid; no links yet. NULL on failure. */
 struct batch_person *batch_person_new(struct people_batch *batch, uint32_t project, struct uuid uuid, int64_t created_us,

@@ -7,6 +7,7 @@
  *   identify n o {..}     and alias, merge: with the other id o ($anon_distinct_id or alias)
  *   personless n, forced n, optout n, known n   (known: if_known, as a flag call of a server)
  *   seen n {..}           an event that last_seen follows; unseen n: one that it does not
+ *   limit ids N           merge_ids_max from here on; limit joins N: joins_per_hour_max; limit once N, limit moves N
  *   later SECONDS         events from here on have this time after T
  *   version n 7           the stored version of n's person becomes 7
  *   delete n              n's person is deleted from outside
@@ -18,11 +19,13 @@
  *   ? n #1                the version of the link
  *   ? nobody n            n leads to nobody
  *   ? n seen SECONDS      its last_seen, after T; ? n seen never
- *   = {..}                the properties on the last event's row; = full, = propertyless, = force_upgrade; = @o; = at
- * SECONDS ! none                the last event's warning: none, identified, illegal, size told n v100 deleted   a
- * person row of u(n) was given out in the last ended batch; told n not: none was ov o n 1              a distinct id
- * row that leads from o to u(n) was given out, with this version org 0 o1 v1 {..}      the stored group of index 0 and
- * key o1 */
+ *   = {..}                the properties on the last event's row; = full, = propertyless, = force_upgrade; = @o;
+ *                         = at SECONDS
+ *   ! none                the last event's warning: none, identified, illegal, size, joins; toolarge: set aside
+ *   told n v100 deleted   a person row of u(n) was given out in the last ended batch; told n not: none was
+ *   ov o n 1              a distinct id row that leads from o to u(n) was given out, with this version
+ *   untold o              no row of distinct id o was given out
+ *   org 0 o1 v1 {..}      the stored group of index 0 and key o1 */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,6 +55,7 @@ struct world {
     struct people_txn *txn;
     struct people_batch *batch;
     struct arena *arena;
+    struct people_limits limits;
     struct people_result result;
     struct told told[ROWS_MAX];
     size_t told_count;
@@ -79,6 +83,7 @@ static void world_begin(struct world *world)
     arena_reset(world->arena);
     MUST(world, people_begin(world->people, true, &world->txn, &err));
     MUST(world, people_batch_begin(world->txn, world->arena, &world->batch, &err));
+    people_batch_limit(world->batch, &world->limits);
 }
 
 static int world_told(void *ctx, const struct row *row, struct err *err)
@@ -170,7 +175,10 @@ static void step_event(struct world *world, const char *name, const char *id, co
     static const char *const person_events[] = { "identify", "alias", "merge", "$set", "bare_identify", NULL };
     static const char *const no_updates[] = { "$exception", "$$heatmap", NULL };
     struct json_members properties = { 0 };
-    struct people_event event = { .project = PROJECT, .distinct_id = copied(world, id), .timestamp_us = world->now_us };
+    struct people_event event = { .project = PROJECT,
+                                  .distinct_id = copied(world, id),
+                                  .timestamp_us = world->now_us,
+                                  .accepted_us = world->now_us };
     struct err err = { 0 };
 
     MUST(world, json_members_read(copied(world, json[0] != '\0' ? json : "{}"), world->arena, &properties, &err));
@@ -263,6 +271,20 @@ static void step_group(struct world *world, const char *type, const char *key, c
                                        world->now_us, T_US, &group, &err));
 }
 
+static void step_limit(struct world *world, const char *name, uint64_t limit)
+{
+    world_flush(world);
+    if (strcmp(name, "ids") == 0)
+        world->limits.merge_ids_max = limit;
+    else if (strcmp(name, "joins") == 0)
+        world->limits.joins_per_hour_max = limit;
+    else if (strcmp(name, "once") == 0)
+        world->limits.move_at_once = limit;
+    else
+        world->limits.moves_a_batch = limit;
+    people_batch_limit(world->batch, &world->limits);
+}
+
 /* --- checks ------------------------------------------------------------------------------------ */
 
 /* Without the mark of the event that made the person. */
@@ -352,9 +374,13 @@ static void check_warning(struct world *world, char **words)
     static const char *const kinds[] = { [PEOPLE_WARN_NONE] = "none",
                                          [PEOPLE_WARN_ALREADY_IDENTIFIED] = "identified",
                                          [PEOPLE_WARN_ILLEGAL_ID] = "illegal",
+                                         [PEOPLE_WARN_TOO_MANY_JOINS] = "joins",
                                          [PEOPLE_WARN_PROPERTIES_SIZE] = "size" };
     const struct people_warning *warning = &world->result.warnings[0];
 
+    CHECK(world, world->result.merge_too_large == (strcmp(words[1], "toolarge") == 0));
+    if (world->result.merge_too_large)
+        return;
     CHECK(world, strcmp(words[1], kinds[world->result.warning_count == 0 ? PEOPLE_WARN_NONE : warning->kind]) == 0);
     if (words[2][0] != '\0') {
         CHECK(world, span_is(warning->source_id, words[2]));
@@ -395,6 +421,12 @@ static void check_override(struct world *world, char **words)
         }
     }
     CHECK(world, found == 1);
+}
+
+static void check_untold(struct world *world, const char *id)
+{
+    for (size_t i = 0; i < world->told_count; i++)
+        CHECK(world, world->told[i].table != ROW_DISTINCT || strcmp(world->told[i].distinct_id, id) != 0);
 }
 
 static void check_group(struct world *world, char **words)
@@ -453,6 +485,8 @@ static void story_line(struct world *world, char *line)
         step_version(world, words[1], strtoull(words[2], NULL, 10));
     else if (strcmp(words[0], "delete") == 0)
         step_delete(world, words[1]);
+    else if (strcmp(words[0], "limit") == 0)
+        step_limit(world, words[1], strtoull(words[2], NULL, 10));
     else if (strcmp(words[0], "group") == 0)
         step_group(world, words[1], words[2], words[3]);
     else if (strcmp(words[0], "?") == 0)
@@ -463,6 +497,8 @@ static void story_line(struct world *world, char *line)
         check_warning(world, words);
     else if (strcmp(words[0], "told") == 0)
         check_told(world, words);
+    else if (strcmp(words[0], "untold") == 0)
+        check_untold(world, words[1]);
     else if (strcmp(words[0], "ov") == 0)
         check_override(world, words);
     else if (strcmp(words[0], "org") == 0 || strcmp(words[0], "team") == 0)
@@ -657,6 +693,74 @@ static void merges(void **state)
         "deleted\n? c v2 "
         "ident {}\n? a @c",
         "+ a {}\nalias a a2\n/\nview b\nmerge b a2\n? a2 @b\n? a @b\n? a #1\n? a2 #2",
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
+/* A person with more ids than a merge may move is left alone, and so is the event. */
+static void merges_of_too_many_ids(void **state)
+{
+    static const char *const stories[] = {
+        "limit ids 2\n+ o {}\nalias o b\nalias o c\n+ n {}\nmerge n o {\"$set\":{\"a\":1}}\n! toolarge\n/\ntold n not\ntold o "
+        "not\n? n v0 anon {}\n? b @o\n? c #1",
+        "limit ids 3\n+ o {}\nalias o b\nalias o c\n+ n {}\nmerge n o\n! none\n? b @n\n? c #2\n? o @n", /* exactly */
+        /* The target may have any number, and ids that join are no merge. */
+        "limit ids 1\n+ n {}\nalias n b\nalias n c\n+ o {}\nalias n o\n! none\n? o @n\nalias n d\n! none\n? d @n",
+        /* What it got in this batch counts, and what it lost does not. */
+        "limit ids 2\nview o\nalias o b\nalias o c\nview n\nmerge n o\n! toolarge\n? o @o\n? n @n",
+        "limit ids 2\n+ o {}\nalias o b\n/\nview n\nalias o c\nmerge n o\n! toolarge\n? c @o",
+        "limit ids 2\n+ a {}\nalias a b\n/\n+ m {}\nmerge m a\n! none\nview n\nmerge n m\n! toolarge\n? a @m\n? m @m",
+        /* Ids that a note owes count as well, in the batch of the merge and later. */
+        "+ a {}\nalias a b\nalias a c\n/\nlimit once 1\nlimit moves 1\nlimit ids 3\n+ m {}\nmerge m a\n! none\nview n\n"
+        "merge n m\n! toolarge\n? b @m\n? n @n",
+        "+ a {}\nalias a b\nalias a c\nalias a d\n/\nlimit once 1\nlimit moves 1\n+ m {}\nmerge m a\n/\nlimit ids 4\n"
+        "view n\nmerge n m\n! toolarge\n? d @m\n? d #2",
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
+/* T is the beginning of an hour. */
+static void joins_in_an_hour(void **state)
+{
+    static const char *const stories[] = {
+        "limit joins 2\n+ a {}\n+ b {}\n+ c {}\n+ n {}\nidentify n a\n! none\nidentify n b\n! none\nidentify n c\n! joins\n"
+        "? c @c\n? c v0 anon {}\n? a @n\n? b @n",
+        /* Over batches, and ids that nobody had yet count too, from either side. */
+        "limit joins 2\n+ n {}\nidentify n a\n/\nidentify n b\n/\nidentify n c\n! joins\n/\nidentify d n\n! joins\n"
+        "? nobody c\n? d @d\n? d v0 anon {}\n? b @n",
+        /* The next hour is another one; an old hour's event counts for the newest. */
+        "limit joins 1\n+ n {}\nidentify n a\nlater 3599\nidentify n b\n! joins\nlater 3600\nidentify n b\n! none\n/\n"
+        "identify n c\n! joins\n? b @n\n? nobody c",
+        "limit joins 1\n+ n {}\nidentify n a\n/\nlater 3600\nidentify n b\n/\nidentify n c\n! joins\n? b @n",
+        /* What merges nothing counts nothing: again the same, refused, illegal. */
+        "limit joins 1\n+ n {}\nidentify n a\nidentify n a\n! none\n+! o {}\nidentify n o\n! identified\nidentify n null\n! "
+        "illegal\n? a @n",
+        "limit joins 1\nidentify n o\nidentify n p\nidentify n q\n! joins\n? p @n\n? nobody q", /* a new person */
+        /* An aborted batch counts nothing; a person that was merged itself neither. */
+        "limit joins 1\n+ a {}\nidentify a b\n+ n {}\nmerge n a\n! none\nmerge n c\n! joins\n? b @n",
+        "+ n {}\nidentify n a\nidentify n b\nidentify n c\n! none\n? c @n", /* no limit */
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
+/* Many ids: the merge is done at once, though its ids move later. */
+static void merges_of_many_ids(void **state)
+{
+    static const char *const stories[] = {
+        "+ a {}\nalias a b\nalias a c\nalias a d\n/\nlimit once 1\nlimit moves 1\n+ n {}\nmerge n a\n? a @n\n? b @n\n? c @n\n? d "
+        "@n\n? a #1\n? d #2\n? n v2 ident {}",
+        /* Each row once; an id that is used meanwhile is not told again. */
+        "+ a {}\nalias a b\nalias a c\nalias a d\nalias a e\n/\nlimit once 1\nlimit moves 1\n+ n {}\nmerge n a\n/\nov a n 1\nov b n "
+        "2\nov c n 2\nuntold d\nview e\n= @n\n/\nov d n 2\nuntold c\nuntold e\n/\nov e n 2\nuntold d\n/\nuntold e",
+        /* Found by an id that stands under the merged person still, in the same batch. */
+        "+ a {}\nalias a b\nalias a c\nalias a d\n/\nlimit once 1\nlimit moves 1\n+ n {}\nmerge n a\nview d {\"$set\":{\"k\":1}}\n= "
+        "@n\n? n v2 ident {\"k\":1}",
     };
 
     (void)state;
@@ -1046,6 +1150,9 @@ int main(void)
         cmocka_unit_test(illegal_ids),
         cmocka_unit_test(updates),
         cmocka_unit_test(merges),
+        cmocka_unit_test(merges_of_too_many_ids),
+        cmocka_unit_test(joins_in_an_hour),
+        cmocka_unit_test(merges_of_many_ids),
         cmocka_unit_test(deleted_and_used_again),
         cmocka_unit_test(too_large_is_refused),
         cmocka_unit_test(oversized_is_trimmed),

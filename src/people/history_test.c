@@ -148,6 +148,7 @@ struct real {
     struct people_txn *txn;
     struct people_batch *batch;
     struct arena *arena, *events; /* of the batch, of a few events */
+    struct people_limits limits;
     struct kept_row rows[ROWS_KEPT]; /* the newest of each person and id */
     size_t row_count;
 };
@@ -207,6 +208,7 @@ static void real_begin(struct real *real)
     arena_reset(real->events);
     MUST(people_begin(real->people, true, &real->txn, &err));
     MUST(people_batch_begin(real->txn, real->arena, &real->batch, &err));
+    people_batch_limit(real->batch, &real->limits);
     people_batch_event_arena(real->batch, real->events);
 }
 
@@ -288,8 +290,9 @@ static int count_link(void *ctx, struct span distinct_id, const struct person_li
     return 0;
 }
 
-/* Store, reference and collected rows must tell the same. */
-static void compare_all(struct real *real, const struct ref *ref)
+/* Store, reference and collected rows must tell the same; before all ids of merged persons were moved, some rows of
+ * ids are not told yet. */
+static void compare_all(struct real *real, const struct ref *ref, bool moved)
 {
     int links = 0, ids = 0;
 
@@ -319,8 +322,11 @@ static void compare_all(struct real *real, const struct ref *ref)
             MUST(people_person_links(real->txn, link.person, count_link, &links, &err));
         for (row = 0; row < real->row_count && real->rows[row].distinct != i; row++)
             ;
-        assert_true(row < real->row_count && uuid_equal(&real->rows[row].id, &uuid));
-        assert_int_equal(real->rows[row].version, link.version);
+        assert_true(row < real->row_count);
+        if (moved || (uint64_t)real->rows[row].version == link.version) {
+            assert_true(uuid_equal(&real->rows[row].id, &uuid));
+            assert_int_equal(real->rows[row].version, link.version);
+        }
         for (row = 0; real->rows[row].distinct != ABSENT || !uuid_equal(&real->rows[row].id, &uuid); row++)
             assert_true(row < real->row_count);
         assert_false(real->rows[row].deleted);
@@ -364,7 +370,17 @@ static struct ref_event random_event(unsigned *random, int shape, unsigned n)
     return event;
 }
 
-static void run_history(unsigned seed, int shape, unsigned events, unsigned batch_max)
+static int moves_left(struct real *real)
+{
+    struct err err = { 0 };
+    int left = people_moves_pending(real->txn, &err);
+
+    MUST(left);
+    return left;
+}
+
+/* few_at_once: persons of more than one or two ids count as having very many. */
+static void run_history(unsigned seed, int shape, unsigned events, unsigned batch_max, bool few_at_once)
 {
     static struct ref ref;
     static struct real real;
@@ -381,6 +397,8 @@ static void run_history(unsigned seed, int shape, unsigned events, unsigned batc
     (void)snprintf(real.folder, sizeof real.folder, "%s/penstock_history_XXXXXX",
                    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(real.folder));
+    if (few_at_once)
+        real.limits = (struct people_limits){ .move_at_once = 1 + seed % 2, .moves_a_batch = 1 + seed % 3 };
     real.arena = arena_new(4 << 20, (size_t)1 << 30);
     real.events = arena_new(1 << 16, (size_t)1 << 30);
     MUST(people_open(&(struct people_options){ real.folder, (uint64_t)1 << 28 }, &real.people, &err));
@@ -415,12 +433,15 @@ static void run_history(unsigned seed, int shape, unsigned events, unsigned batc
         }
     }
     real_flush(&real);
-    compare_all(&real, &ref);
+    compare_all(&real, &ref, false);
     people_abort(real.txn);
     people_close(real.people);
     MUST(people_open(&(struct people_options){ real.folder, (uint64_t)1 << 28 }, &real.people, &err));
     real_begin(&real);
-    compare_all(&real, &ref);
+    compare_all(&real, &ref, false);
+    while (moves_left(&real))
+        real_flush(&real);
+    compare_all(&real, &ref, true);
     people_abort(real.txn);
     people_close(real.people);
     arena_free(real.arena);
@@ -439,9 +460,10 @@ static void histories(void **state)
     (void)state;
     for (int shape = 0; shape < 4; shape++)
         for (size_t cut = 0; cut < sizeof cuts / sizeof *cuts; cut++)
-            run_history((unsigned)seed_base + 11 + (unsigned)shape, shape, 2500, cuts[cut]);
+            for (int few = 0; few < 2; few++)
+                run_history((unsigned)seed_base + 11 + (unsigned)shape, shape, 2500, cuts[cut], few != 0);
     for (unsigned seed = (unsigned)seed_base; seed < seed_base + short_ones; seed++) /* short ones: persons are still being made and merged */
-        run_history(seed * 977 + 5, (int)seed % 4, 40 + seed % 60, 1 + seed % 20);
+        run_history(seed * 977 + 5, (int)seed % 4, 40 + seed % 60, 1 + seed % 20, seed % 2 != 0);
 }
 
 int main(int argc, char **argv)

@@ -184,6 +184,7 @@ void people_close(struct people *people)
     if (people->env != NULL)
         mdb_env_close(people->env);
     free(people->seen_keys);
+    free(people->text);
     free(people);
 }
 

@@ -20,7 +20,9 @@
     X(GROUPS, "groups", 0)                 /* project, index, key -> group */                                   \
     X(SEEN, "seen", 0)                     /* event id, project -> day */                                       \
     X(FATES, "fates", 0)                   /* hour, project -> counts of fates */                               \
-    X(ENDED, "ended", MDB_INTEGERKEY)      /* number -> events that left no row */
+    X(ENDED, "ended", MDB_INTEGERKEY)      /* number -> events that left no row */                              \
+    X(MOVES, "moves", MDB_INTEGERKEY)      /* internal id of a merged person -> to whom its ids belong */       \
+    X(JOINS, "joins", 0)                   /* hour, person -> how many joined it */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
 enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
 
@@ -30,6 +32,8 @@ struct people {
     /* @thread the writer's */
     struct seen_key *seen_keys; /* room to sort a batch's ids in */
     size_t           seen_keys_max;
+    uint8_t         *text; /* moves.c: a distinct id in work */
+    size_t           text_max;
     unsigned         begins;    /* write transactions so far: dead readers are looked for now and then */
 };
 
@@ -38,6 +42,7 @@ struct people_txn {
     MDB_txn       *txn;
     MDB_cursor    *cursors[TABLE_COUNT]; /* opened on first use; NULL: not yet */
     uint64_t       person_next;          /* 0: not read yet */
+    enum { MOVES_UNKNOWN, MOVES_NONE, MOVES_SOME } moves;
     bool           write;
 };
 
@@ -57,6 +62,16 @@ int people_table_delete(struct people_txn *txn, enum people_table table, struct 
 
 /* The stored form of ingest's place (place.c), of this version or an older one. */
 int people_place_read(struct span value, struct people_place *out, struct err *err) must_check;
+
+/* --- moves.c --- */
+/* Where a stored link leads by the notes of merges, and with which version. 0, -1. */
+int people_moves_follow(struct people_txn *txn, struct person_link *link, struct err *err) must_check;
+/* The next merged person (of an internal id above *after, which is moved on) under which ids stand that belong to
+ * owner. 1, 0: no more, -1. */
+int people_moves_holder(struct people_txn *txn, uint64_t owner, uint64_t *after, uint64_t *holder_out, struct err *err)
+    must_check;
+/* The first distinct id that stands under holder, a copy that lives until the next call. 1, 0: none, -1. */
+int people_first_id(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err) must_check;
 
 /* A key of at most LMDB's 511 bytes: a head of our own, then text of any length.
  *    head, 0, text                                 when text is short

@@ -18,6 +18,8 @@
 
 #include "people/batch_parts.h"
 
+#define JOINS_US ((int64_t)3600 * 1000000)
+
 /* The version of an id that comes to a person it did not belong to; `least` when it is new. A tombstone's
  * version is passed (P3). */
 static uint64_t joining_version(const struct batch_link *link, uint64_t least)
@@ -60,6 +62,8 @@ static void move_links(struct people_batch *batch, struct batch_person *from, st
         link->version++;
         batch_link_dirty(batch, link);
     }
+    to->link_count += from->link_count;
+    from->link_count = 0;
 }
 
 /* What the target does not have comes from the source, as far as it fits. */
@@ -91,11 +95,19 @@ static int merge_persons(struct people_batch *batch, const struct people_event *
                          struct batch_person *target, struct people_result *result, struct err *err)
 {
     struct person *from = &source->person, *to = &target->person;
+    uint64_t ids = 0;
 
+    /* What is more than move_at_once comes by a note, and is counted here when that matters (check_ids). */
     if (batch_person_read_links(batch, source, err) < 0 ||
-        merge_properties(batch, event, source, target, result, err) < 0)
+        (batch->limits.merge_ids_max > 0 &&
+         batch_person_count_links(batch, source, batch->limits.merge_ids_max, &ids, err) < 0))
         return -1;
+    if (merge_properties(batch, event, source, target, result, err) < 0)
+        return -1;
+    if (ids > 0)
+        target->links_owed += ids - source->link_count;
     move_links(batch, source, target);
+    source->merged_into = target;
     to->version = (from->version > to->version ? from->version : to->version) + 1;
     target->stepped = true;
     batch_person_dirty(batch, target);
@@ -109,10 +121,56 @@ static int merge_persons(struct people_batch *batch, const struct people_event *
     return 0;
 }
 
+/* Whether the event may merge so many ids; when not, it is to be set aside and nothing has happened. */
+static int check_ids(struct people_batch *batch, struct batch_person *source, struct people_result *result,
+                     struct err *err)
+{
+    uint64_t ids;
+
+    if (batch->limits.merge_ids_max == 0)
+        return 0;
+    if (batch_person_count_links(batch, source, batch->limits.merge_ids_max, &ids, err) < 0)
+        return -1;
+    result->merge_too_large = ids > batch->limits.merge_ids_max;
+    return 0;
+}
+
+/* Counts one more that joins person, unless there were too many in this hour: then a warning, and false. An id that
+ * a program gives to all of its users makes them one person, and nothing parts them again. */
+static int join_allowed(struct people_batch *batch, const struct people_event *event, struct batch_person *person,
+                        struct people_result *result, bool *out, struct err *err)
+{
+    uint32_t hour = (uint32_t)(event->accepted_us / JOINS_US);
+
+    *out = true;
+    if (batch->limits.joins_per_hour_max == 0)
+        return 0;
+    if (person->joins == 0 || hour > person->joins_hour) {
+        bool listed = person->joins > 0;
+
+        person->joins = 0;
+        if (person->person.id != 0 && people_joins_get(batch->txn, hour, person->person.id, &person->joins, err) < 0)
+            return -1;
+        person->joins_hour = hour;
+        if (!listed) {
+            person->next_joined = batch->joined;
+            batch->joined = person;
+        }
+    }
+    *out = person->joins < batch->limits.joins_per_hour_max;
+    if (*out)
+        person->joins++;
+    else
+        batch_warn(result, PEOPLE_WARN_TOO_MANY_JOINS, event, person, NULL);
+    return 0;
+}
+
 static int merge_decide(struct people_batch *batch, const struct people_event *event, struct batch_link *source,
                         struct batch_link *target, struct batch_person **person_out, bool *created_out,
                         struct people_result *result, struct err *err)
 {
+    bool refused = false, allowed = true;
+
     if (source->person == NULL && target->person == NULL) {
         if (batch_create(batch, event, target, person_out, result, err) < 0)
             return -1;
@@ -121,16 +179,31 @@ static int merge_decide(struct people_batch *batch, const struct people_event *e
         *created_out = true;
         return 0;
     }
+    if (source->person == target->person) {
+        batch_identify(batch, target->person);
+        *person_out = target->person;
+        return 0;
+    }
+    if (source->person != NULL && target->person != NULL) {
+        refused = source->person->person.identified && event->merge != PEOPLE_MERGE_DANGEROUSLY;
+        if (refused)
+            batch_warn(result, PEOPLE_WARN_ALREADY_IDENTIFIED, event, target->person, source->person);
+        else if (check_ids(batch, source->person, result, err) < 0)
+            return -1;
+    }
+    if (result->merge_too_large)
+        return 0;
+    if (!refused && join_allowed(batch, event, target->person == NULL ? source->person : target->person, result,
+                                 &allowed, err) < 0)
+        return -1;
+    if (!allowed)
+        return 0; /* as if it asked for no merge */
     if (target->person == NULL)
         batch_link_set(batch, target, source->person, joining_version(target, 1));
     else if (source->person == NULL)
         batch_link_set(batch, source, target->person, joining_version(source, 1));
-    else if (source->person != target->person) {
-        if (source->person->person.identified && event->merge != PEOPLE_MERGE_DANGEROUSLY)
-            batch_warn(result, PEOPLE_WARN_ALREADY_IDENTIFIED, event, target->person, source->person);
-        else if (merge_persons(batch, event, source->person, target->person, result, err) < 0)
-            return -1;
-    }
+    else if (!refused && merge_persons(batch, event, source->person, target->person, result, err) < 0)
+        return -1;
     batch_identify(batch, target->person);
     *person_out = target->person;
     return 0;

@@ -85,6 +85,24 @@ int people_person_version(struct people_txn *txn, uint32_t project, const struct
 typedef int people_link_seen(void *ctx, struct span distinct_id, const struct person_link *link, struct err *err);
 int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *seen, void *ctx, struct err *err) must_check;
 
+/* A merge of a person with very many ids notes where they belong; they are moved later, in pieces (moves.c). To
+ * everything above it is as if they had been moved: links lead to the new person at once, with the new version. */
+/* What stands under `from` (about to be deleted) belongs to `to`; each id's version rises by steps. */
+int people_move_later(struct people_txn *txn, uint32_t project, uint64_t from, uint64_t to, uint64_t steps,
+                      struct err *err) must_check;
+/* 1: there are ids to be moved; 0; -1. */
+int people_moves_pending(struct people_txn *txn, struct err *err) must_check;
+/* Moves at most ids_max of them, and calls back for each: its row must be told. */
+typedef int people_id_moved(void *ctx, uint32_t project, struct span distinct_id, const struct uuid *person,
+                            uint64_t version, struct err *err);
+int people_moves_work(struct people_txn *txn, size_t ids_max, people_id_moved *moved, void *ctx, struct err *err)
+    must_check;
+
+/* How many distinct ids and persons joined a person within an hour (since 1970). 0 when none did. */
+int people_joins_get(struct people_txn *txn, uint32_t hour, uint64_t person, uint64_t *out, struct err *err) must_check;
+/* Forgets those of hours long before. */
+int people_joins_put(struct people_txn *txn, uint32_t hour, uint64_t person, uint64_t joins, struct err *err) must_check;
+
 /* --- groups ------------------------------------------------------------------------------------ */
 
 /* Index 0..4 of a group type, given on first use when `create`. 1 found, 0 no (or no place left), -1 error. */

@@ -103,8 +103,12 @@ int people_link_get(struct people_txn *txn, uint32_t project, struct span distin
                     struct err *err)
 {
     struct people_key key;
+    int got;
 
-    return link_key(&key, project, distinct_id, err) < 0 ? -1 : link_read(txn, &key, distinct_id, out, err);
+    if (link_key(&key, project, distinct_id, err) < 0)
+        return -1;
+    got = link_read(txn, &key, distinct_id, out, err);
+    return got == 1 && out->person != 0 && people_moves_follow(txn, out, err) < 0 ? -1 : got;
 }
 
 /* Enters (or, for put false, removes) the way back from a person to its distinct id. */
@@ -154,21 +158,19 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
     return 0;
 }
 
-int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *seen, void *ctx, struct err *err)
+/* The ids that stand under holder and belong to owner. */
+static int held_links(struct people_txn *txn, uint64_t holder, uint64_t owner, uint32_t project, people_link_seen *seen,
+                      void *ctx, struct err *err)
 {
     MDB_cursor *cursor = people_cursor(txn, TABLE_PERSON_LINKS, err);
     struct people_key head;
-    struct person person;
     struct person_link link;
     MDB_val key, value;
     int rc;
 
     if (cursor == NULL)
         return -1;
-    rc = people_person_get(txn, id, &person, err);
-    if (rc <= 0)
-        return rc < 0 ? -1 : err_set(err, ERR_CORRUPT, "people: person %llu is missing", (unsigned long long)id);
-    people_key_init(&head, id, 8);
+    people_key_init(&head, holder, 8);
     key = (MDB_val){ head.count, head.bytes };
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
@@ -179,16 +181,30 @@ int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *s
         if (key.mv_size < 9 || memcmp(at, head.bytes, 8) != 0)
             return 0;
         distinct_id = at[8] != 0 ? span_of(value.mv_data, value.mv_size) : span_of(at + 9, key.mv_size - 9);
-        rc = people_link_get(txn, person.project, distinct_id, &link, err);
+        rc = people_link_get(txn, project, distinct_id, &link, err);
         if (rc < 0)
             return -1;
-        if (rc == 0 || link.person != id)
+        if (rc == 0 || link.person != owner)
             return err_set(err, ERR_CORRUPT, "people: distinct id and person do not agree on who belongs to whom");
         answer = seen(ctx, distinct_id, &link, err);
         if (answer < 0)
             return answer;
     }
     return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "person_links", err);
+}
+
+int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *seen, void *ctx, struct err *err)
+{
+    struct person person;
+    uint64_t after = 0, holder;
+    int rc = people_person_get(txn, id, &person, err);
+
+    if (rc <= 0)
+        return rc < 0 ? -1 : err_set(err, ERR_CORRUPT, "people: person %llu is missing", (unsigned long long)id);
+    rc = held_links(txn, id, id, person.project, seen, ctx, err);
+    while (rc == 0 && (rc = people_moves_holder(txn, id, &after, &holder, err)) == 1)
+        rc = held_links(txn, holder, id, person.project, seen, ctx, err);
+    return rc;
 }
 
 /* --- persons ----------------------------------------------------------------------------------- */
