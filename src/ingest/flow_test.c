@@ -290,6 +290,37 @@ static void test_size_warnings(void **state)
     }
 }
 
+/* The event that would merge too many ids is set aside with its bytes, and nothing changed. */
+static void test_merge_limits(void **state)
+{
+    static const struct { const char *id, *event, *data; } steps[] = {
+        { "a", "view", "{}" }, { "a", "$create_alias", ALIAS("b") }, { "a", "$create_alias", ALIAS("c") },
+        { "n", "view", "{}" }, { "n", "$merge_dangerously", ALIAS("a") }, { "n", "$create_alias", ALIAS("d") },
+        { "n", "$create_alias", ALIAS("e") },
+    };
+    struct fixture fixture;
+    struct row     row;
+
+    (void)state;
+    fixture_init(&fixture);
+    fixture.limits = (struct people_limits){ .merge_ids_max = 2, .joins_per_hour_max = 2 };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct span body = fixture_record(&fixture, (struct record){ .distinct_id = span_text(steps[i].id),
+                                                                     .event = span_text(steps[i].event),
+                                                                     .data = span_text(steps[i].data) }, fixture.arena);
+
+        fixture_run(&fixture, &body, 1);
+    }
+    assert_int_equal(fixture_count(&fixture, ROW_EVENT), 6);
+    assert_int_equal(fixture_count(&fixture, ROW_DEAD_LETTER), 1);
+    assert_true(fixture_row(&fixture, ROW_DEAD_LETTER, 0, &row));
+    assert_true(span_is(row.cells[ROW_DEAD_LETTER_REASON].text, "Merge limit exceeded"));
+    assert_true(span_is(row.cells[ROW_DEAD_LETTER_DATA].text, ALIAS("a")));
+    assert_int_equal(fixture_count(&fixture, ROW_WARNING), 0);
+    assert_int_equal(fixture_count(&fixture, ROW_DISTINCT), 6); /* a b c, n d e */
+    fixture_fini(&fixture);
+}
+
 /* A batch that is given up gives its warnings back. */
 static void test_warning_gate(void **state)
 {
@@ -316,7 +347,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flows), cmocka_unit_test(test_warning_hours), cmocka_unit_test(test_warning_gate),
-        cmocka_unit_test(test_size_warnings)
+        cmocka_unit_test(test_size_warnings),
+        cmocka_unit_test(test_merge_limits)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

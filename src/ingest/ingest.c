@@ -45,6 +45,12 @@ static const struct option ingest_options[] = {
       "how long finished rows stay in the log after they were loaded; 0: for ever", OPTION_AT(output_retention_us) },
     { "geoip_folder", OPTION_TEXT, "", 0, 0,
       "folder with *.mmdb databases of cities; empty: beside the program; \"off\": no look-ups", OPTION_AT(geoip_folder) },
+    { "merge_ids_max", OPTION_COUNT, "0", 0, 1000000000,
+      "distinct ids of a person that may be merged into another; more: the event becomes a dead letter; 0: any number",
+      OPTION_AT(merge_ids_max) },
+    { "joins_per_hour_max", OPTION_COUNT, "10000", 0, 1000000000,
+      "distinct ids and persons that may join one person in an hour; more: the merge is refused, with a warning; 0: any "
+      "number", OPTION_AT(joins_per_hour_max) },
     { .name = NULL },
 };
 
@@ -73,6 +79,7 @@ struct ingest {
     struct warning_gate     *gate;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
+    bool                     moves_left;    /* ids of merged persons wait to be moved: people_moves_pending */
     bool                     fates_begun;   /* people_fates_begin was committed */
     bool                     retry_at_once; /* the failed batch will be another one next time */
     int64_t                  spent_us[INGEST_PARTS];
@@ -202,15 +209,17 @@ int ingest_recover(struct ingest *ingest, struct err *err)
 {
     const struct outputs_options options = { .retention_us = ingest->options->output_retention_us };
     struct people_txn           *txn;
-    int                          rc;
+    int                          rc, moves;
 
     warning_gate_abort(ingest->gate);
     close_ends(ingest);
     if (people_begin(ingest->people, false, &txn, err) < 0)
         return -1;
     rc = people_place_get(txn, &ingest->place, err);
+    moves = people_moves_pending(txn, err);
     people_abort(txn);
-    if (rc < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
+    ingest->moves_left = moves > 0;
+    if (rc < 0 || moves < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
     return inputs_open(&ingest->inputs, ingest->log, &ingest->place, false, err);
 }
@@ -287,11 +296,15 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     const struct gathered *batch = &inputs->batch;
     struct people_txn     *txn;
     int64_t                from_us, synced_us;
+    int                    moves;
 
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
     if (passes_run(passes, txn, batch->records + inputs->control_count, batch->count - inputs->control_count, batch->gaps,
                    batch->gap_count, err) < 0)
+        goto failed;
+    moves = people_moves_pending(txn, err);
+    if (moves < 0)
         goto failed;
     for (int i = 0; i < FATE_COUNT; i++)
         place->counters[i] += passes->fates[i];
@@ -307,6 +320,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     if (people_commit(txn, err) < 0)
         return -1;
     ingest->fates_begun = true;
+    ingest->moves_left = moves > 0;
     ingest->spent_us[6] += clock_thread_us() - synced_us;
     return 0;
 failed:
@@ -371,14 +385,16 @@ int ingest_step(struct ingest *ingest, struct err *err)
     arena_reset(ingest->arena);
     ingest->retry_at_once = false;
     rc = take(ingest, err);
-    if (rc <= 0)
+    if (rc < 0 || (rc == 0 && !ingest->moves_left)) /* without events there may still be ids to be moved */
         return rc;
     refresh_catalog(ingest);
     passes = (struct passes){
         .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
         .gate = ingest->gate, .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .sink = sink_row,
-        .sink_ctx = ingest
+        .sink_ctx = ingest,
+        .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,
+                    .joins_per_hour_max = (uint64_t)ingest->options->joins_per_hour_max }
     };
     attempt_begin(ingest->attempt, ingest->inputs.first, ingest->inputs.next);
     rc = process(ingest, &place, &passes, err);

@@ -24,6 +24,8 @@ struct ingest_options {
     int64_t     batch_bytes;
     int64_t     output_retention_us;
     const char *geoip_folder;
+    int64_t     merge_ids_max;
+    int64_t     joins_per_hour_max;
 };
 
 /* The role without its loop, for tests and measurements. */

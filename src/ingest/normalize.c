@@ -294,6 +294,7 @@ static int ask_people(struct work *work, struct err *err)
     who->distinct_id = item->record.distinct_id;
     who->uuid = item->record.uuid;
     who->timestamp_us = item->record.timestamp_us;
+    who->accepted_us = item->record.received_us;
     who->person_event = is_merge(item->kind) || item->kind == EVENT_SET;
     who->no_update = item->kind == EVENT_EXCEPTION || item->kind == EVENT_HEATMAP;
     if (who->personless)

@@ -148,6 +148,14 @@ static void add_people_warning(struct item *item, const struct people_warning *f
         warning_text(warning, "otherDistinctId", source_illegal ? from->target_id : from->source_id);
         return;
     }
+    case PEOPLE_WARN_TOO_MANY_JOINS:
+        warning = warning_add(list, WARNING_TOO_MANY_JOINS);
+        warning_text(warning, "sourcePersonDistinctId", from->source_id);
+        warning_text(warning, "targetPersonDistinctId", from->target_id);
+        warning_uuid(list, warning, "personId", &from->person);
+        warning_text(warning, "message",
+                     SPAN("more ids joined this person within an hour than ingest.joins_per_hour_max: not merged"));
+        return;
     case PEOPLE_WARN_PROPERTIES_SIZE:
         warning = warning_add(list, WARNING_PERSON_SIZE);
         warning_uuid(list, warning, "personId", &from->person);
@@ -222,6 +230,11 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
         attempt_mark(passes->attempt, item->mark);
         if (people_batch_apply(people, &item->who, &item->result, err) < 0)
             return -1;
+        if (item->result.merge_too_large) {
+            item_bury(item, "people", "Merge limit exceeded",
+                      SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), passes->slice);
+            continue;
+        }
         for (size_t j = 0; j < item->result.warning_count; j++)
             add_people_warning(item, &item->result.warnings[j]);
         /* who said that it wants no persons is not told either that there was one */
@@ -344,6 +357,7 @@ int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_r
     if (people_batch_begin(txn, passes->arena, &people, err) < 0 || render_gaps(passes, gaps, gap_count, err) < 0)
         return -1;
     people_batch_event_arena(people, passes->slice);
+    people_batch_limit(people, &passes->limits);
     for (size_t from = 0, taken; from < count; from += taken) {
         taken = slice_records(records + from, count - from);
         if (slice_run(passes, txn, people, records + from, taken, &from_us, err) < 0)

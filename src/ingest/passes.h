@@ -29,6 +29,7 @@ struct passes {
     struct span                      crash_on; /* tests: abort at an event of this name */
     uint64_t                         too_large; /* mark of a record that is known not to fit, or ATTEMPT_NONE */
     struct buf                      *buf;       /* scratch */
+    struct people_limits             limits;
     int64_t                          now_us;
     row_sink                        *sink;
     void                            *sink_ctx;

@@ -27,6 +27,7 @@ struct fixture {
     struct warning_gate      *gate;
     struct buf                scratch;
     struct people_place       place;
+    struct people_limits      limits;
     int64_t                   now_us;
     struct geoip             *geoip;
     struct attempt           *attempt;
@@ -183,7 +184,8 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     struct passes     passes = {
         .arena = fixture->arena, .slice = fixture->slice, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate,
         .geoip = fixture->geoip, .attempt = fixture->attempt, .buf = &fixture->scratch, .too_large = ATTEMPT_NONE,
-        .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture
+        .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
+        .limits = fixture->limits
     };
 
     for (size_t i = 0; i < count; i++) {

@@ -18,6 +18,7 @@
     X(GROUP_KEY_TOO_LONG, "group_key_too_long", "size", "error", HOUR)                                          \
     X(ALREADY_IDENTIFIED, "cannot_merge_already_identified", "merge", "warning", ALWAYS)                        \
     X(ILLEGAL_ID, "cannot_merge_with_illegal_distinct_id", "merge", "warning", ALWAYS)                          \
+    X(TOO_MANY_JOINS, "merge_rate_exceeded", "merge", "error", ALWAYS)                                          \
     X(CLIENT, "client_ingestion_warning", "event", "info", ALWAYS)                                              \
     X(DISTINCT_ID, "skipping_event_invalid_distinct_id", "event", "error", HOUR)                                \
     X(PERSON_PROFILE, "invalid_process_person_profile", "event", "warning", HOUR)                               \
