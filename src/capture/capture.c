@@ -26,13 +26,10 @@ struct capture_opening {
     atomic_bool            stop;
 };
 
-/* Opens the raw topic for writing, gives its committer. The log outlives it. */
-static int capture_open_log(const struct role_env *env, const struct capture_settings *settings, struct log **log_out,
-                            struct log_commit **commit_out, struct err *err)
+static int capture_open_lane(struct log *log, const struct capture_settings *settings, enum input input,
+                             struct log_commit **out, struct err *err)
 {
     static const char *const     cursors[] = { "ingest", NULL };
-    char                         folder[4096];
-    struct log_options           options = { .folder = folder };
     struct log_topic_options     topic = { .codec = settings->compress ? LOG_CODEC_LZ4 : LOG_CODEC_NONE,
                                            .segment_bytes = (uint64_t)settings->segment_bytes,
                                            .retention_bytes = (uint64_t)settings->retention_bytes,
@@ -42,16 +39,43 @@ static int capture_open_log(const struct role_env *env, const struct capture_set
     struct log_commit_options    commit = { .pending_bytes_max = (size_t)settings->memory_max };
     struct log_writer           *writer;
 
+    if (log_writer_open(log, input_topic(input), 0, &topic, &writer, err) < 0)
+        return -1;
+    return log_commit_start(writer, &commit, out, err);
+}
+
+static void capture_stop_lanes(struct log_commit *const commits[CAPTURE_LANES])
+{
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        log_commit_stop(commits[i]);
+}
+
+/* Opens the topics for writing, gives their committers. The log outlives them. */
+static int capture_open_log(const struct role_env *env, const struct capture_settings *settings, struct log **log_out,
+                            struct log_commit *commits_out[CAPTURE_LANES], struct err *err)
+{
+    struct log_commit *commits[CAPTURE_LANES] = { NULL };
+    char               folder[4096];
+    struct log_options options = { .folder = folder };
+
     (void)snprintf(folder, sizeof folder, "%s/log", env->data_folder);
     if (log_open(&options, log_out, err) < 0)
         return -1;
-    if (log_writer_open(*log_out, "raw", 0, &topic, &writer, err) < 0 ||
-        log_commit_start(writer, &commit, commit_out, err) < 0) {
-        log_close(*log_out);
-        *log_out = NULL;
-        return -1;
-    }
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        if (capture_open_lane(*log_out, settings, (enum input)i, &commits[i], err) < 0) {
+            capture_stop_lanes(commits);
+            log_close(*log_out);
+            *log_out = NULL;
+            return -1;
+        }
+    memcpy(commits_out, commits, sizeof commits);
     return 0;
+}
+
+static void capture_share(struct capture_shared *shared, struct log_commit *const commits[CAPTURE_LANES])
+{
+    for (int i = CAPTURE_LANES; i-- > 0;)
+        atomic_store_explicit(&shared->commits[i], commits[i], memory_order_release);
 }
 
 /* One thread a loop; the first loop has this one. */
@@ -81,15 +105,15 @@ static void *capture_open_later(void *arg)
 {
     struct capture_opening *opening = arg;
     struct timespec         pause = { .tv_nsec = 200000000 };
-    struct log_commit      *commit = NULL;
+    struct log_commit      *commits[CAPTURE_LANES];
 
     while (!atomic_load(&opening->stop)) {
         struct err err = { 0 };
 
         nanosleep(&pause, NULL);
-        if (capture_open_log(opening->env, opening->shared->settings, &opening->log, &commit, &err) == 0) {
+        if (capture_open_log(opening->env, opening->shared->settings, &opening->log, commits, &err) == 0) {
             say(SAY_INFO, "there is room on the disk: events are accepted");
-            atomic_store_explicit(&opening->shared->commit, commit, memory_order_release);
+            capture_share(opening->shared, commits);
             break;
         }
     }
@@ -98,11 +122,11 @@ static void *capture_open_later(void *arg)
 
 static int capture_open(struct capture_opening *opening, struct err *err)
 {
-    struct log_commit *commit = NULL;
-    int                rc = capture_open_log(opening->env, opening->shared->settings, &opening->log, &commit, err);
+    struct log_commit *commits[CAPTURE_LANES] = { NULL };
+    int                rc = capture_open_log(opening->env, opening->shared->settings, &opening->log, commits, err);
 
     atomic_init(&opening->stop, false);
-    atomic_init(&opening->shared->commit, commit);
+    capture_share(opening->shared, commits);
     if (rc == 0 || err->kind != ERR_FULL)
         return rc;
     say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
@@ -117,7 +141,8 @@ static void capture_open_end(struct capture_opening *opening)
     atomic_store(&opening->stop, true);
     if (opening->waiting)
         pthread_join(opening->thread, NULL);
-    log_commit_stop(atomic_load(&opening->shared->commit));
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        log_commit_stop(atomic_load(&opening->shared->commits[i]));
 }
 
 static int capture_serve(struct capture_opening *opening, struct err *err)
@@ -164,6 +189,8 @@ static int capture_run(const struct role_env *env, struct err *err)
 
     (void)signal(SIGPIPE, SIG_IGN);
     atomic_init(&shared.failed, false);
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        atomic_init(&shared.commits[i], NULL);
     (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);
     if (capture_metrics_open(env->run_folder, &shared.metrics, err) < 0)
         return err_wrap(err, "capture");

@@ -300,6 +300,7 @@ static int joined(void **state)
     (void)state;
     kit_forget(&kit);
     log_reader_close(kit.reader);
+    log_reader_close(kit.historical);
     log_close(kit.log);
     (void)close(kit.listen_fd);
     (void)close(kit.stop_fd);
@@ -390,9 +391,10 @@ static int start_full(void **state)
 }
 
 /* 900 KB that LZ4 cannot make smaller. */
-static size_t noise_event(char *to)
+static size_t noise_event(char *to, bool historical)
 {
-    size_t   at = (size_t)sprintf(to, "{\"token\":\"phc_alpha\",\"event\":\"n\",\"distinct_id\":\"u\",\"properties\":{\"n\":\"");
+    size_t   at = (size_t)sprintf(to, "{\"api_key\":\"phc_alpha\",\"historical_migration\":%s,\"batch\":[{\"event\":\"n\","
+                                      "\"distinct_id\":\"u\",\"properties\":{\"n\":\"", historical ? "true" : "false");
     uint64_t seed = 88172645463325252u;
 
     for (int i = 0; i < 900000; i++) {
@@ -401,24 +403,23 @@ static size_t noise_event(char *to)
         seed ^= seed << 17;
         to[at++] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"[seed % 64];
     }
-    memcpy(to + at, "\"}}", 3);
-    return at + 3;
+    memcpy(to + at, "\"}}]}", 5);
+    return at + 5;
 }
 
-static void disk_full(void **state)
+static void check_disk_full(bool historical)
 {
     char  *noise = malloc(1000000);
-    size_t bytes = noise_event(noise);
+    size_t bytes = noise_event(noise, historical);
     char   path[128];
     int    fd, status = 200;
 
-    (void)state;
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 200);
     (void)snprintf(path, sizeof path, "%s/filler", kit.folder);
     fd = open(path, O_CREAT | O_WRONLY, 0600);
     assert_int_equal(posix_fallocate(fd, 0, 96 << 20), 0);
     for (int i = 0; i < 40 && status == 200; i++)
-        status = kit_ask(&kit, "POST", "/e", "Origin: https://a.b\r\n", span_of(noise, bytes), &answer);
+        status = kit_ask(&kit, "POST", "/batch", "Origin: https://a.b\r\n", span_of(noise, bytes), &answer);
     assert_int_equal(status, 503);
     assert_non_null(strstr(answer.body, "storage_full"));
     assert_non_null(strstr(answer.head, "retry-after: 5\r\n"));
@@ -427,10 +428,22 @@ static void disk_full(void **state)
     (void)unlink(path);
     for (int i = 0; i < 50 && status != 200; i++) {
         sleep_ms(100);
-        status = kit_ask(&kit, "POST", "/e", "", span_of(noise, bytes), &answer);
+        status = kit_ask(&kit, "POST", "/batch", "", span_of(noise, bytes), &answer);
     }
     assert_int_equal(status, 200); /* without a restart */
     free(noise);
+}
+
+static void disk_full(void **state)
+{
+    (void)state;
+    check_disk_full(false);
+}
+
+static void disk_full_of_imports(void **state)
+{
+    (void)state;
+    check_disk_full(true);
 }
 
 static int start_without_room(void **state)
@@ -452,14 +465,13 @@ static void disk_full_at_start(void **state)
 }
 
 /* A file that must not grow is no full disk: the writer is finished, and the role says so and ends. */
-static void writer_stops(void **state)
+static void check_writer_stops(bool historical)
 {
     char         *noise = malloc(1000000);
-    size_t        bytes = noise_event(noise);
+    size_t        bytes = noise_event(noise, historical);
     struct rlimit old, small;
     int           status = 200;
 
-    (void)state;
     (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 200);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -467,7 +479,7 @@ static void writer_stops(void **state)
     small.rlim_cur = 1 << 20;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     for (int i = 0; i < 40 && status == 200; i++)
-        status = kit_ask(&kit, "POST", "/e", "Origin: https://a.b\r\n", span_of(noise, bytes), &answer);
+        status = kit_ask(&kit, "POST", "/batch", "Origin: https://a.b\r\n", span_of(noise, bytes), &answer);
     assert_int_equal(status, 503);
     assert_non_null(strstr(answer.head, "retry-after: 1\r\n"));
     assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
@@ -476,6 +488,18 @@ static void writer_stops(void **state)
     assert_int_equal(kit.rc, -1);
     assert_int_equal(strncmp(kit.err.text, "capture: ", 9), 0);
     free(noise);
+}
+
+static void writer_stops(void **state)
+{
+    (void)state;
+    check_writer_stops(false);
+}
+
+static void writer_of_imports_stops(void **state)
+{
+    (void)state;
+    check_writer_stops(true);
 }
 
 static int start_few(void **state)
@@ -514,8 +538,10 @@ int main(void)
     const struct CMUnitTest tokens[] = { cmocka_unit_test(new_token) };
     const struct CMUnitTest stopping[] = { cmocka_unit_test(stops) };
     const struct CMUnitTest full[] = { cmocka_unit_test(disk_full) };
+    const struct CMUnitTest full_of_imports[] = { cmocka_unit_test(disk_full_of_imports) };
     const struct CMUnitTest no_room[] = { cmocka_unit_test(disk_full_at_start) };
     const struct CMUnitTest broken[] = { cmocka_unit_test(writer_stops) };
+    const struct CMUnitTest imports_broken[] = { cmocka_unit_test(writer_of_imports_stops) };
     const struct CMUnitTest few[] = { cmocka_unit_test(connections_shed) };
     int                     failed = cmocka_run_group_tests(first, start, stop);
 
@@ -523,8 +549,10 @@ int main(void)
     failed += cmocka_run_group_tests(tokens, start_two_loops, stop);
     failed += cmocka_run_group_tests(stopping, start_two_loops, joined);
     failed += cmocka_run_group_tests(full, start_full, stop);
+    failed += cmocka_run_group_tests(full_of_imports, start_full, stop);
     failed += cmocka_run_group_tests(no_room, start_without_room, stop);
     failed += cmocka_run_group_tests(broken, start_two_loops, joined);
+    failed += cmocka_run_group_tests(imports_broken, start_two_loops, joined);
     failed += cmocka_run_group_tests(few, start_few, stop);
     return failed;
 }

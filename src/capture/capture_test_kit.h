@@ -42,11 +42,12 @@ struct kit {
     int                     rc;
     struct err              err;
     struct log             *log;
-    uint64_t                next; /* offset of the next record that kit_records gives */
-    struct log_reader      *reader;
+    uint64_t                next; /* offset of the next record of `raw` that kit_records gives */
+    struct log_reader      *reader, *historical; /* of `raw`, of `raw_historical` */
     size_t                  count;
     struct record           records[KIT_RECORDS_MAX];
     struct span             bodies[KIT_RECORDS_MAX]; /* malloc'ed copies */
+    enum input              inputs[KIT_RECORDS_MAX]; /* the topic that each was in */
 };
 
 struct kit_answer {
@@ -148,7 +149,8 @@ static inline void kit_start(struct kit *kit)
     assert_int_equal(pthread_create(&kit->thread, NULL, kit_main, kit), 0);
     (void)snprintf(folder, sizeof folder, "%s/log", kit->folder);
     options.folder = folder;
-    if (log_open(&options, &kit->log, &err) < 0 || log_reader_open(kit->log, "raw", 0, 0, &kit->reader, &err) < 0)
+    if (log_open(&options, &kit->log, &err) < 0 || log_reader_open(kit->log, "raw", 0, 0, &kit->reader, &err) < 0 ||
+        log_reader_open(kit->log, "raw_historical", 0, 0, &kit->historical, &err) < 0)
         fail_msg("%s", err.text);
 }
 
@@ -173,6 +175,7 @@ static inline void kit_join(struct kit *kit)
     pthread_join(kit->thread, NULL);
     kit_forget(kit);
     log_reader_close(kit->reader);
+    log_reader_close(kit->historical);
     log_close(kit->log);
     (void)close(kit->listen_fd);
     (void)close(kit->stop_fd);
@@ -188,15 +191,14 @@ static inline void kit_stop(struct kit *kit)
         fail_msg("the role ended with: %s", kit->err.text);
 }
 
-/* The records since the last call; how many. */
-static inline size_t kit_records(struct kit *kit)
+static inline void kit_take_topic(struct kit *kit, enum input input)
 {
-    struct log_chunk chunk;
-    struct err       err = { 0 };
-    int              rc;
+    struct log_reader *reader = input == INPUT_RAW ? kit->reader : kit->historical;
+    struct log_chunk   chunk;
+    struct err         err = { 0 };
+    int                rc;
 
-    kit_forget(kit);
-    while ((rc = log_reader_next(kit->reader, &chunk, &err)) == 1) {
+    while ((rc = log_reader_next(reader, &chunk, &err)) == 1) {
         struct span body;
         uint64_t    offset;
 
@@ -205,16 +207,25 @@ static inline size_t kit_records(struct kit *kit)
             uint8_t *copy = malloc(body.bytes);
 
             assert_true(kit->count < KIT_RECORDS_MAX);
-            assert_int_equal(offset, kit->next++);
+            if (input == INPUT_RAW)
+                assert_int_equal(offset, kit->next++);
             memcpy(copy, body.at, body.bytes);
             kit->bodies[kit->count] = span_of(copy, body.bytes);
             if (record_read(kit->bodies[kit->count], &kit->records[kit->count], &err) < 0)
                 fail_msg("%s", err.text);
-            kit->count++;
+            kit->inputs[kit->count++] = input;
         }
     }
     if (rc < 0)
         fail_msg("%s", err.text);
+}
+
+/* The records since the last call, of raw first; how many. */
+static inline size_t kit_records(struct kit *kit)
+{
+    kit_forget(kit);
+    kit_take_topic(kit, INPUT_RAW);
+    kit_take_topic(kit, INPUT_HISTORICAL);
     return kit->count;
 }
 

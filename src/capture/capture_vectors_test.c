@@ -261,6 +261,7 @@ static const struct record *one_record(const char *target, const char *headers, 
     if (status != 200)
         fail_msg("%s: %s", body, answer.text);
     assert_int_equal(kit_records(&kit), 1);
+    assert_int_equal(kit.inputs[0], kit.records[0].flags & RECORD_HISTORICAL ? INPUT_HISTORICAL : INPUT_RAW);
     return &kit.records[0];
 }
 
@@ -355,6 +356,27 @@ static void fields(void **state)
     assert_true(span_is(record->distinct_id, " u-1 "));
 }
 
+/* All that such a request brings goes one way, the bad event too, and the next request goes the other one again. */
+static void historical_goes_together(void **state)
+{
+    static const char old[] = "{\"api_key\":\"phc_alpha\",\"historical_migration\":true,\"batch\":["
+                              "{\"event\":\"a\",\"distinct_id\":\"u\"},{\"event\":\"b\",\"distinct_id\":\"u\",\"properties\":3},"
+                              "{\"event\":\"c\",\"distinct_id\":\"u\"}]}";
+
+    (void)state;
+    assert_int_equal(kit_ask(&kit, "POST", "/batch", JSON, span_text(old), &answer), 200);
+    assert_int_equal(kit_ask(&kit, "POST", "/e", JSON, span_text(E1), &answer), 200);
+    assert_int_equal(kit_records(&kit), 4);
+    assert_int_equal(kit.inputs[0], INPUT_RAW);
+    assert_false(kit.records[0].flags & RECORD_HISTORICAL);
+    for (size_t i = 1; i < 4; i++) {
+        assert_int_equal(kit.inputs[i], INPUT_HISTORICAL);
+        assert_true(kit.records[i].flags & RECORD_HISTORICAL);
+        assert_int_equal(kit.records[i].index, i - 1);
+        assert_int_equal(kit.records[i].kind, i == 2 ? RECORD_REJECTED : RECORD_EVENT);
+    }
+}
+
 static void rejected(void **state)
 {
     const struct record *record;
@@ -426,7 +448,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors), cmocka_unit_test(cors),     cmocka_unit_test(uuids),
-        cmocka_unit_test(fields),  cmocka_unit_test(rejected), cmocka_unit_test(large_events),
+        cmocka_unit_test(fields),  cmocka_unit_test(historical_goes_together), cmocka_unit_test(rejected), cmocka_unit_test(large_events),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -146,7 +146,7 @@ int conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *
 {
     struct loop *loop = conn->loop;
 
-    if (atomic_load_explicit(&loop->shared->commit, memory_order_acquire) == NULL)
+    if (atomic_load_explicit(&loop->shared->commits[INPUT_RAW], memory_order_acquire) == NULL)
         return refusal_set(refusal, 503, REFUSAL_STORAGE_FULL,
                            "service unavailable: storage_full: no room to begin the log");
     if (loop_memory(loop) + body_bytes > loop->memory_max)
@@ -169,15 +169,15 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
                                           .ip = conn_client_ip(conn),
                                           .now_us = loop->wall_us,
                                           .find_project = conn_find_project,
-                                          .find_ctx = loop };
-    struct flight             *flight = loop_filling(loop);
+                                          .find_ctx = loop,
+                                          .historical = loop_filling(loop, INPUT_HISTORICAL)->batch };
     struct intake_result       result = { 0 };
     struct refusal             refusal;
     int                        rc;
 
     rc = conn_check_room(conn, body_bytes, &refusal);
     if (rc == 0)
-        rc = intake_run(loop->intake, &intake, flight->batch, &result, &refusal);
+        rc = intake_run(loop->intake, &intake, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
     capture_count_intake(loop->shared->metrics, &result, body_bytes);
     if (rc < 0) {
         capture_count_refusal(loop->shared->metrics, refusal.cause, result.events);
@@ -197,7 +197,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
     if (result.rejected > 0)
         capture_count(loop->shared->metrics, CAPTURE_METRIC_EVENTS_REJECTED, result.rejected);
     conn_set_state(conn, CONN_WAIT);
-    flight_add(flight, conn);
+    flight_add(loop_filling(loop, result.historical ? INPUT_HISTORICAL : INPUT_RAW), conn);
 }
 
 /* --- the rest ---------------------------------------------------------------------------------- */

@@ -57,20 +57,20 @@ static int conn_keep_verdicts(struct conn *conn, struct span verdicts)
 void conn_handle_v1(struct conn *conn, struct span body)
 {
     struct loop             *loop = conn->loop;
-    struct flight           *flight = loop_filling(loop);
     struct v1_intake_request request = { .http = &loop->request,
                                          .body = body,
                                          .ip = conn_client_ip(conn),
                                          .now_us = loop->wall_us,
                                          .find_project = conn_find_project,
-                                         .find_ctx = loop };
+                                         .find_ctx = loop,
+                                         .historical = loop_filling(loop, INPUT_HISTORICAL)->batch };
     struct v1_intake_result  result = { 0 };
     struct refusal           refusal;
     int                      rc;
 
     rc = conn_check_room(conn, body.bytes, &refusal);
     if (rc == 0)
-        rc = v1_intake_run(loop->v1_intake, &request, flight->batch, &result, &refusal);
+        rc = v1_intake_run(loop->v1_intake, &request, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
     capture_count_intake(loop->shared->metrics, &result.common, body.bytes);
     if (rc < 0) {
         capture_count_refusal(loop->shared->metrics, refusal.cause, result.common.events);
@@ -89,5 +89,5 @@ void conn_handle_v1(struct conn *conn, struct span body)
         return;
     }
     conn_set_state(conn, CONN_WAIT);
-    flight_add(flight, conn);
+    flight_add(loop_filling(loop, result.common.historical ? INPUT_HISTORICAL : INPUT_RAW), conn);
 }

@@ -30,13 +30,13 @@ struct intake_work {
     struct intake               *intake;
     const struct intake_request *request;
     struct log_batch            *batch;
+    struct log_batch_mark        mark; /* where it stood before this request */
     struct intake_result        *result;
     struct refusal              *refusal;
     struct shape                 shape;
     struct record                common; /* what all its records share */
     struct refusal               first_bad;
     bool                         has_first_bad;
-    bool                         batch_was_empty; /* when this request came */
 };
 
 struct intake *intake_new(const struct capture_settings *settings)
@@ -120,7 +120,7 @@ static int intake_append(struct intake_work *work, const struct record *record)
     size_t   bytes = record_bytes(record);
     uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
 
-    if (to == NULL && work->batch_was_empty)
+    if (to == NULL && work->mark.count == 0)
         return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
                            "maximum event size exceeded: the request's events do not fit one commit of %d bytes",
                            LOG_BATCH_BYTES_MAX);
@@ -303,6 +303,16 @@ static void intake_sent_at(struct intake_work *work, int64_t query_us)
     }
 }
 
+static void intake_historical(struct intake_work *work)
+{
+    work->common.flags |= RECORD_HISTORICAL;
+    if (work->request->historical == NULL)
+        return;
+    work->batch = work->request->historical;
+    work->mark = log_batch_mark(work->batch);
+    work->result->historical = true;
+}
+
 static int intake_write(struct intake_work *work)
 {
     char detail[EVENT_DETAIL_BYTES_MAX];
@@ -353,7 +363,7 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     if (intake_token(work, well_typed) < 0)
         return -1;
     if (work->shape.historical)
-        work->common.flags |= RECORD_HISTORICAL;
+        intake_historical(work);
     intake_sent_at(work, payload->sent_at_us);
     return intake_write(work);
 }
@@ -361,13 +371,12 @@ static int intake_events(struct intake_work *work, const struct payload *payload
 int intake_run(struct intake *intake, const struct intake_request *request, struct log_batch *batch,
                struct intake_result *result, struct refusal *refusal)
 {
-    struct log_batch_mark mark = log_batch_mark(batch);
     struct intake_work    work = { .intake = intake,
                                    .request = request,
                                    .batch = batch,
+                                   .mark = log_batch_mark(batch),
                                    .result = result,
                                    .refusal = refusal,
-                                   .batch_was_empty = log_batch_count(batch) == 0,
                                    .common = { .received_us = request->now_us,
                                                .request = intake->requests++,
                                                .ip = request->ip,
@@ -384,7 +393,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
         rc = intake_events(&work, &payload);
     }
     if (rc < 0) {
-        log_batch_rewind(batch, mark);
+        log_batch_rewind(work.batch, work.mark);
         result->accepted = result->rejected = 0;
     }
     payload_scratch_trim(&intake->scratch);

@@ -20,10 +20,13 @@ struct intake_request {
     int64_t                now_us;
     intake_find_project   *find_project;
     void                  *find_ctx;
+    struct log_batch      *historical; /* takes the records of a request that says historical_migration; NULL: the
+                                        * batch of all others does */
 };
 
 struct intake_result {
     bool     beacon;   /* answer 204 */
+    bool     historical; /* the records are in the request's batch of this name */
     uint32_t events;   /* found in the request */
     uint32_t accepted; /* RECORD_EVENTs in the batch; 0 is a success too when all were filtered */
     uint32_t rejected; /* RECORD_REJECTEDs in the batch */
@@ -41,8 +44,8 @@ struct intake; /* one a thread */
 struct intake *intake_new(const struct capture_settings *settings);
 void           intake_free(struct intake *intake);
 
-/* 0: *result is filled and the batch holds accepted + rejected more records. -1: *refusal is, and the batch
- * is as it was; result->events says how many events are lost with it. */
+/* 0: *result is filled and the batch holds accepted + rejected more records. -1: *refusal is, and both batches
+ * are as they were; result->events says how many events are lost with it. */
 int intake_run(struct intake *intake, const struct intake_request *request, struct log_batch *batch,
                struct intake_result *result, struct refusal *refusal) must_check;
 

@@ -82,9 +82,15 @@ void loop_buf_give(struct loop *loop, uint8_t *buf, size_t size)
 
 size_t loop_memory(const struct loop *loop)
 {
-    return loop->memory + log_batch_bytes(loop->flights[loop->filling].batch) +
-           (loop->flights[loop->filling ^ 1].busy ? log_batch_bytes(loop->flights[loop->filling ^ 1].batch) : 0) +
-           intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake);
+    size_t bytes = loop->memory + intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake);
+
+    for (int i = 0; i < CAPTURE_LANES; i++) {
+        const struct flight *flights = loop->lanes[i].flights;
+        int                  filling = loop->lanes[i].filling;
+
+        bytes += log_batch_bytes(flights[filling].batch) + (flights[filling ^ 1].busy ? log_batch_bytes(flights[filling ^ 1].batch) : 0);
+    }
+    return bytes;
 }
 
 /* --- timers ------------------------------------------------------------------------------------ */
@@ -118,14 +124,24 @@ static void loop_run_deadlines(struct loop *loop)
         }
 }
 
+/* Until when a lane's filling flight stays; INT64_MAX: until the other one lands. */
+static int64_t lane_due_us(const struct lane *lane)
+{
+    int64_t now_us = lane->loop->mono_us;
+
+    if (lane->flights[lane->filling ^ 1].busy || log_batch_count(lane->flights[lane->filling].batch) == 0)
+        return INT64_MAX;
+    return lane->hold_until_us > now_us ? lane->hold_until_us : now_us + LOOP_RETRY_MS * 1000; /* the committer had no room */
+}
+
 /* How long nothing needs to be done; -1: for ever. */
 static int64_t loop_wait_us(const struct loop *loop)
 {
-    int64_t next = INT64_MAX;
+    int64_t next = INT64_MAX, lanes = INT64_MAX;
 
-    if (!loop->flights[loop->filling ^ 1].busy && log_batch_count(loop->flights[loop->filling].batch) > 0)
-        return loop->hold_until_us > loop->mono_us ? loop->hold_until_us - loop->mono_us
-                                                   : LOOP_RETRY_MS * 1000; /* the committer had no room */
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        if (lane_due_us(&loop->lanes[i]) < lanes)
+            lanes = lane_due_us(&loop->lanes[i]);
     for (int state = 0; state < CONN_STATE_COUNT; state++)
         if (loop->timers[state].first != NULL && loop->timers[state].first->deadline_us < next)
             next = loop->timers[state].first->deadline_us;
@@ -133,8 +149,10 @@ static int64_t loop_wait_us(const struct loop *loop)
         next = loop->drain_until_us;
     if (loop->listen_again_us != 0 && loop->listen_again_us < next)
         next = loop->listen_again_us;
-    if (next == INT64_MAX)
+    if (next == INT64_MAX && lanes == INT64_MAX)
         return -1;
+    if (lanes < next)
+        return lanes - loop->mono_us;
     return next > loop->mono_us ? next - loop->mono_us + 100 : 0; /* late enough that the time is over */
 }
 
@@ -148,9 +166,11 @@ static int loop_wait(const struct loop *loop, struct epoll_event *events)
 
 /* --- flights ----------------------------------------------------------------------------------- */
 
-struct flight *loop_filling(struct loop *loop)
+struct flight *loop_filling(struct loop *loop, enum input input)
 {
-    return &loop->flights[loop->filling];
+    struct lane *lane = &loop->lanes[input];
+
+    return &lane->flights[lane->filling];
 }
 
 void flight_add(struct flight *flight, struct conn *conn)
@@ -189,7 +209,7 @@ void flight_remove(struct conn *conn)
 static void flight_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result)
 {
     struct flight *flight = ctx;
-    struct loop   *loop = flight->loop;
+    struct loop   *loop = flight->lane->loop;
 
     assert(batch_take == flight->batch);
     flight->result = *result;
@@ -219,18 +239,18 @@ static void loop_fail(struct loop *loop, const struct err *err)
     listener_stop(loop);
 }
 
-static void loop_hold(struct loop *loop, size_t answered, int64_t took_us)
+static void lane_hold(struct lane *lane, size_t answered, int64_t took_us)
 {
     if (answered < LOOP_HOLD_WAITING_MIN)
         return;
-    loop->hold_waiting = answered + loop_filling(loop)->waiting;
-    loop->hold_until_us = loop->mono_us + (took_us < LOOP_HOLD_US_MAX ? took_us : LOOP_HOLD_US_MAX);
+    lane->hold_waiting = answered + lane->flights[lane->filling].waiting;
+    lane->hold_until_us = lane->loop->mono_us + (took_us < LOOP_HOLD_US_MAX ? took_us : LOOP_HOLD_US_MAX);
 }
 
 /* Answers everybody who waited for this flight. */
 static void flight_land(struct flight *flight, const struct log_commit_result *result)
 {
-    struct loop   *loop = flight->loop;
+    struct loop   *loop = flight->lane->loop;
     struct refusal refusal;
     struct conn   *conn;
 
@@ -242,7 +262,7 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_SECONDS,
                         (double)(loop->mono_us - flight->submitted_us) / 1e6);
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_EVENTS, (double)log_batch_count(flight->batch));
-        loop_hold(loop, flight->waiting, loop->mono_us - flight->submitted_us);
+        lane_hold(flight->lane, flight->waiting, loop->mono_us - flight->submitted_us);
     }
     log_batch_reset(flight->batch);
     while ((conn = flight->first) != NULL) {
@@ -251,33 +271,34 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
     }
 }
 
-static void loop_take_acks(struct loop *loop)
+static void lane_take_acks(struct lane *lane)
 {
-    struct flight *flight = &loop->flights[loop->filling ^ 1];
+    struct flight *flight = &lane->flights[lane->filling ^ 1];
 
     if (!flight->busy || !atomic_load_explicit(&flight->done, memory_order_acquire))
         return;
     flight->busy = false;
     atomic_store_explicit(&flight->done, false, memory_order_relaxed);
     if (!flight->result.ok && flight->result.err.kind != ERR_FULL)
-        loop_fail(loop, &flight->result.err);
+        loop_fail(lane->loop, &flight->result.err);
     flight_land(flight, &flight->result);
 }
 
-static void loop_submit(struct loop *loop)
+static void lane_submit(struct lane *lane)
 {
-    struct flight *flight = loop_filling(loop);
+    struct loop   *loop = lane->loop;
+    struct flight *flight = &lane->flights[lane->filling];
     struct err     err = { 0 };
 
-    if (loop->flights[loop->filling ^ 1].busy || log_batch_count(flight->batch) == 0)
+    if (lane->flights[lane->filling ^ 1].busy || log_batch_count(flight->batch) == 0)
         return;
-    if (loop->hold_until_us > loop->mono_us && flight->waiting < loop->hold_waiting)
+    if (lane->hold_until_us > loop->mono_us && flight->waiting < lane->hold_waiting)
         return;
-    loop->hold_until_us = 0;
+    lane->hold_until_us = 0;
     flight->submitted_us = loop->mono_us;
     flight->busy = true;
-    if (log_commit_submit(atomic_load(&loop->shared->commit), flight->batch, flight_done, flight, &err) == 0) {
-        loop->filling ^= 1;
+    if (log_commit_submit(atomic_load(&loop->shared->commits[lane->input]), flight->batch, flight_done, flight, &err) == 0) {
+        lane->filling ^= 1;
         return;
     }
     flight->busy = false;
@@ -287,6 +308,14 @@ static void loop_submit(struct loop *loop)
         loop_fail(loop, &err);
         flight_land(flight, &result);
     }
+}
+
+static bool loop_flying(const struct loop *loop)
+{
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        if (loop->lanes[i].flights[0].busy || loop->lanes[i].flights[1].busy)
+            return true;
+    return false;
 }
 
 /* --- the turn ---------------------------------------------------------------------------------- */
@@ -331,7 +360,8 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     reply_clock_set(&loop->clock, loop->wall_us);
     reply_ready_stamp(&loop->ready, &loop->clock);
     loop->snapshot = tokens_pin(loop->shared->tokens, loop->number);
-    loop_take_acks(loop);
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        lane_take_acks(&loop->lanes[i]);
     for (int i = 0; i < count; i++)
         loop_handle_event(loop, &events[i]);
     loop_run_deadlines(loop);
@@ -339,11 +369,12 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
         listener_start(loop);
     if (atomic_load_explicit(&loop->shared->failed, memory_order_relaxed))
         loop_begin_drain(loop);
-    loop_submit(loop);
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        lane_submit(&loop->lanes[i]);
     tokens_unpin(loop->shared->tokens, loop->number);
     loop_free_retired(loop);
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop_memory(loop));
-    if (loop->draining && !loop->flights[0].busy && !loop->flights[1].busy &&
+    if (loop->draining && !loop_flying(loop) &&
         (loop->conn_count == 0 || loop->mono_us >= loop->drain_until_us))
         loop->finished = true;
 }
@@ -378,6 +409,24 @@ static int loop_watch(struct loop *loop, int fd, uint32_t events, void *ptr, str
     return 0;
 }
 
+static int lanes_init(struct loop *loop)
+{
+    int rc = 0;
+
+    for (int i = 0; i < CAPTURE_LANES; i++) {
+        struct lane *lane = &loop->lanes[i];
+
+        *lane = (struct lane){ .loop = loop, .input = (enum input)i };
+        for (int k = 0; k < 2; k++) {
+            lane->flights[k].lane = lane;
+            lane->flights[k].batch = log_batch_new();
+            atomic_init(&lane->flights[k].done, false);
+            rc = lane->flights[k].batch == NULL ? -1 : rc;
+        }
+    }
+    return rc;
+}
+
 int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, struct err *err)
 {
     *loop = (struct loop){ .shared = shared, .number = number, .epoll_fd = -1, .wake_fd = -1 };
@@ -385,16 +434,10 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
     buf_init(&loop->out, LOOP_OUT_BYTES_MAX);
     buf_init(&loop->answer, LOOP_OUT_BYTES_MAX);
     reply_ready_make(&loop->ready);
-    for (int i = 0; i < 2; i++) {
-        loop->flights[i].loop = loop;
-        loop->flights[i].batch = log_batch_new();
-        atomic_init(&loop->flights[i].done, false);
-    }
     loop->intake = intake_new(shared->settings);
     loop->v1_intake = v1_intake_new(shared->settings);
     loop->read_buf = malloc(LOOP_READ_BYTES);
-    if (loop->flights[0].batch == NULL || loop->flights[1].batch == NULL || loop->intake == NULL ||
-        loop->v1_intake == NULL || loop->read_buf == NULL) {
+    if (lanes_init(loop) < 0 || loop->intake == NULL || loop->v1_intake == NULL || loop->read_buf == NULL) {
         err_set(err, ERR_FULL, "no memory for a loop");
         goto failed;
     }
@@ -434,9 +477,9 @@ void loop_fini(struct loop *loop)
             memcpy(&loop->buf_pool[class], buf, sizeof(void *));
             free(buf);
         }
-    for (int i = 0; i < 2; i++)
-        if (loop->flights[i].batch != NULL)
-            log_batch_free(loop->flights[i].batch);
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        for (int k = 0; k < 2; k++)
+            log_batch_free(loop->lanes[i].flights[k].batch);
     intake_free(loop->intake);
     v1_intake_free(loop->v1_intake);
     buf_fini(&loop->out);

@@ -8,7 +8,9 @@
  * costs the same however many share it. So after a group of eight or more was answered, the next one is
  * held for at most as long as a sync takes (never above 500 us), until as many wait as would make a full
  * group: measured with 64 connections, 49 instead of 31 requests share a sync. Alone, or in small company, nobody is held.
- *  O1  at most one flight is with the committer, one is filling
+ * There are two lanes, each with a topic, a committer and flights of its own: live requests, and those that say
+ * historical_migration. An import fills its own syncs, and nobody waits in line behind its records.
+ *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
  *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer) */
 #ifndef PENSTOCK_CAPTURE_LOOP_H
@@ -25,6 +27,7 @@
 #include "log/log.h"
 
 enum {
+    CAPTURE_LANES = INPUT_HISTORICAL + 1, /* numbered as the topics that they write: INPUT_RAW, INPUT_HISTORICAL */
     LOOP_READ_BYTES = 256 << 10, /* one read takes a whole ordinary request; measured: larger gains nothing */
     LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
     LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
@@ -34,7 +37,8 @@ enum {
 struct capture_shared {
     const struct capture_settings *settings;
     const char                    *run_folder;
-    _Atomic(struct log_commit *)   commit; /* NULL: the disk was full at the start, and still is */
+    _Atomic(struct log_commit *)   commits[CAPTURE_LANES]; /* NULL: the disk was full at the start, and still is. The
+                                                            * first is stored last */
     struct tokens                 *tokens;
     struct capture_metrics        *metrics;
     int                            listen_fd, stop_fd;
@@ -45,7 +49,7 @@ struct capture_shared {
 };
 
 struct flight {
-    struct loop             *loop;
+    struct lane             *lane;
     struct log_batch        *batch;
     struct conn             *first, *last; /* waiting */
     size_t                   waiting;
@@ -53,6 +57,15 @@ struct flight {
     bool                     busy;   /* with the committer */
     struct log_commit_result result; /* written by the committer before done */
     atomic_bool              done;
+};
+
+struct lane {
+    struct loop  *loop;
+    enum input    input;
+    struct flight flights[2];
+    int           filling;
+    int64_t       hold_until_us; /* 0, or: who was just answered may come back until then */
+    size_t        hold_waiting;  /* and this many make a full group */
 };
 
 struct timer_list { struct conn *first, *last; };
@@ -77,12 +90,9 @@ struct loop {
     struct conn       *conn_pool;
     void              *buf_pool[LOOP_BUF_CLASSES];
     size_t             buf_pooled[LOOP_BUF_CLASSES];
-    struct flight      flights[2];
-    int                filling;
+    struct lane        lanes[CAPTURE_LANES];
     bool               listening, draining, finished;
     int64_t            drain_until_us, listen_again_us;
-    int64_t            hold_until_us; /* 0, or: who was just answered may come back until then */
-    size_t             hold_waiting;  /* and this many make a full group */
     const struct catalog_snapshot *snapshot; /* pinned for this turn */
     struct buf         out, answer;          /* a reply on its way to the socket; its body */
     struct http_request request;
@@ -100,7 +110,7 @@ void loop_wake(struct loop *loop);
 
 /* Time over which a connection may stay in this state; 0: for ever. */
 int64_t loop_state_us(const struct loop *loop, enum conn_state state);
-struct flight *loop_filling(struct loop *loop);
+struct flight *loop_filling(struct loop *loop, enum input input);
 void flight_add(struct flight *flight, struct conn *conn);
 void flight_remove(struct conn *conn);
 /* Bodies and records held now. */

@@ -40,7 +40,7 @@ const struct option capture_options[] = {
       AT(trust_forwarded) },
     { "compress", OPTION_BOOL, "false", 0, 0,
       "store raw events LZ4-compressed: about a quarter of the disk for about 1 us more CPU an event", AT(compress) },
-    { "segment_bytes", OPTION_BYTES, "64MiB", 1 * MIB, 4096 * MIB, "size of one file of the raw topic",
+    { "segment_bytes", OPTION_BYTES, "64MiB", 1 * MIB, 4096 * MIB, "size of one file of the topics that capture writes",
       AT(segment_bytes) },
     { "retention", OPTION_DURATION, "7d", 0, 3650 * DAY, "raw events that were ingested are kept this long; 0: for ever",
       AT(retention_us) },

@@ -142,8 +142,14 @@ static void v1_fill_common(struct v1_work *work)
     common->sent_at_us = work->headers.sent_at_us;
     common->sent_at_zone_min = work->headers.sent_at_zone_min;
     common->ip = work->events.internal ? SPAN("127.0.0.1") : work->request->ip;
-    if (work->events.historical)
+    if (work->events.historical) {
         common->flags |= RECORD_HISTORICAL;
+        if (work->request->historical != NULL) {
+            work->batch = work->request->historical;
+            work->mark = log_batch_mark(work->batch);
+            work->result->common.historical = true;
+        }
+    }
     work->result->common.skew_known = true;
     work->result->common.skew_s = ((double)common->sent_at_us - (double)common->received_us) / 1e6;
 }
@@ -264,7 +270,7 @@ int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *requ
     v1_trim(&intake->answer);
     rc = v1_run(&work);
     if (rc < 0) {
-        log_batch_rewind(batch, work.mark);
+        log_batch_rewind(work.batch, work.mark);
         result->common.accepted = 0;
         memset(result->by_verdict, 0, sizeof result->by_verdict);
     }

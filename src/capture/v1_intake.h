@@ -14,6 +14,7 @@ struct v1_intake_request {
     int64_t                    now_us;
     intake_find_project       *find_project;
     void                      *find_ctx;
+    struct log_batch          *historical; /* as in intake.h */
 };
 
 struct v1_intake_result {
@@ -28,8 +29,8 @@ struct v1_intake; /* one a thread */
 struct v1_intake *v1_intake_new(const struct capture_settings *settings);
 void              v1_intake_free(struct v1_intake *intake);
 
-/* 0: *result is filled and the batch holds common.accepted more records. -1: *refusal is, and the batch is
- * as it was; common.events says how many events were found before. */
+/* 0: *result is filled and the batch holds common.accepted more records. -1: *refusal is, and both batches
+ * are as they were; common.events says how many events were found before. */
 int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *request, struct log_batch *batch,
                   struct v1_intake_result *result, struct refusal *refusal) must_check;
 

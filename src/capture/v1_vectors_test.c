@@ -307,6 +307,7 @@ static void check_stored(const char *name, const char *data, unsigned flags, con
     if (!span_is(record->data, data))
         fail_msg("%s: stored %.*s", name, SPAN_ARG(record->data));
     assert_int_equal(record->kind, RECORD_EVENT);
+    assert_int_equal(kit.inputs[0], flags & RECORD_HISTORICAL ? INPUT_HISTORICAL : INPUT_RAW);
     if (record->flags != flags)
         fail_msg("%s: flags %x", name, record->flags);
     buf_init(&text, 64);
