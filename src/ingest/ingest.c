@@ -77,6 +77,7 @@ struct ingest {
     struct arena            *arena, *slice; /* of a batch, of some of its events */
     struct buf               scratch;
     struct warning_gate     *gate;
+    struct definer          *definer;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
     bool                     moves_left;    /* ids of merged persons wait to be moved: people_moves_pending */
@@ -153,9 +154,11 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
     ingest->slice = arena_new(SLICE_CHUNK_BYTES, ARENA_BYTES_MAX);
     ingest->gate = warning_gate_new();
+    ingest->definer = definer_new();
     buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);
-    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
+    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || ingest->definer == NULL ||
+        inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
@@ -200,6 +203,7 @@ void ingest_close(struct ingest *ingest)
     fate_metrics_close(ingest->fate_metrics);
     buf_fini(&ingest->scratch);
     warning_gate_free(ingest->gate);
+    definer_free(ingest->definer);
     arena_free(ingest->arena);
     arena_free(ingest->slice);
     free(ingest);
@@ -212,6 +216,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     int                          rc, moves;
 
     warning_gate_abort(ingest->gate);
+    definer_abort(ingest->definer);
     close_ends(ingest);
     if (people_begin(ingest->people, false, &txn, err) < 0)
         return -1;
@@ -390,7 +395,8 @@ int ingest_step(struct ingest *ingest, struct err *err)
     refresh_catalog(ingest);
     passes = (struct passes){
         .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
-        .gate = ingest->gate, .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
+        .gate = ingest->gate, .definer = ingest->definer,
+        .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .sink = sink_row,
         .sink_ctx = ingest,
         .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,

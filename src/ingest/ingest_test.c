@@ -128,6 +128,7 @@ static void check_kills(int64_t batch_records, int kills, bool exact_versions)
         assert_true(quiet_place.counters[i] == killed_place.counters[i]);
     assert_same_topic(&quiet, &killed, "events");
     assert_same_topic(&quiet, &killed, "dead_letters");
+    assert_same_topic(&quiet, &killed, "definitions");
     if (exact_versions) /* a version is a step of one batch: only the same batches give the same ones */
         assert_same_topic(&quiet, &killed, "people");
     site_fini(&quiet);
@@ -321,6 +322,7 @@ static void test_trouble(void **state)
     site_finish(&quiet, &place);
     assert_same_topic(&site, &quiet, "events");
     assert_same_topic(&site, &quiet, "dead_letters");
+    assert_same_topic(&site, &quiet, "definitions");
     site_fini(&site);
     site_fini(&quiet);
 }

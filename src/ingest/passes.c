@@ -247,6 +247,23 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
     return 0;
 }
 
+/* --- define ------------------------------------------------------------------------------------ */
+
+static int define_all(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
+{
+    const struct definer_env env = { .txn = txn, .arena = passes->slice, .now_us = passes->now_us, .sink = passes->sink,
+                                     .sink_ctx = passes->sink_ctx };
+
+    for (size_t i = 0; passes->definer != NULL && i < count; i++) {
+        if (items[i].fate != FATE_STORED)
+            continue;
+        attempt_mark(passes->attempt, items[i].mark);
+        if (definer_item(passes->definer, &env, &items[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* --- render ------------------------------------------------------------------------------------ */
 
 static struct render_env render_env(const struct passes *passes)
@@ -340,6 +357,9 @@ static int slice_run(struct passes *passes, struct people_txn *txn, struct peopl
     if (ask_people(passes, people, items, count, err) < 0)
         return -1;
     note_time(passes, 2, from_us);
+    if (define_all(passes, txn, items, count, err) < 0)
+        return -1;
+    note_time(passes, 4, from_us);
     if (render_all(passes, items, count, err) < 0 || people_batch_events_done(people, err) < 0)
         return -1;
     note_time(passes, 3, from_us);

@@ -4,16 +4,18 @@
  *   normalise   each event by itself: reads, rules, warnings           (can go parallel)
  *   seen        which ids were there before: first wins
  *   people      persons, merges, groups, in order of acceptance        (one thread)
+ *   define      names that were not used before, as rows
  *   render      each event by itself: rows                             (can go parallel)
  *   finish      changed persons, ids and groups as rows
  *  S1  every item ends with exactly one fate
- *  S2  nothing outside the transaction, the sink and the gate's open journal is changed: whoever gives up
- *      a batch aborts these three and nothing has happened
+ *  S2  nothing outside the transaction, the sink, the gate's open journal and the definer is changed:
+ *      whoever gives up a batch aborts these and nothing has happened
  * @thread one */
 #ifndef PENSTOCK_INGEST_PASSES_H
 #define PENSTOCK_INGEST_PASSES_H
 
 #include "ingest/attempt.h"
+#include "ingest/definer.h"
 #include "ingest/normalize.h"
 #include "ingest/render.h"
 #include "ingest/tally.h"
@@ -25,6 +27,7 @@ struct passes {
     const struct catalog_snapshot   *catalog;
     struct geoip                    *geoip;    /* NULL: off */
     struct warning_gate             *gate;
+    struct definer                  *definer;  /* NULL: no definitions */
     struct attempt                  *attempt;  /* NULL: none */
     struct span                      crash_on; /* tests: abort at an event of this name */
     uint64_t                         too_large; /* mark of a record that is known not to fit, or ATTEMPT_NONE */

@@ -121,10 +121,10 @@ static inline struct span make_record(struct site *site, struct arena *arena)
 
     (void)snprintf(id, sizeof id, "p%u", who);
     (void)snprintf(data, sizeof data,
-                   "{\"properties\":{\"$anon_distinct_id\":\"p%u\",\"alias\":\"p%u\",\"n\":%llu,\"$browser\":\"B%u\","
+                   "{\"properties\":{\"q%u\":1,\"$anon_distinct_id\":\"p%u\",\"alias\":\"p%u\",\"n\":%llu,\"$browser\":\"B%u\","
                    "\"$groups\":{\"org\":\"o%u\"},\"$group_type\":\"org\",\"$group_key\":\"o%u\","
                    "\"$group_set\":{\"k%u\":%u},\"$set\":{\"s%u\":%u},\"$set_once\":{\"o%u\":%u}%s}}",
-                   other, other, (unsigned long long)dice, (unsigned)(dice >> 24 & 3), who & 3, other & 3, who & 3, other,
+                   (unsigned)(dice >> 20 & 255), other, other, (unsigned long long)dice, (unsigned)(dice >> 24 & 3), who & 3, other & 3, who & 3, other,
                    who & 7, other, other & 7, who, (dice >> 32 & 15) == 0 ? ",\"$process_person_profile\":false" : "");
     record.distinct_id = arena_copy(arena, span_text(id));
     record.data = (dice >> 40 & 31) == 0 ? SPAN("[]") : span_text(data);

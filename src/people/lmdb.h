@@ -22,7 +22,8 @@
     X(FATES, "fates", 0)                   /* hour, project -> counts of fates */                               \
     X(ENDED, "ended", MDB_INTEGERKEY)      /* number -> events that left no row */                              \
     X(MOVES, "moves", MDB_INTEGERKEY)      /* internal id of a merged person -> to whom its ids belong */       \
-    X(JOINS, "joins", 0)                   /* hour, person -> how many joined it */
+    X(JOINS, "joins", 0)                   /* hour, person -> how many joined it */                             \
+    X(DEFINITIONS, "definitions", 0)       /* project, name of event or property -> since when, of which type */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
 enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
 
