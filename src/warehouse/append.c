@@ -19,15 +19,21 @@
 /* One chunk's strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. */
 enum { TEXTS_CHUNK_BYTES = 1 << 20, TEXTS_FULL_BYTES = 16 << 20, TEXTS_BYTES_MAX = 64 << 20 };
 
-static bool is_staged(enum row_table table)
+bool engine_is_staged(enum row_table table)
 {
     return engine_table_keys(table) != NULL;
 }
 
-/* Columns in the chunk: those of row.h and ours. */
-static size_t chunk_columns(enum row_table table)
+size_t engine_chunk_columns(enum row_table table)
 {
-    return row_tables[table].column_count + (table == ROW_EVENT || is_staged(table) ? 1 : 0);
+    return row_tables[table].column_count + (table == ROW_EVENT || engine_is_staged(table) ? 1 : 0);
+}
+
+const char *engine_chunk_column(enum row_table table, size_t column)
+{
+    if (column < row_tables[table].column_count)
+        return row_tables[table].columns[column].name;
+    return table == ROW_EVENT ? "inserted_at" : "batch_number";
 }
 
 static duckdb_type engine_type(enum row_type type)
@@ -58,15 +64,15 @@ static duckdb_type chunk_type(enum row_table table, size_t column)
 
 static void table_fini(const struct duckdb *duckdb, struct engine_table *table)
 {
-    if (table->appender != NULL)
-        (void)duckdb->appender_destroy(&table->appender);
+    if (table->insert != NULL)
+        duckdb->destroy_prepare(&table->insert);
     if (table->chunk != NULL)
         duckdb->destroy_data_chunk(&table->chunk);
     for (size_t i = 0; i < ENGINE_COLUMNS_MAX; i++)
         if (table->types[i] != NULL)
             duckdb->destroy_logical_type(&table->types[i]);
     arena_free(table->texts);
-    *table = (struct engine_table){ .appender = NULL };
+    *table = (struct engine_table){ .insert = NULL };
 }
 
 void engine_tables_fini(struct warehouse *warehouse)
@@ -85,41 +91,16 @@ static void table_find_vectors(const struct duckdb *duckdb, struct engine_table 
     table->chunk_rows = 0;
 }
 
-/* Columns are named, so that a file whose columns stand in another order (it is older than a column of
- * row.h, or newer) is filled right. */
-static int name_columns(const struct duckdb *duckdb, struct engine_table *table, enum row_table id, struct err *err)
-{
-    for (size_t i = 0; i < chunk_columns(id); i++) {
-        const char *name = i < row_tables[id].column_count ? row_tables[id].columns[i].name
-                           : id == ROW_EVENT               ? "inserted_at"
-                                                           : "batch_number";
-
-        if (duckdb->appender_add_column(table->appender, name) != DUCKDB_SUCCESS)
-            return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
-    }
-    return 0;
-}
-
 static int table_init(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
-    size_t               columns = chunk_columns(id);
-    char                 name[80];
+    size_t               columns = engine_chunk_columns(id);
 
-    if (table->appender == NULL) {
-        snprintf(name, sizeof name, "%s%s", is_staged(id) ? "staged_" : "", row_tables[id].name);
-        if (duckdb->appender_create(warehouse->loader, NULL, name, &table->appender) != DUCKDB_SUCCESS) {
-            engine_err(err, name, duckdb->appender_error(table->appender));
-            table_fini(duckdb, table);
-            return -1;
-        }
-        if (name_columns(duckdb, table, id, err) < 0)
-            return -1;
-    }
     if (table->chunk == NULL) {
         for (size_t i = 0; i < columns; i++)
-            table->types[i] = duckdb->create_logical_type(chunk_type(id, i));
+            if (table->types[i] == NULL)
+                table->types[i] = duckdb->create_logical_type(chunk_type(id, i));
         table->chunk = duckdb->create_data_chunk(table->types, columns);
         if (table->chunk == NULL)
             return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
@@ -127,11 +108,10 @@ static int table_init(struct warehouse *warehouse, enum row_table id, struct err
     }
     if (table->texts == NULL && (table->texts = arena_new(TEXTS_CHUNK_BYTES, TEXTS_BYTES_MAX)) == NULL)
         return err_set(err, ERR_FULL, "%s: no memory for texts", row_tables[id].name);
-    return 0;
+    return table->insert == NULL ? engine_feed_prepare(warehouse, id, err) : 0;
 }
 
-/* Gives the chunk to the engine and begins the next one. Flushed each time: the appender would keep up to
- * 200,000 rows in memory before it hands them to the table, which writes each full row group to the file. */
+/* Gives the chunk to the engine, which writes each full row group to the file, and begins the next one. */
 static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
@@ -140,12 +120,10 @@ static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, stru
     if (table->chunk_rows == 0)
         return 0;
     duckdb->data_chunk_set_size(table->chunk, table->chunk_rows);
-    if (duckdb->append_data_chunk(table->appender, table->chunk) != DUCKDB_SUCCESS)
-        return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
-    if (duckdb->appender_flush(table->appender) != DUCKDB_SUCCESS)
-        return engine_err(err, row_tables[id].name, duckdb->appender_error(table->appender));
+    if (engine_feed(warehouse, id, err) < 0)
+        return -1;
     duckdb->data_chunk_reset(table->chunk);
-    table_find_vectors(duckdb, table, chunk_columns(id));
+    table_find_vectors(duckdb, table, engine_chunk_columns(id));
     arena_reset(table->texts);
     return 0;
 }
@@ -270,7 +248,7 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
         warehouse->in_batch = true;
         warehouse->batch_us = clock_wall_us();
     }
-    if ((table->appender == NULL || table->chunk == NULL || table->texts == NULL) &&
+    if ((table->insert == NULL || table->chunk == NULL || table->texts == NULL) &&
         table_init(warehouse, row->table, err) < 0)
         return -1;
     if ((table->chunk_rows == warehouse->chunk_rows_max || arena_bytes(table->texts) > TEXTS_FULL_BYTES) &&
@@ -283,7 +261,7 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
     for (size_t i = 0; i < info->column_count; i++)
         if (set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err) < 0)
             return -1;
-    if (chunk_columns(row->table) > info->column_count)
+    if (engine_chunk_columns(row->table) > info->column_count)
         ((int64_t *)table->data[info->column_count])[table->chunk_rows] =
             row->table == ROW_EVENT ? warehouse->batch_us : (int64_t)warehouse->batch_rows;
     table->chunk_rows++;
@@ -362,7 +340,7 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
     if (!warehouse->in_batch)
         buf_add_text(&sql, "BEGIN;\n");
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        if (is_staged((enum row_table)i) && warehouse->tables[i].batch_rows > 0)
+        if (engine_is_staged((enum row_table)i) && warehouse->tables[i].batch_rows > 0)
             add_merge_sql(&sql, (enum row_table)i);
     add_place_sql(&sql, warehouse, place);
     buf_add_text(&sql, "COMMIT;\n");
@@ -400,7 +378,6 @@ void warehouse_rollback(struct warehouse *warehouse)
 {
     struct err ignored;
 
-    /* Appenders go first: they write what they hold when they are destroyed, which must be undone too. */
     if (warehouse->in_batch || warehouse->batch_rows > 0) {
         engine_tables_fini(warehouse);
         if (warehouse->in_batch && engine_run(warehouse, warehouse->loader, "ROLLBACK", &ignored) < 0) {

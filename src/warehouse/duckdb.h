@@ -29,10 +29,19 @@ DUCKDB_OBJECT(config);
 DUCKDB_OBJECT(extracted_statements);
 DUCKDB_OBJECT(prepared_statement);
 DUCKDB_OBJECT(pending_result);
-DUCKDB_OBJECT(appender);
 DUCKDB_OBJECT(data_chunk);
 DUCKDB_OBJECT(vector);
 DUCKDB_OBJECT(logical_type);
+DUCKDB_OBJECT(client_context);
+DUCKDB_OBJECT(table_function);
+/* What a table function's callbacks are given. */
+DUCKDB_OBJECT(bind_info);
+DUCKDB_OBJECT(init_info);
+DUCKDB_OBJECT(function_info);
+typedef void duckdb_delete_callback(void *);
+typedef void duckdb_table_function_bind(duckdb_bind_info);
+typedef void duckdb_table_function_init(duckdb_init_info);
+typedef void duckdb_table_function_run(duckdb_function_info, duckdb_data_chunk);
 
 typedef enum { DUCKDB_SUCCESS = 0, DUCKDB_ERROR = 1 } duckdb_state;
 
@@ -129,15 +138,26 @@ typedef struct { uint64_t lower; int64_t upper; } duckdb_hugeint;
     X(const char *, pending_error, (duckdb_pending_result))                                                     \
     X(duckdb_state, execute_pending, (duckdb_pending_result, duckdb_result *))                                  \
     X(void, destroy_pending, (duckdb_pending_result *))                                                         \
-    X(duckdb_state, appender_create, (duckdb_connection, const char *, const char *, duckdb_appender *))        \
-    X(duckdb_state, appender_create_query,                                                                      \
-      (duckdb_connection, const char *, idx_t, duckdb_logical_type *, const char *, const char **,              \
-       duckdb_appender *))                                                                                      \
-    X(duckdb_state, appender_add_column, (duckdb_appender, const char *))                                       \
-    X(const char *, appender_error, (duckdb_appender))                                                          \
-    X(duckdb_state, appender_flush, (duckdb_appender))                                                          \
-    X(duckdb_state, appender_destroy, (duckdb_appender *))                                                      \
-    X(duckdb_state, append_data_chunk, (duckdb_appender, duckdb_data_chunk))                                    \
+    X(duckdb_state, prepare, (duckdb_connection, const char *, duckdb_prepared_statement *))                    \
+    X(duckdb_state, execute_prepared, (duckdb_prepared_statement, duckdb_result *))                             \
+    X(void, connection_get_client_context, (duckdb_connection, duckdb_client_context *))                        \
+    X(void, table_function_get_client_context, (duckdb_bind_info, duckdb_client_context *))                     \
+    X(idx_t, client_context_get_connection_id, (duckdb_client_context))                                         \
+    X(void, destroy_client_context, (duckdb_client_context *))                                                  \
+    X(duckdb_table_function, create_table_function, (void))                                                     \
+    X(void, destroy_table_function, (duckdb_table_function *))                                                  \
+    X(void, table_function_set_name, (duckdb_table_function, const char *))                                     \
+    X(void, table_function_set_extra_info, (duckdb_table_function, void *, duckdb_delete_callback *))           \
+    X(void, table_function_set_bind, (duckdb_table_function, duckdb_table_function_bind *))                     \
+    X(void, table_function_set_init, (duckdb_table_function, duckdb_table_function_init *))                     \
+    X(void, table_function_set_function, (duckdb_table_function, duckdb_table_function_run *))                  \
+    X(duckdb_state, register_table_function, (duckdb_connection, duckdb_table_function))                        \
+    X(void *, bind_get_extra_info, (duckdb_bind_info))                                                          \
+    X(void, bind_add_result_column, (duckdb_bind_info, const char *, duckdb_logical_type))                      \
+    X(void, bind_set_error, (duckdb_bind_info, const char *))                                                   \
+    X(void, init_set_max_threads, (duckdb_init_info, idx_t))                                                    \
+    X(void *, function_get_extra_info, (duckdb_function_info))                                                  \
+    X(void, vector_reference_vector, (duckdb_vector, duckdb_vector))                                            \
     X(duckdb_logical_type, create_logical_type, (duckdb_type))                                                  \
     X(void, destroy_logical_type, (duckdb_logical_type *))                                                      \
     X(duckdb_data_chunk, create_data_chunk, (duckdb_logical_type *, idx_t))                                     \

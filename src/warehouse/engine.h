@@ -1,7 +1,8 @@
 /* warehouse/engine.h - what the files of the DuckDB backend share. Nobody else includes it.
  *
  *   warehouse.c  the file, its tables, the loader's place
- *   append.c     the open batch: rows into column vectors, vectors into tables, commit
+ *   append.c     the open batch: rows into column vectors, commit
+ *   feed.c       column vectors into tables
  *   names.c      the files' names, durable
  *   recount.c    after a crash: every row once
  *   query.c      other people's SQL, read only
@@ -24,8 +25,9 @@ enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1 };
 
 /* The part of the open batch that goes to one table. @thread loader */
 struct engine_table {
-    duckdb_appender     appender; /* NULL: made with the next row */
+    duckdb_prepared_statement insert; /* takes the chunk into the table; NULL: made with the next row */
     duckdb_data_chunk   chunk;    /* NULL: as above */
+    bool                fed;      /* the running insert has got the chunk */
     duckdb_logical_type types[ENGINE_COLUMNS_MAX];
     void               *data[ENGINE_COLUMNS_MAX];
     uint64_t           *valid[ENGINE_COLUMNS_MAX]; /* NULL: no null in this column of this chunk */
@@ -33,6 +35,9 @@ struct engine_table {
     uint32_t            chunk_rows;
     uint64_t            batch_rows;
 };
+
+/* What a table's function (feed.c) is about. */
+struct engine_feed { struct warehouse *warehouse; enum row_table id; };
 
 struct warehouse {
     uint32_t            magic;
@@ -44,7 +49,9 @@ struct warehouse {
     char                path[ENGINE_PATH_BYTES];
     /* @thread loader */
     duckdb_connection   loader;
+    idx_t               loader_id; /* fixed after open: the loader's connection */
     struct engine_table tables[ROW_TABLE_COUNT];
+    struct engine_feed  feeds[ROW_TABLE_COUNT]; /* fixed after open */
     bool                in_batch;
     size_t              batch_rows;
     int64_t             batch_us; /* inserted_at of the open batch */
@@ -70,7 +77,20 @@ int engine_names_sync(struct warehouse *warehouse, struct err *err) must_check;
 /* recount.c: holds the tables against the place after a crash, and takes out what stands twice. */
 int engine_recount(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err) must_check;
 
-/* append.c: frees appenders, chunks and arenas; the transaction is not its business. */
+/* append.c: frees statements, chunks and arenas; the transaction is not its business. */
 void engine_tables_fini(struct warehouse *warehouse);
+
+/* Columns in a table's chunk, which are those of row.h and ours behind them, and what they are called. */
+size_t      engine_chunk_columns(enum row_table table);
+const char *engine_chunk_column(enum row_table table, size_t column);
+/* Tables whose rows wait in a temporary table, staged_NAME, for the commit. */
+bool        engine_is_staged(enum row_table table);
+
+/* feed.c: makes the function that the inserts read from, once after opening. */
+int engine_feed_init(struct warehouse *warehouse, struct err *err) must_check;
+/* Makes table->insert. table->types must be there. */
+int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
+/* The rows of table->chunk are in the table when this returns; nothing of the chunk is needed any more. */
+int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
 
 #endif

@@ -326,7 +326,8 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
     }
     warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
     if (open_database(warehouse, options, err) < 0 ||
-        (!options->read_only && (make_tables(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0 ||
+        (!options->read_only && (make_tables(warehouse, err) < 0 || engine_feed_init(warehouse, err) < 0 ||
+                                 warehouse_place(warehouse, &place, err) < 0 ||
                                  (crashed && engine_recount(warehouse, &place, err) < 0)))) {
         warehouse_close(warehouse);
         return -1;

@@ -331,6 +331,7 @@ static void queries_only_read_and_only_here(void **state)
         "SELECT 1 -- unended (\n) FROM (",
         "SELECT * FROM checkpoint()", "FROM Force_Checkpoint /* x */ ('w')", "SELECT * FROM \"checkpoint\"()",
         "EXPLAIN ANALYZE SELECT * FROM main.checkpoint -- x\n()", "SELECT write_log('x')",
+        "FROM penstock_feed_events()", "SELECT count(*) FROM penstock_feed_dead_letters()", /* the loader's (feed.c) */
     };
     struct warehouse *warehouse = open_or_fail(false);
     struct row        row = event_of("{}");
