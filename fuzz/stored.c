@@ -1,6 +1,7 @@
-/* fuzz/stored.c - any bytes as a stored record or row: no crash, and what is read is written the same. */
+/* fuzz/stored.c - any bytes as a stored record, request or row: no crash, and what is read is written the same. */
 #include <stdlib.h>
 
+#include "event/control.h"
 #include "event/record.h"
 #include "event/row.h"
 
@@ -16,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
 {
     struct record record;
     struct record_moved moved;
+    struct control control;
     struct row    row;
     struct err    err;
     uint8_t      *again;
@@ -29,6 +31,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
     }
     if (record_moved_read(span_of(at, bytes), &moved, &err) == 0)
         check(moved.body.bytes + RECORD_MOVED_HEAD_BYTES == bytes);
+    if (control_read(span_of(at, bytes), &control, &err) == 0) {
+        struct span *ids = calloc((size_t)control.id_count + 1, sizeof *ids);
+        size_t       id_at = 0, id_count = 0;
+
+        while (control_id(&control, &id_at, &ids[id_count]))
+            id_count++;
+        check(id_count == control.id_count && control_bytes(&control, ids) == bytes);
+        again = malloc(bytes);
+        control_write(&control, ids, again);
+        check(memcmp(again, at, bytes) == 0);
+        free(again);
+        free(ids);
+    }
     if (row_read(span_of(at, bytes), &row, &err) == 0) {
         struct row back;
         size_t     size = row_bytes(&row);

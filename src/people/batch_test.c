@@ -10,7 +10,8 @@
  *   limit ids N           merge_ids_max from here on; limit joins N: joins_per_hour_max; limit once N, limit moves N
  *   later SECONDS         events from here on have this time after T
  *   version n 7           the stored version of n's person becomes 7
- *   delete n              n's person is deleted from outside
+ *   delete n, erase n     n's person is deleted, or erased, by an operator
+ *   split n a b           a and b leave n's person
  *   group TYPE KEY {..}   $groupidentify
  *   /                     the batch ends here; a new one begins
  * and what must hold (a line with ? ends the batch first):
@@ -23,7 +24,7 @@
  *                         = at SECONDS
  *   ! none                the last event's warning: none, identified, illegal, size, joins; toolarge: set aside
  *   told n v100 deleted   a person row of u(n) was given out in the last ended batch; told n not: none was
- *   ov o n 1              a distinct id row that leads from o to u(n) was given out, with this version
+ *   ov o n 1 [deleted]    a distinct id row that leads from o to u(n) was given out, with this version
  *   untold o              no row of distinct id o was given out
  *   org 0 o1 v1 {..}      the stored group of index 0 and key o1 */
 #include <inttypes.h>
@@ -36,7 +37,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "people/batch.h"
+#include "people/operate.h"
 
 enum { PROJECT = 7, ROWS_MAX = 64, LINE_MAX_BYTES = 1000 };
 #define T_US ((int64_t)1709287200 * 1000000) /* 2024-03-01T10:00:00Z */
@@ -98,10 +99,12 @@ static int world_told(void *ctx, const struct row *row, struct err *err)
         told->id = row->cells[ROW_PERSON_ID].uuid;
         told->version = row->cells[ROW_PERSON_VERSION].i64;
         told->deleted = row->cells[ROW_PERSON_IS_DELETED].i64 != 0;
+        CHECK(world, !told->deleted || span_is(row->cells[ROW_PERSON_PROPERTIES].text, "{}"));
         CHECK(world, row->cells[ROW_PERSON_TEAM_ID].i64 == PROJECT);
     } else if (row->table == ROW_DISTINCT) {
         told->id = row->cells[ROW_DISTINCT_PERSON_ID].uuid;
         told->version = row->cells[ROW_DISTINCT_VERSION].i64;
+        told->deleted = row->cells[ROW_DISTINCT_IS_DELETED].i64 != 0;
         (void)snprintf(told->distinct_id, sizeof told->distinct_id, "%.*s",
                        SPAN_ARG(row->cells[ROW_DISTINCT_DISTINCT_ID].text));
     }
@@ -245,19 +248,33 @@ static void step_version(struct world *world, const char *id, uint64_t version)
     world_flush(world);
 }
 
-/* As a person's deletion from outside: the person goes, its one id keeps a tombstone. */
-static void step_delete(struct world *world, const char *id)
+/* What operators do: in a transaction of its own here; the rows are there to be looked at until the next flush. */
+static void step_operate(struct world *world, bool split, bool erase, char **words)
 {
-    struct person_link link;
-    struct person person;
+    struct control control = { .kind = CONTROL_SPLIT, .project = PROJECT };
+    struct people_operated operated;
+    struct span ids[6];
     struct err err = { 0 };
+    uint8_t *body;
+    int got;
 
     world_flush(world);
-    CHECK(world, stored_person(world, id, &person, &link));
-    MUST(world, people_link_put(world->txn, PROJECT, span_text(id),
-                                &(struct person_link){ 0, link.version + PEOPLE_DELETED_VERSIONS }, &err));
-    MUST(world, people_person_delete(world->txn, &person, &err));
-    world_flush(world);
+    world->told_count = 0;
+    while (control.id_count < 6 && words[1 + control.id_count][0] != '\0') {
+        ids[control.id_count] = span_text(words[1 + control.id_count]);
+        control.id_count++;
+    }
+    if (split) {
+        body = arena_alloc(world->arena, control_bytes(&control, ids));
+        control_write(&control, ids, body);
+        MUST(world, control_read(span_of(body, control_bytes(&control, ids)), &control, &err));
+        got = people_split(world->txn, &control, world_told, world, &operated, &err);
+    } else {
+        got = people_delete(world->txn, PROJECT, ids[0], erase, world_told, world, &operated, &err);
+    }
+    MUST(world, got);
+    MUST(world, people_commit(world->txn, &err));
+    world_begin(world);
 }
 
 static void step_group(struct world *world, const char *type, const char *key, const char *json)
@@ -418,6 +435,7 @@ static void check_override(struct world *world, char **words)
             found++;
             CHECK(world, uuid_equal(&told->id, &uuid));
             CHECK(world, told->version == strtoll(words[3], NULL, 10));
+            CHECK(world, told->deleted == (strcmp(words[4], "deleted") == 0));
         }
     }
     CHECK(world, found == 1);
@@ -484,7 +502,11 @@ static void story_line(struct world *world, char *line)
     else if (strcmp(words[0], "version") == 0)
         step_version(world, words[1], strtoull(words[2], NULL, 10));
     else if (strcmp(words[0], "delete") == 0)
-        step_delete(world, words[1]);
+        step_operate(world, false, false, words);
+    else if (strcmp(words[0], "erase") == 0)
+        step_operate(world, false, true, words);
+    else if (strcmp(words[0], "split") == 0)
+        step_operate(world, true, false, words);
     else if (strcmp(words[0], "limit") == 0)
         step_limit(world, words[1], strtoull(words[2], NULL, 10));
     else if (strcmp(words[0], "group") == 0)
@@ -770,6 +792,16 @@ static void merges_of_many_ids(void **state)
 static void deleted_and_used_again(void **state)
 {
     static const char *const stories[] = {
+        "+ n {}\nversion n 3\ndelete n\ntold n v103 deleted\nov n n 100 deleted\n? nobody n",
+        /* All of its ids, and nobody else's. */
+        "+ n {\"a\":1}\nalias n b\nalias n c\n+ m {}\ndelete b\ntold n v101 deleted\nov n n 100 deleted\nov b n 101 deleted\nov c n "
+        "101 deleted\ntold m not\n? nobody c\n? m @m\nview c\n? c @c\n? c v0 anon {}\n? c #102",
+        "delete n\ntold n not\nview n\n? n v0 anon {}", /* nobody was there */
+        "+ n {}\ndelete n\ndelete n\ntold n not",
+        /* With ids that a merge left to be moved. */
+        "+ a {}\nalias a b\nalias a c\nalias a d\nalias a e\nalias a f\nalias a g\n/\nlimit once 1\nlimit moves 1\n+ n {}\nmerge n "
+        "a\n/\ndelete n\ntold n v102 deleted\nov g n 102 deleted\nov a n 101 deleted\nov b n 102 deleted\nov c n 102 deleted\nov d n 102 deleted\n? nobody d\n/\n/\n? nobody c\n"
+        "view d\n? d @d\n? d #103",
         "+ n {}\nversion n 3\ndelete n\n? nobody n\nview n\n/\ntold n v104\nov n n 101\n? n v104 anon {}",
         "+ n {}\ndelete n\npersonless n\n= at 5\n? nobody n",
         "+ n {}\ndelete n\n+ o {}\nidentify n o\n? n @o\n? n #101",
@@ -831,7 +863,7 @@ static void too_large_is_refused(void **state)
 /* An object of these keys, each with a value of `bytes` letters. */
 static struct span wide_object(struct world *world, const char *const *keys, size_t bytes)
 {
-    char *to = arena_alloc(world->arena, 700000), *at = to;
+    char *to = arena_alloc(world->arena, 800000), *at = to;
 
     *at++ = '{';
     for (; *keys != NULL; keys++) {
@@ -942,6 +974,38 @@ static void oversized_group_is_trimmed(void **state)
     MUST(&world, people_batch_group_set(world.batch, PROJECT, SPAN("org"), SPAN("o1"), &set, T_US, T_US, &got, &err));
     assert_true(got.refused && got.trimmed == 0);
     world_close(&world);
+}
+
+/* Of what is erased the versions are kept, and nothing else. */
+static void erased_and_used_again(void **state)
+{
+    static const char *const stories[] = {
+        "+ n {}\nversion n 3\nerase n\ntold n v103 deleted\nov n n 100 deleted\n? nobody n\nview n\n/\ntold n v104\nov n n 104\n"
+        "? n v104 anon {}",
+        "+ n {}\nalias n b\nerase n\n? nobody b\nview b\n/\ntold b v102\nov b b 102\nalias b n\n/\nov n b 102",
+        "+ n {}\nalias n b\nerase n\n+ m {}\nalias m b\n/\nov b m 102\nidentify q n\n/\nov q q 0\nov n q 102",
+        "+ n {}\nerase n\nerase n\ntold n not\nview n\n? n v101 anon {}\nerase n\ntold n v201 deleted\nov n n 201 deleted\nview n\n? n "
+        "v202 anon {}",
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
+}
+
+static void split_apart(void **state)
+{
+    static const char *const stories[] = {
+        "+ n {\"a\":1}\nversion n 4\nalias n b\nalias n c\nsplit n b\ntold b v106\nov b b 102\ntold n not\nuntold n\nuntold c\n? b @b\n"
+        "? b v106 anon {}\n? b #102\n? c @n\n? n v5 ident {\"a\":1}",
+        "+ n {}\nalias n b\nalias n c\nsplit b c b\n? c @c\n? b @n\nsplit b n\n? n @n\n? b @n", /* n is its uuid's id */
+        "+ n {}\n+ m {}\nsplit n m x\ntold m not\n? m @m\n? nobody x\nsplit x n\n? n @n",
+        /* Merged and split again: above the row that said that it was gone. */
+        "+ o {}\n+ n {}\nidentify n o\nsplit n o\ntold o v102\nov o o 102\n? o @o\n? n @n\nview o\n? o v102 anon {}",
+        "+ o {}\nversion o 9\n+ n {}\nidentify n o\nsplit n o\ntold o v111\n? o @o", /* 109 was told, n has 10 */
+    };
+
+    (void)state;
+    RUN_STORIES(stories);
 }
 
 static void personless(void **state)
@@ -1154,6 +1218,8 @@ int main(void)
         cmocka_unit_test(joins_in_an_hour),
         cmocka_unit_test(merges_of_many_ids),
         cmocka_unit_test(deleted_and_used_again),
+        cmocka_unit_test(erased_and_used_again),
+        cmocka_unit_test(split_apart),
         cmocka_unit_test(too_large_is_refused),
         cmocka_unit_test(oversized_is_trimmed),
         cmocka_unit_test(oversized_group_is_trimmed),

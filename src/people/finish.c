@@ -6,38 +6,7 @@
 #include <stdlib.h>
 
 #include "people/batch_parts.h"
-
-static int person_tell(const struct batch_person *person, people_row_seen *seen, void *ctx, struct err *err)
-{
-    const struct person *told = &person->person;
-    struct row row;
-
-    row_init(&row, ROW_PERSON);
-    row_set_uuid(&row, ROW_PERSON_ID, told->uuid);
-    row_set_i64(&row, ROW_PERSON_CREATED_AT, told->created_us);
-    row_set_i64(&row, ROW_PERSON_TEAM_ID, told->project);
-    row_set_text(&row, ROW_PERSON_PROPERTIES, person->deleted ? SPAN("{}") : told->properties);
-    row_set_i64(&row, ROW_PERSON_IS_IDENTIFIED, told->identified);
-    row_set_i64(&row, ROW_PERSON_IS_DELETED, person->deleted);
-    row_set_i64(&row, ROW_PERSON_VERSION, (int64_t)(told->version + (person->deleted ? PEOPLE_DELETED_VERSIONS : 0)));
-    if (told->last_seen_us != CLOCK_NONE)
-        row_set_i64(&row, ROW_PERSON_LAST_SEEN_AT, told->last_seen_us);
-    return seen(ctx, &row, err);
-}
-
-static int link_row_tell(uint32_t project, struct span distinct_id, const struct uuid *person, uint64_t version,
-                         people_row_seen *seen, void *ctx, struct err *err)
-{
-    struct row row;
-
-    row_init(&row, ROW_DISTINCT);
-    row_set_i64(&row, ROW_DISTINCT_TEAM_ID, project);
-    row_set_text(&row, ROW_DISTINCT_DISTINCT_ID, distinct_id);
-    row_set_uuid(&row, ROW_DISTINCT_PERSON_ID, *person);
-    row_set_i64(&row, ROW_DISTINCT_IS_DELETED, 0);
-    row_set_i64(&row, ROW_DISTINCT_VERSION, (int64_t)version);
-    return seen(ctx, &row, err);
-}
+#include "people/tell.h"
 
 static int by_id(const void *a, const void *b)
 {
@@ -71,7 +40,7 @@ static int persons_finish(struct people_batch *batch, people_row_seen *seen, voi
         if (!person->deleted &&
             people_person_put(batch->txn, &person->person, err) < 0)
             return -1;
-        if (person_tell(person, seen, ctx, err) < 0)
+        if (people_tell_person(&person->person, person->deleted, seen, ctx, err) < 0)
             return -1;
     }
     return 0;
@@ -101,7 +70,8 @@ static int links_finish(struct people_batch *batch, people_row_seen *seen, void 
         assert(link->person != NULL && !link->person->deleted); /* M2 */
         if (people_link_put(batch->txn, link->project, link->distinct_id,
                             &(struct person_link){ link->person->person.id, link->version }, err) < 0 ||
-            link_row_tell(link->project, link->distinct_id, &link->person->person.uuid, link->version, seen, ctx, err) < 0)
+            people_tell_link(link->project, link->distinct_id, &link->person->person.uuid, link->version, false, seen, ctx,
+                             err) < 0)
             return -1;
     }
     return 0;
@@ -144,7 +114,7 @@ static int moved_tell(void *ctx, uint32_t project, struct span distinct_id, cons
 {
     const struct telling *telling = ctx;
 
-    return link_row_tell(project, distinct_id, person, version, telling->seen, telling->ctx, err);
+    return people_tell_link(project, distinct_id, person, version, false, telling->seen, telling->ctx, err);
 }
 
 int people_batch_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)

@@ -23,7 +23,8 @@
     X(ENDED, "ended", MDB_INTEGERKEY)      /* number -> events that left no row */                              \
     X(MOVES, "moves", MDB_INTEGERKEY)      /* internal id of a merged person -> to whom its ids belong */       \
     X(JOINS, "joins", 0)                   /* hour, person -> how many joined it */                             \
-    X(DEFINITIONS, "definitions", 0)       /* project, name of event or property -> since when, of which type */
+    X(DEFINITIONS, "definitions", 0)       /* project, name of event or property -> since when, of which type */ \
+    X(REQUESTS, "requests", MDB_INTEGERKEY) /* number -> what an operator asked for that is not due yet */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
 enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
 
@@ -71,6 +72,8 @@ int people_moves_follow(struct people_txn *txn, struct person_link *link, struct
  * owner. 1, 0: no more, -1. */
 int people_moves_holder(struct people_txn *txn, uint64_t owner, uint64_t *after, uint64_t *holder_out, struct err *err)
     must_check;
+/* store.c: forgets a distinct id that leads to nobody but for its version, under the uuid that is made of it. */
+int people_link_erase(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err) must_check;
 /* The first distinct id that stands under holder, a copy that lives until the next call. 1, 0: none, -1. */
 int people_first_id(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err) must_check;
 

@@ -20,13 +20,18 @@
 
 #define JOINS_US ((int64_t)3600 * 1000000)
 
-/* The version of an id that comes to a person it did not belong to; `least` when it is new. A tombstone's
- * version is passed (P3). */
-static uint64_t joining_version(const struct batch_link *link, uint64_t least)
+/* Makes an id lead to a person that it did not belong to, with version `least` when it is new. A tombstone's version is
+ * passed (P3); that of an id which was erased is kept under the uuid that is made of it. */
+static int batch_link_join(struct people_batch *batch, struct batch_link *link, struct batch_person *person,
+                           uint64_t least, struct err *err)
 {
-    uint64_t version = link->known ? link->version + 1 : 0;
+    struct uuid uuid = people_person_uuid(link->project, link->distinct_id);
+    uint64_t version = link->version + 1;
 
-    return version > least ? version : least;
+    if (!link->known && people_person_version(batch->txn, link->project, &uuid, &version, err) < 0)
+        return -1;
+    batch_link_set(batch, link, person, version > least ? version : least);
+    return 0;
 }
 
 static void batch_identify(struct people_batch *batch, struct batch_person *person)
@@ -45,7 +50,8 @@ int batch_create(struct people_batch *batch, const struct people_event *event, s
 
     if (person == NULL || batch_properties_create(batch, event, person, result, err) < 0)
         return -1;
-    batch_link_set(batch, link, person, joining_version(link, 0));
+    /* Its uuid is made of this id: the person's version is above that of the id, should it have been erased. */
+    batch_link_set(batch, link, person, link->known ? link->version + 1 : person->person.version);
     *person_out = person;
     return 0;
 }
@@ -175,7 +181,8 @@ static int merge_decide(struct people_batch *batch, const struct people_event *e
         if (batch_create(batch, event, target, person_out, result, err) < 0)
             return -1;
         (*person_out)->person.identified = true;
-        batch_link_set(batch, source, *person_out, joining_version(source, 1));
+        if (batch_link_join(batch, source, *person_out, 1, err) < 0)
+            return -1;
         *created_out = true;
         return 0;
     }
@@ -198,12 +205,15 @@ static int merge_decide(struct people_batch *batch, const struct people_event *e
         return -1;
     if (!allowed)
         return 0; /* as if it asked for no merge */
-    if (target->person == NULL)
-        batch_link_set(batch, target, source->person, joining_version(target, 1));
-    else if (source->person == NULL)
-        batch_link_set(batch, source, target->person, joining_version(source, 1));
-    else if (!refused && merge_persons(batch, event, source->person, target->person, result, err) < 0)
+    if (target->person == NULL) {
+        if (batch_link_join(batch, target, source->person, 1, err) < 0)
+            return -1;
+    } else if (source->person == NULL) {
+        if (batch_link_join(batch, source, target->person, 1, err) < 0)
+            return -1;
+    } else if (!refused && merge_persons(batch, event, source->person, target->person, result, err) < 0) {
         return -1;
+    }
     batch_identify(batch, target->person);
     *person_out = target->person;
     return 0;

@@ -18,7 +18,8 @@
  * link, under project and distinct id:  0 1 version (1) · 1 3 zero · 4 4 crc32c of the key's text and of what
  *     follows · 8 8 person · 16 8 version of the link · 24 * the whole distinct id, when its key is hashed
  * way back, under person and distinct id: the whole distinct id, when its key is hashed, else nothing
- * grave, under project and uuid: 0 8 version of the row that said it was deleted
+ * grave, under project and uuid: 0 8 version of the row that said it was deleted; also, for a distinct id that was
+ *     erased, the version of its last row, under the uuid that is made of it (the id itself is kept nowhere)
  * group type, under project and type: 0 1 index · 1 * the whole type, when its key is hashed
  * group, under project, index and key:  0 1 version (1) · 1 3 zero · 4 4 crc32c of the key's text and of what
  *     follows · 8 8 created_us · 16 8 version of the group · 24 4 bytes of key that follow (0: not hashed) ·
@@ -27,6 +28,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "people/batch.h"
 #include "people/lmdb.h"
 
 enum {
@@ -111,6 +113,15 @@ int people_link_get(struct people_txn *txn, uint32_t project, struct span distin
     return got == 1 && out->person != 0 && people_moves_follow(txn, out, err) < 0 ? -1 : got;
 }
 
+static struct span grave_key(uint8_t to[20], uint32_t project, const struct uuid *uuid)
+{
+    uint32_t big = __builtin_bswap32(project);
+
+    memcpy(to, &big, 4);
+    memcpy(to + 4, uuid->bytes, sizeof uuid->bytes);
+    return span_of(to, 20);
+}
+
 /* Enters (or, for put false, removes) the way back from a person to its distinct id. */
 static int way_back_set(struct people_txn *txn, uint64_t person, struct span distinct_id, bool put, struct err *err)
 {
@@ -156,6 +167,30 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
         put_bytes(at + LINK_HEAD, distinct_id);
     value_seal(distinct_id, at, bytes, 0);
     return 0;
+}
+
+int people_link_erase(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err)
+{
+    struct uuid uuid = people_person_uuid(project, distinct_id);
+    struct people_key key;
+    struct person_link link;
+    uint8_t grave[20], version[8];
+    uint64_t above;
+    int got;
+
+    if (link_key(&key, project, distinct_id, err) < 0)
+        return -1;
+    got = link_read(txn, &key, distinct_id, &link, err);
+    if (got <= 0)
+        return got;
+    assert(link.person == 0);
+    if (people_table_delete(txn, TABLE_LINKS, span_of(key.bytes, key.count), err) < 0 ||
+        people_person_version(txn, project, &uuid, &above, err) < 0)
+        return -1;
+    if (above > link.version)
+        return 0;
+    bytes_put_u64(version, link.version);
+    return people_table_put(txn, TABLE_GRAVES, grave_key(grave, project, &uuid), span_of(version, sizeof version), err);
 }
 
 /* The ids that stand under holder and belong to owner. */
@@ -270,22 +305,17 @@ int people_person_put(struct people_txn *txn, struct person *person, struct err 
     return 0;
 }
 
-static struct span grave_key(uint8_t to[20], uint32_t project, const struct uuid *uuid)
-{
-    uint32_t big = __builtin_bswap32(project);
-
-    memcpy(to, &big, 4);
-    memcpy(to + 4, uuid->bytes, sizeof uuid->bytes);
-    return span_of(to, 20);
-}
-
 int people_person_delete(struct people_txn *txn, const struct person *person, struct err *err)
 {
     uint8_t key[20], version[8];
+    uint64_t above, last = person->version + PEOPLE_DELETED_VERSIONS;
 
-    if (people_table_delete(txn, TABLE_PERSONS, id_span(&person->id), err) < 0)
+    if (people_table_delete(txn, TABLE_PERSONS, id_span(&person->id), err) < 0 ||
+        people_person_version(txn, person->project, &person->uuid, &above, err) < 0)
         return -1;
-    bytes_put_u64(version, person->version + PEOPLE_DELETED_VERSIONS);
+    if (above > last) /* one of its ids had a higher one: people_link_erase */
+        return 0;
+    bytes_put_u64(version, last);
     return people_table_put(txn, TABLE_GRAVES, grave_key(key, person->project, &person->uuid),
                             span_of(version, sizeof version), err);
 }

@@ -1,0 +1,205 @@
+/* people/operate.c - see operate.h. */
+#include "people/operate.h"
+
+#include <assert.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "people/lmdb.h"
+#include "people/tell.h"
+
+/* --- delete ------------------------------------------------------------------------------------ */
+
+struct deletion {
+    struct people_txn *txn;
+    struct person person; /* its properties are not used */
+    bool erase;
+    people_row_seen *seen;
+    void *ctx;
+    struct people_operated *out;
+};
+
+static int id_delete(const struct deletion *deletion, struct span distinct_id, struct err *err)
+{
+    uint32_t project = deletion->person.project;
+    struct person_link link;
+    int got = people_link_get(deletion->txn, project, distinct_id, &link, err);
+
+    if (got < 0)
+        return -1;
+    if (got == 0 || link.person != deletion->person.id)
+        return err_set(err, ERR_CORRUPT, "people: distinct id and person do not agree on who belongs to whom");
+    link = (struct person_link){ 0, link.version + PEOPLE_DELETED_VERSIONS };
+    if (people_link_put(deletion->txn, project, distinct_id, &link, err) < 0 ||
+        people_tell_link(project, distinct_id, &deletion->person.uuid, link.version, true, deletion->seen, deletion->ctx,
+                         err) < 0)
+        return -1;
+    deletion->out->distinct_ids++;
+    return deletion->erase ? people_link_erase(deletion->txn, project, distinct_id, err) : 0;
+}
+
+/* Every id that stands under holder. */
+static int ids_delete(const struct deletion *deletion, uint64_t holder, struct err *err)
+{
+    struct span distinct_id;
+    int got;
+
+    while ((got = people_first_id(deletion->txn, holder, &distinct_id, err)) == 1)
+        if (id_delete(deletion, distinct_id, err) < 0)
+            return -1;
+    return got;
+}
+
+int people_delete(struct people_txn *txn, uint32_t project, struct span distinct_id, bool erase, people_row_seen *seen,
+                  void *ctx, struct people_operated *out, struct err *err)
+{
+    struct people_operated operated = { 0 };
+    struct deletion deletion = { .txn = txn, .erase = erase, .seen = seen, .ctx = ctx, .out = &operated };
+    struct person_link link;
+    uint64_t after = 0, holder;
+    int got = people_link_get(txn, project, distinct_id, &link, err);
+
+    if (got <= 0 || link.person == 0)
+        return got < 0 ? -1 : 0;
+    got = people_person_get(txn, link.person, &deletion.person, err);
+    if (got <= 0)
+        return got < 0 ? -1 : err_set(err, ERR_CORRUPT, "people: an id leads to a person that is missing");
+    operated.person = deletion.person.uuid;
+    operated.persons = 1;
+    if (people_tell_person(&deletion.person, true, seen, ctx, err) < 0 ||
+        ids_delete(&deletion, deletion.person.id, err) < 0)
+        return -1;
+    while ((got = people_moves_holder(txn, deletion.person.id, &after, &holder, err)) == 1)
+        if (ids_delete(&deletion, holder, err) < 0)
+            return -1;
+    if (got < 0 || people_person_delete(txn, &deletion.person, err) < 0)
+        return -1;
+    *out = operated;
+    return 1;
+}
+
+/* --- split ------------------------------------------------------------------------------------- */
+
+enum { SPLIT_VERSIONS = PEOPLE_DELETED_VERSIONS + 1 };
+
+/* 1: it has a person of its own now; 0: it stays where it is. */
+static int id_split(struct people_txn *txn, const struct person *from, struct span distinct_id, people_row_seen *seen,
+                    void *ctx, struct err *err)
+{
+    struct person person = { .project = from->project,
+                             .uuid = people_person_uuid(from->project, distinct_id),
+                             .created_us = from->created_us,
+                             .last_seen_us = CLOCK_NONE,
+                             .properties = SPAN("{}") };
+    struct person_link link;
+    int got = people_link_get(txn, from->project, distinct_id, &link, err);
+
+    if (got < 0 || people_person_version(txn, from->project, &person.uuid, &person.version, err) < 0)
+        return -1;
+    if (got == 0 || link.person != from->id || uuid_equal(&person.uuid, &from->uuid))
+        return 0;
+    if (person.version < from->version + SPLIT_VERSIONS)
+        person.version = from->version + SPLIT_VERSIONS;
+    if (people_person_put(txn, &person, err) < 0)
+        return -1;
+    link = (struct person_link){ person.id, link.version + SPLIT_VERSIONS };
+    if (people_link_put(txn, from->project, distinct_id, &link, err) < 0 ||
+        people_tell_person(&person, false, seen, ctx, err) < 0 ||
+        people_tell_link(from->project, distinct_id, &person.uuid, link.version, false, seen, ctx, err) < 0)
+        return -1;
+    return 1;
+}
+
+int people_split(struct people_txn *txn, const struct control *control, people_row_seen *seen, void *ctx,
+                 struct people_operated *out, struct err *err)
+{
+    struct people_operated operated = { 0 };
+    struct person_link link;
+    struct person from;
+    struct span kept, distinct_id;
+    size_t at = 0;
+    int got;
+
+    if (!control_id(control, &at, &kept))
+        return 0;
+    got = people_link_get(txn, control->project, kept, &link, err);
+    if (got <= 0 || link.person == 0)
+        return got < 0 ? -1 : 0;
+    got = people_person_get(txn, link.person, &from, err);
+    if (got <= 0)
+        return got < 0 ? -1 : err_set(err, ERR_CORRUPT, "people: an id leads to a person that is missing");
+    operated.person = from.uuid;
+    while (control_id(control, &at, &distinct_id)) {
+        if (span_equal(distinct_id, kept))
+            continue;
+        got = id_split(txn, &from, distinct_id, seen, ctx, err);
+        if (got < 0)
+            return -1;
+        operated.persons += (uint64_t)got;
+        operated.distinct_ids += (uint64_t)got;
+    }
+    *out = operated;
+    return 1;
+}
+
+/* --- requests ----------------------------------------------------------------------------------
+ * under the request's number (native u64)
+ *    at  bytes  field
+ *     0      1  version (1)
+ *     1      3  zero
+ *     4      4  crc32c of the number and of all that follows
+ *     8      8  due_us
+ *    16      *  the request, as it stands in the topic `control` */
+
+enum { REQUEST_VERSION = 1, REQUEST_HEAD = 16, REQUEST_CRC_FROM = 8 };
+
+static uint32_t request_crc(uint64_t number, struct span value)
+{
+    return crc32c(crc32c(0, span_of(&number, sizeof number)), span_from(value, REQUEST_CRC_FROM));
+}
+
+int people_request_put(struct people_txn *txn, uint64_t number, int64_t due_us, struct span body, struct err *err)
+{
+    size_t bytes = REQUEST_HEAD + body.bytes;
+    uint8_t *at = people_table_reserve(txn, TABLE_REQUESTS, span_of(&number, sizeof number), bytes, err);
+
+    if (at == NULL)
+        return -1;
+    memset(at, 0, REQUEST_HEAD);
+    at[0] = REQUEST_VERSION;
+    bytes_put_u64(at + 8, (uint64_t)due_us);
+    if (body.bytes > 0)
+        memcpy(at + REQUEST_HEAD, body.at, body.bytes);
+    bytes_put_u32(at + 4, request_crc(number, span_of(at, bytes)));
+    return 0;
+}
+
+int people_request_next(struct people_txn *txn, uint64_t after, struct people_request *out, struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_REQUESTS, err);
+    uint64_t from = after + 1; /* 0 behind PEOPLE_REQUEST_NONE */
+    MDB_val key = { sizeof from, &from }, value;
+    struct span stored;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0 || key.mv_size != sizeof out->number)
+        return people_fail(rc != 0 ? rc : MDB_CORRUPTED, "requests", err);
+    memcpy(&out->number, key.mv_data, sizeof out->number);
+    stored = span_of(value.mv_data, value.mv_size);
+    if (stored.bytes < REQUEST_HEAD || stored.at[0] != REQUEST_VERSION ||
+        request_crc(out->number, stored) != bytes_get_u32(stored.at + 4))
+        return err_set(err, ERR_CORRUPT, "people: a request that waits is damaged");
+    out->due_us = (int64_t)bytes_get_u64(stored.at + 8);
+    return control_read(span_from(stored, REQUEST_HEAD), &out->control, err) < 0 ? -1 : 1;
+}
+
+int people_request_delete(struct people_txn *txn, uint64_t number, struct err *err)
+{
+    return people_table_delete(txn, TABLE_REQUESTS, span_of(&number, sizeof number), err);
+}
