@@ -52,6 +52,7 @@ struct catalog_project {
     /* Of a snapshot, borrowed from it; catalog_project_update does not look at them. */
     const struct catalog_restriction *restrictions;
     size_t                            restriction_count;
+    size_t                            secret_count; /* of its tokens: who has none need not look */
 };
 
 /* Creates a project; *id_out is its id (1, 2, ...). */

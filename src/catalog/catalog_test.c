@@ -314,6 +314,7 @@ static void secret_tokens_are_told_apart(void **state)
     assert_true(catalog_snapshot_find_token(snapshot, span_text(secret))->secret);
     assert_false(catalog_snapshot_find_token(snapshot, SPAN("tok"))->secret);
     assert_null(catalog_snapshot_find_token(snapshot, SPAN("nobody's")));
+    assert_int_equal(catalog_snapshot_project(snapshot, id)->secret_count, 1);
     assert_int_equal(catalog_snapshot_find(snapshot, span_text(secret))->id, id); /* it is a token like another */
     catalog_snapshot_free(snapshot);
     catalog_close(catalog);

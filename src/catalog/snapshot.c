@@ -136,6 +136,7 @@ static void snapshot_index(struct catalog_snapshot *snapshot)
 
         if (project == NULL) /* a foreign key that another hand broke */
             continue;
+        snapshot->projects[project - snapshot->projects].secret_count += snapshot->tokens[i].secret;
         while (snapshot->slots[at].token != 0)
             at = (at + 1) & snapshot->slot_mask;
         snapshot->slots[at] = (struct slot){ hash, (uint32_t)i + 1, (uint32_t)(project - snapshot->projects) };

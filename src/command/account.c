@@ -11,6 +11,7 @@
 #include "command/command.h"
 #include "command/question.h"
 #include "event/record.h"
+#include "event/row.h"
 #include "ingest/fate.h"
 #include "ingest/outputs.h"
 #include "load/follow.h"
@@ -161,23 +162,57 @@ static int account_lanes(struct account *account, const uint64_t ends[INPUT_COUN
     return 0;
 }
 
+/* `$$heatmap` events whose last row the warehouse has not taken: their only trace is that row. */
+static int heatmaps_waiting(const char *data, uint64_t from, uint64_t end, uint64_t *out, struct err *err)
+{
+    struct log        *log;
+    struct log_reader *reader;
+    struct log_chunk   chunk;
+    struct span        body;
+    struct row         row;
+    struct err         ignored;
+    uint64_t           offset = from;
+    int                more = 1;
+
+    *out = 0;
+    if (from >= end)
+        return 0;
+    if (account_log_open(data, &log, err) < 0)
+        return -1;
+    if (log_reader_open(log, "heatmaps", 0, from, &reader, err) < 0) {
+        log_close(log);
+        return -1;
+    }
+    while (more > 0 && offset + 1 < end) {
+        more = log_reader_next(reader, &chunk, err);
+        while (more > 0 && chunk.kind != LOG_GAP && log_chunk_next(&chunk, &offset, &body) && offset < end)
+            *out += row_read(body, &row, &ignored) == 0 && row.table == ROW_HEATMAP && !row.cells[ROW_HEATMAP_EVENT_UUID].null;
+    }
+    log_reader_close(reader);
+    log_close(log);
+    return more < 0 ? -1 : 0;
+}
+
 int account_read(const char *data, struct account *out, struct err *err)
 {
     const uint64_t *ends = out->place.output_end;
     struct taken    taken;
-    uint64_t        emitted, inputs[INPUT_COUNT];
+    uint64_t        emitted, waiting, inputs[INPUT_COUNT];
 
     *out = (struct account){ .accepted = 0 };
     if (data_check(data, err) < 0 || taken_read(data, &taken, err) < 0 || account_place(data, &out->place, err) < 0 ||
         input_ends(data, inputs, err) < 0 || account_lanes(out, inputs, err) < 0 || letters_read(data, out, err) < 0)
         return -1;
-    emitted = fate_sum(&out->place, FATE_CLASS_STORED);
+    emitted = out->place.counters[FATE_STORED];
     if (taken.next[OUTPUT_EVENTS] < taken.events || ends[OUTPUT_EVENTS] < taken.next[OUTPUT_EVENTS] ||
         emitted != ends[OUTPUT_EVENTS])
         return err_set(err, ERR_CORRUPT, "the stores do not belong together: %" PRIu64 " events were finished, of %" PRIu64
                        " rows; the warehouse took %" PRIu64 " and has %" PRIu64, emitted, ends[OUTPUT_EVENTS],
                        taken.next[OUTPUT_EVENTS], taken.events);
-    out->stored = taken.events;
+    if (heatmaps_waiting(data, taken.next[OUTPUT_HEATMAPS], ends[OUTPUT_HEATMAPS], &waiting, err) < 0)
+        return -1;
+    waiting = waiting < out->place.counters[FATE_HEATMAP] ? waiting : out->place.counters[FATE_HEATMAP];
+    out->stored = taken.events + out->place.counters[FATE_HEATMAP] - waiting;
     out->deduplicated = fate_sum(&out->place, FATE_CLASS_DEDUPLICATED);
     /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
     out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED) + taken.next[OUTPUT_EVENTS] - taken.events;
@@ -185,6 +220,6 @@ int account_read(const char *data, struct account *out, struct err *err)
     for (size_t i = 0; i < OUTPUT_COUNT && i < FOLLOW_TOPICS; i++)
         if (follow_topics[i] != NULL)
             out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;
-    out->pending = out->ingest_lag + ends[OUTPUT_EVENTS] - taken.next[OUTPUT_EVENTS];
+    out->pending = out->ingest_lag + ends[OUTPUT_EVENTS] - taken.next[OUTPUT_EVENTS] + waiting;
     return 0;
 }

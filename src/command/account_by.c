@@ -19,9 +19,10 @@
 
 enum {
     WAITS_INGEST = TALLY_READ - 1, WAITS_LOAD = TALLY_READ - 2, LOAD_LETTERS = TALLY_READ - 3, ROWS = TALLY_READ - 4,
+    WAITS_HEATMAP = TALLY_READ - 5, /* events whose points wait for the loader */
     SQL_BYTES_MAX = 1 << 10, ANSWER_BYTES_MAX = 1 << 28
 };
-_Static_assert((int)FATE_COUNT <= (int)ROWS, "a fate has the number of something else");
+_Static_assert((int)FATE_COUNT <= (int)WAITS_HEATMAP, "a fate has the number of something else");
 
 struct reading {
     const char              *data;
@@ -30,6 +31,7 @@ struct reading {
     struct catalog_snapshot *catalog; /* NULL: there is none */
     struct people_place      place;
     uint64_t                 events_next;   /* of the topic events: what the warehouse took */
+    uint64_t                 heatmaps_next; /* of the topic heatmaps */
     uint64_t                 events_loaded; /* rows of them */
     uint64_t                 letters;       /* of the loader, whose project is known */
     uint64_t                 left;          /* records that may still be looked at */
@@ -58,10 +60,12 @@ static uint32_t hour_of(int64_t us)
 #define HOUR_OF(column) "coalesce(epoch_us(" column ") // 3600000000, 0)"
 static const char place_sql[] =
     "SELECT 0 AS what, 0 AS project, 0 AS hour, events AS n, next_0 AS place FROM penstock_place"
+    " UNION ALL SELECT 3, 0, 0, 0, next_4 FROM penstock_place"
     " UNION ALL SELECT 1, coalesce(team_id, 0), " HOUR_OF("received_at") ", count(*), 0 FROM dead_letters"
     " WHERE step = 'load' AND received_at IS NOT NULL GROUP BY ALL";
 static const char rows_sql[] =
-    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM events GROUP BY ALL";
+    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM events GROUP BY ALL"
+    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM heatmaps WHERE event_uuid IS NOT NULL GROUP BY ALL";
 
 static int answer_keep(void *ctx, struct span piece, struct err *err)
 {
@@ -88,6 +92,8 @@ static int answer_read(struct reading *reading, char *at, struct err *err)
         if (n[0] == 0) {
             reading->events_loaded = n[3];
             reading->events_next = n[4];
+        } else if (n[0] == 3) {
+            reading->heatmaps_next = n[4];
         } else if (count(reading, (uint32_t)n[1], (uint32_t)n[2], n[0] == 1 ? LOAD_LETTERS : ROWS, n[3], err) < 0) {
             return -1;
         }
@@ -170,6 +176,12 @@ static int waiting_count(struct reading *reading, const char *topic, struct span
         return count(reading, (uint32_t)row.cells[ROW_EVENT_TEAM_ID].i64, hour_of(row.cells[ROW_EVENT_CAPTURED_AT].i64),
                      WAITS_LOAD, 1, err);
     }
+    if (strcmp(topic, "heatmaps") == 0) { /* only the last row of a $$heatmap event stands for it */
+        if (row_read(body, &row, &ignored) < 0 || row.table != ROW_HEATMAP || row.cells[ROW_HEATMAP_EVENT_UUID].null)
+            return 0;
+        return count(reading, (uint32_t)row.cells[ROW_HEATMAP_TEAM_ID].i64, hour_of(row.cells[ROW_HEATMAP_CAPTURED_AT].i64),
+                     WAITS_HEATMAP, 1, err);
+    }
     if (strcmp(topic, input_topic(INPUT_OVERFLOW)) == 0)
         body = record_moved_read(body, &moved, &ignored) < 0 ? SPAN("") : moved.body;
     if (record_read(body, &record, &ignored) < 0)
@@ -218,6 +230,8 @@ static int waiting_read(struct reading *reading, struct err *err)
     if (account_log_open(reading->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
     rc = topic_read(reading, log, "events", reading->events_next, reading->place.output_end[OUTPUT_EVENTS], err);
+    if (rc == 0)
+        rc = topic_read(reading, log, "heatmaps", reading->heatmaps_next, reading->place.output_end[OUTPUT_HEATMAPS], err);
     for (enum input input = INPUT_RAW; rc == 0 && input < INPUT_CONTROL; input++)
         rc = topic_read(reading, log, input_topic(input), reading->place.input_next[input],
                         input == INPUT_OVERFLOW ? reading->place.output_end[OUTPUT_RAW_OVERFLOW] : UINT64_MAX, err);
@@ -244,9 +258,10 @@ static void line_make(const struct people_fates *from, struct account_line *to)
     }
     to->difference = (int64_t)(from->counts[TALLY_READ] - sum);
     to->accepted = from->counts[TALLY_READ] + from->counts[WAITS_INGEST];
-    to->stored -= from->counts[WAITS_LOAD] + from->counts[LOAD_LETTERS];
+    to->fates[FATE_HEATMAP] -= from->counts[WAITS_HEATMAP];
+    to->stored -= from->counts[WAITS_LOAD] + from->counts[WAITS_HEATMAP] + from->counts[LOAD_LETTERS];
     to->dead_lettered += from->counts[LOAD_LETTERS];
-    to->pending = from->counts[WAITS_INGEST] + from->counts[WAITS_LOAD];
+    to->pending = from->counts[WAITS_INGEST] + from->counts[WAITS_LOAD] + from->counts[WAITS_HEATMAP];
     to->rows = from->counts[ROWS];
 }
 

@@ -135,7 +135,7 @@ const struct command commands[] = {
       "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55\n"
       "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55 --json", flags_data_json, trace_run },
     { "sql", "QUERY", 1, 1, "ask the warehouse, while the server runs or while it does not",
-      "Tables: events, persons, person_distinct_ids, groups, ingestion_warnings, dead_letters.\n"
+      "Tables: events, persons, person_distinct_ids, groups, heatmaps, ingestion_warnings, dead_letters.\n"
       "One statement that reads; writing is refused.",
       "penstock sql \"SELECT event, count(*) FROM events GROUP BY 1\"\n"
       "penstock sql \"SELECT properties->>'$.plan' AS plan FROM events\" --format csv\n"

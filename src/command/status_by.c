@@ -113,7 +113,8 @@ static void fate_print(const struct by *by, const struct account_line *line, con
 static void fates_print(const struct by *by, const struct account_line *line, const char *total)
 {
     for (int fate = 0; fate < FATE_COUNT; fate++) {
-        uint64_t events = fate == FATE_STORED ? line->stored : fate == FATE_DEAD_LETTERED ? line->dead_lettered : line->fates[fate];
+        uint64_t events = fate == FATE_STORED ? line->stored - line->fates[FATE_HEATMAP]
+                          : fate == FATE_DEAD_LETTERED ? line->dead_lettered : line->fates[fate];
 
         fate_print(by, line, total, fate_info(fate)->name, events, fate_info(fate)->help);
     }

@@ -51,7 +51,12 @@ static int warehouse_find(const char *data, const char *uuid, struct found *foun
     (void)snprintf(sql, sizeof sql,
                    "SELECT uuid, event, distinct_id, team_id, received_at AS accepted_at, failed_at, step, reason, detail, "
                    "request, \"index\", raw_offset, data FROM dead_letters WHERE uuid = '%s'", uuid);
-    return rows_find(data, sql, found, "dead-lettered", err);
+    if (rows_find(data, sql, found, "dead-lettered", err) < 0 || found->fate != NULL)
+        return found->fate != NULL ? 0 : -1;
+    (void)snprintf(sql, sizeof sql, /* a $$heatmap event: its last point carries its id */
+                   "SELECT event_uuid AS uuid, '$$heatmap' AS event, distinct_id, team_id, timestamp, captured_at AS accepted_at, "
+                   "current_url, session_id FROM heatmaps WHERE event_uuid = '%s'", uuid);
+    return rows_find(data, sql, found, "stored", err);
 }
 
 static void record_keep(struct found *found, const struct record *record)

@@ -20,6 +20,7 @@ static const struct row_column row_dead_letter_columns[] = { ROW_DEAD_LETTER_COL
 static const struct row_column row_event_definition_columns[] = { ROW_EVENT_DEFINITION_COLUMNS(ROW_COLUMN) };
 static const struct row_column row_property_definition_columns[] = { ROW_PROPERTY_DEFINITION_COLUMNS(ROW_COLUMN) };
 static const struct row_column row_event_property_columns[] = { ROW_EVENT_PROPERTY_COLUMNS(ROW_COLUMN) };
+static const struct row_column row_heatmap_columns[] = { ROW_HEATMAP_COLUMNS(ROW_COLUMN) };
 
 const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
     [ROW_EVENT] = { "events", "events", ROW_EVENT_COUNT, row_event_columns },
@@ -32,6 +33,7 @@ const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
     [ROW_PROPERTY_DEFINITION] = { "property_definitions", "definitions", ROW_PROPERTY_DEFINITION_COUNT,
                                   row_property_definition_columns },
     [ROW_EVENT_PROPERTY] = { "event_properties", "definitions", ROW_EVENT_PROPERTY_COUNT, row_event_property_columns },
+    [ROW_HEATMAP] = { "heatmaps", "heatmaps", ROW_HEATMAP_COUNT, row_heatmap_columns },
 };
 
 void row_init(struct row *row, enum row_table table)

@@ -96,6 +96,16 @@ enum row_type {
     X("team_id", ROW_I64, TEAM_ID) X("event", ROW_TEXT, EVENT) X("property", ROW_TEXT, PROPERTY)                \
     X("created_at", ROW_TIME, CREATED_AT)
 
+/* Points of pages; places and sizes are divided by scale_factor. */
+#define ROW_HEATMAP_COLUMNS(X)                                                                                  \
+    X("type", ROW_TEXT, TYPE) X("x", ROW_I64, AT_X) X("y", ROW_I64, AT_Y)                                       \
+    X("pointer_target_fixed", ROW_BOOL, TARGET_FIXED) X("viewport_height", ROW_I64, VIEWPORT_HEIGHT)            \
+    X("viewport_width", ROW_I64, VIEWPORT_WIDTH) X("current_url", ROW_TEXT, CURRENT_URL)                        \
+    X("session_id", ROW_TEXT, SESSION_ID) X("scale_factor", ROW_I64, SCALE_FACTOR)                              \
+    X("timestamp", ROW_TIME, TIMESTAMP) X("team_id", ROW_I64, TEAM_ID) X("distinct_id", ROW_TEXT, DISTINCT_ID)  \
+    X("event_uuid", ROW_UUID, EVENT_UUID) /* on the last row of a $$heatmap event alone: it has no other one */ \
+    X("captured_at", ROW_TIME, CAPTURED_AT) /* likewise */
+
 /* X(table name in SQL, columns, enum suffix, topic it travels in). The order is stored. */
 #define ROW_TABLES(X)                                                                                           \
     X("events", ROW_EVENT_COLUMNS, EVENT, "events")                                                             \
@@ -106,7 +116,8 @@ enum row_type {
     X("dead_letters", ROW_DEAD_LETTER_COLUMNS, DEAD_LETTER, "dead_letters")                                     \
     X("event_definitions", ROW_EVENT_DEFINITION_COLUMNS, EVENT_DEFINITION, "definitions")                       \
     X("property_definitions", ROW_PROPERTY_DEFINITION_COLUMNS, PROPERTY_DEFINITION, "definitions")              \
-    X("event_properties", ROW_EVENT_PROPERTY_COLUMNS, EVENT_PROPERTY, "definitions")
+    X("event_properties", ROW_EVENT_PROPERTY_COLUMNS, EVENT_PROPERTY, "definitions")                            \
+    X("heatmaps", ROW_HEATMAP_COLUMNS, HEATMAP, "heatmaps")
 
 #define ROW_TABLE_ENUM(name, columns, suffix, topic) ROW_##suffix,
 enum row_table { ROW_TABLES(ROW_TABLE_ENUM) ROW_TABLE_COUNT };
@@ -129,6 +140,8 @@ enum { ROW_EVENT_DEFINITION_COLUMNS(ROW_EVENT_DEFINITION_ENUM) ROW_EVENT_DEFINIT
 enum { ROW_PROPERTY_DEFINITION_COLUMNS(ROW_PROPERTY_DEFINITION_ENUM) ROW_PROPERTY_DEFINITION_COUNT };
 #define ROW_EVENT_PROPERTY_ENUM(name, type, suffix) ROW_EVENT_PROPERTY_##suffix,
 enum { ROW_EVENT_PROPERTY_COLUMNS(ROW_EVENT_PROPERTY_ENUM) ROW_EVENT_PROPERTY_COUNT };
+#define ROW_HEATMAP_ENUM(name, type, suffix) ROW_HEATMAP_##suffix,
+enum { ROW_HEATMAP_COLUMNS(ROW_HEATMAP_ENUM) ROW_HEATMAP_COUNT };
 
 enum { ROW_CELLS_MAX = 64 };
 _Static_assert((int)ROW_EVENT_COUNT <= (int)ROW_CELLS_MAX, "a row's null bits must fit in 64");

@@ -30,7 +30,12 @@ enum fate_class { FATE_CLASS_STORED, FATE_CLASS_DEDUPLICATED, FATE_CLASS_DEAD_LE
     X(12, INVALID_EVENT_FOR_FLAGS, "invalid_event_for_flags", DROPPED, "a merge that also asks for no person")  \
     X(13, CLIENT_WARNING, "client_warning", DROPPED, "became a warning: $$client_ingestion_warning")        \
     X(14, BLOCKED_TOKEN, "blocked_token", DROPPED, "a restriction of the project drops it")                     \
-    X(15, EVENT_FILTERED, "event_filtered", DROPPED, "a filter of the project drops it")
+    X(15, EVENT_FILTERED, "event_filtered", DROPPED, "a filter of the project drops it")                        \
+    X(16, HEATMAP, "heatmap", STORED, "a $$heatmap event became rows of heatmaps")                              \
+    X(17, HEATMAP_ID, "heatmap_invalid_distinct_id", DROPPED, "heatmap data of an id that everybody uses")      \
+    X(18, HEATMAP_VIEWPORT, "heatmap_invalid_viewport_dimensions", DROPPED, "heatmap data without a viewport")  \
+    X(19, HEATMAP_EMPTY, "heatmap_empty", DROPPED, "a $$heatmap event without a single usable point")           \
+    X(20, HEATMAPS_OFF, "heatmaps_off", DROPPED, "a $$heatmap event of a project that keeps none")
 
 #define FATE_ENUM(number, suffix, name, klass, help) FATE_##suffix = number,
 enum fate { FATES(FATE_ENUM) FATE_COUNT, FATE_PENDING = -1 };

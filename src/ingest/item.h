@@ -10,6 +10,7 @@
 #include "catalog/catalog.h"
 #include "event/record.h"
 #include "ingest/fate.h"
+#include "ingest/heatmap.h"
 #include "ingest/warning.h"
 #include "people/batch.h"
 #include "wire/json.h"
@@ -72,6 +73,7 @@ struct item {
     bool                          group_register; /* only its type gets an index */
     struct item_group             group_own;
     struct json_members           group_set;
+    struct heatmap               *heatmap;        /* NULL: no points */
     struct warning_list           warnings;
 
     /* people */

@@ -296,7 +296,7 @@ static int ask_people(struct work *work, struct err *err)
     who->timestamp_us = item->record.timestamp_us;
     who->accepted_us = item->record.received_us;
     who->person_event = is_merge(item->kind) || item->kind == EVENT_SET;
-    who->no_update = item->kind == EVENT_EXCEPTION || item->kind == EVENT_HEATMAP;
+    who->no_update = item->kind == EVENT_EXCEPTION;
     if (who->personless)
         return 0;
     if (item->kind == EVENT_IDENTIFY && anon != NULL) {
@@ -453,12 +453,26 @@ static void find_own_groups(struct item *item)
                 item->own_group[group] = (uint32_t)i + 1;
 }
 
+/* Whoever has a secret token is a server of the project's own: no page can hold it. */
+static bool sent_with_secret(const struct work *work)
+{
+    const struct catalog_token *token;
+
+    if (work->item->project->secret_count == 0)
+        return false;
+    token = catalog_snapshot_find_token(work->env->catalog, work->item->record.token);
+    return token != NULL && token->secret;
+}
+
 static int finish(struct work *work, struct err *err)
 {
     struct item *item = work->item;
     bool         own = false;
 
-    member_list_remove(&work->properties, KEY_VERIFIED);
+    if (sent_with_secret(work))
+        member_list_put(&work->properties, KEY_VERIFIED, SPAN("true"));
+    else
+        member_list_remove(&work->properties, KEY_VERIFIED);
     member_list_remove(&work->properties, KEY_PRODUCT_TOURS);
     member_list_remove(&work->properties, KEY_PRODUCT_TOURS_ACTIVATED);
     member_list_remove(&work->properties, KEY_OVERRIDE_FLAGS);
@@ -495,7 +509,7 @@ static int check(struct work *work, struct err *err)
         return -1;
     if (item_pending(work->item) && work->item->kind == EVENT_CLIENT_WARNING)
         become_warning(work);
-    if (item_pending(work->item))
+    if (item_pending(work->item) && work->item->kind != EVENT_HEATMAP)
         check_person_flag(work);
     return 0;
 }
@@ -524,6 +538,10 @@ int normalize_item(const struct normalize_env *env, struct item *item, struct er
         return 0;
     add_request(&work);
     check_session(&work);
+    if (heatmap_take(&work, err) < 0)
+        return -1;
+    if (!item_pending(item) || item->kind == EVENT_HEATMAP)
+        return 0;
     if (person_keys_read(&work, err) < 0 || ask_people(&work, err) < 0 || group_keys_read(&work, err) < 0)
         return -1;
     add_place(&work);

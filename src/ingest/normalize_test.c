@@ -8,7 +8,7 @@
 
 #include "ingest/testing.h"
 
-enum { EXPECTED_MAX = 10, RULES_MAX = 3 };
+enum { EXPECTED_MAX = 12, RULES_MAX = 3 };
 
 struct fact {
     const char            *name;
@@ -18,7 +18,10 @@ struct fact {
     struct catalog_project settings;
     size_t                 rule_count;
     struct catalog_restriction rules[RULES_MAX];
-    const char            *expected[EXPECTED_MAX][2]; /* path in the event row, value; "-": nothing there */
+    enum row_table         table;       /* that `expected` speaks of: an event's, unless said */
+    size_t                 rows;        /* of another table, exactly */
+    size_t                 warnings;    /* rows, exactly; 0: as `warning` says. `warning` is the last one */
+    const char            *expected[EXPECTED_MAX][2]; /* path in the row, value; "-": nothing there */
     const char            *warning, *warning_path, *warning_value; /* its type; NULL: none at all */
 };
 
@@ -245,7 +248,57 @@ static const struct fact facts[] = {
     { "but no others", "$$client_ingestion_warning", PROPS("{\"$$client_ingestion_warning_type\":\"merge_race_condition\"}"),
       FATE_CLIENT_WARNING, .warning = "client_ingestion_warning", "details/severity", "\"info\"" },
     { "an exception is an event", "$exception", PROPS("{\"$set\":{\"a\":1}}"), .expected = { { "event", "$exception" } } },
-    { "a heatmap is an event", "$$heatmap", PROPS("{\"$heatmap_data\":{}}"), .expected = { { P "$heatmap_data", "{}" } } },
+
+    /* heatmaps */
+#define VIEWPORT "\"$viewport_height\":1000,\"$viewport_width\":800"
+#define POINT(x, y) "{\"x\":" x ",\"y\":" y ",\"target_fixed\":true,\"type\":\"click\"}"
+#define POINTS(list) "\"$heatmap_data\":{\"http://a.b/c\":" list "}"
+    { "a heatmap is rows of its own", "$$heatmap",
+      PROPS("{" VIEWPORT ",\"$session_id\":\"A1B2C3D4-E5F6-7890-ABCD-EF1234567890\"," POINTS("[" POINT("100", "200") "]") "}"), FATE_HEATMAP,
+      .record = { .distinct_id = SPAN("dd"), .timestamp_us = 1709287190000000 }, .table = ROW_HEATMAP, .rows = 1,
+      .expected = { { "type", "click" }, { "x", "6" }, { "y", "13" }, { "pointer_target_fixed", "1" }, { "viewport_height", "63" },
+                    { "viewport_width", "50" }, { "current_url", "http://a.b/c" },
+                    { "session_id", "a1b2c3d4-e5f6-7890-abcd-ef1234567890" }, { "scale_factor", "16" },
+                    { "timestamp", "1709287190000000" }, { "team_id", "7" }, { "distinct_id", "dd" } } },
+    { "heatmap data never reaches the event", "view", PROPS("{" VIEWPORT "," POINTS("[" POINT("8", "-8") "," POINT("7", "24") "]") ",\"a\":1}"),
+      .expected = { { P "$heatmap_data", "-" }, { P "a", "1" } } },
+    { "halves go up, below zero too", "view", PROPS("{" VIEWPORT "," POINTS("[" POINT("8", "-8") "," POINT("-9.5", "24.1") "]") "}"),
+      .table = ROW_HEATMAP, .rows = 2,
+      .expected = { { "x", "1" }, { "y", "0" }, { "session_id", "undefined" }, { "event_uuid", "-" }, { "captured_at", "-" } } },
+    { "what is no point is passed over", "view",
+      PROPS("{" VIEWPORT "," POINTS("[5,null,{},[],{\"x\":1,\"y\":\"2\",\"type\":\"c\"},{\"y\":2,\"type\":\"c\"},{\"x\":1,\"y\":2},"
+                                    "{\"x\":1e400,\"y\":2,\"type\":\"c\"},{\"x\":32,\"y\":2,\"type\":\"c\"}]") "}"),
+      .table = ROW_HEATMAP, .rows = 1, .expected = { { "x", "2" }, { "pointer_target_fixed", "0" } } },
+    { "a blank url", "view", PROPS("{" VIEWPORT ",\"$session_id\":null,\"$heatmap_data\":{\" \":[" POINT("1", "2") "]}}"),
+      .warning = "rejecting_heatmap_data_with_invalid_url", "details/heatmapUrl", "\" \"" },
+    { "points that are no list", "view", PROPS("{" VIEWPORT ",\"$session_id\":\"x\",\"$heatmap_data\":{\"u\":{\"x\":1}}}"),
+      .warnings = 2, .warning = "rejecting_heatmap_data_with_invalid_items", "details/session_id", "\"x\"" },
+    { "data that is no object", "view", PROPS("{" VIEWPORT ",\"$heatmap_data\":[1]}"), .warning = "invalid_heatmap_data",
+      "details/severity", "\"warning\"", .expected = { { P "$heatmap_data", "-" } } },
+    { "data that is nothing", "view", PROPS("{\"$heatmap_data\":null}"), .expected = { { "properties", "{}" } } },
+    { "no page at all", "view", PROPS("{\"$heatmap_data\":{}}"), .expected = { { "properties", "{}" } } },
+    { "an id that everybody uses", "view", PROPS("{" VIEWPORT "," POINTS("[]") "}"), FATE_HEATMAP_ID, .record = { .distinct_id = SPAN("null") } },
+    { "no viewport", "view", PROPS("{\"$viewport_height\":1000," POINTS("[" POINT("1", "2") "]") "}"), FATE_HEATMAP_VIEWPORT },
+    { "a viewport that is text", "$$heatmap", PROPS("{\"$viewport_height\":\"1000\",\"$viewport_width\":1," POINTS("[" POINT("1", "2") "]") "}"),
+      FATE_HEATMAP_VIEWPORT },
+    { "a heatmap without a point", "$$heatmap", PROPS("{" VIEWPORT "," POINTS("[]") "}"), FATE_HEATMAP_EMPTY },
+    { "a heatmap without data", "$$heatmap", "{}", FATE_HEATMAP_EMPTY },
+    { "a project that keeps none: an event", "view", PROPS("{" POINTS("[" POINT("1", "2") "]") ",\"a\":1}"), .settings = { .heatmaps_off = true },
+      .expected = { { "properties", "{\"a\":1}" } } },
+    { "a project that keeps none: a heatmap", "$$heatmap", PROPS("{" VIEWPORT "," POINTS("[" POINT("1", "2") "]") "}"), FATE_HEATMAPS_OFF,
+      .settings = { .heatmaps_off = true } },
+    { "data that went another way", "view", PROPS("{" POINTS("[" POINT("1", "2") "]") ",\"a\":1}"), .record = { .flags = RECORD_HEATMAP_SKIP },
+      .expected = { { "properties", "{\"a\":1}" } } },
+#define SCROLL(url, path) PROPS("{" VIEWPORT ",\"$process_person_profile\":false,\"$current_url\":\"" url "\",\"$prev_pageview_pathname\":\"" path "\",\"$prev_pageview_max_scroll\":1600}")
+    { "how far the page before was scrolled", "$pageview", SCROLL("https://a.b:8/now?q=1/2#h", "/be fore?#\u00fc"), .table = ROW_HEATMAP, .rows = 1,
+      .expected = { { "type", "scrolldepth" }, { "x", "0" }, { "y", "100" }, { "pointer_target_fixed", "0" },
+                    { "current_url", "https://a.b:8/be%20fore%3F%23%C3%BC?q=1/2#h" } } },
+    { "an address without a path", "$pageview", SCROLL("https://a.b", "before"), .table = ROW_HEATMAP, .rows = 1,
+      .expected = { { "current_url", "https://a.b/before" } } },
+    { "an address that is none", "$pageview", SCROLL("now", "/before"), .warning = "invalid_heatmap_data", "details/category", "\"event\"" },
+    { "no path before: no scrolling", "$pageview", SCROLL("now", ""), .expected = { { P "$current_url", "\"now\"" } } },
+    { "an unknown depth", "$pageview", PROPS("{" VIEWPORT ",\"$current_url\":\"http://a/\",\"$prev_pageview_pathname\":\"/b\"}"),
+      .expected = { { "event", "$pageview" } } },
 
     /* tokens */
     { "a token that nobody has", "view", "{}", FATE_INVALID_TOKEN, .record = { .token = { (const uint8_t *)"phc_x", 5 } } },
@@ -266,7 +319,9 @@ static void check_warning(struct fixture *fixture, const struct fact *fact)
         }
         return;
     }
-    if (!fixture_row(fixture, ROW_WARNING, 0, &row))
+    if (fact->warnings > 0 && fixture_row(fixture, ROW_WARNING, fact->warnings, &row))
+        fail_msg("%s: more than %zu warnings", fact->name, fact->warnings);
+    if (!fixture_row(fixture, ROW_WARNING, fact->warnings > 0 ? fact->warnings - 1 : 0, &row))
         fail_msg("%s: no warning %s", fact->name, fact->warning);
     fixture_value(&row, "type", value, sizeof value);
     if (strcmp(value, fact->warning) != 0)
@@ -304,6 +359,9 @@ static void check_fact(struct fixture *fixture, const struct fact *fact, const c
     there = fixture_row(fixture, ROW_EVENT, 0, &row);
     if (there != (fact->fate == FATE_STORED))
         fail_msg("%s: %s row", fact->name, there ? "a" : "no");
+    if (fact->table != ROW_EVENT &&
+        (fixture_count(fixture, fact->table) != fact->rows || !fixture_row(fixture, fact->table, 0, &row)))
+        fail_msg("%s: %zu rows, not %zu", fact->name, fixture_count(fixture, fact->table), fact->rows);
     for (size_t i = 0; i < EXPECTED_MAX && fact->expected[i][0] != NULL; i++) {
         fixture_value(&row, fact->expected[i][0], value, sizeof value);
         if (strcmp(value, fact->expected[i][1]) != 0)

@@ -1,6 +1,6 @@
 /* ingest/normalize_work.h - what the files of normalisation share: one event's members while rules run.
  * normalize.c decides and calls in order; project_rules.c holds what a project's people decided;
- * person_keys.c copies to the person; group_keys.c reads groups. */
+ * person_keys.c copies to the person; group_keys.c reads groups; heatmap.c takes points of pages out. */
 #ifndef PENSTOCK_INGEST_NORMALIZE_WORK_H
 #define PENSTOCK_INGEST_NORMALIZE_WORK_H
 
@@ -37,6 +37,10 @@ void person_keys_add_place(struct work *work, const struct geoip_place *place);
 void person_keys_copy(struct work *work);
 /* The finished lists into the properties and into item->who. */
 int person_keys_finish(struct work *work, struct err *err) must_check;
+
+/* heatmap.c: */
+/* `$heatmap_data` and how far the page before was scrolled into item->heatmap. May decide the item. */
+int heatmap_take(struct work *work, struct err *err) must_check;
 
 /* group_keys.c: */
 /* `$groups`, `$group_type`, `$group_key`, `$group_set`, `$group_0..4`. May decide the item. */

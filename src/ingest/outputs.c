@@ -31,6 +31,7 @@ const struct output_info output_infos[OUTPUT_COUNT] = {
     [OUTPUT_PEOPLE] = { "people", by_load, false },
     [OUTPUT_WARNINGS] = { "warnings", by_load, false },
     [OUTPUT_DEAD_LETTERS] = { "dead_letters", by_load, false },
+    [OUTPUT_HEATMAPS] = { "heatmaps", by_load, false },
     [OUTPUT_DEFINITIONS] = { "definitions", by_load, false },
     [OUTPUT_RAW_OVERFLOW] = { "raw_overflow", by_ingest, true },
 };
@@ -45,6 +46,7 @@ static const enum output output_of_table[ROW_TABLE_COUNT] = {
     [ROW_EVENT_DEFINITION] = OUTPUT_DEFINITIONS,
     [ROW_PROPERTY_DEFINITION] = OUTPUT_DEFINITIONS,
     [ROW_EVENT_PROPERTY] = OUTPUT_DEFINITIONS,
+    [ROW_HEATMAP] = OUTPUT_HEATMAPS,
 };
 
 static int topic_open(struct outputs *outputs, enum output output, uint64_t end, struct err *err)

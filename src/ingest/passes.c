@@ -227,6 +227,10 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
 
         if (!item_pending(item))
             continue;
+        if (item->kind == EVENT_HEATMAP) {
+            item_decide(item, FATE_HEATMAP);
+            continue;
+        }
         attempt_mark(passes->attempt, item->mark);
         if (people_batch_apply(people, &item->who, &item->result, err) < 0)
             return -1;
@@ -302,6 +306,8 @@ static int render_all(struct passes *passes, struct item *items, size_t count, s
                 passes->crowded = item->mark;
             return -1;
         }
+        if (item->heatmap != NULL && fate_info(item->fate)->class == FATE_CLASS_STORED && render_heatmap(&env, item, err) < 0)
+            return -1;
         if (item->fate == FATE_DEAD_LETTERED && render_dead_letter(&env, item, err) < 0)
             return -1;
         if (item->warnings.first != NULL && render_warnings(&env, item, err) < 0)

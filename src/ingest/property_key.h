@@ -46,6 +46,8 @@
     X(GROUP_4, "$group_4") X(ELEMENTS, "$elements") X(ELEMENTS_CHAIN, "$elements_chain")                        \
     X(ANON_DISTINCT_ID, "$anon_distinct_id") X(ALIAS, "alias") X(LIB, "$lib") X(VERIFIED, "$verified")          \
     X(PRODUCT_TOURS, "ph_product_tours") X(PRODUCT_TOURS_ACTIVATED, "$product_tours_activated")                 \
+    X(HEATMAP_DATA, "$heatmap_data") X(PREV_PATHNAME, "$prev_pageview_pathname")                                \
+    X(PREV_MAX_SCROLL, "$prev_pageview_max_scroll")                                                             \
     X(OVERRIDE_FLAGS, "$override_feature_flag_payloads")                                                        \
     X(WARNING_MESSAGE, "$$client_ingestion_warning_message")                                                    \
     X(WARNING_TYPE, "$$client_ingestion_warning_type")                                                          \

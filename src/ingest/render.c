@@ -125,6 +125,39 @@ int render_event(struct render_env *env, struct item *item, struct err *err)
     return env->sink(env->sink_ctx, &row, err);
 }
 
+/* --- heatmaps ---------------------------------------------------------------------------------- */
+
+int render_heatmap(struct render_env *env, const struct item *item, struct err *err)
+{
+    const struct heatmap *heatmap = item->heatmap;
+    struct row            row;
+
+    row_init(&row, ROW_HEATMAP);
+    row_set_i64(&row, ROW_HEATMAP_VIEWPORT_HEIGHT, heatmap->viewport_height);
+    row_set_i64(&row, ROW_HEATMAP_VIEWPORT_WIDTH, heatmap->viewport_width);
+    row_set_text(&row, ROW_HEATMAP_SESSION_ID, heatmap->session_id);
+    row_set_i64(&row, ROW_HEATMAP_SCALE_FACTOR, HEATMAP_SCALE);
+    row_set_i64(&row, ROW_HEATMAP_TIMESTAMP, item->record.timestamp_us);
+    row_set_i64(&row, ROW_HEATMAP_TEAM_ID, item->project->id);
+    row_set_text(&row, ROW_HEATMAP_DISTINCT_ID, item->record.distinct_id);
+    for (size_t i = 0; i < heatmap->count; i++) {
+        const struct heatmap_point *point = &heatmap->points[i];
+
+        row_set_text(&row, ROW_HEATMAP_TYPE, point->type);
+        row_set_i64(&row, ROW_HEATMAP_AT_X, point->x);
+        row_set_i64(&row, ROW_HEATMAP_AT_Y, point->y);
+        row_set_i64(&row, ROW_HEATMAP_TARGET_FIXED, point->fixed);
+        row_set_text(&row, ROW_HEATMAP_CURRENT_URL, point->url);
+        if (item->fate == FATE_HEATMAP && i + 1 == heatmap->count) { /* so that its events can be counted and found */
+            row_set_uuid(&row, ROW_HEATMAP_EVENT_UUID, item->record.uuid);
+            row_set_i64(&row, ROW_HEATMAP_CAPTURED_AT, item->record.received_us);
+        }
+        if (env->sink(env->sink_ctx, &row, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* --- dead letters ------------------------------------------------------------------------------ */
 
 static void set_if(struct row *row, int column, struct span text)

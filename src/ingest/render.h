@@ -1,6 +1,6 @@
 /* ingest/render.h - decided items as rows.
  *
- * Every item gives exactly one thing: an event row (FATE_STORED), a dead letter, or nothing; and the
+ * Every item gives exactly one thing: an event row (FATE_STORED), a dead letter, or nothing; its points of pages; and the
  * warnings that its rules left, as far as the gate lets them through. */
 #ifndef PENSTOCK_INGEST_RENDER_H
 #define PENSTOCK_INGEST_RENDER_H
@@ -27,6 +27,8 @@ struct render_env {
 
 /* ERR_FULL when scratch does not suffice, and what the sink says. */
 int render_event(struct render_env *env, struct item *item, struct err *err) must_check;
+/* A row for each point of item->heatmap. */
+int render_heatmap(struct render_env *env, const struct item *item, struct err *err) must_check;
 int render_dead_letter(struct render_env *env, const struct item *item, struct err *err) must_check;
 int render_warnings(struct render_env *env, const struct item *item, struct err *err) must_check;
 /* Records of the raw topic that could not be read. */

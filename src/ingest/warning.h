@@ -30,6 +30,9 @@
     X(ALIAS, "invalid_alias", "event", "error", HOUR)                                                           \
     X(UUID_VERSION, "event_uuid_not_v7", "event", "info", HOUR)                                                 \
     X(SESSION_ID, "invalid_event_session_id", "event", "warning", HOUR)                                         \
+    X(HEATMAP, "invalid_heatmap_data", "event", "warning", HOUR)                                                \
+    X(HEATMAP_URL, "rejecting_heatmap_data_with_invalid_url", "event", "warning", HOUR)                         \
+    X(HEATMAP_ITEMS, "rejecting_heatmap_data_with_invalid_items", "event", "warning", HOUR)                     \
     X(PERSON_UPDATE, "invalid_person_update", "event", "warning", HOUR)                                         \
     X(GROUPS, "invalid_groups", "event", "warning", HOUR)                                                       \
     X(GROUP_TYPES, "group_type_limit_reached", "event", "warning", HOUR)                                        \

@@ -8,6 +8,7 @@ from harness import Serve
 
 # What ingestion's documented rules take off an event's properties, or write anew (docs/ingest.md).
 REMOVED = {"$elements", "$elements_chain", "$process_person_profile", "$cookieless_mode", "$heatmap_data"}
+GONE = ("$heatmap_data", "$elements", "$elements_chain", "$verified")
 REWRITTEN = {"$set", "$set_once", "$session_id"}
 PERSONAL = {"$set", "$set_once", "$unset"}  # not on events that must not touch a person
 
@@ -45,6 +46,7 @@ def added(request, event):
 def check_properties(row, event):
     stored = rawjson.members(row["properties"])
     sent = rawjson.members(event.get("properties", "{}"))
+    assert not any(key in stored for key in GONE), stored
     personless = event.get("personless") or sent.get("$process_person_profile") == "false"
     for key, raw in {**sent, **event["added"]}.items():
         raw = rawjson.repaired(raw)
@@ -71,15 +73,20 @@ def run_modes(wanted):
             everything = {**events, **everything}  # runs share a uuid: the first to come counts
         rows = serve.sql("SELECT uuid, event, distinct_id, properties FROM events")
         with_uuid = {k: v for k, v in everything.items() if "uuid" in v}
+        points = {row["uuid"]: row["n"] for row in serve.sql(
+            "SELECT event_uuid AS uuid, count(*) AS n FROM heatmaps WHERE event_uuid IS NOT NULL GROUP BY 1")}
+        heatmaps = {k for k, v in everything.items() if v["event"] == '"$$heatmap"'}
+        assert {k: 1 for k in heatmaps} == points, "heatmap events are not once in heatmaps"
+        assert status["stored"] == len(rows) + len(points)
         by_uuid = {row["uuid"]: row for row in rows}
         assert len(by_uuid) == len(rows), "a uuid stands in two rows"
-        warned = {k for k, v in everything.items() if v["event"] == '"$$client_ingestion_warning"'}
-        missing = [k for k in with_uuid if k not in by_uuid and k not in warned]
+        elsewhere = heatmaps | {k for k, v in everything.items() if v["event"] == '"$$client_ingestion_warning"'}
+        missing = [k for k in with_uuid if k not in by_uuid and k not in elsewhere]
         assert not missing, "not stored: %s" % missing[:3]
-        assert len(rows) == len(everything) - len(warned), "%d rows of %d events" % (len(rows), len(everything))
+        assert len(rows) == len(everything) - len(elsewhere), "%d rows of %d events" % (len(rows), len(everything))
         assert status["dead_lettered"] == 0
         for uuid, event in with_uuid.items():
-            if uuid in warned:
+            if uuid in elsewhere:
                 continue
             row = by_uuid[uuid]
             assert json.loads(event["event"]) == row["event"]

@@ -13,6 +13,8 @@ def scenario_is_stored(sdk, scenario):
         said = sdks.drive(sdk, scenario, serve, serve.token())
         status = serve.settle()
         rows = serve.sql("SELECT event, count(*) AS n, count(DISTINCT uuid) AS ids FROM events GROUP BY event")
+        rows += serve.sql("SELECT '$$heatmap' AS event, count(event_uuid) AS n, count(DISTINCT event_uuid) AS ids FROM heatmaps "
+                          "HAVING count(event_uuid) > 0")
         stored = {row["event"]: row["n"] for row in rows}
         assert said["events"] > 0
         assert stored == said["by_name"], "%s %s: sent %s, stored %s" % (sdk, scenario, said["by_name"], stored)

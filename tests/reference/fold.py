@@ -38,7 +38,7 @@ EXACT_CASE = {"[object Object]", "NaN", "None", "none", "null", "0", "undefined"
 
 MERGES = ("$identify", "$create_alias", "$merge_dangerously")
 PERSON_EVENTS = MERGES + ("$set",)
-NO_UPDATE = ("$exception", "$$heatmap")
+NO_UPDATE = ("$exception",)
 
 
 def is_illegal(distinct_id):
@@ -105,7 +105,7 @@ class Fold:
     # --- one event -----------------------------------------------------------------------------
 
     def event(self, distinct_id, name, properties, uuid, timestamp, top_set=None, top_set_once=None):
-        if uuid in self.rows:
+        if uuid in self.rows or name == "$$heatmap":  # which is points of pages, and nobody's event
             return
         props = rawjson.members(properties) if properties else {}
         personless = props.get("$process_person_profile") == "false"
