@@ -231,6 +231,16 @@ static inline size_t fixture_count(struct fixture *fixture, enum row_table table
     return count;
 }
 
+/* What does not fit is cut. */
+static inline void fixture_say(char *out, size_t out_bytes, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    (void)vsnprintf(out, out_bytes, format, list);
+    va_end(list);
+}
+
 /* What stands at "column/member/member" of a row as text: JSON as it is, texts bare, times and numbers in
  * digits; "-" when there is nothing. */
 static inline void fixture_value(const struct row *row, const char *path, char *out, size_t out_bytes)
@@ -240,23 +250,23 @@ static inline void fixture_value(const struct row *row, const char *path, char *
     struct span                  value = { NULL, 0 };
     char                         uuid[UUID_TEXT_BYTES];
 
-    snprintf(out, out_bytes, "-");
+    fixture_say(out, out_bytes, "-");
     while (column < info->column_count && (strncmp(info->columns[column].name, path, name_bytes) != 0 ||
                                            info->columns[column].name[name_bytes] != '\0'))
         column++;
     if (column == info->column_count) {
-        snprintf(out, out_bytes, "no column %s", path);
+        fixture_say(out, out_bytes, "no column %s", path);
         return;
     }
     if (row->cells[column].null)
         return;
     switch (info->columns[column].type) {
     case ROW_I64: case ROW_BOOL: case ROW_TIME:
-        snprintf(out, out_bytes, "%lld", (long long)row->cells[column].i64);
+        fixture_say(out, out_bytes, "%lld", (long long)row->cells[column].i64);
         return;
     case ROW_UUID:
         uuid_format(&row->cells[column].uuid, uuid);
-        snprintf(out, out_bytes, "%.36s", uuid);
+        fixture_say(out, out_bytes, "%.36s", uuid);
         return;
     case ROW_TEXT: case ROW_JSON:
         value = row->cells[column].text;
@@ -281,11 +291,11 @@ static inline void fixture_value(const struct row *row, const char *path, char *
             rest += bytes + (rest[bytes] == '/');
         }
         if (found)
-            snprintf(out, out_bytes, "%.*s", (int)value.bytes, (const char *)value.at);
+            fixture_say(out, out_bytes, "%.*s", (int)value.bytes, (const char *)value.at);
         arena_free(arena);
         return;
     }
-    snprintf(out, out_bytes, "%.*s", (int)value.bytes, (const char *)value.at);
+    fixture_say(out, out_bytes, "%.*s", (int)value.bytes, (const char *)value.at);
 }
 
 #endif
