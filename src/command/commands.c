@@ -25,6 +25,11 @@ static const struct command_flag flags_tail[] = {
     FLAG_END,
 };
 static const struct command_flag flags_data_json[] = { FLAG_DATA, FLAG_JSON, FLAG_END };
+static const struct command_flag flags_trace[] = {
+    FLAG_DATA,
+    { "--project", "ID", "only in this project (default: whichever has the id)" },
+    FLAG_JSON, FLAG_END,
+};
 static const struct command_flag flags_status[] = {
     FLAG_DATA,
     { "--by", "project|hour|fate", "a line for each; several with commas. Exit code 1 when a line does not add up" },
@@ -130,10 +135,11 @@ const struct command commands[] = {
     { "tail", "", 0, 0, "print events as they are finished, one JSON object a line", "",
       "penstock tail\npenstock tail --from start --count 10\npenstock tail --topic dead_letters --from start",
       flags_tail, tail_run },
-    { "trace", "UUID", 1, 1, "tell where one event is: stored, dropped, deduplicated, dead-lettered or pending",
-      "UUID is the event's own (`uuid` in the request; `SELECT uuid FROM events`).",
+    { "trace", "UUID", 1, 1, "the story of one event: when it came, what was changed, where it is or why it is not",
+      "UUID is the event's own (`uuid` in the request; `SELECT uuid FROM events`). Each step with its time; what the\n"
+      "properties lost and gained; its person; warnings; each time that the same id came again. docs/trace.md.",
       "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55\n"
-      "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55 --json", flags_data_json, trace_run },
+      "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55 --json", flags_trace, trace_run },
     { "sql", "QUERY", 1, 1, "ask the warehouse, while the server runs or while it does not",
       "Tables: events, persons, person_distinct_ids, groups, heatmaps, ingestion_warnings, dead_letters.\n"
       "One statement that reads; writing is refused.",

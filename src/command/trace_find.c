@@ -1,0 +1,394 @@
+/* command/trace_find.c - see trace_find.h. In this order: the people store (one moment of it), the record, the
+ * warehouse, dead letters; an event that moves on meanwhile is found where it was or further on, because each
+ * later store is looked at later. */
+#include "command/trace_find.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "command/account.h"
+#include "command/command.h"
+#include "command/question.h"
+#include "command/trace_log.h"
+#include "wire/json.h"
+#include "wire/time.h"
+
+enum { SQL_BYTES_MAX = 2048, ANSWER_BYTES_MAX = 256 << 20, UUID_SLACK_BEFORE_S = 3600, UUID_SLACK_AFTER_S = 2 * 86400 };
+
+/* --- the people store -------------------------------------------------------------------------- */
+
+static int ended_keep(void *ctx, const struct people_ended *ended, struct err *err)
+{
+    struct trace *trace = ctx;
+
+    (void)err;
+    if (trace->project_only != 0 && ended->project != trace->project_only)
+        return 0;
+    if (trace->ended_count >= TRACE_ENDED_MAX)
+        memmove(trace->ended, trace->ended + 1, (TRACE_ENDED_MAX - 1) * sizeof *trace->ended);
+    trace->ended[trace->ended_count < TRACE_ENDED_MAX ? trace->ended_count : TRACE_ENDED_MAX - 1] = *ended;
+    trace->ended_count++;
+    return 0;
+}
+
+/* Which project has seen it, and where its record stood. */
+static int seen_find(struct trace *trace, struct people_txn *txn, const struct catalog_snapshot *snapshot, struct err *err)
+{
+    const struct catalog_project *projects;
+    size_t                        count = catalog_snapshot_projects(snapshot, &projects);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t place;
+        int      got;
+
+        if (trace->project_only != 0 && projects[i].id != trace->project_only)
+            continue;
+        got = people_seen_find(txn, projects[i].id, &trace->uuid, &place, err);
+        if (got < 0)
+            return -1;
+        if (got > 0 && trace->project == 0) {
+            trace->project = projects[i].id;
+            trace->place = place == PEOPLE_SEEN_PLACE_UNKNOWN ? TRACE_NONE : place;
+        } else if (got > 0 && trace->also_count < TRACE_ALSO_MAX) {
+            trace->also[trace->also_count++] = projects[i].id;
+        }
+    }
+    return 0;
+}
+
+static int people_find(struct trace *trace, const struct catalog_snapshot *snapshot, struct people_place *place, struct err *err)
+{
+    char                  path[4096];
+    struct people_options options = { .folder = path };
+    struct people        *people;
+    struct people_txn    *txn;
+    struct stat           found;
+    int                   rc;
+
+    if (data_path(trace->data, "people", path, sizeof path, err) < 0)
+        return -1;
+    if (stat(path, &found) < 0)
+        return 0;
+    if (people_open(&options, &people, err) < 0)
+        return -1;
+    trace->has_people = true;
+    rc = people_begin(people, false, &txn, err);
+    if (rc == 0) {
+        rc = seen_find(trace, txn, snapshot, err);
+        if (rc == 0)
+            rc = people_ended_find(txn, &trace->uuid, ended_keep, trace, err);
+        if (rc == 0)
+            rc = people_place_get(txn, place, err);
+        people_abort(txn);
+    }
+    people_close(people);
+    return rc;
+}
+
+/* Which person the event's distinct id leads to by now. */
+static int person_find(struct trace *trace, struct span distinct_id, struct err *err)
+{
+    char                  path[4096], text[UUID_TEXT_BYTES];
+    struct people_options options = { .folder = path };
+    struct people        *people;
+    struct people_txn    *txn;
+    struct person_link    link;
+    struct person         person;
+    int                   rc;
+
+    if (data_path(trace->data, "people", path, sizeof path, err) < 0 || people_open(&options, &people, err) < 0)
+        return -1;
+    rc = people_begin(people, false, &txn, err);
+    if (rc == 0) {
+        rc = people_link_get(txn, trace->project, distinct_id, &link, err);
+        if (rc > 0 && link.person != 0)
+            rc = people_person_get(txn, link.person, &person, err);
+        if (rc > 0 && link.person != 0) {
+            uuid_format(&person.uuid, text);
+            trace->person_now = arena_copy(trace->arena, span_of(text, sizeof text));
+        }
+        people_abort(txn);
+    }
+    people_close(people);
+    return rc < 0 ? -1 : 0;
+}
+
+/* --- the warehouse ----------------------------------------------------------------------------- */
+
+static struct span text_of(const struct json_members *row, const char *name, struct arena *arena)
+{
+    const struct json_member *member = json_members_find(row, span_text(name));
+    struct span               text = { 0 };
+
+    if (member != NULL && member->value.kind == JSON_STRING)
+        text = json_text(&member->value, arena);
+    return text.at != NULL ? text : SPAN("");
+}
+
+static int64_t number_of(const struct json_members *row, const char *name, int64_t none)
+{
+    const struct json_member *member = json_members_find(row, span_text(name));
+    int64_t                   value;
+
+    return member != NULL && json_int64(&member->value, &value) ? value : none;
+}
+
+/* The columns for people stand in front of "captured_us". */
+static struct span json_for_people(const struct json_members *row, struct arena *arena)
+{
+    struct buf  out;
+    struct span copy;
+
+    buf_init(&out, 1 << 20);
+    buf_add_byte(&out, '{');
+    for (size_t i = 0; i < row->count && !span_is(row->at[i].key, "captured_us"); i++) {
+        buf_add_text(&out, i > 0 ? "," : "");
+        buf_add(&out, row->at[i].key_raw);
+        buf_add_byte(&out, ':');
+        buf_add(&out, row->at[i].value.raw);
+    }
+    buf_add_byte(&out, '}');
+    copy = arena_copy(arena, out.failed ? SPAN("{}") : buf_span(&out));
+    buf_fini(&out);
+    return copy.at == NULL ? SPAN("{}") : copy;
+}
+
+static void row_take(struct trace *trace, const struct json_members *row)
+{
+    struct arena *arena = trace->arena;
+    char          name[16];
+
+    trace->row = (struct trace_row){
+        .event = text_of(row, "event", arena), .distinct_id = text_of(row, "distinct_id", arena),
+        .properties = text_of(row, "properties", arena), .person_id = text_of(row, "person_id", arena),
+        .person_mode = text_of(row, "person_mode", arena), .person_properties = text_of(row, "person_properties", arena),
+        .session_id = text_of(row, "$session_id", arena), .json = json_for_people(row, arena),
+        .team_id = number_of(row, "team_id", 0), .timestamp_us = number_of(row, "timestamp_us", CLOCK_NONE),
+        .captured_us = number_of(row, "captured_us", CLOCK_NONE), .created_us = number_of(row, "created_us", CLOCK_NONE),
+        .person_created_us = number_of(row, "person_created_us", CLOCK_NONE),
+        .inserted_us = number_of(row, "inserted_us", CLOCK_NONE),
+        .place = (uint64_t)number_of(row, "raw_offset", -1)
+    };
+    for (int i = 0; i < 5; i++) {
+        (void)snprintf(name, sizeof name, "$group_%d", i);
+        trace->row.groups[i] = text_of(row, name, arena);
+    }
+    trace->has_row = true;
+}
+
+/* The first object of the answer's array; 1 there is one, 0 not, -1. */
+static int first_object(struct span answer, struct arena *arena, struct json_members *out, struct err *err)
+{
+    struct json_reader reader;
+    int                more;
+
+    json_reader_init(&reader, answer, 0);
+    if (json_array_enter(&reader) < 0 || (more = json_array_next(&reader)) < 0)
+        return json_explain(&reader, err);
+    if (more == 0)
+        return 0;
+    return json_members_take(&reader, arena, out, err) < 0 ? -1 : 1;
+}
+
+static int ask(struct trace *trace, const char *sql, struct span *answer_out, struct err *err)
+{
+    struct buf answer;
+    int        rc;
+
+    buf_init(&answer, ANSWER_BYTES_MAX);
+    rc = question_json(trace->data, sql, &answer, err);
+    if (rc == 0) {
+        *answer_out = arena_copy(trace->arena, buf_span(&answer));
+        if (answer_out->at == NULL)
+            rc = err_set(err, ERR_FULL, "no memory for an answer of %zu bytes", answer.bytes);
+    }
+    buf_fini(&answer);
+    return rc;
+}
+
+static int row_ask(struct trace *trace, const char *where, struct err *err)
+{
+    char                sql[SQL_BYTES_MAX], project[40] = "";
+    struct json_members row;
+    struct span         answer;
+    int                 got;
+
+    if (trace->project_only != 0 || trace->project != 0)
+        (void)snprintf(project, sizeof project, " AND team_id = %" PRIu32,
+                       trace->project_only != 0 ? trace->project_only : trace->project);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT uuid, event, distinct_id, team_id, timestamp, captured_at AS accepted_at, created_at AS "
+                   "processed_at, inserted_at AS stored_at, person_id, person_mode, \"$group_0\", \"$group_1\", \"$group_2\", "
+                   "\"$group_3\", \"$group_4\", \"$session_id\", raw_offset, epoch_us(captured_at) AS captured_us, "
+                   "epoch_us(created_at) AS created_us, epoch_us(inserted_at) AS inserted_us, epoch_us(timestamp) AS "
+                   "timestamp_us, epoch_us(person_created_at) AS person_created_us, properties, person_properties FROM events "
+                   "WHERE %s AND uuid = '%s'%s LIMIT 1", where, trace->text, project);
+    if (ask(trace, sql, &answer, err) < 0)
+        return -1;
+    got = first_object(answer, trace->arena, &row, err);
+    if (got > 0)
+        row_take(trace, &row);
+    return got < 0 ? -1 : 0;
+}
+
+/* By place and time, which lead to a few row groups; then by the id's own time; then all there is. */
+static int row_find(struct trace *trace, struct err *err)
+{
+    char     where[200], old[80] = "true";
+    uint64_t ms = 0;
+
+    if (!question_possible(trace->data) || trace->has_row)
+        return 0;
+    if (trace->place != TRACE_NONE) {
+        int bytes = snprintf(where, sizeof where, "raw_offset = %" PRIu64, trace->place);
+
+        if (trace->record_state == TRACE_RECORD_KEPT)
+            (void)snprintf(where + bytes, sizeof where - (size_t)bytes, " AND captured_at = make_timestamp(%" PRId64 ")",
+                           trace->record.received_us);
+        return row_ask(trace, where, err);
+    }
+    if (trace->project == 0 && trace->ended_count > 0)
+        return 0; /* it is known to have left no row */
+    if (trace->project == 0 && trace->has_people) /* what came since ids are remembered would be remembered */
+        (void)snprintf(old, sizeof old, "captured_at < make_timestamp(%" PRId64 ")",
+                       clock_wall_us() - PEOPLE_SEEN_DAYS * TIME_US_DAY);
+    if (uuid_version(&trace->uuid) == 7) {
+        for (int i = 0; i < 6; i++)
+            ms = ms << 8 | trace->uuid.bytes[i];
+        (void)snprintf(where, sizeof where, "%s AND captured_at BETWEEN make_timestamp(%" PRId64 ") AND make_timestamp(%" PRId64 ")",
+                       old, ((int64_t)(ms / 1000) - UUID_SLACK_BEFORE_S) * TIME_US_S,
+                       ((int64_t)(ms / 1000) + UUID_SLACK_AFTER_S) * TIME_US_S);
+        if (row_ask(trace, where, err) < 0 || trace->has_row)
+            return trace->has_row ? 0 : -1;
+    }
+    return row_ask(trace, old, err);
+}
+
+static int heatmap_find(struct trace *trace, struct err *err)
+{
+    char                sql[SQL_BYTES_MAX], when[80] = "";
+    struct json_members row;
+    struct span         answer;
+    int                 got;
+
+    if (trace->has_row || trace->project == 0 || !question_possible(trace->data))
+        return 0;
+    if (trace->record_state == TRACE_RECORD_KEPT)
+        (void)snprintf(when, sizeof when, " AND captured_at = make_timestamp(%" PRId64 ")", trace->record.received_us);
+    (void)snprintf(sql, sizeof sql, "SELECT event_uuid AS uuid, '$$heatmap' AS event, distinct_id, team_id, timestamp, captured_at AS "
+                   "accepted_at, current_url, session_id FROM heatmaps WHERE event_uuid = '%s' AND team_id = %" PRIu32 "%s LIMIT 1",
+                   trace->text, trace->project, when);
+    if (ask(trace, sql, &answer, err) < 0)
+        return -1;
+    got = first_object(answer, trace->arena, &row, err);
+    if (got > 0) {
+        trace->heatmap = json_for_people(&row, trace->arena);
+        trace->has_heatmap = true;
+    }
+    return got < 0 ? -1 : 0;
+}
+
+static int warnings_find(struct trace *trace, struct err *err)
+{
+    int64_t from_us = trace->has_row ? trace->row.captured_us
+                      : trace->record_state == TRACE_RECORD_KEPT ? trace->record.received_us : 0;
+    char    sql[SQL_BYTES_MAX];
+
+    trace->warnings = SPAN("[]");
+    if (!question_possible(trace->data))
+        return 0;
+    (void)snprintf(sql, sizeof sql, "SELECT type, category, severity, details, timestamp FROM ingestion_warnings WHERE event_uuid = "
+                   "'%s' AND timestamp >= make_timestamp(%" PRId64 ") ORDER BY timestamp LIMIT 100", trace->text, from_us);
+    return ask(trace, sql, &trace->warnings, err);
+}
+
+static int letter_look(struct trace *trace, struct catalog *catalog, struct err *err)
+{
+    struct err none = { .kind = ERR_NONE };
+
+    if (letter_find(trace->data, catalog, trace->text, trace->arena, &trace->letter, &none) == 0) {
+        trace->has_letter = trace->project_only == 0 || trace->letter.team_id == (int64_t)trace->project_only;
+        return 0;
+    }
+    if (none.kind == ERR_INPUT)
+        return 0;
+    *err = none;
+    return -1;
+}
+
+/* --- what it comes to --------------------------------------------------------------------------- */
+
+static void fate_decide(struct trace *trace)
+{
+    if (trace->has_row)
+        trace->fate = trace->row.inserted_us != CLOCK_NONE ? TRACE_STORED : TRACE_WAITS_LOAD;
+    else if (trace->has_heatmap)
+        trace->fate = TRACE_HEATMAP;
+    else if (trace->fate != TRACE_UNKNOWN)
+        return;
+    else if (trace->has_letter)
+        trace->fate = TRACE_DEAD_LETTERED;
+    else if (trace->project != 0) /* it was seen, so it was going to be a row */
+        trace->fate = TRACE_ROW_GONE;
+    else if (trace->ended_count > 0) {
+        const struct people_ended *last = &trace->ended[trace->ended_count < TRACE_ENDED_MAX ? trace->ended_count - 1 : TRACE_ENDED_MAX - 1];
+
+        trace->fate = TRACE_ENDED;
+        trace->ended_fate = last->fate;
+        trace->project = last->project;
+        trace->place = last->place;
+    }
+}
+
+static int trace_look(struct trace *trace, struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err)
+{
+    struct people_place place = { .input_next = { 0 } };
+
+    if (people_find(trace, snapshot, &place, err) < 0 || trace_record_read(trace, err) < 0 || row_find(trace, err) < 0 ||
+        heatmap_find(trace, err) < 0 || letter_look(trace, catalog, err) < 0)
+        return -1;
+    if (!trace->has_row && !trace->has_heatmap) {
+        if (trace_waiting_find(trace, &place, err) < 0)
+            return -1;
+        /* it may have moved on between the two looks */
+        if (!trace->has_row && trace->project != 0 && (row_find(trace, err) < 0 || heatmap_find(trace, err) < 0))
+            return -1;
+    }
+    fate_decide(trace);
+    if (trace->fate == TRACE_UNKNOWN && trace_search(trace, &place, snapshot, err) < 0)
+        return -1;
+    if (trace->place == TRACE_NONE && trace->has_row)
+        trace->place = trace->row.place;
+    else if (trace->place == TRACE_NONE && trace->has_letter && trace->letter.raw_offset != LETTER_NONE)
+        trace->place = (uint64_t)trace->letter.raw_offset;
+    if (trace->project == 0 && trace->has_row)
+        trace->project = (uint32_t)trace->row.team_id;
+    else if (trace->project == 0 && trace->has_letter)
+        trace->project = (uint32_t)trace->letter.team_id;
+    if (trace->record_state == TRACE_RECORD_UNKNOWN && trace_record_read(trace, err) < 0)
+        return -1;
+    if (trace->has_row && (trace_events_offset(trace, err) < 0 || person_find(trace, trace->row.distinct_id, err) < 0))
+        return -1;
+    return warnings_find(trace, err);
+}
+
+int trace_find(struct trace *trace, struct err *err)
+{
+    struct catalog          *catalog = NULL;
+    struct catalog_snapshot *snapshot = NULL;
+    int                      rc = -1;
+
+    trace->place = trace->events_offset = TRACE_NONE;
+    if (letter_catalog_open(trace->data, &catalog, err) == 0 && catalog_snapshot_load(catalog, &snapshot, err) == 0 &&
+        trace_look(trace, catalog, snapshot, err) == 0)
+        rc = 0;
+    if (rc == 0 && catalog_snapshot_project(snapshot, trace->project) != NULL)
+        (void)snprintf(trace->project_name, sizeof trace->project_name, "%s",
+                       catalog_snapshot_project(snapshot, trace->project)->name);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
+    return rc;
+}
