@@ -1,4 +1,4 @@
-/* command/status.c - penstock status: the equation of fates, the roles, the disk. */
+/* command/status.c - penstock status: the equation of fates, the roles, the lanes, the disk. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/metric.h"
 #include "command/account.h"
 #include "command/command.h"
 #include "command/roles.h"
@@ -27,7 +28,48 @@ struct status {
     struct role_line roles[ROLES_MAX];
     uint64_t         disk_free_bytes, disk_bytes;
     char             url[300];
+    double           lane_age_s[INPUT_COUNT], low_rate; /* as ingest tells them; 0 when it is not there */
 };
+
+static const enum input lanes[] = { INPUT_RAW, INPUT_HISTORICAL, INPUT_OVERFLOW };
+enum { LANES = sizeof lanes / sizeof *lanes };
+
+static void lanes_read(const char *data, struct status *out)
+{
+    struct err ignored = { .kind = ERR_NONE };
+    char       run[4096], label[80];
+
+    if (data_path(data, "run", run, sizeof run, &ignored) < 0)
+        return;
+    for (size_t i = 0; i < LANES; i++) {
+        (void)snprintf(label, sizeof label, "topic=\"%s\"", input_topic(lanes[i]));
+        if (out->account.lane_lag[lanes[i]] > 0)
+            (void)metric_read(run, "ingest", "ingest_lag_seconds", label, &out->lane_age_s[lanes[i]]);
+    }
+    (void)metric_read(run, "ingest", "ingest_low_rate_records", "", &out->low_rate);
+}
+
+static void lanes_json(const struct status *status, struct buf *out)
+{
+    buf_add_text(out, ",\n \"lanes\":[");
+    for (size_t i = 0; i < LANES; i++)
+        buf_add_format(out, "%s{\"topic\":\"%s\",\"lag\":%" PRIu64 ",\"oldest_seconds\":%.0f}", i > 0 ? "," : "",
+                       input_topic(lanes[i]), status->account.lane_lag[lanes[i]], status->lane_age_s[lanes[i]]);
+    buf_add_format(out, "],\"low_rate\":%.0f", status->low_rate);
+}
+
+/* Only when something waits aside: most have never heard of lanes. */
+static void lanes_text(const struct status *status)
+{
+    const uint64_t *lag = status->account.lane_lag;
+
+    if (lag[INPUT_HISTORICAL] == 0 && lag[INPUT_OVERFLOW] == 0)
+        return;
+    printf("\nlanes    %" PRIu64 " live, %" PRIu64 " imported and %" PRIu64 " of hot ids wait; the oldest %.0f, %.0f and %.0f s\n",
+           lag[INPUT_RAW], lag[INPUT_HISTORICAL], lag[INPUT_OVERFLOW], status->lane_age_s[INPUT_RAW],
+           status->lane_age_s[INPUT_HISTORICAL], status->lane_age_s[INPUT_OVERFLOW]);
+    printf("         beside live events, up to %.0f a second of the others\n", status->low_rate);
+}
 
 /* Resident memory of a process; 0 when it is gone. */
 static uint64_t process_rss_bytes(pid_t pid)
@@ -62,6 +104,7 @@ static int status_read(const char *data, struct status *out, struct err *err)
         line->lag = strcmp(line->name, "ingest") == 0 ? out->account.ingest_lag
                     : strcmp(line->name, "load") == 0 ? out->account.load_lag : 0;
     }
+    lanes_read(data, out);
     if (statvfs(data, &disk) == 0) {
         out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
         out->disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
@@ -107,7 +150,9 @@ static void status_json(const struct status *status, struct buf *out)
         json_write_string(out, span_text(line->state.last));
         buf_add_text(out, "}");
     }
-    buf_add_format(out, "],\n \"disk\":{\"free_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 "}}\n", status->disk_free_bytes,
+    buf_add_byte(out, ']');
+    lanes_json(status, out);
+    buf_add_format(out, ",\n \"disk\":{\"free_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 "}}\n", status->disk_free_bytes,
                    status->disk_bytes);
 }
 
@@ -141,6 +186,7 @@ static void status_text(const struct status *status)
             printf("%-8s down%s%s, %" PRIu64 " events behind\n", line->name, line->state.last[0] != '\0' ? ": " : "",
                    line->state.last, line->lag);
     }
+    lanes_text(status);
     printf("\ndisk     %.1f GiB free of %.1f\n", (double)status->disk_free_bytes / (1 << 30),
            (double)status->disk_bytes / (1 << 30));
 }

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ATTEMPT_VERSION = 2, ATTEMPT_SHRINK = 8 };
+enum { ATTEMPT_VERSION = 3, ATTEMPT_SHRINK = 8 };
 
 struct attempt {
     struct attempt_state *state;
@@ -43,6 +43,7 @@ static void conclude(struct attempt_state *state)
     }
     memcpy(state->careful_until, state->end, sizeof state->end);
     state->careful_limit = count / ATTEMPT_SHRINK > 0 ? count / ATTEMPT_SHRINK : 1;
+    state->careful_done = 0;
 }
 
 /* An older file, or one that was never written whole, tells nothing. */
@@ -165,6 +166,7 @@ void attempt_unmark(struct attempt *attempt)
 void attempt_end(struct attempt *attempt, const uint64_t next[INPUT_COUNT])
 {
     struct attempt_state *state = attempt->state;
+    bool                  done = memcmp(next, state->first, sizeof state->first) != 0;
 
     state->busy = 0;
     state->current = ATTEMPT_NONE;
@@ -174,6 +176,8 @@ void attempt_end(struct attempt *attempt, const uint64_t next[INPUT_COUNT])
     }
     if (!careful(state, next)) {
         memset(state->careful_until, 0, sizeof state->careful_until);
-        state->careful_limit = 0;
+        state->careful_limit = state->careful_done = 0;
+    } else if (done && ++state->careful_done % ATTEMPT_SHRINK == 0) {
+        state->careful_limit *= 2;
     }
 }

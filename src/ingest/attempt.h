@@ -7,7 +7,7 @@
  *     successors, and its lane goes before all others until then; when it has taken the process with it
  *     ATTEMPT_CRASHES_MAX times it is condemned
  *   - none was noted (the store, the log, a kill from outside): batches get eight times smaller until the
- *     records of that batch are done
+ *     records of that batch are done; eight that went well allow twice as many records
  * A record is called by its mark: the input it is read from and its offset there, as place_make() joins them.
  *  A1  an event that did not crash anything alone is never condemned, whatever stood beside it
  * @thread one */
@@ -30,7 +30,7 @@ struct attempt_state { /* the file, in the machine's own order: it is read where
     uint64_t          first[INPUT_COUNT], end[INPUT_COUNT]; /* its records: offsets in each input */
     volatile uint64_t current;    /* mark of the record that a pass is looking at, or ATTEMPT_NONE */
     uint64_t          suspect, suspect_crashes;
-    uint64_t          careful_until[INPUT_COUNT], careful_limit;
+    uint64_t          careful_until[INPUT_COUNT], careful_limit, careful_done;
 };
 
 struct attempt;

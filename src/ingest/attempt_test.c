@@ -109,7 +109,18 @@ static void test_careful(void **state)
     begin(attempt, 0, 1);
     end(attempt, 1);
     assert_int_equal(limit_of(attempt, 1, 1000), 1);
-    begin(attempt, 1, 639);
+    for (uint64_t i = 1; i < 7; i++) {
+        begin(attempt, i, 1);
+        end(attempt, i + 1);
+        assert_int_equal(limit_of(attempt, i + 1, 1000), 1);
+    }
+    begin(attempt, 7, 1); /* given up without harm: it proves nothing */
+    end(attempt, 7);
+    assert_int_equal(limit_of(attempt, 7, 1000), 1);
+    begin(attempt, 7, 1);
+    end(attempt, 8);
+    assert_int_equal(limit_of(attempt, 8, 1000), 2); /* eight went well */
+    begin(attempt, 8, 632);
     end(attempt, 640);
     assert_int_equal(limit_of(attempt, 640, 1000), 1000);
     attempt_close(attempt);

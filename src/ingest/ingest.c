@@ -19,6 +19,7 @@
 #include "ingest/fate_metrics.h"
 #include "ingest/ingest_metrics.h"
 #include "ingest/inputs.h"
+#include "ingest/lanes.h"
 #include "ingest/outputs.h"
 #include "ingest/passes.h"
 #include "wire/time.h"
@@ -34,6 +35,7 @@ enum {
 };
 #define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch, and of a slice of it */
 #define CHORES_EVERY_US ((int64_t)5 * 1000000)
+#define LOOK_EVERY_US ((int64_t)100000)
 
 #define OPTION_AT(field) offsetof(struct ingest_options, field)
 
@@ -72,6 +74,9 @@ struct ingest {
     int64_t                  chores_us; /* when they are next due */
     struct outputs          *outputs;
     struct inputs            inputs;
+    struct lanes             lanes;
+    int64_t                  wait_us; /* when there was nothing to take */
+    int64_t                  look_us; /* load's place and the lanes' ages are next due */
     struct people_place      place; /* as committed */
     uint64_t                 cursors[INPUT_COUNT]; /* the log's copies */
     struct arena            *arena, *slice; /* of a batch, of some of its events */
@@ -169,6 +174,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     open_geoip(ingest);
     if (ingest_recover(ingest, err) < 0)
         goto failed;
+    lanes_init(&ingest->lanes, clock_mono_us(), ingest->place.output_end[OUTPUT_EVENTS]);
     *out = ingest;
     return 0;
 failed:
@@ -227,6 +233,15 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     if (rc < 0 || moves < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
     return inputs_open(&ingest->inputs, ingest->log, &ingest->place, false, err);
+}
+
+uint64_t ingest_lag(const struct ingest *ingest)
+{
+    uint64_t lag = 0;
+
+    for (int i = 0; i < INPUT_COUNT; i++)
+        lag += inputs_lag(&ingest->inputs, (enum input)i);
+    return lag;
 }
 
 const struct people_place *ingest_place(const struct ingest *ingest)
@@ -333,12 +348,19 @@ failed:
     return -1;
 }
 
-static void note_batch(struct ingest *ingest, const struct passes *passes, int64_t began_us)
+static void note_batch(struct ingest *ingest, const struct passes *passes, const struct people_place *place, int64_t began_us)
 {
-    for (size_t i = 0; i < sizeof passes->spent_us / sizeof *passes->spent_us; i++)
+    struct lanes_batch batch = { .now_us = clock_mono_us(), .events_end = place->output_end[OUTPUT_EVENTS] };
+
+    for (size_t i = 0; i < sizeof passes->spent_us / sizeof *passes->spent_us; i++) {
         ingest->spent_us[i] += passes->spent_us[i];
-    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, inputs_events(&ingest->inputs),
-                         clock_mono_us() - began_us, inputs_lag(&ingest->inputs, INPUT_RAW));
+        batch.cpu_us += passes->spent_us[i];
+    }
+    batch.took_us = batch.now_us - began_us;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        batch.taken[i] = ingest->inputs.next[i] - ingest->inputs.first[i];
+    lanes_done(&ingest->lanes, &batch);
+    ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, batch.taken, batch.took_us);
 }
 
 /* Whether it was memory that a batch did not have. */
@@ -368,15 +390,51 @@ static bool learn(struct ingest *ingest, const struct passes *passes, const stru
     return true;
 }
 
+/* What now and then is enough: where load stands, and how old what waits is. */
+static int look_around(struct ingest *ingest, const struct lanes_view *view, struct err *err)
+{
+    struct ingest_lane seen[INPUT_COUNT];
+    int64_t            age_us;
+    uint64_t           loaded;
+
+    if (view->now_us < ingest->look_us)
+        return 0;
+    ingest->look_us = view->now_us + LOOK_EVERY_US;
+    if (log_cursor_load(ingest->log, output_infos[OUTPUT_EVENTS].topic, 0, "load", &loaded, err) > 0)
+        lanes_load_at(&ingest->lanes, loaded, view->now_us);
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        if (inputs_age_us(&ingest->inputs, (enum input)i, &age_us, err) < 0)
+            return -1;
+        seen[i] = (struct ingest_lane){ .lag_records = view->lag[i], .lag_us = age_us };
+    }
+    ingest_metrics_lanes(ingest->metrics, seen, ingest->lanes.rate, ingest->lanes.load_lag_us);
+    return 0;
+}
+
+static int look(struct ingest *ingest, struct lanes_view *out, struct err *err)
+{
+    *out = (struct lanes_view){ .now_us = clock_mono_us() };
+    for (int i = 0; i < INPUT_COUNT; i++)
+        out->lag[i] = inputs_lag(&ingest->inputs, (enum input)i);
+    if (inputs_age_us(&ingest->inputs, INPUT_RAW, &out->live_age_us, err) < 0)
+        return -1;
+    return look_around(ingest, out, err);
+}
+
 /* A batch's worth of records. As inputs_take. */
 static int take(struct ingest *ingest, struct err *err)
 {
-    size_t   quota[INPUT_COUNT];
-    uint64_t lag[INPUT_COUNT];
+    size_t            quota[INPUT_COUNT], caps[INPUT_COUNT];
+    struct lanes_view view;
 
+    if (look(ingest, &view, err) < 0)
+        return -1;
+    ingest->inputs.batch.room = attempt_limit(ingest->attempt, ingest->place.input_next, view.lag, ingest->batch_limit, caps);
+    lanes_plan(&ingest->lanes, &view, ingest->inputs.batch.room, quota);
     for (int i = 0; i < INPUT_COUNT; i++)
-        lag[i] = inputs_lag(&ingest->inputs, (enum input)i);
-    ingest->inputs.batch.room = attempt_limit(ingest->attempt, ingest->place.input_next, lag, ingest->batch_limit, quota);
+        if (quota[i] > caps[i])
+            quota[i] = caps[i];
+    ingest->wait_us = lanes_wait_us(&ingest->lanes, &view, WAIT_US);
     return inputs_take(&ingest->inputs, ingest->arena, quota, (size_t)ingest->options->batch_bytes, err);
 }
 
@@ -411,7 +469,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     }
     outputs_publish(ingest->outputs);
     warning_gate_commit(ingest->gate);
-    note_batch(ingest, &passes, began_us);
+    note_batch(ingest, &passes, &place, began_us);
     fate_metrics_batch(ingest->fate_metrics, &passes.tally);
     ingest->place = place;
     if (ingest->batch_limit < (size_t)ingest->options->batch_records)
@@ -503,8 +561,7 @@ static int ingest_loop(struct ingest *ingest, struct err *err)
             if (rc != 0)
                 return rc < 0 ? -1 : 0;
         } else {
-            ingest_metrics_lag(ingest->metrics, inputs_lag(&ingest->inputs, INPUT_RAW));
-            inputs_wait(&ingest->inputs, WAIT_US);
+            inputs_wait(&ingest->inputs, ingest->wait_us);
         }
         do_chores(ingest);
     }

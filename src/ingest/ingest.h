@@ -35,11 +35,14 @@ struct ingest;
 void ingest_keep_memory(void);
 int  ingest_open(const struct role_env *env, struct ingest **out, struct err *err) must_check;
 void ingest_close(struct ingest *ingest);
-/* Takes and finishes one batch: 1 done, 0 there was nothing, -1 it failed and nothing has happened.
+/* Takes and finishes one batch: 1 done, 0 there was nothing, or it may wait (lanes.h), -1 it failed and nothing
+ * has happened.
  * After -1 call ingest_recover before the next step. */
 int ingest_step(struct ingest *ingest, struct err *err) must_check;
 /* Back to the last committed state. ERR_CORRUPT, ERR_INPUT: it cannot be reached. */
 int ingest_recover(struct ingest *ingest, struct err *err) must_check;
+/* Records that wait in all inputs. */
+uint64_t ingest_lag(const struct ingest *ingest);
 const struct people_place *ingest_place(const struct ingest *ingest);
 /* CPU microseconds of this thread by part since the start: normalise, seen, people, render, finish, sync, commit. */
 enum { INGEST_PARTS = 7 };

@@ -10,19 +10,38 @@ static const double events_bounds[] = { 1, 10, 100, 1000, 2500, 5000, 10000, 200
     { .name = "ingest_events_total", .labels = "fate=\"" text "\"", .help = "events by what became of them", \
       .kind = METRIC_COUNTER },
 
+#define LAG_METRIC(number, suffix, topic) \
+    { .name = "ingest_lag_records", .labels = "topic=\"" topic "\"", .help = "records that wait to be processed", \
+      .kind = METRIC_GAUGE },
+#define AGE_METRIC(number, suffix, topic) \
+    { .name = "ingest_lag_seconds", .labels = "topic=\"" topic "\"", .help = "how long the oldest of them waits", \
+      .kind = METRIC_GAUGE },
+#define TAKEN_METRIC(number, suffix, topic) \
+    { .name = "ingest_records_total", .labels = "topic=\"" topic "\"", .help = "records taken for processing", \
+      .kind = METRIC_COUNTER },
+
 static const struct metric_def defs[] = {
     FATES(FATE_METRIC)
     { .name = "ingest_batch_seconds", .labels = "", .help = "a batch from read to commit", .kind = METRIC_HISTOGRAM,
       .bounds = seconds_bounds },
     { .name = "ingest_batch_events", .labels = "", .help = "records in a batch", .kind = METRIC_HISTOGRAM,
       .bounds = events_bounds },
-    { .name = "ingest_lag_records", .labels = "", .help = "accepted records not yet processed", .kind = METRIC_GAUGE },
+    INPUTS(LAG_METRIC)
+    INPUTS(AGE_METRIC)
+    INPUTS(TAKEN_METRIC)
+    { .name = "ingest_low_rate_records", .labels = "", .help = "records a second that the low lanes may take beside live traffic",
+      .kind = METRIC_GAUGE },
+    { .name = "ingest_load_lag_seconds", .labels = "", .help = "age of the oldest finished event that load has not taken",
+      .kind = METRIC_GAUGE },
     { .name = "ingest_warnings_total", .labels = "", .help = "ingestion warnings written", .kind = METRIC_COUNTER },
     { .name = "ingest_retries_total", .labels = "", .help = "batches that failed and were begun anew",
       .kind = METRIC_COUNTER },
 };
 
-enum { SECONDS = FATE_COUNT, EVENTS, LAG, WARNED, RETRIES };
+enum {
+    SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
+    LOAD_LAG, WARNED, RETRIES
+};
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
 {
@@ -30,20 +49,31 @@ int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct
 }
 
 void ingest_metrics_batch(struct metric_page *page, const uint64_t fates[FATE_COUNT], uint64_t warnings,
-                          uint64_t records, int64_t took_us, uint64_t lag_records)
+                          const uint64_t taken[INPUT_COUNT], int64_t took_us)
 {
+    uint64_t events = 0;
+
     for (size_t i = 0; i < FATE_COUNT; i++)
         if (fates[i] > 0)
             metric_add(page, i, fates[i]);
+    for (size_t i = 0; i < INPUT_COUNT; i++) {
+        metric_add(page, TAKEN + i, taken[i]);
+        events += i == INPUT_CONTROL ? 0 : taken[i];
+    }
     metric_observe(page, SECONDS, (double)took_us / 1e6);
-    metric_observe(page, EVENTS, (double)records);
+    metric_observe(page, EVENTS, (double)events);
     metric_add(page, WARNED, warnings);
-    ingest_metrics_lag(page, lag_records);
 }
 
-void ingest_metrics_lag(struct metric_page *page, uint64_t lag_records)
+void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lanes[INPUT_COUNT], double low_rate,
+                          int64_t load_lag_us)
 {
-    metric_set(page, LAG, (int64_t)lag_records);
+    for (size_t i = 0; i < INPUT_COUNT; i++) {
+        metric_set(page, LAG + i, (int64_t)lanes[i].lag_records);
+        metric_set(page, AGE + i, lanes[i].lag_us / 1000000);
+    }
+    metric_set(page, LOW_RATE, (int64_t)low_rate);
+    metric_set(page, LOAD_LAG, load_lag_us / 1000000);
 }
 
 void ingest_metrics_retry(struct metric_page *page)

@@ -3,13 +3,20 @@
 #define PENSTOCK_INGEST_METRICS_H
 
 #include "base/metric.h"
+#include "event/record.h"
 #include "ingest/fate.h"
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err) must_check;
 /* A committed batch. */
 void ingest_metrics_batch(struct metric_page *page, const uint64_t fates[FATE_COUNT], uint64_t warnings,
-                          uint64_t records, int64_t took_us, uint64_t lag_records);
-void ingest_metrics_lag(struct metric_page *page, uint64_t lag_records);
+                          const uint64_t taken[INPUT_COUNT], int64_t took_us);
+/* What waits in each input, and how low lanes are held back. */
+struct ingest_lane {
+    uint64_t lag_records;
+    int64_t  lag_us;
+};
+void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lanes[INPUT_COUNT], double low_rate,
+                          int64_t load_lag_us);
 void ingest_metrics_retry(struct metric_page *page);
 
 #endif

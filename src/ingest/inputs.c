@@ -79,6 +79,16 @@ uint64_t inputs_lag(const struct inputs *inputs, enum input input)
     return gather_lag(&inputs->gathers[input]);
 }
 
+int inputs_age_us(struct inputs *inputs, enum input input, int64_t *out, struct err *err)
+{
+    struct gather *gather = &inputs->gathers[input];
+
+    *out = 0;
+    if (gather->reader == NULL)
+        return 1;
+    return gather_age_us(gather, clock_wall_us(), out, err) < 0 ? err_wrap(err, input_topic(input)) : 1;
+}
+
 void inputs_wait(struct inputs *inputs, int64_t timeout_us)
 {
     (void)log_reader_wait(inputs->gathers[INPUT_RAW].reader, timeout_us);

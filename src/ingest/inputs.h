@@ -37,6 +37,8 @@ int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[I
 uint64_t inputs_events(const struct inputs *inputs);
 /* Records that wait in an input. */
 uint64_t inputs_lag(const struct inputs *inputs, enum input input);
+/* How long the first of them has waited; 0: none does. As gather_age_us. */
+int inputs_age_us(struct inputs *inputs, enum input input, int64_t *out, struct err *err) must_check;
 /* Waits until live events arrive, at most timeout_us; the other topics are looked at when it ends. */
 void inputs_wait(struct inputs *inputs, int64_t timeout_us);
 

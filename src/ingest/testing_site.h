@@ -156,7 +156,7 @@ static inline void site_finish(struct site *site, struct people_place *place)
     int            rc;
 
     fixture_must(ingest_open(&site->env, &ingest, &err), &err);
-    while ((rc = ingest_step(ingest, &err)) > 0)
+    while ((rc = ingest_step(ingest, &err)) > 0 || (rc == 0 && ingest_lag(ingest) > 0))
         ;
     fixture_must(rc, &err);
     *place = *ingest_place(ingest);
