@@ -30,6 +30,18 @@ static const struct command_flag flags_trace[] = {
     { "--project", "ID", "only in this project (default: whichever has the id)" },
     FLAG_JSON, FLAG_END,
 };
+static const struct command_flag flags_person[] = {
+    FLAG_DATA,
+    { "--project", "NAME", "id or name of the project (default: the first one)" },
+    FLAG_JSON, FLAG_END,
+};
+static const struct command_flag flags_person_delete[] = {
+    FLAG_DATA,
+    { "--project", "NAME", "id or name of the project (default: the first one)" },
+    { "--with-events", NULL, "its events too, and what else is kept of them" },
+    { "--now", NULL, "do not wait for ingest.undo_window" },
+    FLAG_JSON, FLAG_END,
+};
 static const struct command_flag flags_status[] = {
     FLAG_DATA,
     { "--by", "project|hour|fate", "a line for each; several with commas. Exit code 1 when a line does not add up" },
@@ -204,6 +216,22 @@ const struct command commands[] = {
     { "restrict remove", "ID", 1, 1, "take a restriction away",
       "ID is the number that `penstock restrict list` shows.", "penstock restrict remove 3", flags_data,
       restrict_remove_run },
+    { "person show", "ID_OR_UUID", 1, 1, "a person, its properties and distinct ids, as ingest knows them",
+      "ID_OR_UUID is a distinct id, or the person's uuid (which is looked for among all persons).",
+      "penstock person show alice@example.com\npenstock person show --project shop alice --json", flags_person,
+      person_show_run },
+    { "person delete", "ID_OR_UUID", 1, 1, "delete a person and its distinct ids; with --with-events, erase it",
+      "The request waits for ingest.undo_window (24 h unless set) and can be taken back until then; --now does not wait.\n"
+      "Whoever uses one of the distinct ids again gets a new person. What became of a request: the table receipts.",
+      "penstock person delete alice@example.com\npenstock person delete --with-events --now alice@example.com",
+      flags_person_delete, person_delete_run },
+    { "person undelete", "REQUEST", 1, 1, "take a deletion back that is not due yet",
+      "REQUEST is the number that `penstock person delete` printed; `penstock person show` tells it too.",
+      "penstock person undelete 12", flags_person, person_undelete_run },
+    { "person split", "ID_OR_UUID ID", 2, 1000, "give some of a person's distinct ids a person of their own",
+      "Each ID leaves the person, and gets a person of its own without properties. The distinct id that the person's uuid\n"
+      "was made of stays where it is. Events of before stay with the person that they were stored with.",
+      "penstock person split alice@example.com kiosk-7 kiosk-8", flags_person, person_split_run },
     { "log info", "", 0, 0, "topics, how much is in them, how far their readers are", "",
       "penstock log info\npenstock log info --json", flags_data_json, log_info_run },
     { "log verify", "[TOPIC]", 0, 1, "read everything and check every sum; exit code 1 when anything is damaged", "",

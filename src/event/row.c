@@ -21,6 +21,7 @@ static const struct row_column row_event_definition_columns[] = { ROW_EVENT_DEFI
 static const struct row_column row_property_definition_columns[] = { ROW_PROPERTY_DEFINITION_COLUMNS(ROW_COLUMN) };
 static const struct row_column row_event_property_columns[] = { ROW_EVENT_PROPERTY_COLUMNS(ROW_COLUMN) };
 static const struct row_column row_heatmap_columns[] = { ROW_HEATMAP_COLUMNS(ROW_COLUMN) };
+static const struct row_column row_receipt_columns[] = { ROW_RECEIPT_COLUMNS(ROW_COLUMN) };
 
 const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
     [ROW_EVENT] = { "events", "events", ROW_EVENT_COUNT, row_event_columns },
@@ -34,6 +35,7 @@ const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
                                   row_property_definition_columns },
     [ROW_EVENT_PROPERTY] = { "event_properties", "definitions", ROW_EVENT_PROPERTY_COUNT, row_event_property_columns },
     [ROW_HEATMAP] = { "heatmaps", "heatmaps", ROW_HEATMAP_COUNT, row_heatmap_columns },
+    [ROW_RECEIPT] = { "receipts", "receipts", ROW_RECEIPT_COUNT, row_receipt_columns },
 };
 
 void row_init(struct row *row, enum row_table table)

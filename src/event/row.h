@@ -106,6 +106,15 @@ enum row_type {
     X("event_uuid", ROW_UUID, EVENT_UUID) /* on the last row of a $$heatmap event alone: it has no other one */ \
     X("captured_at", ROW_TIME, CAPTURED_AT) /* likewise */
 
+/* What was asked about persons, and what became of it: one row a request. */
+#define ROW_RECEIPT_COLUMNS(X)                                                                                  \
+    X("id", ROW_I64, ID) X("team_id", ROW_I64, TEAM_ID) X("kind", ROW_TEXT, KIND) X("state", ROW_TEXT, STATE)   \
+    X("person_id", ROW_UUID, PERSON_ID) X("asked_by", ROW_TEXT, ASKED_BY) X("asked_at", ROW_TIME, ASKED_AT)     \
+    X("due_at", ROW_TIME, DUE_AT) X("done_at", ROW_TIME, DONE_AT) X("persons", ROW_I64, PERSONS)                \
+    X("distinct_ids", ROW_I64, DISTINCT_IDS) X("events", ROW_I64, EVENTS)                                       \
+    X("dead_letters", ROW_I64, DEAD_LETTERS) X("warnings", ROW_I64, WARNINGS) X("detail", ROW_TEXT, DETAIL)     \
+    X("version", ROW_I64, VERSION)
+
 /* X(table name in SQL, columns, enum suffix, topic it travels in). The order is stored. */
 #define ROW_TABLES(X)                                                                                           \
     X("events", ROW_EVENT_COLUMNS, EVENT, "events")                                                             \
@@ -117,7 +126,8 @@ enum row_type {
     X("event_definitions", ROW_EVENT_DEFINITION_COLUMNS, EVENT_DEFINITION, "definitions")                       \
     X("property_definitions", ROW_PROPERTY_DEFINITION_COLUMNS, PROPERTY_DEFINITION, "definitions")              \
     X("event_properties", ROW_EVENT_PROPERTY_COLUMNS, EVENT_PROPERTY, "definitions")                            \
-    X("heatmaps", ROW_HEATMAP_COLUMNS, HEATMAP, "heatmaps")
+    X("heatmaps", ROW_HEATMAP_COLUMNS, HEATMAP, "heatmaps")                                                     \
+    X("receipts", ROW_RECEIPT_COLUMNS, RECEIPT, "receipts")
 
 #define ROW_TABLE_ENUM(name, columns, suffix, topic) ROW_##suffix,
 enum row_table { ROW_TABLES(ROW_TABLE_ENUM) ROW_TABLE_COUNT };
@@ -142,6 +152,8 @@ enum { ROW_PROPERTY_DEFINITION_COLUMNS(ROW_PROPERTY_DEFINITION_ENUM) ROW_PROPERT
 enum { ROW_EVENT_PROPERTY_COLUMNS(ROW_EVENT_PROPERTY_ENUM) ROW_EVENT_PROPERTY_COUNT };
 #define ROW_HEATMAP_ENUM(name, type, suffix) ROW_HEATMAP_##suffix,
 enum { ROW_HEATMAP_COLUMNS(ROW_HEATMAP_ENUM) ROW_HEATMAP_COUNT };
+#define ROW_RECEIPT_ENUM(name, type, suffix) ROW_RECEIPT_##suffix,
+enum { ROW_RECEIPT_COLUMNS(ROW_RECEIPT_ENUM) ROW_RECEIPT_COUNT };
 
 enum { ROW_CELLS_MAX = 64 };
 _Static_assert((int)ROW_EVENT_COUNT <= (int)ROW_CELLS_MAX, "a row's null bits must fit in 64");

@@ -22,6 +22,7 @@
 #include "ingest/lanes.h"
 #include "ingest/outputs.h"
 #include "ingest/passes.h"
+#include "ingest/requests.h"
 #include "wire/time.h"
 
 enum {
@@ -53,6 +54,8 @@ static const struct option ingest_options[] = {
     { "joins_per_hour_max", OPTION_COUNT, "10000", 0, 1000000000,
       "distinct ids and persons that may join one person in an hour; more: the merge is refused, with a warning; 0: any "
       "number", OPTION_AT(joins_per_hour_max) },
+    { "undo_window", OPTION_DURATION, "24h", 0, INT64_MAX,
+      "how long a deletion of a person waits, and can be taken back (penstock person delete)", OPTION_AT(undo_window_us) },
     { .name = NULL },
 };
 
@@ -85,6 +88,7 @@ struct ingest {
     struct definer          *definer;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
+    int64_t                  request_us;    /* when the next request of an operator is due */
     bool                     moves_left;    /* ids of merged persons wait to be moved: people_moves_pending */
     bool                     fates_begun;   /* people_fates_begin was committed */
     bool                     retry_at_once; /* the failed batch will be another one next time */
@@ -228,11 +232,13 @@ int ingest_recover(struct ingest *ingest, struct err *err)
         return -1;
     rc = people_place_get(txn, &ingest->place, err);
     moves = people_moves_pending(txn, err);
+    if (rc == 0)
+        rc = requests_next(txn, &ingest->request_us, err);
     people_abort(txn);
     ingest->moves_left = moves > 0;
     if (rc < 0 || moves < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
-    return inputs_open(&ingest->inputs, ingest->log, &ingest->place, false, err);
+    return inputs_open(&ingest->inputs, ingest->log, &ingest->place, true, err);
 }
 
 uint64_t ingest_lag(const struct ingest *ingest)
@@ -315,11 +321,16 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     const struct inputs   *inputs = &ingest->inputs;
     const struct gathered *batch = &inputs->batch;
     struct people_txn     *txn;
-    int64_t                from_us, synced_us;
+    const struct requests  requests = { .arena = ingest->arena, .now_us = inputs->now_us,
+                                       .undo_us = ingest->options->undo_window_us, .sink = sink_row, .sink_ctx = ingest };
+    int64_t                from_us, synced_us, request_us;
     int                    moves;
 
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
+    if (requests_take(&requests, txn, batch->records, inputs->control_count, err) < 0 ||
+        requests_do(&requests, txn, &request_us, err) < 0)
+        goto failed;
     if (passes_run(passes, txn, batch->records + inputs->control_count, batch->count - inputs->control_count, batch->gaps,
                    batch->gap_count, err) < 0)
         goto failed;
@@ -341,6 +352,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
         return -1;
     ingest->fates_begun = true;
     ingest->moves_left = moves > 0;
+    ingest->request_us = request_us;
     ingest->spent_us[6] += clock_thread_us() - synced_us;
     return 0;
 failed:
@@ -448,8 +460,8 @@ int ingest_step(struct ingest *ingest, struct err *err)
     arena_reset(ingest->arena);
     ingest->retry_at_once = false;
     rc = take(ingest, err);
-    if (rc < 0 || (rc == 0 && !ingest->moves_left)) /* without events there may still be ids to be moved */
-        return rc;
+    if (rc < 0 || (rc == 0 && !ingest->moves_left && ingest->inputs.now_us < ingest->request_us))
+        return rc; /* without events there may still be ids to be moved, or something to be done for an operator */
     refresh_catalog(ingest);
     passes = (struct passes){
         .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,

@@ -26,6 +26,7 @@ struct ingest_options {
     const char *geoip_folder;
     int64_t     merge_ids_max;
     int64_t     joins_per_hour_max;
+    int64_t     undo_window_us;
 };
 
 /* The role without its loop, for tests and measurements. */

@@ -34,6 +34,7 @@ const struct output_info output_infos[OUTPUT_COUNT] = {
     [OUTPUT_HEATMAPS] = { "heatmaps", by_load, false },
     [OUTPUT_DEFINITIONS] = { "definitions", by_load, false },
     [OUTPUT_RAW_OVERFLOW] = { "raw_overflow", by_ingest, true },
+    [OUTPUT_RECEIPTS] = { "receipts", by_load, false },
 };
 
 static const enum output output_of_table[ROW_TABLE_COUNT] = {
@@ -47,6 +48,7 @@ static const enum output output_of_table[ROW_TABLE_COUNT] = {
     [ROW_PROPERTY_DEFINITION] = OUTPUT_DEFINITIONS,
     [ROW_EVENT_PROPERTY] = OUTPUT_DEFINITIONS,
     [ROW_HEATMAP] = OUTPUT_HEATMAPS,
+    [ROW_RECEIPT] = OUTPUT_RECEIPTS,
 };
 
 static int topic_open(struct outputs *outputs, enum output output, uint64_t end, struct err *err)

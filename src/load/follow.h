@@ -16,7 +16,7 @@
  * stored. A number that is left out is a topic that is not loaded. */
 #define FOLLOW_LIST(X)                                                                                          \
     X(0, EVENTS, "events") X(1, PEOPLE, "people") X(2, WARNINGS, "warnings") X(3, DEAD_LETTERS, "dead_letters") \
-    X(4, HEATMAPS, "heatmaps") X(5, DEFINITIONS, "definitions")
+    X(4, HEATMAPS, "heatmaps") X(5, DEFINITIONS, "definitions") X(7, RECEIPTS, "receipts")
 #define FOLLOW_ENUM(number, suffix, name) FOLLOW_##suffix = number,
 enum { FOLLOW_LIST(FOLLOW_ENUM) FOLLOW_TOPICS };
 _Static_assert((int)FOLLOW_TOPICS <= (int)WAREHOUSE_CURSORS_MAX, "each topic has a cursor in the warehouse");

@@ -70,6 +70,9 @@ int people_link_get(struct people_txn *txn, uint32_t project, struct span distin
 int people_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link,
                     struct err *err) must_check;
 int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err) must_check;
+/* The person of this uuid: looks through all persons. 1, 0, -1. */
+int people_person_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out,
+                       struct err *err) must_check;
 /* id 0: a new internal id is given to *person. */
 int people_person_put(struct people_txn *txn, struct person *person, struct err *err) must_check;
 /* A new internal id, for a person that will be put before the commit. */

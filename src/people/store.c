@@ -266,6 +266,28 @@ int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, s
     return 1;
 }
 
+int people_person_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out,
+                       struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_PERSONS, err);
+    MDB_val key, value;
+    uint64_t id;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        const uint8_t *at = value.mv_data;
+
+        if (value.mv_size < PERSON_HEAD || key.mv_size != sizeof id || bytes_get_u32(at + 48) != project ||
+            memcmp(at + 32, uuid->bytes, sizeof uuid->bytes) != 0)
+            continue;
+        memcpy(&id, key.mv_data, sizeof id);
+        return people_person_get(txn, id, out, err);
+    }
+    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "persons", err);
+}
+
 int people_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err)
 {
     struct span value;

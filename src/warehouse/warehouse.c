@@ -26,6 +26,7 @@ static const char *const person_keys[] = { "team_id", "id", NULL };
 static const char *const distinct_keys[] = { "team_id", "distinct_id", NULL };
 static const char *const group_keys[] = { "team_id", "group_type_index", "group_key", NULL };
 static const char *const event_definition_keys[] = { "team_id", "name", NULL };
+static const char *const receipt_keys[] = { "team_id", "id", "kind", NULL };
 static const char *const property_definition_keys[] = { "team_id", "name", "type", "group_type_index", NULL };
 
 const char *const *engine_table_keys(enum row_table table)
@@ -41,6 +42,8 @@ const char *const *engine_table_keys(enum row_table table)
         return event_definition_keys;
     case ROW_PROPERTY_DEFINITION:
         return property_definition_keys;
+    case ROW_RECEIPT:
+        return receipt_keys;
     default:
         return NULL;
     }

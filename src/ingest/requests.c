@@ -1,0 +1,180 @@
+/* ingest/requests.c - see requests.h. */
+#include "ingest/requests.h"
+
+#include "people/operate.h"
+
+/* Versions of a receipt's row rise with what became of it. */
+enum receipt_state { RECEIPT_ASKED = 1, RECEIPT_PEOPLE_DONE = 2, RECEIPT_ENDED = 3 };
+
+static int tell(const struct requests *requests, uint64_t number, const struct control *control, enum receipt_state version,
+                const char *state, int64_t due_us, const struct people_operated *operated, struct err *err)
+{
+    bool       erase = control->kind == CONTROL_DELETE && (control->flags & CONTROL_WITH_EVENTS) != 0;
+    struct row row;
+
+    row_init(&row, ROW_RECEIPT);
+    row_set_i64(&row, ROW_RECEIPT_ID, (int64_t)number);
+    row_set_i64(&row, ROW_RECEIPT_TEAM_ID, control->project);
+    row_set_text(&row, ROW_RECEIPT_KIND, span_text(erase ? "erase" : control_kind_name((int)control->kind)));
+    row_set_text(&row, ROW_RECEIPT_STATE, span_text(state));
+    if (control->kind != CONTROL_UNDELETE)
+        row_set_uuid(&row, ROW_RECEIPT_PERSON_ID, operated != NULL ? operated->person : control->person);
+    row_set_text(&row, ROW_RECEIPT_ASKED_BY, control->by);
+    row_set_i64(&row, ROW_RECEIPT_ASKED_AT, control->asked_us);
+    if (control->kind == CONTROL_DELETE)
+        row_set_i64(&row, ROW_RECEIPT_DUE_AT, due_us);
+    if (version == RECEIPT_ENDED)
+        row_set_i64(&row, ROW_RECEIPT_DONE_AT, requests->now_us);
+    if (operated != NULL) {
+        row_set_i64(&row, ROW_RECEIPT_PERSONS, (int64_t)operated->persons);
+        row_set_i64(&row, ROW_RECEIPT_DISTINCT_IDS, (int64_t)operated->distinct_ids);
+    }
+    row_set_i64(&row, ROW_RECEIPT_VERSION, version);
+    return requests->sink(requests->sink_ctx, &row, err);
+}
+
+static int take_unreadable(const struct requests *requests, uint64_t number, const char *why, struct err *err)
+{
+    struct row row;
+
+    row_init(&row, ROW_RECEIPT);
+    row_set_i64(&row, ROW_RECEIPT_ID, (int64_t)number);
+    row_set_i64(&row, ROW_RECEIPT_TEAM_ID, 0);
+    row_set_text(&row, ROW_RECEIPT_KIND, SPAN("unknown"));
+    row_set_text(&row, ROW_RECEIPT_STATE, SPAN("unreadable"));
+    row_set_i64(&row, ROW_RECEIPT_DONE_AT, requests->now_us);
+    row_set_text(&row, ROW_RECEIPT_DETAIL, span_text(why));
+    row_set_i64(&row, ROW_RECEIPT_VERSION, RECEIPT_ENDED);
+    return requests->sink(requests->sink_ctx, &row, err);
+}
+
+static int take_delete(const struct requests *requests, struct people_txn *txn, uint64_t number,
+                       const struct control *control, struct span body, struct err *err)
+{
+    bool    now = (control->flags & CONTROL_NOW) != 0;
+    int64_t due_us = now ? requests->now_us : requests->now_us + requests->undo_us;
+
+    if (people_request_put(txn, number, due_us, body, err) < 0)
+        return -1;
+    return now ? 0 : tell(requests, number, control, RECEIPT_ASKED, "asked", due_us, NULL, err);
+}
+
+/* Finds it by its number; another project's is not there. */
+static int take_undelete(const struct requests *requests, struct people_txn *txn, uint64_t number,
+                         const struct control *control, struct err *err)
+{
+    struct people_request waiting;
+    int got = people_request_next(txn, control->request == 0 ? PEOPLE_REQUEST_NONE : control->request - 1, &waiting, err);
+
+    if (got < 0)
+        return -1;
+    if (got == 0 || waiting.number != control->request || waiting.control.project != control->project)
+        return tell(requests, number, control, RECEIPT_ENDED, "nobody", 0, NULL, err);
+    if (tell(requests, waiting.number, &waiting.control, RECEIPT_ENDED, "undone", waiting.due_us, NULL, err) < 0 ||
+        people_request_delete(txn, waiting.number, err) < 0)
+        return -1;
+    return tell(requests, number, control, RECEIPT_ENDED, "done", 0, NULL, err);
+}
+
+static int take_split(const struct requests *requests, struct people_txn *txn, uint64_t number,
+                      const struct control *control, struct err *err)
+{
+    struct people_operated operated;
+    int got = people_split(txn, control, requests->sink, requests->sink_ctx, &operated, err);
+
+    if (got < 0)
+        return -1;
+    return tell(requests, number, control, RECEIPT_ENDED, got == 1 ? "done" : "nobody", 0, got == 1 ? &operated : NULL,
+                err);
+}
+
+int requests_take(const struct requests *requests, struct people_txn *txn, const struct raw_record *records, size_t count,
+                  struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t       number = place_offset(records[i].mark);
+        struct control control;
+        struct err     why = { .text = "" };
+        int            rc = 0;
+
+        if (control_read(records[i].body, &control, &why) < 0) {
+            if (take_unreadable(requests, number, why.text, err) < 0)
+                return -1;
+            continue;
+        }
+        switch (control.kind) {
+        case CONTROL_DELETE: rc = take_delete(requests, txn, number, &control, records[i].body, err); break;
+        case CONTROL_UNDELETE: rc = take_undelete(requests, txn, number, &control, err); break;
+        case CONTROL_SPLIT: rc = take_split(requests, txn, number, &control, err); break;
+        }
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The request's spans do not live over writes. */
+static int keep(const struct requests *requests, struct control *control, struct err *err)
+{
+    control->by = arena_copy(requests->arena, control->by);
+    control->ids = arena_copy(requests->arena, control->ids);
+    if (control->by.at == NULL || control->ids.at == NULL)
+        return err_set(err, ERR_FULL, "no room in the arena for a request");
+    return 0;
+}
+
+static int do_delete(const struct requests *requests, struct people_txn *txn, struct people_request *due, struct err *err)
+{
+    bool                   erase = (due->control.flags & CONTROL_WITH_EVENTS) != 0;
+    struct people_operated operated;
+    struct span            distinct_id;
+    size_t                 at = 0;
+    int                    got;
+
+    if (keep(requests, &due->control, err) < 0)
+        return -1;
+    got = !control_id(&due->control, &at, &distinct_id)
+              ? 0
+              : people_delete(txn, due->control.project, distinct_id, erase, requests->sink, requests->sink_ctx, &operated,
+                              err);
+    if (got < 0 || people_request_delete(txn, due->number, err) < 0)
+        return -1;
+    if (got == 0)
+        return tell(requests, due->number, &due->control, RECEIPT_ENDED, "nobody", due->due_us, NULL, err);
+    return tell(requests, due->number, &due->control, erase ? RECEIPT_PEOPLE_DONE : RECEIPT_ENDED,
+                erase ? "people done" : "done", due->due_us, &operated, err);
+}
+
+int requests_do(const struct requests *requests, struct people_txn *txn, int64_t *next_us_out, struct err *err)
+{
+    struct people_request waiting;
+    uint64_t              after = PEOPLE_REQUEST_NONE;
+    int                   got;
+
+    *next_us_out = REQUESTS_NEVER;
+    while ((got = people_request_next(txn, after, &waiting, err)) == 1) {
+        after = waiting.number;
+        if (waiting.due_us > requests->now_us) {
+            if (waiting.due_us < *next_us_out)
+                *next_us_out = waiting.due_us;
+        } else if (do_delete(requests, txn, &waiting, err) < 0) {
+            return -1;
+        }
+    }
+    return got;
+}
+
+int requests_next(struct people_txn *txn, int64_t *next_us_out, struct err *err)
+{
+    struct people_request waiting;
+    uint64_t              after = PEOPLE_REQUEST_NONE;
+    int                   got;
+
+    *next_us_out = REQUESTS_NEVER;
+    while ((got = people_request_next(txn, after, &waiting, err)) == 1) {
+        after = waiting.number;
+        if (waiting.due_us < *next_us_out)
+            *next_us_out = waiting.due_us;
+    }
+    return got;
+}

@@ -1,0 +1,32 @@
+/* ingest/requests.h - what operators ask about persons (topic `control`): done, or kept until it is due.
+ *
+ * A deletion waits for the undo window, unless it was asked for at once; taking it back removes it. Everything
+ * happens in the batch's transaction and in front of the batch's events, and each step leaves a row in `receipts`:
+ * one row a request, its newest version. What is asked about an id that leads to nobody is answered so.
+ *  R1  a request is answered: "asked", then "done", "undone" or "nobody"; an erasure is "done" when the warehouse says
+ *      so (load), and "people done" until then
+ * @thread one */
+#ifndef PENSTOCK_INGEST_REQUESTS_H
+#define PENSTOCK_INGEST_REQUESTS_H
+
+#include "ingest/item.h"
+#include "ingest/render.h"
+
+struct requests {
+    struct arena *arena; /* of the batch */
+    int64_t       now_us, undo_us;
+    row_sink     *sink;
+    void         *sink_ctx;
+};
+
+#define REQUESTS_NEVER INT64_MAX
+
+/* Records of the topic, in order. What cannot be read is told, and passed over. */
+int requests_take(const struct requests *requests, struct people_txn *txn, const struct raw_record *records, size_t count,
+                  struct err *err) must_check;
+/* Does what is due. *next_us_out: when the next one is, REQUESTS_NEVER: there is none. */
+int requests_do(const struct requests *requests, struct people_txn *txn, int64_t *next_us_out, struct err *err) must_check;
+/* Only the latter. */
+int requests_next(struct people_txn *txn, int64_t *next_us_out, struct err *err) must_check;
+
+#endif
