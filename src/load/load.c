@@ -5,9 +5,6 @@
  * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
  * Full row groups of events are half as dear as the same rows through the write-ahead log (warehouse.h): a
  * batch that would fill one within four times batch_wait waits for it, and then ends just there.
- * People are taken with the events they belong to while that is cheap. Their tables hold one row a key, and
- * each commit that touches them reads all keys (docs/decisions/warehouse-duckdb.md): when a commit with
- * people took long, the next people wait ten times as long, people_wait at most.
  *
  * All trouble goes one way: roll back, wait if waiting can help, ask the warehouse where it really is, go
  * on from there. There is no state to repair, because the rows and the place are one transaction. */
@@ -29,8 +26,6 @@
 
 enum {
     GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
-    PEOPLE_CHEAP_US = 15000,      /* a commit with people this quick has no pause after it */
-    PEOPLE_PAUSE_FACTOR = 10,     /* of its time: changing people costs a tenth of the loader at most */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
     STORE_EVERY_US = 1000000,     /* the log's copy of the cursors: for retention, which thinks in minutes */
     BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
@@ -43,7 +38,7 @@ static const struct option options[] = {
     { "threads", OPTION_COUNT, "1", 1, 256, "Threads of the engine: more make one query quicker and loading dearer; each query has its own beside these", AT(threads) },
     { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most", AT(batch_rows) },
     { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed; up to four times as long where that fills a row group", AT(batch_wait_us) },
-    { "people_wait", OPTION_DURATION, "1s", 0, 60000000, "The longest pause between changes to persons, distinct ids and groups, whose tables are dearer to change", AT(people_wait_us) },
+    { "people_wait", OPTION_DURATION, "0s", 0, 60000000, "The shortest pause between changes to persons, distinct ids and groups; 0s: they are taken with the events they belong to", AT(people_wait_us) },
     { "idle", OPTION_DURATION, "30s", 1000000, (int64_t)86400 * 1000000, "After this long without rows and queries the warehouse is closed, which gives back its memory", AT(idle_us) },
     { "query_time", OPTION_DURATION, "5m", 1000, (int64_t)86400 * 1000000, "How long one query may take", AT(query_time_us) },
     { "queries", OPTION_COUNT, "4", 1, QUERIES_MAX, "Queries at the same time", AT(queries) },
@@ -202,13 +197,6 @@ static void count_batch(struct load *load, const struct warehouse_place *before,
     load->follow.counts = (struct follow_counts){ .unreadable = 0 };
 }
 
-static void load_pause_people(struct load *load, int64_t now_us, int64_t took_us)
-{
-    int64_t pause_us = took_us <= PEOPLE_CHEAP_US ? 0 : took_us * PEOPLE_PAUSE_FACTOR;
-
-    load->people_us = now_us + (pause_us < load->options->people_wait_us ? pause_us : load->options->people_wait_us);
-}
-
 static int load_commit(struct load *load, struct err *err)
 {
     struct warehouse_place before = load->place;
@@ -222,7 +210,7 @@ static int load_commit(struct load *load, struct err *err)
     took_us = clock_mono_us() - start_us;
     count_batch(load, &before, took_us);
     if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
-        load_pause_people(load, start_us + took_us, took_us);
+        load->people_us = start_us + took_us + load->options->people_wait_us;
     load->begun_us = 0;
     load->rows_max = load->rows_max * 2 < (size_t)load->options->batch_rows ? load->rows_max * 2
                                                                               : (size_t)load->options->batch_rows;

@@ -5,8 +5,7 @@
  * bytes stay in an arena of ours and the vector points to them: the engine copies them once, when it takes
  * the chunk. So a chunk is given away when it is full or its arena is, whichever comes first.
  *
- * Tables with a key (Q2) are appended to a temporary table, and moved at commit by a join: an index would
- * have to be kept in memory and on disk for every person there ever was, and costs more than the join. */
+ * Tables with a key (Q2) are appended to as well; which row of a key counts is settle.c's business. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,21 +18,16 @@
 /* One chunk's strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. */
 enum { TEXTS_CHUNK_BYTES = 1 << 20, TEXTS_FULL_BYTES = 16 << 20, TEXTS_BYTES_MAX = 64 << 20 };
 
-bool engine_is_staged(enum row_table table)
-{
-    return engine_table_keys(table) != NULL;
-}
-
 size_t engine_chunk_columns(enum row_table table)
 {
-    return row_tables[table].column_count + (table == ROW_EVENT || engine_is_staged(table) ? 1 : 0);
+    return row_tables[table].column_count + (table == ROW_EVENT || engine_table_keys(table) != NULL ? 1 : 0);
 }
 
 const char *engine_chunk_column(enum row_table table, size_t column)
 {
     if (column < row_tables[table].column_count)
         return row_tables[table].columns[column].name;
-    return table == ROW_EVENT ? "inserted_at" : "batch_number";
+    return table == ROW_EVENT ? "inserted_at" : "number";
 }
 
 static duckdb_type engine_type(enum row_type type)
@@ -263,7 +257,8 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
             return -1;
     if (engine_chunk_columns(row->table) > info->column_count)
         ((int64_t *)table->data[info->column_count])[table->chunk_rows] =
-            row->table == ROW_EVENT ? warehouse->batch_us : (int64_t)warehouse->batch_rows;
+            row->table == ROW_EVENT ? warehouse->batch_us
+                                     : (int64_t)(warehouse->loaded[row->table] + table->batch_rows);
     table->chunk_rows++;
     table->batch_rows++;
     warehouse->batch_rows++;
@@ -281,36 +276,6 @@ size_t warehouse_pending_of(const struct warehouse *warehouse, enum row_table ta
 }
 
 /* --- commit ------------------------------------------------------------------------------------ */
-
-static void add_key_match(struct buf *sql, enum row_table id)
-{
-    const char *const *keys = engine_table_keys(id);
-
-    for (size_t i = 0; keys[i] != NULL; i++)
-        buf_add_format(sql, "%st.%s = s.%s", i == 0 ? "" : " AND ", keys[i], keys[i]);
-}
-
-/* Moves the staged rows of a table with a key: of the batch's rows of one key the highest version (the
- * later one of equals) replaces the stored one unless that is newer (Q2). The keys of the whole table are
- * read once, to find what is stored of them already; the rest goes by row number. */
-static void add_merge_sql(struct buf *sql, enum row_table id)
-{
-    const char        *name = row_tables[id].name;
-    const char *const *keys = engine_table_keys(id);
-
-    buf_add_format(sql, "INSERT INTO stored_rows SELECT t.rowid, t.version, s.batch_number FROM %s t, staged_%s s WHERE ",
-                   name, name);
-    add_key_match(sql, id);
-    buf_add_format(sql, ";\nDELETE FROM staged_%s s USING stored_rows r WHERE r.batch_number = s.batch_number"
-                        " AND r.version > s.version;\n", name);
-    buf_add_format(sql, "DELETE FROM %s WHERE rowid IN (SELECT r.row FROM stored_rows r, staged_%s s"
-                        " WHERE r.batch_number = s.batch_number);\nDELETE FROM stored_rows;\n", name, name);
-    buf_add_format(sql, "INSERT INTO %s BY NAME SELECT * EXCLUDE (batch_number) FROM staged_%s"
-                        " QUALIFY row_number() OVER (PARTITION BY ", name, name);
-    for (size_t i = 0; keys[i] != NULL; i++)
-        buf_add_format(sql, "%s%s", i == 0 ? "" : ", ", keys[i]);
-    buf_add_format(sql, " ORDER BY version DESC, batch_number DESC) = 1;\nDELETE FROM staged_%s;\n", name);
-}
 
 static void add_place_sql(struct buf *sql, const struct warehouse *warehouse, const struct warehouse_place *place)
 {
@@ -331,7 +296,8 @@ static int flush_tables(struct warehouse *warehouse, struct err *err)
     return 0;
 }
 
-static int finish_batch(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err)
+static int finish_batch(struct warehouse *warehouse, const struct warehouse_place *place,
+                        const bool settle[ROW_TABLE_COUNT], struct err *err)
 {
     struct buf sql;
     int        rc;
@@ -340,8 +306,8 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
     if (!warehouse->in_batch)
         buf_add_text(&sql, "BEGIN;\n");
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        if (engine_is_staged((enum row_table)i) && warehouse->tables[i].batch_rows > 0)
-            add_merge_sql(&sql, (enum row_table)i);
+        if (settle[i])
+            engine_settle_sql(&sql, (enum row_table)i);
     add_place_sql(&sql, warehouse, place);
     buf_add_text(&sql, "COMMIT;\n");
     buf_add_byte(&sql, '\0');
@@ -354,23 +320,31 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
 
 int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err)
 {
+    bool settle[ROW_TABLE_COUNT];
+
     assert(warehouse->magic == WAREHOUSE_MAGIC && !warehouse->read_only);
     if (warehouse->refused) {
         *err = warehouse->refusal;
         warehouse_rollback(warehouse);
         return -1;
     }
-    if (flush_tables(warehouse, err) < 0 || finish_batch(warehouse, place, err) < 0) {
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        settle[i] = engine_table_keys((enum row_table)i) != NULL && engine_settle_due(warehouse, (enum row_table)i);
+    if (flush_tables(warehouse, err) < 0 || finish_batch(warehouse, place, settle, err) < 0) {
         warehouse_rollback(warehouse);
         return -1;
     }
     for (int i = 0; i < ROW_TABLE_COUNT; i++) {
+        warehouse->recent[i] += warehouse->tables[i].batch_rows;
         warehouse->loaded[i] += warehouse->tables[i].batch_rows;
         warehouse->tables[i].batch_rows = 0;
         place->loaded[i] = warehouse->loaded[i];
     }
     warehouse->batch_rows = 0;
     warehouse->in_batch = false;
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        if (settle[i] && engine_settle_count(warehouse, (enum row_table)i, err) < 0)
+            return err_wrap(err, "counting after a commit");
     return engine_names_sync(warehouse, err);
 }
 

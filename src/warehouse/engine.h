@@ -3,6 +3,7 @@
  *   warehouse.c  the file, its tables, the loader's place
  *   append.c     the open batch: rows into column vectors, commit
  *   feed.c       column vectors into tables
+ *   settle.c     tables of one row a key: what is recent, what is settled
  *   names.c      the files' names, durable
  *   recount.c    after a crash: every row once
  *   query.c      other people's SQL, read only
@@ -20,8 +21,8 @@
 
 enum { ENGINE_PATH_BYTES = 4096 };
 
-/* Columns of ours behind those of row.h: events have inserted_at, staged rows a number in the batch. */
-enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1 };
+/* Columns of ours behind those of row.h: events have inserted_at, rows of a key the number of their arrival. */
+enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1, ENGINE_NAME_BYTES = 80 };
 
 /* The part of the open batch that goes to one table. @thread loader */
 struct engine_table {
@@ -58,6 +59,7 @@ struct warehouse {
     bool                refused;  /* an earlier row of the batch was, by the engine: the commit says so */
     struct err          refusal;
     uint64_t            loaded[ROW_TABLE_COUNT]; /* as last committed */
+    uint64_t            settled[ROW_TABLE_COUNT], recent[ROW_TABLE_COUNT]; /* rows, of tables with a key (settle.c) */
     bool                names_synced;
     uint64_t            wal_inode; /* whose name is durable; 0: there was none */
 };
@@ -83,8 +85,19 @@ void engine_tables_fini(struct warehouse *warehouse);
 /* Columns in a table's chunk, which are those of row.h and ours behind them, and what they are called. */
 size_t      engine_chunk_columns(enum row_table table);
 const char *engine_chunk_column(enum row_table table, size_t column);
-/* Tables whose rows wait in a temporary table, staged_NAME, for the commit. */
-bool        engine_is_staged(enum row_table table);
+/* Where its rows are appended: the table itself, or NAME_recent. */
+void        engine_feed_table(enum row_table table, char name[ENGINE_NAME_BYTES]);
+
+/* The number that a statement answers. */
+int engine_count(const struct warehouse *warehouse, const char *sql, uint64_t *out, struct err *err) must_check;
+
+/* settle.c. adopt: before the tables are made; count: after, and whenever a table was settled.
+ * due: this batch should settle the table, by the statements of settle_sql at its end. */
+int  engine_settle_adopt(struct warehouse *warehouse, struct err *err) must_check;
+int  engine_settle_count(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
+bool engine_settle_due(const struct warehouse *warehouse, enum row_table id);
+void engine_settle_sql(struct buf *sql, enum row_table id);
+void engine_settle_view_sql(struct buf *sql, enum row_table id);
 
 /* feed.c: makes the function that the inserts read from, once after opening. */
 int engine_feed_init(struct warehouse *warehouse, struct err *err) must_check;

@@ -14,7 +14,7 @@
 #include "base/buf.h"
 #include "warehouse/engine.h"
 
-enum { INSERT_BYTES_MAX = 16 << 10, NAME_BYTES_MAX = 80 };
+enum { INSERT_BYTES_MAX = 16 << 10 };
 
 /* A callback gets nothing but the engine's own object, and which function of the library takes our pointer out
  * of it is known at run time only. Written at each opening, always with the same values. */
@@ -23,9 +23,14 @@ typedef void *extra_of_run(duckdb_function_info);
 static _Atomic(extra_of_bind *) bind_extra;
 static _Atomic(extra_of_run *) run_extra;
 
-static void feed_name(enum row_table id, char name[NAME_BYTES_MAX])
+static void feed_name(enum row_table id, char name[ENGINE_NAME_BYTES])
 {
-    snprintf(name, NAME_BYTES_MAX, "penstock_feed_%s", row_tables[id].name);
+    snprintf(name, ENGINE_NAME_BYTES, "penstock_feed_%s", row_tables[id].name);
+}
+
+void engine_feed_table(enum row_table id, char name[ENGINE_NAME_BYTES])
+{
+    snprintf(name, ENGINE_NAME_BYTES, "%s%s", row_tables[id].name, engine_table_keys(id) != NULL ? "_recent" : "");
 }
 
 /* --- what the engine calls --------------------------------------------------------------------- */
@@ -80,7 +85,7 @@ static int register_feed(struct warehouse *warehouse, enum row_table id, struct 
 {
     const struct duckdb  *duckdb = &warehouse->duckdb;
     duckdb_table_function function = duckdb->create_table_function();
-    char                  name[NAME_BYTES_MAX];
+    char                  name[ENGINE_NAME_BYTES];
     duckdb_state          state;
 
     feed_name(id, name);
@@ -120,12 +125,13 @@ int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct e
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
     struct buf           sql;
-    char                 name[NAME_BYTES_MAX];
+    char                 name[ENGINE_NAME_BYTES], to[ENGINE_NAME_BYTES];
     int                  rc = 0;
 
     feed_name(id, name);
+    engine_feed_table(id, to);
     buf_init(&sql, INSERT_BYTES_MAX);
-    buf_add_format(&sql, "INSERT INTO %s%s(", engine_is_staged(id) ? "staged_" : "", row_tables[id].name);
+    buf_add_format(&sql, "INSERT INTO %s(", to);
     for (size_t i = 0; i < engine_chunk_columns(id); i++)
         buf_add_format(&sql, "%s\"%s\"", i > 0 ? ", " : "", engine_chunk_column(id, i));
     buf_add_format(&sql, ") FROM %s()", name);

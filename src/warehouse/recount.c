@@ -15,7 +15,7 @@
  * late, from imports and from hot keys (event/record.h). */
 enum { RECOUNT_ROWS_BACK = 4000000 };
 
-static int count_rows(const struct warehouse *warehouse, const char *sql, uint64_t *out, struct err *err)
+int engine_count(const struct warehouse *warehouse, const char *sql, uint64_t *out, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     duckdb_result        result;
@@ -40,52 +40,62 @@ out:
     return rc;
 }
 
-/* Rows of an append-only table that stand again behind a first one. */
-static void delete_sql(enum row_table table, struct buf *sql)
+/* Deletes rows that stand again behind a first one: of one `by`, all but the first in this order. */
+static int take_out(struct warehouse *warehouse, const char *table, const char *by, const char *order, uint64_t *before,
+                    uint64_t *after, struct err *err)
 {
-    const char        *name = row_tables[table].name;
-    const char *const *keys = engine_table_keys(table);
+    struct buf sql;
+    char       count_sql[120];
+    int        rc;
 
-    buf_add_format(sql, "DELETE FROM %s WHERE rowid IN (SELECT rowid FROM (SELECT rowid, row_number() OVER (PARTITION BY ",
-                   name);
-    if (keys != NULL) {
-        for (size_t i = 0; keys[i] != NULL; i++)
-            buf_add_format(sql, "%s%s", i > 0 ? ", " : "", keys[i]);
-        buf_add_format(sql, " ORDER BY version DESC, rowid) AS n FROM %s", name);
-    } else if (table == ROW_EVENT) {
-        buf_add_format(sql, "raw_offset ORDER BY rowid) AS n FROM events WHERE rowid >= (SELECT max(rowid) FROM events) - %d",
-                       RECOUNT_ROWS_BACK);
-    } else {
-        buf_add_format(sql, "one_row ORDER BY rowid) AS n FROM %s AS one_row", name);
-    }
-    buf_add_text(sql, ") WHERE n > 1)");
-    buf_add_byte(sql, '\0');
-}
-
-static int recount_table(struct warehouse *warehouse, enum row_table table, uint64_t loaded, struct err *err)
-{
-    const char *name = row_tables[table].name;
-    bool        keyed = engine_table_keys(table) != NULL;
-    char        count_sql[100];
-    struct buf  sql;
-    uint64_t    before, after;
-    int         rc;
-
-    (void)snprintf(count_sql, sizeof count_sql, "SELECT count(*) FROM %s", name);
-    if (count_rows(warehouse, count_sql, &before, err) < 0)
+    (void)snprintf(count_sql, sizeof count_sql, "SELECT count(*) FROM %s", table);
+    if (engine_count(warehouse, count_sql, before, err) < 0)
         return -1;
-    if (!keyed && before == loaded)
-        return 0;
     buf_init(&sql, 4096);
-    delete_sql(table, &sql);
+    buf_add_format(&sql, "DELETE FROM %s WHERE rowid IN (SELECT rowid FROM (SELECT rowid, row_number() OVER (PARTITION BY %s"
+                         " ORDER BY %s) AS n FROM %s AS one_row WHERE rowid >= (SELECT max(rowid) FROM %s) - %d) WHERE n > 1)",
+                   table, by, order, table, table, RECOUNT_ROWS_BACK);
+    buf_add_byte(&sql, '\0');
     rc = sql.failed ? err_set(err, ERR_FULL, "no memory for a statement")
                     : engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
     buf_fini(&sql);
-    if (rc < 0 || count_rows(warehouse, count_sql, &after, err) < 0)
+    if (rc < 0 || engine_count(warehouse, count_sql, after, err) < 0)
         return -1;
-    if (after != before)
-        say(SAY_WARN, "%s: %" PRIu64 " rows stood twice after the crash and were taken out", name, before - after);
-    if (!keyed && after != loaded)
+    if (*after != *before)
+        say(SAY_WARN, "%s: %" PRIu64 " rows stood twice after the crash and were taken out", table, *before - *after);
+    return 0;
+}
+
+/* How many rows there must be is known of what was appended alone; of rows of a key, that there is one. */
+static int recount_keyed(struct warehouse *warehouse, enum row_table id, struct err *err)
+{
+    const char *const *keys = engine_table_keys(id);
+    char               table[ENGINE_NAME_BYTES], by[300] = "";
+    uint64_t           before, after;
+
+    for (size_t i = 0, at = 0; keys[i] != NULL; i++)
+        at += (size_t)snprintf(by + at, sizeof by - at, "%s\"%s\"", i > 0 ? ", " : "", keys[i]);
+    (void)snprintf(table, sizeof table, "%s_settled", row_tables[id].name);
+    if (take_out(warehouse, table, by, "version DESC, rowid", &before, &after, err) < 0)
+        return -1;
+    (void)snprintf(table, sizeof table, "%s_recent", row_tables[id].name);
+    return take_out(warehouse, table, "number", "rowid", &before, &after, err);
+}
+
+static int recount_appended(struct warehouse *warehouse, enum row_table id, uint64_t loaded, struct err *err)
+{
+    const char *name = row_tables[id].name;
+    char        count_sql[120];
+    uint64_t    before, after;
+
+    (void)snprintf(count_sql, sizeof count_sql, "SELECT count(*) FROM %s", name);
+    if (engine_count(warehouse, count_sql, &before, err) < 0)
+        return -1;
+    if (before == loaded)
+        return 0;
+    if (take_out(warehouse, name, id == ROW_EVENT ? "raw_offset" : "one_row", "rowid", &before, &after, err) < 0)
+        return -1;
+    if (after != loaded)
         say(SAY_ERROR, "%s has %" PRIu64 " rows, its place says %" PRIu64 ": to build it anew from the log, stop, move the "
                        "warehouse away and start", name, after, loaded);
     return 0;
@@ -93,8 +103,9 @@ static int recount_table(struct warehouse *warehouse, enum row_table table, uint
 
 int engine_recount(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err)
 {
-    for (enum row_table table = 0; table < ROW_TABLE_COUNT; table++)
-        if (recount_table(warehouse, table, place->loaded[table], err) < 0)
+    for (enum row_table id = 0; id < ROW_TABLE_COUNT; id++)
+        if ((engine_table_keys(id) != NULL ? recount_keyed(warehouse, id, err)
+                                           : recount_appended(warehouse, id, place->loaded[id], err)) < 0)
             return err_wrap(err, "recount after a crash");
     return 0;
 }

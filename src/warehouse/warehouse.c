@@ -237,20 +237,17 @@ static const char *sql_type(enum row_type type)
     return "VARCHAR";
 }
 
-static void add_table_sql(struct buf *sql, const struct row_table_info *info, const char *prefix, const char *last)
+/* suffix: of the name. last: columns of ours. */
+static void add_table_sql(struct buf *sql, const struct row_table_info *info, const char *suffix, const char *last)
 {
-    buf_add_format(sql, "CREATE %s%s(", prefix, info->name);
+    buf_add_format(sql, "CREATE TABLE IF NOT EXISTS %s%s(", info->name, suffix);
     for (size_t i = 0; i < info->column_count; i++)
         buf_add_format(sql, "%s\"%s\" %s", i == 0 ? "" : ", ", info->columns[i].name, sql_type(info->columns[i].type));
     buf_add_format(sql, "%s);\n", last);
-}
-
-/* Columns that row.h gained since the file was made. */
-static void add_columns_sql(struct buf *sql, const struct row_table_info *info)
-{
+    /* Columns that row.h gained since the file was made. */
     for (size_t i = 0; i < info->column_count; i++)
-        buf_add_format(sql, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS \"%s\" %s;\n", info->name, info->columns[i].name,
-                       sql_type(info->columns[i].type));
+        buf_add_format(sql, "ALTER TABLE %s%s ADD COLUMN IF NOT EXISTS \"%s\" %s;\n", info->name, suffix,
+                       info->columns[i].name, sql_type(info->columns[i].type));
 }
 
 /* The pieces of the elements chain that people ask for, worked out when asked: nothing to load. */
@@ -288,22 +285,32 @@ static int make_tables(struct warehouse *warehouse, struct err *err)
     buf_init(&sql, SQL_BYTES_MAX);
     buf_add_text(&sql, "BEGIN;\n");
     for (int i = 0; i < ROW_TABLE_COUNT; i++) {
-        add_table_sql(&sql, &row_tables[i], "TABLE IF NOT EXISTS ",
-                      i == ROW_EVENT ? ", inserted_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'UTC')" : "");
-        add_columns_sql(&sql, &row_tables[i]);
+        if (engine_table_keys((enum row_table)i) != NULL) {
+            add_table_sql(&sql, &row_tables[i], "_settled", "");
+            add_table_sql(&sql, &row_tables[i], "_recent", ", number BIGINT");
+            engine_settle_view_sql(&sql, (enum row_table)i);
+        } else {
+            add_table_sql(&sql, &row_tables[i], "",
+                          i == ROW_EVENT ? ", inserted_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'UTC')" : "");
+        }
     }
+    buf_add_text(&sql, "ALTER TABLE events ADD COLUMN IF NOT EXISTS inserted_at TIMESTAMP;\n");
     add_place_sql(&sql);
     buf_add_text(&sql, views_sql);
     buf_add_text(&sql, "COMMIT;\n");
-    for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        if (engine_table_keys((enum row_table)i) != NULL)
-            add_table_sql(&sql, &row_tables[i], "TEMP TABLE staged_", ", batch_number BIGINT");
-    buf_add_text(&sql, "CREATE TEMP TABLE stored_rows(row BIGINT, version BIGINT, batch_number BIGINT);\n");
     buf_add_byte(&sql, '\0');
     assert(!sql.failed);
     rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
     buf_fini(&sql);
     return rc;
+}
+
+static int count_settled(struct warehouse *warehouse, struct err *err)
+{
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        if (engine_table_keys((enum row_table)i) != NULL && engine_settle_count(warehouse, (enum row_table)i, err) < 0)
+            return -1;
+    return 0;
 }
 
 int warehouse_open(const struct warehouse_options *options, struct warehouse **out, struct err *err)
@@ -329,9 +336,10 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
     }
     warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
     if (open_database(warehouse, options, err) < 0 ||
-        (!options->read_only && (make_tables(warehouse, err) < 0 || engine_feed_init(warehouse, err) < 0 ||
-                                 warehouse_place(warehouse, &place, err) < 0 ||
-                                 (crashed && engine_recount(warehouse, &place, err) < 0)))) {
+        (!options->read_only &&
+         (engine_settle_adopt(warehouse, err) < 0 || make_tables(warehouse, err) < 0 ||
+          engine_feed_init(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0 ||
+          (crashed && engine_recount(warehouse, &place, err) < 0) || count_settled(warehouse, err) < 0))) {
         warehouse_close(warehouse);
         return -1;
     }
