@@ -10,6 +10,7 @@ from harness import BINARY, Serve, command, free_port, uuid7
 
 COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "token create", "token revoke", "log info",
             "project list", "project show", "project create", "project set", "restrict list", "restrict add", "restrict remove",
+            "person show", "person delete", "person undelete", "person split",
             "log verify", "log dump", "dlq list", "dlq show", "dlq edit",
             "dlq replay", "dlq discard", "dlq download", "doctor", "config check", "config show", "config explain", "completions", "version"]
 
@@ -51,6 +52,9 @@ def test_wrong_words_are_usage_errors_with_the_nearest_word():
         (["project", "set"], "KEY=VALUE... is missing"),
         (["project", "list", "--data", "/nonexistent"], "is no data folder of Penstock"),
         (["restrict", "remove", "x"], "is no number of a restriction"),
+        (["person", "undelete", "x"], "is no number of a request"),
+        (["person", "split", "alice"], "ID is missing"),
+        (["person", "show", "alice", "--data", "/nonexistent"], "is no data folder of Penstock"),
     ]
     for argv, text in rows:
         done = command(*argv, check=False)
