@@ -195,6 +195,10 @@ static int look_up_groups(struct passes *passes, struct people_batch *people, st
     uint32_t            project = item->project->id;
     struct people_group ignored;
 
+    /* Types get their index in the order of `$groups`, and only then the one that is identified. */
+    for (size_t i = 0; i < item->group_count && (item->group_identify || item->group_register); i++)
+        if (people_batch_group(people, project, item->groups[i].type, item->groups[i].key, &ignored, err) < 0)
+            return -1;
     if (item->group_identify &&
         people_batch_group_set(people, project, item->group_own.type, item->group_own.key, &item->group_set,
                                item->record.timestamp_us, passes->now_us, &item->group_own.found, err) < 0)
