@@ -120,6 +120,8 @@ class Fold:
         sets, set_once, unset = self.person_changes(name, props, top_set, top_set_once, personless)
         if personless:
             row = self.personless(distinct_id, timestamp)
+            if name == "$groupidentify" and props.get("$group_type", "null") != "null" and props.get("$group_set", "null") != "null":
+                self.group_index(text_of(props["$group_type"])) # its type is known from now on, and no more
         else:
             person = self.decide(distinct_id, name, props, uuid, timestamp, sets, set_once)
             after = self.update(person, name, sets, set_once, unset, uuid)
