@@ -44,6 +44,8 @@ static const struct option ingest_options[] = {
     { "batch_records", OPTION_COUNT, "10000", 1, 1000000, "events in one transaction, at most", OPTION_AT(batch_records) },
     { "batch_bytes", OPTION_BYTES, "32MiB", 1 << 16, 1 << 30, "bytes of events in one transaction, at most",
       OPTION_AT(batch_bytes) },
+    { "people_memory", OPTION_BYTES, "256MiB", 0, (int64_t)1 << 40,
+      "memory for persons and distinct ids that were used lately; 0: none, each is read from the store", OPTION_AT(people_memory) },
     { "output_retention", OPTION_DURATION, "72h", 0, INT64_MAX,
       "how long finished rows stay in the log after they were loaded; 0: for ever", OPTION_AT(output_retention_us) },
     { "geoip_folder", OPTION_TEXT, "", 0, 0,
@@ -126,10 +128,13 @@ static void open_geoip(struct ingest *ingest)
 
 static int open_stores(struct ingest *ingest, struct err *err)
 {
-    char folder[4096];
+    char   folder[4096];
+    size_t memory = (size_t)ingest->options->people_memory;
 
     (void)snprintf(folder, sizeof folder, "%s/people", ingest->env->data_folder);
-    if (people_open(&(struct people_options){ .folder = folder }, &ingest->people, err) < 0)
+    if (memory == 0)
+        memory = 1; /* to the store 0 is a default */
+    if (people_open(&(struct people_options){ .folder = folder, .memory_bytes = memory }, &ingest->people, err) < 0)
         return err_wrap(err, "people");
     (void)snprintf(folder, sizeof folder, "%s/log", ingest->env->data_folder);
     if (log_open(&(struct log_options){ .folder = folder }, &ingest->log, err) < 0)

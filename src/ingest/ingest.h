@@ -22,6 +22,7 @@ extern const struct role ingest_role;
 struct ingest_options {
     int64_t     batch_records;
     int64_t     batch_bytes;
+    int64_t     people_memory;
     int64_t     output_retention_us;
     const char *geoip_folder;
     int64_t     merge_ids_max;

@@ -11,6 +11,7 @@
 
 /* Measured: docs/performance.md. Bytes too, so that large events do not outgrow the cache either. */
 enum { SLICE_RECORDS = 32, SLICE_BYTES = 64 << 10 };
+_Static_assert((int)SLICE_RECORDS <= (int)PEOPLE_EXPECT_MAX, "a slice's persons are expected at once");
 
 /* --- counting ---------------------------------------------------------------------------------- */
 
@@ -224,6 +225,18 @@ static int look_up_groups(struct passes *passes, struct people_batch *people, st
     return 0;
 }
 
+/* The memory of the slice's persons is asked for all at once: one miss after the other was most of this pass. */
+static void expect_people(struct people_batch *people, const struct item *items, size_t count)
+{
+    struct people_expected ids[SLICE_RECORDS];
+    size_t                 expected = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (item_pending(&items[i]) && !items[i].who.forced_off)
+            ids[expected++] = (struct people_expected){ items[i].who.project, items[i].who.distinct_id };
+    people_batch_expect(people, ids, expected);
+}
+
 static int ask_people(struct passes *passes, struct people_batch *people, struct item *items, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
@@ -364,6 +377,7 @@ static int slice_run(struct passes *passes, struct people_txn *txn, struct peopl
     if (drop_repeated(passes, txn, items, count, err) < 0)
         return -1;
     note_time(passes, 1, from_us);
+    expect_people(people, items, count);
     if (ask_people(passes, people, items, count, err) < 0)
         return -1;
     note_time(passes, 2, from_us);

@@ -130,7 +130,8 @@ static struct batch_person *batch_person_read(struct people_batch *batch, uint64
                       (unsigned long long)id);
     if (got <= 0)
         return NULL;
-    person->text = arena_copy(batch->arena, person->person.properties);
+    person->text = person->person.lasting ? person->person.properties
+                                          : arena_copy(batch->arena, person->person.properties);
     if (person->text.at == NULL) {
         (void)err_set(err, ERR_FULL, "people: a person of %zu bytes does not fit the batch's arena",
                       person->person.properties.bytes);
@@ -461,6 +462,26 @@ static void follow_last_seen(struct people_batch *batch, const struct people_eve
     person->person.last_seen_us = hour_us;
     if (!created) /* made with it */
         batch_person_touch(batch, person);
+}
+
+static void index_expect(const struct batch_index *index, uint64_t hash)
+{
+    if (index->slots == NULL)
+        return;
+    __builtin_prefetch(&index->slots[hash & index->slot_mask]);
+    __builtin_prefetch(&index->hashes[hash & index->slot_mask]);
+}
+
+void people_batch_expect(struct people_batch *batch, const struct people_expected *ids, size_t count)
+{
+    uint64_t persons[PEOPLE_EXPECT_MAX];
+
+    for (size_t i = 0; i < count; i++)
+        index_expect(&batch->links_by_id, batch_hash(ids[i].project, ids[i].distinct_id));
+    people_expect(batch->txn, ids, count, persons);
+    for (size_t i = 0; i < count; i++)
+        if (persons[i] != 0)
+            index_expect(&batch->persons_by_id, XXH3_64bits(&persons[i], sizeof persons[i]));
 }
 
 int people_batch_apply(struct people_batch *batch, const struct people_event *event, struct people_result *out,

@@ -86,6 +86,9 @@ struct people_result {
     bool                  merge_too_large; /* merge_ids_max: nothing was done, the event is to be set aside */
 };
 
+/* Says whose events come next, at most PEOPLE_EXPECT_MAX. It only makes them faster. */
+void people_batch_expect(struct people_batch *batch, const struct people_expected *ids, size_t count);
+
 /* ERR_FULL (arena) and store errors fail the batch; everything that strangers can cause is a warning. */
 int people_batch_apply(struct people_batch *batch, const struct people_event *event, struct people_result *out,
                        struct err *err) must_check;

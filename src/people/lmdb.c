@@ -28,6 +28,7 @@ enum {
 };
 
 #define MAP_BYTES_DEFAULT ((uint64_t)1 << 40)
+#define HOT_BYTES_DEFAULT ((size_t)4 << 20)
 
 /* --- errors ------------------------------------------------------------------------------------ */
 
@@ -160,11 +161,14 @@ static int people_sync_names(const char *folder, struct err *err)
 int people_open(const struct people_options *options, struct people **out, struct err *err)
 {
     struct people *people = calloc(1, sizeof *people);
+    size_t memory = options->memory_bytes == 0 ? HOT_BYTES_DEFAULT : options->memory_bytes;
     int rc;
 
     if (people == NULL)
         return err_set(err, ERR_FULL, "people: no memory");
     rc = people_open_env(people, options, err);
+    if (rc == 0 && memory >= HOT_BYTES_MIN && (people->hot = hot_new(memory)) == NULL)
+        rc = err_set(err, ERR_FULL, "people: no memory");
     if (rc == 0)
         rc = people_open_tables(people, false, err); /* a reader need not wait for the writer's lock */
     if (rc == 1)
@@ -183,6 +187,7 @@ void people_close(struct people *people)
         return;
     if (people->env != NULL)
         mdb_env_close(people->env);
+    hot_free(people->hot);
     free(people->seen_keys);
     free(people->text);
     free(people);
@@ -212,6 +217,8 @@ int people_begin(struct people *people, bool write, struct people_txn **out, str
         free(txn);
         return people_fail(rc, "begin", err);
     }
+    if (write && people->hot != NULL)
+        hot_begin(people->hot);
     *out = txn;
     return 0;
 }
@@ -233,6 +240,12 @@ static bool people_disk_is_full(const struct people *people)
            (uint64_t)disk.f_bavail * disk.f_frsize < DISK_FULL_BYTES;
 }
 
+static void people_hot_clear(struct people_txn *txn)
+{
+    if (txn->people->hot != NULL)
+        hot_clear(txn->people->hot);
+}
+
 int people_commit(struct people_txn *txn_take, struct err *err)
 {
     struct people_txn *txn = txn_take;
@@ -250,6 +263,8 @@ int people_commit(struct people_txn *txn_take, struct err *err)
     rc = mdb_txn_commit(txn->txn); /* ends it whatever it answers */
     if (rc == EIO && people_disk_is_full(txn->people))
         rc = ENOSPC;
+    if (rc != 0 && txn->write)
+        people_hot_clear(txn);
     free(txn);
     return rc == 0 ? 0 : people_fail(rc, "commit", err);
 }
@@ -260,7 +275,38 @@ void people_abort(struct people_txn *txn_take)
         return;
     people_cursors_close(txn_take);
     mdb_txn_abort(txn_take->txn);
+    if (txn_take->write)
+        people_hot_clear(txn_take); /* it may have kept what never came to be */
     free(txn_take);
+}
+
+/* --- what is kept in memory -------------------------------------------------------------------- */
+
+static bool is_hot(const struct people_txn *txn, enum people_table table)
+{
+    return txn->people->hot != NULL && txn->write && (table == TABLE_LINKS || table == TABLE_PERSONS);
+}
+
+enum hot_answer people_hot_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out)
+{
+    return is_hot(txn, table) ? hot_get(txn->people->hot, table, key, value_out) : HOT_UNKNOWN;
+}
+
+struct span people_hot_keep(struct people_txn *txn, enum people_table table, struct span key, struct span value)
+{
+    return is_hot(txn, table) ? hot_put(txn->people->hot, table, key, value) : span_of(NULL, 0);
+}
+
+void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key)
+{
+    if (is_hot(txn, table))
+        hot_put_absent(txn->people->hot, table, key);
+}
+
+static void people_hot_forget(struct people_txn *txn, enum people_table table, struct span key)
+{
+    if (is_hot(txn, table))
+        hot_forget(txn->people->hot, table, key);
 }
 
 /* --- tables ------------------------------------------------------------------------------------ */
@@ -312,6 +358,7 @@ int people_table_put(struct people_txn *txn, enum people_table table, struct spa
     assert(txn->write);
     if (cursor == NULL)
         return -1;
+    people_hot_forget(txn, table, key);
     rc = mdb_cursor_put(cursor, &k, &v, 0);
     return rc == 0 ? 0 : people_fail(rc, tables[table].name, err);
 }
@@ -326,6 +373,7 @@ uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, s
     assert(txn->write);
     if (cursor == NULL)
         return NULL;
+    people_hot_forget(txn, table, key);
     rc = mdb_cursor_put(cursor, &k, &v, MDB_RESERVE);
     if (rc != 0) {
         (void)people_fail(rc, tables[table].name, err);
@@ -342,6 +390,7 @@ int people_table_delete(struct people_txn *txn, enum people_table table, struct 
     assert(txn->write);
     if (rc <= 0)
         return rc;
+    people_hot_forget(txn, table, key);
     rc = mdb_cursor_del(txn->cursors[table], 0);
     return rc == 0 ? 1 : people_fail(rc, tables[table].name, err);
 }

@@ -7,6 +7,7 @@
 
 #include <lmdb.h>
 
+#include "people/hot.h"
 #include "people/people.h"
 
 /* X(enum suffix, name, flags) */
@@ -36,6 +37,7 @@ struct people {
     size_t           seen_keys_max;
     uint8_t         *text; /* moves.c: a distinct id in work */
     size_t           text_max;
+    struct hot      *hot;       /* of LINKS and PERSONS; NULL: none */
     unsigned         begins;    /* write transactions so far: dead readers are looked for now and then */
 };
 
@@ -61,6 +63,13 @@ int people_table_put(struct people_txn *txn, enum people_table table, struct spa
 uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err);
 /* 1 deleted, 0 was not there, -1. */
 int people_table_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err) must_check;
+
+/* Of LINKS and PERSONS, in memory (hot.h), for the writer's transaction. Only what was checked is kept there, so it need
+ * not be checked again. People_table_put, _reserve and _delete forget what they change. */
+enum hot_answer people_hot_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out);
+/* Gives the copy, which lives until the transaction ends; at is NULL when it is not kept. */
+struct span people_hot_keep(struct people_txn *txn, enum people_table table, struct span key, struct span value);
+void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key);
 
 /* The stored form of ingest's place (place.c), of this version or an older one. */
 int people_place_read(struct span value, struct people_place *out, struct err *err) must_check;

@@ -34,6 +34,7 @@ struct people_txn;
 struct people_options {
     const char *folder;        /* embedded: DIR/people; created when missing */
     uint64_t    map_bytes_max; /* address space, not memory; 0: 1 TiB. Reaching it is ERR_FULL */
+    size_t      memory_bytes;  /* of persons and ids that are kept at hand; 0: 4 MiB; less than 64 KiB: none */
 };
 
 int  people_open(const struct people_options *options, struct people **out, struct err *err) must_check;
@@ -56,6 +57,7 @@ struct person {
     bool        identified;
     uint64_t    version;
     struct span properties; /* JSON object */
+    bool        lasting;    /* properties live until the transaction ends, and not only until its next write */
 };
 
 /* What a distinct id leads to. person 0 with version > 0: a tombstone (was deleted; P3). */
@@ -105,6 +107,12 @@ int people_moves_work(struct people_txn *txn, size_t ids_max, people_id_moved *m
 int people_joins_get(struct people_txn *txn, uint32_t hour, uint64_t person, uint64_t *out, struct err *err) must_check;
 /* Forgets those of hours long before. */
 int people_joins_put(struct people_txn *txn, uint32_t hour, uint64_t person, uint64_t joins, struct err *err) must_check;
+
+/* Says which distinct ids are asked for next, at most PEOPLE_EXPECT_MAX, so that the memory they need is on its way when
+ * they are. persons_out: for each the person that it probably leads to, or 0. Changes nothing. */
+enum { PEOPLE_EXPECT_MAX = 64 };
+struct people_expected { uint32_t project; struct span distinct_id; };
+void people_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out);
 
 /* --- groups ------------------------------------------------------------------------------------ */
 

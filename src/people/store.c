@@ -36,7 +36,9 @@ enum {
     PERSON_HEAD = 52,
     LINK_HEAD = 24,
     GROUP_HEAD = 28,
-    CRC_FROM = 8 /* in all three */
+    CRC_FROM = 8, /* in all three */
+    LINK_AHEAD_BYTES = 96, /* of an entry in memory: head, link and an id of usual length */
+    PERSON_AHEAD_BYTES = 768 /* what follows comes by itself when it is read in order */
 };
 
 static struct span id_span(const uint64_t *id)
@@ -82,13 +84,22 @@ static void put_bytes(uint8_t *to, struct span from)
 static int link_read(struct people_txn *txn, const struct people_key *key, struct span distinct_id,
                      struct person_link *out, struct err *err)
 {
-    struct span value;
-    int got = people_table_get(txn, TABLE_LINKS, span_of(key->bytes, key->count), &value, err);
+    struct span where = span_of(key->bytes, key->count), value;
+    enum hot_answer hot = people_hot_get(txn, TABLE_LINKS, where, &value);
 
-    if (got <= 0)
-        return got;
-    if (value_check("distinct id", distinct_id, value, LINK_HEAD, err) < 0)
-        return -1;
+    if (hot == HOT_ABSENT)
+        return 0;
+    if (hot == HOT_UNKNOWN) {
+        int got = people_table_get(txn, TABLE_LINKS, where, &value, err);
+
+        if (got == 0)
+            people_hot_keep_absent(txn, TABLE_LINKS, where);
+        if (got <= 0)
+            return got;
+        if (value_check("distinct id", distinct_id, value, LINK_HEAD, err) < 0)
+            return -1;
+        (void)people_hot_keep(txn, TABLE_LINKS, where, value);
+    }
     if (key->hashed && !span_equal(span_from(value, LINK_HEAD), distinct_id))
         return err_set(err, ERR_CORRUPT, "people: two long distinct ids have one key");
     *out = (struct person_link){ bytes_get_u64(value.at + 8), bytes_get_u64(value.at + 16) };
@@ -166,6 +177,7 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
     if (key.hashed)
         put_bytes(at + LINK_HEAD, distinct_id);
     value_seal(distinct_id, at, bytes, 0);
+    (void)people_hot_keep(txn, TABLE_LINKS, span_of(key.bytes, key.count), span_of(at, bytes));
     return 0;
 }
 
@@ -246,15 +258,24 @@ int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *s
 
 int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err)
 {
-    struct span value;
-    int got = people_table_get(txn, TABLE_PERSONS, id_span(&id), &value, err);
+    struct span value, kept = { NULL, 0 };
 
-    if (got <= 0)
-        return got;
-    if (value_check("person", id_span(&id), value, PERSON_HEAD, err) < 0)
-        return -1;
+    if (people_hot_get(txn, TABLE_PERSONS, id_span(&id), &value) == HOT_THERE) {
+        kept = value;
+    } else {
+        int got = people_table_get(txn, TABLE_PERSONS, id_span(&id), &value, err);
+
+        if (got <= 0)
+            return got;
+        if (value_check("person", id_span(&id), value, PERSON_HEAD, err) < 0)
+            return -1;
+        kept = people_hot_keep(txn, TABLE_PERSONS, id_span(&id), value);
+    }
+    if (kept.at != NULL)
+        value = kept;
     *out = (struct person){
         .id = id,
+        .lasting = kept.at != NULL,
         .project = bytes_get_u32(value.at + 48),
         .created_us = (int64_t)bytes_get_u64(value.at + 8),
         .last_seen_us = (int64_t)bytes_get_u64(value.at + 16),
@@ -323,8 +344,43 @@ int people_person_put(struct people_txn *txn, struct person *person, struct err 
     bytes_put_u32(at + 48, person->project);
     put_bytes(at + PERSON_HEAD, person->properties);
     value_seal(id_span(&id), at, bytes, person->identified);
+    (void)people_hot_keep(txn, TABLE_PERSONS, id_span(&id), span_of(at, bytes));
     person->id = id;
     return 0;
+}
+
+/* In stages, each over all ids: a look-up that needs a line of memory is made when the line has come. A long id is
+ * not expected: its key costs a SHA-256. */
+void people_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out)
+{
+    const struct hot *hot = txn->people->hot;
+    uint64_t hashes[PEOPLE_EXPECT_MAX];
+    struct people_key key;
+    struct span value;
+    struct err ignored;
+
+    assert(count <= PEOPLE_EXPECT_MAX);
+    memset(persons_out, 0, count * sizeof *persons_out);
+    if (hot == NULL || !txn->write)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = 0;
+        if (ids[i].distinct_id.bytes > PEOPLE_KEY_TEXT_MAX || link_key(&key, ids[i].project, ids[i].distinct_id, &ignored) < 0)
+            continue;
+        hashes[i] = hot_hash(TABLE_LINKS, span_of(key.bytes, key.count));
+        hot_expect(hot, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        (void)hot_near(hot, hashes[i], LINK_AHEAD_BYTES, NULL);
+    for (size_t i = 0; i < count; i++)
+        if (hot_near(hot, hashes[i], 0, &value) && value.bytes >= LINK_HEAD) {
+            persons_out[i] = bytes_get_u64(value.at + 8);
+            hashes[i] = hot_hash(TABLE_PERSONS, id_span(&persons_out[i]));
+            hot_expect(hot, hashes[i]);
+        }
+    for (size_t i = 0; i < count; i++)
+        if (persons_out[i] != 0)
+            (void)hot_near(hot, hashes[i], PERSON_AHEAD_BYTES, NULL);
 }
 
 int people_person_delete(struct people_txn *txn, const struct person *person, struct err *err)
