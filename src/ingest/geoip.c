@@ -13,9 +13,12 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <xxhash.h>
 
+#include "base/say.h"
 #include "ingest/member_list.h"
 #include "wire/utf8.h"
 
@@ -351,4 +354,31 @@ bool geoip_find(struct geoip *geoip, struct span address, struct arena *arena, s
     found = files_find(geoip, &socket_address, arena, out);
     cache_put(cached, address, found, out);
     return found;
+}
+
+struct geoip *geoip_open_usual(const char *asked)
+{
+    struct geoip *geoip = NULL;
+    char          folders[2][4096], exe[2048];
+    struct err    err = { 0 };
+    ssize_t       bytes;
+
+    if (asked != NULL && strcmp(asked, "off") == 0)
+        return NULL;
+    if (asked != NULL && *asked != '\0') {
+        if (geoip_open(asked, &geoip, &err) < 0)
+            say(SAY_WARN, "no places for addresses: %s", err.text);
+        return geoip;
+    }
+    bytes = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[bytes < 0 ? 0 : bytes] = '\0';
+    if (strrchr(exe, '/') != NULL)
+        *strrchr(exe, '/') = '\0';
+    (void)snprintf(folders[0], sizeof folders[0], "%s/../deps/geoip", exe);
+    (void)snprintf(folders[1], sizeof folders[1], "%s/../share/penstock", exe);
+    for (size_t i = 0; i < 2; i++)
+        if (geoip_open(folders[i], &geoip, &err) == 0)
+            return geoip;
+    say(SAY_INFO, "no places for addresses: no database of cities in %s or %s (docs/ingest.md)", folders[0], folders[1]);
+    return NULL;
 }

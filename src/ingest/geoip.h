@@ -15,6 +15,9 @@ struct geoip; /* open databases, and a cache of answers. @thread one */
 
 /* Opens every *.mmdb of folder that has cities. ERR_INPUT: there is none; the text says where it looked. */
 int  geoip_open(const char *folder, struct geoip **out, struct err *err) must_check;
+/* The database of a setting: of that folder; "off": none; empty or NULL: of the first usual folder that has one. NULL
+ * when there is none, which was said: events then simply have no place. */
+struct geoip *geoip_open_usual(const char *asked);
 void geoip_close(struct geoip *geoip);
 
 /* What a database knows; empty text and has_* false where it knows nothing. */

@@ -21,6 +21,7 @@
 #include "ingest/inputs.h"
 #include "ingest/lanes.h"
 #include "ingest/outputs.h"
+#include "ingest/overflow.h"
 #include "ingest/passes.h"
 #include "ingest/requests.h"
 #include "wire/time.h"
@@ -32,10 +33,12 @@ enum {
     WAIT_US = 100000,          /* between looks at the stop signal */
     RETRY_WAIT_US_MIN = 100000,
     RETRY_WAIT_US_MAX = 5000000,
+    BEHIND_BATCHES = 2,
     TROUBLES_MAX = 20          /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
 };
 #define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch, and of a slice of it */
 #define CHORES_EVERY_US ((int64_t)5 * 1000000)
+#define BEHIND_US ((int64_t)1000000) /* live records that wait so long, or so many batches of them, are too many */
 #define LOOK_EVERY_US ((int64_t)100000)
 
 #define OPTION_AT(field) offsetof(struct ingest_options, field)
@@ -58,6 +61,11 @@ static const struct option ingest_options[] = {
       "number", OPTION_AT(joins_per_hour_max) },
     { "undo_window", OPTION_DURATION, "24h", 0, INT64_MAX,
       "how long a deletion of a person waits, and can be taken back (penstock person delete)", OPTION_AT(undo_window_us) },
+    { "overflow_burst", OPTION_COUNT, "1000", 0, 1000000000,
+      "events that one distinct id may send at once while live traffic is behind; who sends more is moved aside until it is "
+      "done; 0: nobody is", OPTION_AT(overflow_burst) },
+    { "overflow_per_second", OPTION_COUNT, "10", 0, 1000000000, "and how many a second after that",
+      OPTION_AT(overflow_per_second) },
     { .name = NULL },
 };
 
@@ -80,6 +88,9 @@ struct ingest {
     struct outputs          *outputs;
     struct inputs            inputs;
     struct lanes             lanes;
+    struct overflow         *overflow;
+    size_t                   moved;  /* records of the batch */
+    bool                     behind; /* live traffic is: hot keys are looked for */
     int64_t                  wait_us; /* when there was nothing to take */
     int64_t                  look_us; /* load's place and the lanes' ages are next due */
     struct people_place      place; /* as committed */
@@ -98,33 +109,6 @@ struct ingest {
 };
 
 /* --- opening ----------------------------------------------------------------------------------- */
-
-/* The first of the usual folders that has a database; without one events simply have no place. */
-static void open_geoip(struct ingest *ingest)
-{
-    const char *asked = ingest->options->geoip_folder;
-    char        folders[2][4096], exe[2048];
-    struct err  err = { 0 };
-    ssize_t     bytes;
-
-    if (asked != NULL && strcmp(asked, "off") == 0)
-        return;
-    if (asked != NULL && *asked != '\0') {
-        if (geoip_open(asked, &ingest->geoip, &err) < 0)
-            say(SAY_WARN, "no places for addresses: %s", err.text);
-        return;
-    }
-    bytes = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[bytes < 0 ? 0 : bytes] = '\0';
-    if (strrchr(exe, '/') != NULL)
-        *strrchr(exe, '/') = '\0';
-    (void)snprintf(folders[0], sizeof folders[0], "%s/../deps/geoip", exe);
-    (void)snprintf(folders[1], sizeof folders[1], "%s/../share/penstock", exe);
-    for (size_t i = 0; i < 2; i++)
-        if (geoip_open(folders[i], &ingest->geoip, &err) == 0)
-            return;
-    say(SAY_INFO, "no places for addresses: no database of cities in %s or %s (docs/ingest.md)", folders[0], folders[1]);
-}
 
 static int open_stores(struct ingest *ingest, struct err *err)
 {
@@ -171,8 +155,9 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->definer = definer_new();
     buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);
+    ingest->overflow = overflow_new(ingest->options->overflow_burst, ingest->options->overflow_per_second);
     if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || ingest->definer == NULL ||
-        inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
+        ingest->overflow == NULL || inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
@@ -180,7 +165,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
         fate_metrics_open(env->run_folder, ingest->people, &ingest->fate_metrics, err) < 0 ||
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
-    open_geoip(ingest);
+    ingest->geoip = geoip_open_usual(ingest->options->geoip_folder);
     if (ingest_recover(ingest, err) < 0)
         goto failed;
     lanes_init(&ingest->lanes, clock_mono_us(), ingest->place.output_end[OUTPUT_EVENTS]);
@@ -204,6 +189,7 @@ void ingest_close(struct ingest *ingest)
         return;
     close_ends(ingest);
     inputs_fini(&ingest->inputs);
+    overflow_free(ingest->overflow);
     attempt_close(ingest->attempt);
     geoip_close(ingest->geoip);
     catalog_snapshot_free(ingest->snapshot);
@@ -236,6 +222,8 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     if (people_begin(ingest->people, false, &txn, err) < 0)
         return -1;
     rc = people_place_get(txn, &ingest->place, err);
+    if (rc == 0)
+        rc = overflow_load(ingest->overflow, txn, err);
     moves = people_moves_pending(txn, err);
     if (rc == 0)
         rc = requests_next(txn, &ingest->request_us, err);
@@ -323,7 +311,7 @@ static bool fates_add_up(const struct ingest *ingest, const struct people_place 
  * ingest_recover will cut. */
 static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
 {
-    const struct inputs   *inputs = &ingest->inputs;
+    struct inputs         *inputs = &ingest->inputs;
     const struct gathered *batch = &inputs->batch;
     struct people_txn     *txn;
     const struct requests  requests = { .arena = ingest->arena, .now_us = inputs->now_us,
@@ -336,7 +324,9 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     if (requests_take(&requests, txn, batch->records, inputs->control_count, err) < 0 ||
         requests_do(&requests, txn, &request_us, err) < 0)
         goto failed;
-    if (passes_run(passes, txn, batch->records + inputs->control_count, batch->count - inputs->control_count, batch->gaps,
+    if (overflow_sort(ingest->overflow, inputs, &(struct overflow_view){ ingest->snapshot, ingest->behind }, ingest->outputs,
+                      &ingest->moved, err) < 0 ||
+        passes_run(passes, txn, batch->records + inputs->control_count, batch->count - inputs->control_count, batch->gaps,
                    batch->gap_count, err) < 0)
         goto failed;
     moves = people_moves_pending(txn, err);
@@ -348,6 +338,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
     if (outputs_sync(ingest->outputs, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
+        overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0 ||
         people_place_put(txn, place, err) < 0)
         goto failed;
     assert(fates_add_up(ingest, place, passes));
@@ -376,6 +367,7 @@ static void note_batch(struct ingest *ingest, const struct passes *passes, const
     batch.took_us = batch.now_us - began_us;
     for (int i = 0; i < INPUT_COUNT; i++)
         batch.taken[i] = ingest->inputs.next[i] - ingest->inputs.first[i];
+    batch.moved = ingest->moved;
     lanes_done(&ingest->lanes, &batch);
     ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, batch.taken, batch.took_us);
 }
@@ -424,7 +416,8 @@ static int look_around(struct ingest *ingest, const struct lanes_view *view, str
             return -1;
         seen[i] = (struct ingest_lane){ .lag_records = view->lag[i], .lag_us = age_us };
     }
-    ingest_metrics_lanes(ingest->metrics, seen, ingest->lanes.rate, ingest->lanes.load_lag_us);
+    ingest_metrics_lanes(ingest->metrics, seen, ingest->lanes.rate, ingest->lanes.load_lag_us,
+                         overflow_flagged(ingest->overflow));
     return 0;
 }
 
@@ -447,6 +440,7 @@ static int take(struct ingest *ingest, struct err *err)
     if (look(ingest, &view, err) < 0)
         return -1;
     ingest->inputs.batch.room = attempt_limit(ingest->attempt, ingest->place.input_next, view.lag, ingest->batch_limit, caps);
+    ingest->behind = view.lag[INPUT_RAW] > BEHIND_BATCHES * ingest->batch_limit || view.live_age_us > BEHIND_US;
     lanes_plan(&ingest->lanes, &view, ingest->inputs.batch.room, quota);
     for (int i = 0; i < INPUT_COUNT; i++)
         if (quota[i] > caps[i])

@@ -25,6 +25,7 @@ struct ingest_options {
     int64_t     people_memory;
     int64_t     output_retention_us;
     const char *geoip_folder;
+    int64_t     overflow_burst, overflow_per_second;
     int64_t     merge_ids_max;
     int64_t     joins_per_hour_max;
     int64_t     undo_window_us;

@@ -33,6 +33,7 @@ static const struct metric_def defs[] = {
       .kind = METRIC_GAUGE },
     { .name = "ingest_load_lag_seconds", .labels = "", .help = "age of the oldest finished event that load has not taken",
       .kind = METRIC_GAUGE },
+    { .name = "ingest_hot_keys", .labels = "", .help = "distinct ids whose records are moved aside", .kind = METRIC_GAUGE },
     { .name = "ingest_warnings_total", .labels = "", .help = "ingestion warnings written", .kind = METRIC_COUNTER },
     { .name = "ingest_retries_total", .labels = "", .help = "batches that failed and were begun anew",
       .kind = METRIC_COUNTER },
@@ -40,7 +41,7 @@ static const struct metric_def defs[] = {
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, WARNED, RETRIES
+    LOAD_LAG, FLAGGED, WARNED, RETRIES
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -66,7 +67,7 @@ void ingest_metrics_batch(struct metric_page *page, const uint64_t fates[FATE_CO
 }
 
 void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lanes[INPUT_COUNT], double low_rate,
-                          int64_t load_lag_us)
+                          int64_t load_lag_us, size_t keys_flagged)
 {
     for (size_t i = 0; i < INPUT_COUNT; i++) {
         metric_set(page, LAG + i, (int64_t)lanes[i].lag_records);
@@ -74,6 +75,7 @@ void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lan
     }
     metric_set(page, LOW_RATE, (int64_t)low_rate);
     metric_set(page, LOAD_LAG, load_lag_us / 1000000);
+    metric_set(page, FLAGGED, (int64_t)keys_flagged);
 }
 
 void ingest_metrics_retry(struct metric_page *page)

@@ -16,7 +16,7 @@ struct ingest_lane {
     int64_t  lag_us;
 };
 void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lanes[INPUT_COUNT], double low_rate,
-                          int64_t load_lag_us);
+                          int64_t load_lag_us, size_t keys_flagged);
 void ingest_metrics_retry(struct metric_page *page);
 
 #endif

@@ -77,28 +77,6 @@ static void assert_fates(struct site *site, const struct people_place *place, ui
 
 /* --- killed ------------------------------------------------------------------------------------ */
 
-/* On a slow machine the role may be killed three times over one record, which is then rightly condemned; this
- * test is about the others. Waits until a suspect is done with. */
-static void site_wait_unsuspected(struct site *site)
-{
-    struct attempt_state state = { .suspect = ATTEMPT_NONE };
-    char                 path[128];
-
-    (void)snprintf(path, sizeof path, "%s/ingest.attempt", site->run);
-    for (int tries = 0; tries < 6000; tries++) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-        if (fd >= 0) {
-            assert_true(read(fd, &state, sizeof state) >= 0);
-            close(fd);
-        }
-        if (state.suspect == ATTEMPT_NONE || state.suspect_crashes == 0)
-            return;
-        usleep(10000);
-    }
-    fail_msg("record %llu is suspected for a minute", (unsigned long long)state.suspect);
-}
-
 /* `kills` times: some records arrive, the role starts and is killed wherever it then is. */
 static void check_kills(int64_t batch_records, int kills, bool exact_versions)
 {

@@ -198,8 +198,8 @@ void lanes_done(struct lanes *lanes, const struct lanes_batch *batch)
 {
     uint64_t low = batch->taken[INPUT_OVERFLOW] + batch->taken[INPUT_HISTORICAL], all = low + batch->taken[INPUT_RAW];
 
-    if (all > 0 && batch->cpu_us > 0)
-        lanes->cost_us += ((double)batch->cpu_us / (double)all - lanes->cost_us) / 8;
+    if (all > batch->moved && batch->cpu_us > 0)
+        lanes->cost_us += ((double)batch->cpu_us / (double)(all - batch->moved) - lanes->cost_us) / 8;
     if (lanes->cost_us < 1)
         lanes->cost_us = 1;
     if (batch->taken[INPUT_RAW] > 0)

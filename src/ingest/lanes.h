@@ -38,6 +38,7 @@ struct lanes_view {
 struct lanes_batch {
     int64_t  now_us;             /* at its end */
     uint64_t taken[INPUT_COUNT];
+    uint64_t moved;              /* of them, only moved aside */
     int64_t  took_us;            /* by the clock */
     int64_t  cpu_us;             /* of its records, without syncs */
     uint64_t events_end;         /* rows of events that are finished since the beginning */

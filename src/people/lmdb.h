@@ -73,6 +73,8 @@ void people_hot_keep_absent(struct people_txn *txn, enum people_table table, str
 
 /* The stored form of ingest's place (place.c), of this version or an older one. */
 int people_place_read(struct span value, struct people_place *out, struct err *err) must_check;
+/* That of the hot keys (flags.c). */
+int people_flags_read(struct span value, struct people_flag *out, size_t *count_out, struct err *err) must_check;
 
 /* --- moves.c --- */
 /* Where a stored link leads by the notes of merges, and with which version. 0, -1. */

@@ -198,4 +198,16 @@ typedef int people_ended_seen(void *ctx, const struct people_ended *ended, struc
 int people_ended_find(struct people_txn *txn, const struct uuid *uuid, people_ended_seen *seen, void *ctx, struct err *err)
     must_check;
 
+/* --- hot keys that ingest moved aside ---------------------------------------------------------- */
+
+/* A key (a hash, of ingest's choice) of which records wait in raw_overflow, the last of them at offset `last`. */
+enum { PEOPLE_FLAGS_MAX = 1024 };
+struct people_flag {
+    uint64_t key;
+    uint64_t last;
+};
+/* out has room for PEOPLE_FLAGS_MAX. */
+int people_flags_get(struct people_txn *txn, struct people_flag *out, size_t *count_out, struct err *err) must_check;
+int people_flags_put(struct people_txn *txn, const struct people_flag *flags, size_t count, struct err *err) must_check;
+
 #endif

@@ -82,9 +82,34 @@ static void test_refused(void **state)
     }
 }
 
+static void test_flags(void **state)
+{
+    uint64_t           numbers[] = { 11, 41, 12, 42 };
+    uint8_t            bytes[100];
+    struct people_flag flags[PEOPLE_FLAGS_MAX];
+    struct err         err = { 0 };
+    size_t             bytes_count = form(bytes, 1, 0, 0, numbers, 4), count = 99;
+
+    (void)state;
+    assert_int_equal(people_flags_read(span_of(bytes, bytes_count), flags, &count, &err), 0);
+    assert_true(count == 2 && flags[0].key == 11 && flags[0].last == 41 && flags[1].key == 12 && flags[1].last == 42);
+    assert_int_equal(people_flags_read(span_of(bytes, form(bytes, 1, 0, 0, numbers, 0)), flags, &count, &err), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(people_flags_read(span_of(bytes, form(bytes, 1, 0, 0, numbers, 3)), flags, &count, &err), -1);
+    assert_int_equal(err.kind, ERR_CORRUPT);
+    assert_int_equal(people_flags_read(span_of(bytes, form(bytes, 2, 0, 0, numbers, 4)), flags, &count, &err), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    bytes_count = form(bytes, 1, 0, 0, numbers, 4);
+    bytes[17] ^= 4;
+    assert_int_equal(people_flags_read(span_of(bytes, bytes_count), flags, &count, &err), -1);
+    assert_int_equal(err.kind, ERR_CORRUPT);
+    assert_int_equal(people_flags_read(span_of(bytes, 0), flags, &count, &err), -1);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_input), cmocka_unit_test(test_inputs), cmocka_unit_test(test_refused) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_input), cmocka_unit_test(test_inputs), cmocka_unit_test(test_refused),
+                                        cmocka_unit_test(test_flags) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
