@@ -94,7 +94,6 @@ struct ingest {
     int64_t                  wait_us; /* when there was nothing to take */
     int64_t                  look_us; /* load's place and the lanes' ages are next due */
     struct people_place      place; /* as committed */
-    uint64_t                 cursors[INPUT_COUNT]; /* the log's copies */
     struct arena            *arena, *slice; /* of a batch, of some of its events */
     struct buf               scratch;
     struct warning_gate     *gate;
@@ -513,22 +512,6 @@ static void do_chores(struct ingest *ingest)
         say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
 }
 
-static void store_cursor(struct ingest *ingest)
-{
-    static struct say_gate gate;
-
-    for (int i = 0; i < INPUT_COUNT; i++) {
-        struct err err = { 0 };
-
-        if (ingest->place.input_next[i] != ingest->cursors[i] || i == INPUT_RAW) {
-            if (log_cursor_store(ingest->log, input_topic((enum input)i), 0, "ingest", ingest->place.input_next[i], &err) < 0)
-                say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
-            else
-                ingest->cursors[i] = ingest->place.input_next[i];
-        }
-    }
-}
-
 /* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
 static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us, unsigned *stops, struct err *err)
 {
@@ -564,7 +547,7 @@ static int ingest_loop(struct ingest *ingest, struct err *err)
         int        rc = ingest_step(ingest, &failed);
 
         if (rc > 0) {
-            store_cursor(ingest);
+            inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
             wait_us = RETRY_WAIT_US_MIN;
             stops = 0;
         } else if (rc < 0) {
@@ -587,7 +570,7 @@ static int ingest_run(const struct role_env *env, struct err *err)
     ingest_keep_memory();
     if (ingest_open(env, &ingest, err) < 0)
         return -1;
-    store_cursor(ingest);
+    inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
     rc = ingest_loop(ingest, err);
     ingest_close(ingest);
     return rc;

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/say.h"
+
 static const enum input order[INPUT_COUNT] = { INPUT_CONTROL, INPUT_RAW, INPUT_OVERFLOW, INPUT_HISTORICAL };
 
 int inputs_init(struct inputs *inputs, size_t records_max)
@@ -87,6 +89,22 @@ int inputs_age_us(struct inputs *inputs, enum input input, int64_t *out, struct 
     if (gather->reader == NULL)
         return 1;
     return gather_age_us(gather, clock_wall_us(), out, err) < 0 ? err_wrap(err, input_topic(input)) : 1;
+}
+
+void inputs_store_cursors(struct inputs *inputs, struct log *log, const struct people_place *place)
+{
+    static struct say_gate gate;
+
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        struct err err = { 0 };
+
+        if (place->input_next[i] == inputs->cursors[i] && i != INPUT_RAW)
+            continue; /* a topic that nobody writes to gets no folder */
+        if (log_cursor_store(log, input_topic((enum input)i), 0, "ingest", place->input_next[i], &err) < 0)
+            say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
+        else
+            inputs->cursors[i] = place->input_next[i];
+    }
 }
 
 void inputs_wait(struct inputs *inputs, int64_t timeout_us)

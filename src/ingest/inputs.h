@@ -20,6 +20,7 @@ struct inputs {
     size_t          control_count; /* that many at its front are no events */
     uint64_t        first[INPUT_COUNT], next[INPUT_COUNT]; /* of the batch: offsets [first, next) */
     int64_t         now_us;        /* the batch's clock */
+    uint64_t        cursors[INPUT_COUNT]; /* the log's copies of the places */
 };
 
 int  inputs_init(struct inputs *inputs, size_t records_max) must_check; /* -1: no memory */
@@ -39,6 +40,8 @@ uint64_t inputs_events(const struct inputs *inputs);
 uint64_t inputs_lag(const struct inputs *inputs, enum input input);
 /* How long the first of them has waited; 0: none does. As gather_age_us. */
 int inputs_age_us(struct inputs *inputs, enum input input, int64_t *out, struct err *err) must_check;
+/* The log's copies of the committed places: for retention, and for people to see. Trouble with them is only said. */
+void inputs_store_cursors(struct inputs *inputs, struct log *log, const struct people_place *place);
 /* Waits until live events arrive, at most timeout_us; the other topics are looked at when it ends. */
 void inputs_wait(struct inputs *inputs, int64_t timeout_us);
 
