@@ -5,6 +5,7 @@
  *   feed.c       column vectors into tables
  *   settle.c     tables of one row a key: what is recent, what is settled
  *   names.c      the files' names, durable
+ *   wal_tail.c   before opening: what was not committed is cut off the write-ahead log
  *   recount.c    after a crash: every row once
  *   query.c      other people's SQL, read only
  *
@@ -76,6 +77,11 @@ int engine_err(struct err *err, const char *doing, const char *said);
 
 /* names.c: makes the names of the file and its write-ahead log durable, when one of them is new. */
 int engine_names_sync(struct warehouse *warehouse, struct err *err) must_check;
+/* wal_tail.c: before the file is attached for writing. Does nothing while another process has it. */
+int engine_wal_cut(const struct warehouse *warehouse, struct err *err) must_check;
+/* The bytes of a write-ahead log's head; 0: this is none that is known. */
+size_t wal_head_bytes(struct span file);
+
 /* recount.c: holds the tables against the place after a crash, and takes out what stands twice. */
 int engine_recount(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err) must_check;
 

@@ -335,7 +335,7 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
         return -1;
     }
     warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
-    if (open_database(warehouse, options, err) < 0 ||
+    if ((!options->read_only && engine_wal_cut(warehouse, err) < 0) || open_database(warehouse, options, err) < 0 ||
         (!options->read_only &&
          (engine_settle_adopt(warehouse, err) < 0 || make_tables(warehouse, err) < 0 ||
           engine_feed_init(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0 ||
