@@ -67,14 +67,6 @@ static const char rows_sql[] =
     " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM events GROUP BY ALL"
     " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM heatmaps WHERE event_uuid IS NOT NULL GROUP BY ALL";
 
-static int answer_keep(void *ctx, struct span piece, struct err *err)
-{
-    struct buf *out = ctx;
-
-    buf_add(out, piece);
-    return out->failed ? err_set(err, ERR_FULL, "the warehouse's answer is larger than %zu bytes", out->bytes_max) : 0;
-}
-
 static int answer_read(struct reading *reading, char *at, struct err *err)
 {
     at = strchr(at, '\n'); /* the names of the columns */
@@ -112,7 +104,7 @@ static int warehouse_read(struct reading *reading, bool check, struct err *err)
         return 0;
     (void)snprintf(sql, sizeof sql, "%s%s", place_sql, check ? rows_sql : "");
     buf_init(&answer, ANSWER_BYTES_MAX);
-    rc = question_ask(reading->data, sql, WAREHOUSE_CSV, answer_keep, &answer, err);
+    rc = question_csv(reading->data, sql, &answer, err);
     buf_add_byte(&answer, '\0');
     if (rc == 0)
         rc = answer_read(reading, (char *)answer.at, err);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "command/command.h"
 #include "command/letter.h"
+#include "command/trace_log.h"
 #include "wire/json.h"
 
 enum { EDIT_BYTES_MAX = 32 << 20, EDIT_ARENA_BYTES_MAX = 1 << 30 };
@@ -82,6 +83,19 @@ static int text_check(struct span text, struct arena *arena, struct err *err)
     return err_wrap(err, "not stored: an event is one JSON object");
 }
 
+/* A letter of a finished row does not hold what the client sent, but the topic may still do. Bytes 0: it does not. */
+static struct span client_event(const struct command_args *args, const struct letter *letter, struct arena *arena)
+{
+    struct trace trace = { .data = args_data(args), .arena = arena, .place = (uint64_t)letter->raw_offset };
+    struct err   ignored = { .kind = ERR_NONE };
+
+    if (letter->is_event || letter->raw_offset == LETTER_NONE || !uuid_parse(letter->uuid, &trace.uuid) ||
+        trace_record_read(&trace, &ignored) < 0 || trace.record_state != TRACE_RECORD_KEPT)
+        return SPAN("");
+    fprintf(stderr, "penstock: this is the event as it was sent; give it a new uuid, the old one counts as seen\n");
+    return trace.record.data;
+}
+
 static int letter_edit(const struct command_args *args, struct catalog *catalog, struct arena *arena, struct buf *text,
                        struct err *err)
 {
@@ -92,7 +106,9 @@ static int letter_edit(const struct command_args *args, struct catalog *catalog,
 
     if (letter_find(args_data(args), catalog, args_at(args, 0), arena, &letter, err) < 0)
         return -1;
-    old = letter.repaired.bytes > 0 ? letter.repaired : letter.data;
+    old = letter.repaired.bytes > 0 ? letter.repaired : from == NULL ? client_event(args, &letter, arena) : SPAN("");
+    if (old.bytes == 0)
+        old = letter.data;
     if ((from != NULL ? file_read(from, text, err) : text_edit(old, path, sizeof path, text, err)) < 0)
         return -1;
     fresh = trimmed(buf_span(text));

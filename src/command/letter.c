@@ -24,6 +24,9 @@ enum { LETTER_PAGE = 64, LETTER_ANSWER_BYTES_MAX = 1 << 30 };
     "step || ':' || CASE WHEN raw_offset IS NOT NULL THEN raw_offset::VARCHAR"                                  \
     " ELSE md5(concat_ws('|', epoch_us(failed_at), data)) END"
 
+/* A file that was not opened for loading since the column `encoding` was added has none. */
+#define LETTER_TABLE "(FROM dead_letters UNION ALL BY NAME SELECT NULL::VARCHAR AS encoding WHERE false)"
+
 int letter_catalog_open(const char *data, struct catalog **out, struct err *err)
 {
     char path[4096];
@@ -106,7 +109,7 @@ static void select_write(struct buf *sql, const struct letter_filter *filter, in
     buf_reset(sql);
     buf_add_text(sql, "SELECT " LETTER_KEY " AS letter, uuid, team_id, event, distinct_id, epoch_us(received_at) AS "
                       "received_us, epoch_us(failed_at) AS failed_us, step, reason, detail, ip, token, raw_offset, request, "
-                      "\"index\", data FROM dead_letters WHERE ");
+                      "\"index\", data, encoding FROM " LETTER_TABLE " WHERE ");
     buf_add_format(sql, "epoch_us(failed_at) <= %" PRId64, until_us);
     if (filter->since_us != CLOCK_NONE)
         buf_add_format(sql, " AND epoch_us(failed_at) >= %" PRId64, filter->since_us);
@@ -165,9 +168,10 @@ static int letter_read(const struct json_members *row, struct arena *arena, stru
         .token = text_of(row, "token", arena), .data = data,
     };
     (void)snprintf(out->key, sizeof out->key, "%.*s", SPAN_ARG(key));
-    /* Ingest marks bytes that are no text by the reason; the loader keeps every record as base64. */
-    out->base64 = ends_with(out->reason, SPAN("_base64")) || span_is(out->step, "load");
-    out->is_event = !out->base64 && !span_is(out->step, "read");
+    /* Letters without an encoding may be older than it: ingest told it by the reason, the loader's were all base64. */
+    out->base64 = span_is(text_of(row, "encoding", arena), "base64") || ends_with(out->reason, SPAN("_base64")) ||
+                  span_is(out->step, "load");
+    out->is_event = !span_is(out->step, "read") && !span_is(out->step, "load");
     return 0;
 }
 

@@ -21,7 +21,7 @@ struct letter {
     int64_t               team_id;                /* 0: not known */
     uint64_t              request;
     int64_t               index;                  /* LETTER_NONE: not known */
-    bool                  is_event; /* data is what the client sent; else a record or a row of ours, in base64 */
+    bool                  is_event; /* data is what the client sent; else a record or a row of ours */
     bool                  base64;   /* data is base64 of bytes that are no text */
     struct span           uuid, event, distinct_id, step, reason, detail, ip, token, data; /* "": not known */
     struct catalog_letter known;

@@ -29,20 +29,17 @@ static void key(struct buf *out, bool *first, const char *name)
     buf_add_byte(out, ':');
 }
 
-/* The event's own time: of its arrival, less the `offset` in milliseconds that some clients give instead of a time. */
-static void timestamp_add(const struct letter *letter, const struct json_members *event, struct buf *out, bool *first)
+/* The time that must be written into the event; false: none. Some clients give an `offset` in milliseconds before the
+ * request's arrival, which counts more than a time and would be taken from the arrival of the replay. */
+static bool time_missing(const struct letter *letter, const struct json_members *event, bool *offset_out, int64_t *us_out)
 {
     const struct json_member *offset = member(event, "offset");
-    int64_t                   offset_ms = 0;
+    int64_t                   ms;
 
-    if (member(event, "timestamp") != NULL || letter->received_us == CLOCK_NONE)
-        return;
-    if (offset == NULL || !json_int64(&offset->value, &offset_ms) || offset_ms < 0 || offset_ms > TIME_US_DAY)
-        offset_ms = 0;
-    key(out, first, "timestamp");
-    buf_add_byte(out, '"');
-    time_write_rfc3339(out, letter->received_us - offset_ms * TIME_US_MS);
-    buf_add_byte(out, '"');
+    *us_out = letter->received_us;
+    *offset_out = letter->received_us != CLOCK_NONE && offset != NULL && json_int64(&offset->value, &ms) &&
+                  !__builtin_mul_overflow(ms, TIME_US_MS, &ms) && !__builtin_sub_overflow(letter->received_us, ms, us_out);
+    return *offset_out || (member(event, "timestamp") == NULL && letter->received_us != CLOCK_NONE);
 }
 
 /* True when an "$ip" of the letter has to be put among the properties. */
@@ -82,7 +79,9 @@ static void event_write(const struct letter *letter, const struct json_members *
 {
     const struct json_member *properties = member(event, "properties");
     bool                      ip = ip_missing(letter, properties, arena);
-    bool                      uuid = member(event, "uuid") == NULL, time = member(event, "timestamp") == NULL;
+    bool                      uuid = member(event, "uuid") == NULL, offset;
+    int64_t                   time_us;
+    bool                      time = time_missing(letter, event, &offset, &time_us);
     bool                      named = member(event, "event") != NULL || letter->event.bytes == 0;
     bool                      first = true;
 
@@ -90,7 +89,7 @@ static void event_write(const struct letter *letter, const struct json_members *
     for (size_t i = 0; i < event->count; i++) {
         const struct json_member *at = &event->at[i];
 
-        if ((uuid && span_is(at->key, "uuid")) || (time && span_is(at->key, "timestamp")) ||
+        if ((uuid && span_is(at->key, "uuid")) || (time && span_is(at->key, "timestamp")) || (offset && span_is(at->key, "offset")) ||
             (!named && span_is(at->key, "event")) || (ip && span_is(at->key, "properties")))
             continue;
         buf_add_text(out, first ? "" : ",");
@@ -111,7 +110,12 @@ static void event_write(const struct letter *letter, const struct json_members *
         key(out, &first, "properties");
         properties_add(letter, properties, ip, out);
     }
-    timestamp_add(letter, event, out, &first);
+    if (time) {
+        key(out, &first, "timestamp");
+        buf_add_byte(out, '"');
+        time_write_rfc3339(out, time_us);
+        buf_add_byte(out, '"');
+    }
     buf_add_byte(out, '}');
 }
 
@@ -124,8 +128,8 @@ static int event_uuid(const struct letter *letter, const struct json_members *ev
     struct uuid               uuid;
 
     if (own == NULL && !letter->is_event)
-        return err_set(err, ERR_INPUT, "%s: what failed was a stored record; give the repaired event a new uuid of its own",
-                       letter->key);
+        return err_set(err, ERR_INPUT, "%s: what failed was a stored record; give the repaired event a new uuid of its own, "
+                       "because the old one counts as seen: penstock dlq edit %s", letter->key, letter->key);
     if (text.at == NULL || !uuid_parse(text, &uuid))
         return err_set(err, ERR_INPUT, "%s: its uuid is not a UUID; repair it: penstock dlq edit %s", letter->key,
                        letter->key);
@@ -143,8 +147,11 @@ int letter_event_write(const struct letter *letter, struct span token, struct bu
     int                 rc;
 
     if (letter->repaired.bytes == 0 && !letter->is_event)
-        return err_set(err, ERR_INPUT, "%s: its data is no event, but a stored record in base64; write the event: "
+        return err_set(err, ERR_INPUT, "%s: its data is no event, but a stored record; write the event, with a new uuid: "
                        "penstock dlq edit %s", letter->key, letter->key);
+    if (letter->repaired.bytes == 0 && letter->base64)
+        return err_set(err, ERR_INPUT, "%s: its data is no text (it is shown in base64); write the event: penstock dlq edit %s",
+                       letter->key, letter->key);
     arena = arena_new(1 << 16, EVENT_ARENA_BYTES_MAX);
     if (arena == NULL)
         return err_set(err, ERR_FULL, "no memory");

@@ -79,7 +79,27 @@ static int piece_keep(void *ctx, struct span piece, struct err *err)
     return out->failed ? err_set(err, ERR_FULL, "the answer is larger than %zu bytes", out->bytes_max) : 0;
 }
 
+/* An answer that is only kept may be asked for again, also when it was cut off in the middle: the loader died. */
+static int answer_keep(const char *data, const char *sql, enum warehouse_format format, struct buf *out, struct err *err)
+{
+    int64_t give_up_us = clock_mono_us() + QUESTION_WAIT_US_MAX;
+    size_t  before = out->bytes;
+
+    while (question_ask(data, sql, format, piece_keep, out, err) < 0) {
+        if (err->kind != ERR_RETRY || clock_mono_us() > give_up_us)
+            return -1;
+        out->bytes = before;
+        (void)poll(NULL, 0, QUESTION_PAUSE_MS);
+    }
+    return 0;
+}
+
 int question_json(const char *data, const char *sql, struct buf *out, struct err *err)
 {
-    return question_ask(data, sql, WAREHOUSE_JSON, piece_keep, out, err);
+    return answer_keep(data, sql, WAREHOUSE_JSON, out, err);
+}
+
+int question_csv(const char *data, const char *sql, struct buf *out, struct err *err)
+{
+    return answer_keep(data, sql, WAREHOUSE_CSV, out, err);
 }

@@ -13,8 +13,9 @@
 /* The result in pieces to write. ERR_INPUT: the engine refused the statement. ERR_RETRY: nobody answers. */
 int question_ask(const char *data, const char *sql, enum warehouse_format format, warehouse_write *write, void *ctx,
                  struct err *err) must_check;
-/* The whole result as JSON text in out (up to its ceiling: ERR_FULL). */
+/* The whole result as JSON or CSV text in out (up to its ceiling: ERR_FULL). Asked again when it was cut off. */
 int question_json(const char *data, const char *sql, struct buf *out, struct err *err) must_check;
+int question_csv(const char *data, const char *sql, struct buf *out, struct err *err) must_check;
 /* True when there is a warehouse to ask (a row was loaded once, or load was started). */
 bool question_possible(const char *data);
 

@@ -78,7 +78,8 @@ enum row_type {
     X("failed_at", ROW_TIME, FAILED_AT) X("step", ROW_TEXT, STEP) X("reason", ROW_TEXT, REASON)                 \
     X("detail", ROW_TEXT, DETAIL) X("ip", ROW_TEXT, IP) X("token", ROW_TEXT, TOKEN)                             \
     X("raw_offset", ROW_I64, RAW_OFFSET) X("request", ROW_I64, REQUEST) X("index", ROW_I64, INDEX)              \
-    X("data", ROW_TEXT, DATA) /* the original bytes */
+    X("data", ROW_TEXT, DATA) /* the original bytes; */                                                         \
+    X("encoding", ROW_TEXT, ENCODING) /* as they are: null; "base64": they are no text */
 
 /* What names a project's clients use. Names are texts of at most 200 bytes. */
 #define ROW_EVENT_DEFINITION_COLUMNS(X)                                                                         \

@@ -397,7 +397,7 @@ static void test_dead_letter(void **state)
 {
     static const uint8_t garbage[] = { 1, 2, 0xff, 0xfe };
     struct fixture       fixture;
-    struct span          bodies[2];
+    struct span          bodies[3];
     struct row           row;
     char                 value[256];
 
@@ -408,9 +408,19 @@ static void test_dead_letter(void **state)
                                                 .event = SPAN("view"), .data = SPAN("{ \"event\" : \"view\" }"),
                                                 .request = 77, .index = 3 },
                                fixture.arena);
+    bodies[2] = fixture_record(&fixture,
+                               (struct record){ .kind = RECORD_REJECTED, .rejection = RECORD_REJECTED_TOO_LARGE,
+                                                .data = SPAN("cut off \xc3") }, fixture.arena);
     bodies[1] = span_of(garbage, sizeof garbage);
-    fixture_run(&fixture, bodies, 2);
-    assert_int_equal(fixture.fates[FATE_DEAD_LETTERED], 2);
+    fixture_run(&fixture, bodies, 3);
+    assert_int_equal(fixture.fates[FATE_DEAD_LETTERED], 3);
+    assert_true(fixture_row(&fixture, ROW_DEAD_LETTER, 2, &row)); /* no text, and its reason stays its own */
+    fixture_value(&row, "reason", value, sizeof value);
+    assert_string_equal(value, "oversize_event");
+    fixture_value(&row, "data", value, sizeof value);
+    assert_string_equal(value, "Y3V0IG9mZiDD"); /* printf 'cut off \xc3' | base64 */
+    fixture_value(&row, "encoding", value, sizeof value);
+    assert_string_equal(value, "base64");
     assert_true(fixture_row(&fixture, ROW_DEAD_LETTER, 0, &row));
     const char *const first[][2] = {
         { "data", "{ \"event\" : \"view\" }" }, { "step", "capture" }, { "reason", "no_distinct_id" },
@@ -426,6 +436,10 @@ static void test_dead_letter(void **state)
     assert_string_equal(value, "AQL//g=="); /* printf '\x01\x02\xff\xfe' | base64 */
     fixture_value(&row, "step", value, sizeof value);
     assert_string_equal(value, "read");
+    fixture_value(&row, "reason", value, sizeof value);
+    assert_string_equal(value, "unreadable_record");
+    fixture_value(&row, "encoding", value, sizeof value);
+    assert_string_equal(value, "base64");
     fixture_fini(&fixture);
 }
 

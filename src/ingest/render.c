@@ -180,11 +180,11 @@ int render_dead_letter(struct render_env *env, const struct item *item, struct e
         if (env->buf->failed)
             return err_set(err, ERR_FULL, "no memory for a dead letter");
         row_set_text(&row, ROW_DEAD_LETTER_DATA, buf_span(env->buf));
-        row_set_text(&row, ROW_DEAD_LETTER_REASON, SPAN("unreadable_record_base64"));
+        row_set_text(&row, ROW_DEAD_LETTER_ENCODING, SPAN("base64"));
     } else {
         row_set_text(&row, ROW_DEAD_LETTER_DATA, data);
-        row_set_text(&row, ROW_DEAD_LETTER_REASON, span_text(item->dead_reason));
     }
+    row_set_text(&row, ROW_DEAD_LETTER_REASON, span_text(item->dead_reason));
     row_set_i64(&row, ROW_DEAD_LETTER_FAILED_AT, env->now_us);
     row_set_text(&row, ROW_DEAD_LETTER_STEP, span_text(item->dead_step));
     set_if(&row, ROW_DEAD_LETTER_DETAIL, detail);

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "wire/base64.h"
 #include "wire/json.h"
@@ -99,6 +100,7 @@ static int add_dead_letter(struct follow *follow, struct warehouse *warehouse, s
     if (utf8_valid(span_text(why)))
         row_set_text(&letter, ROW_DEAD_LETTER_DETAIL, span_text(why));
     row_set_text(&letter, ROW_DEAD_LETTER_DATA, buf_span(&follow->text));
+    row_set_text(&letter, ROW_DEAD_LETTER_ENCODING, SPAN("base64"));
     if (readable && row->table == ROW_EVENT) {
         letter.cells[ROW_DEAD_LETTER_UUID] = row->cells[ROW_EVENT_UUID];
         letter.cells[ROW_DEAD_LETTER_TEAM_ID] = row->cells[ROW_EVENT_TEAM_ID];
@@ -131,6 +133,22 @@ static int add_gap_warning(struct follow *follow, struct warehouse *warehouse, c
     return warehouse_add(warehouse, &warning, err);
 }
 
+static const char crashed_detail[] = "the loader ended three times while it worked on this row alone";
+
+/* For tests: docs/dead-letters.md. */
+static void crash_if_asked(struct follow *follow)
+{
+    const struct row_cell *name = &follow->row.cells[ROW_EVENT_EVENT];
+    bool                   commit = span_starts(follow->crash_on, SPAN("commit:"));
+
+    if (follow->row.table != ROW_EVENT || name->null ||
+        !span_equal(name->text, commit ? span_from(follow->crash_on, 7) : follow->crash_on))
+        return;
+    if (!commit)
+        abort();
+    follow->crash_commit = true;
+}
+
 /* --- records ----------------------------------------------------------------------------------- */
 
 static int add_record(struct follow *follow, struct follow_topic *topic, struct warehouse *warehouse, uint64_t offset,
@@ -138,15 +156,25 @@ static int add_record(struct follow *follow, struct follow_topic *topic, struct 
 {
     struct err why = { .text = "" };
 
+    if (offset == topic->skip && topic->skip_blind) {
+        follow->counts.crashed++;
+        return add_dead_letter(follow, warehouse, body, false, "crashed", crashed_detail, now_us, err);
+    }
     if (row_read(body, &follow->row, &why) < 0) {
         follow->counts.unreadable++;
         return add_dead_letter(follow, warehouse, body, false, "unreadable_row", why.text, now_us, err);
+    }
+    if (offset == topic->skip && topic->skip_crashed) {
+        follow->counts.crashed++;
+        return add_dead_letter(follow, warehouse, body, true, "crashed", crashed_detail, now_us, err);
     }
     if (offset == topic->skip) {
         follow->counts.refused++;
         return add_dead_letter(follow, warehouse, body, true, "refused_row", "the engine refused the row's batch", now_us,
                                err);
     }
+    if (follow->crash_on.bytes > 0)
+        crash_if_asked(follow);
     if (warehouse_add(warehouse, &follow->row, &why) == 0)
         return 0;
     if (why.kind != ERR_INPUT) {
@@ -203,8 +231,10 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
         }
         follow->last_topic = id;
         follow->last_offset = offset;
+        poison_mark(follow->poison, id, offset);
         if (add_record(follow, topic, warehouse, offset, body, now_us, err) < 0)
             return -1;
+        poison_added(follow->poison, id, offset);
         topic->next = offset + 1;
         rows++;
     }
@@ -221,7 +251,15 @@ bool follow_skip(struct follow *follow)
     if (topic->skip == follow->last_offset)
         return false;
     topic->skip = follow->last_offset;
+    topic->skip_crashed = topic->skip_blind = false;
     return true;
+}
+
+void follow_condemn(struct follow *follow, int topic, uint64_t offset, bool blind)
+{
+    follow->topics[topic].skip = offset;
+    follow->topics[topic].skip_crashed = true;
+    follow->topics[topic].skip_blind = blind;
 }
 
 int follow_store(struct follow *follow, struct err *err)

@@ -9,6 +9,7 @@
 #define PENSTOCK_LOAD_FOLLOW_H
 
 #include "base/buf.h"
+#include "load/poison.h"
 #include "log/log.h"
 #include "warehouse/warehouse.h"
 
@@ -25,6 +26,7 @@ extern const char *const follow_topics[FOLLOW_TOPICS]; /* NULL: not loaded */
 struct follow_counts {
     uint64_t unreadable; /* records that are no rows */
     uint64_t refused;    /* rows that the warehouse does not take */
+    uint64_t crashed;    /* rows that ended the process */
     uint64_t gap_records;
 };
 
@@ -35,10 +37,14 @@ struct follow_topic {
     uint64_t           next;   /* F1 */
     uint64_t           stored; /* what the log was told last */
     uint64_t           skip;   /* UINT64_MAX: none */
+    bool               skip_crashed, skip_blind; /* why; and that it must not even be read */
 };
 
 struct follow {
-    struct log          *log; /* borrowed */
+    struct log          *log;    /* borrowed */
+    struct poison       *poison; /* borrowed; NULL: none */
+    struct span          crash_on; /* tests: abort at an event of this name; or, behind "commit:", in its commit */
+    bool                 crash_commit;
     struct follow_topic  topics[FOLLOW_TOPICS];
     struct follow_counts counts;
     struct row           row;
@@ -62,6 +68,8 @@ int follow_fill(struct follow *follow, int topic, struct warehouse *warehouse, s
 /* The row added last is to blame: the next time its record becomes a dead letter. False when it is one
  * already. */
 bool follow_skip(struct follow *follow);
+/* This record becomes a dead letter, because it ended the process. blind: without being read. */
+void follow_condemn(struct follow *follow, int topic, uint64_t offset, bool blind);
 /* After a commit: tells the log how far the warehouse is, for retention. */
 int follow_store(struct follow *follow, struct err *err) must_check;
 

@@ -61,7 +61,7 @@ enum {
     METRIC_LAG = METRIC_ROWS + ROW_TABLE_COUNT,
     METRIC_ERRORS = METRIC_LAG + LAG_COUNT, /* + enum err_kind - ERR_INPUT */
     METRIC_UNREADABLE = METRIC_ERRORS + ERR_STOP,
-    METRIC_REFUSED, METRIC_GAPS, METRIC_BATCHES, METRIC_COMMIT, METRIC_TROUBLED, METRIC_REBUILDS, METRIC_ANSWERED,
+    METRIC_REFUSED, METRIC_CRASHED, METRIC_GAPS, METRIC_BATCHES, METRIC_COMMIT, METRIC_TROUBLED, METRIC_REBUILDS, METRIC_ANSWERED,
     METRIC_FAILED, METRIC_COUNT
 };
 static const struct metric_def metrics[METRIC_COUNT] = {
@@ -70,6 +70,7 @@ static const struct metric_def metrics[METRIC_COUNT] = {
     ERROR_METRIC("input"), ERROR_METRIC("retry"), ERROR_METRIC("full"), ERROR_METRIC("corrupt"), ERROR_METRIC("stop"),
     { "load_dead_letters_total", "reason=\"unreadable_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
     { "load_dead_letters_total", "reason=\"refused_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
+    { "load_dead_letters_total", "reason=\"crashed\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
     { "load_gap_records_total", "", "Records that the log lost to damage, or to retention before they were loaded", METRIC_COUNTER, NULL },
     { "load_batches_total", "", "Transactions committed", METRIC_COUNTER, NULL },
     { "load_commit_seconds", "", "How long a commit took", METRIC_HISTOGRAM, commit_bounds },
@@ -92,6 +93,7 @@ struct load {
     struct keeper             *keeper;
     struct query_socket       *queries;
     struct warehouse          *warehouse; /* NULL: we are no user of it now */
+    struct poison             *poison;
     struct follow              follow;
     bool                       placed;    /* follow stands where the warehouse is */
     struct warehouse_place     place;     /* as last committed */
@@ -141,6 +143,7 @@ static void load_trouble(struct load *load, const struct err *err)
     metric_add(load->page, (size_t)METRIC_ERRORS + err->kind - ERR_INPUT, 1);
     if (load->warehouse != NULL)
         warehouse_rollback(load->warehouse);
+    poison_end(load->poison, NULL);
     load->placed = false;
     load->begun_us = 0;
     if (err->kind == ERR_INPUT && load->tried > 0 && load_narrow(load, err)) {
@@ -181,6 +184,14 @@ static int load_place(struct load *load, struct err *err)
     }
     if (warehouse_place(load->warehouse, &load->place, err) < 0 || follow_seek(&load->follow, &load->place, err) < 0)
         return -1;
+    poison_end(load->poison, load->place.next);
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        bool     blind = false;
+        uint64_t condemned = poison_condemned(load->poison, i, &blind);
+
+        if (condemned != POISON_NONE)
+            follow_condemn(&load->follow, i, condemned, blind);
+    }
     load->placed = true;
     return 0;
 }
@@ -191,6 +202,7 @@ static void count_batch(struct load *load, const struct warehouse_place *before,
         metric_add(load->page, (size_t)(METRIC_ROWS + i), load->place.loaded[i] - before->loaded[i]);
     metric_add(load->page, METRIC_UNREADABLE, load->follow.counts.unreadable);
     metric_add(load->page, METRIC_REFUSED, load->follow.counts.refused);
+    metric_add(load->page, METRIC_CRASHED, load->follow.counts.crashed);
     metric_add(load->page, METRIC_GAPS, load->follow.counts.gap_records);
     metric_add(load->page, METRIC_BATCHES, 1);
     metric_observe(load->page, METRIC_COMMIT, (double)took_us / 1e6);
@@ -205,8 +217,11 @@ static int load_commit(struct load *load, struct err *err)
     load->tried = warehouse_pending(load->warehouse); /* a commit that fails forgets them */
     for (int i = 0; i < FOLLOW_TOPICS; i++)
         load->place.next[i] = load->follow.topics[i].next;
+    if (load->follow.crash_commit)
+        abort(); /* asked for by a test */
     if (warehouse_commit(load->warehouse, &load->place, err) < 0)
         return -1;
+    poison_end(load->poison, load->place.next);
     took_us = clock_mono_us() - start_us;
     count_batch(load, &before, took_us);
     if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
@@ -238,9 +253,11 @@ static int load_fill(struct load *load, int64_t now_us, struct err *err)
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         int rc;
 
-        if (i == FOLLOW_PEOPLE && now_us < load->people_us)
+        if (i == FOLLOW_PEOPLE && now_us < load->people_us && !poison_hurries(load->poison))
             continue;
-        rc = follow_fill(&load->follow, i, load->warehouse, load_fill_max(load, i), clock_wall_us(), err);
+        rc = follow_fill(&load->follow, i, load->warehouse,
+                         poison_limit(load->poison, i, load->follow.topics[i].next, warehouse_pending(load->warehouse),
+                                      load_fill_max(load, i)), clock_wall_us(), err);
         if (rc < 0)
             return -1;
         more |= rc;
@@ -267,7 +284,7 @@ static bool load_due(const struct load *load, int64_t now_us)
     size_t  events = warehouse_pending_of(load->warehouse, ROW_EVENT), left;
     int64_t age_us = now_us - load->begun_us, wait_us = load->options->batch_wait_us;
 
-    if (warehouse_pending(load->warehouse) >= load->rows_max)
+    if (warehouse_pending(load->warehouse) >= load->rows_max || poison_hurries(load->poison))
         return true;
     if (age_us < wait_us)
         return false;
@@ -394,6 +411,7 @@ static int load_open(struct load *load, const struct warehouse_options *warehous
     struct query_socket_options queries = { .run_folder = load->env->run_folder, .run = load_query, .ctx = load,
                                             .queries_max = (unsigned)load->options->queries,
                                             .time_us_max = load->options->query_time_us };
+    const char                 *crash_on = getenv("PENSTOCK_CRASH_LOAD_ON"); /* for tests only: docs/dead-letters.md */
     char                        folder[4096];
 
     snprintf(folder, sizeof folder, "%s/log", load->env->data_folder);
@@ -401,6 +419,10 @@ static int load_open(struct load *load, const struct warehouse_options *warehous
         log_open(&(struct log_options){ .folder = folder }, &load->log, err) < 0)
         return -1;
     follow_init(&load->follow, load->log);
+    if (poison_open(load->env->run_folder, &load->poison, err) < 0)
+        return -1;
+    load->follow.poison = load->poison;
+    load->follow.crash_on = crash_on == NULL ? SPAN("") : span_text(crash_on);
     load->keeper = keeper_new(warehouse);
     if (load->keeper == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
@@ -416,6 +438,7 @@ static void load_close(struct load *load)
         follow_fini(&load->follow);
         log_close(load->log);
     }
+    poison_close(load->poison);
     if (load->page != NULL)
         metric_page_close(load->page);
 }

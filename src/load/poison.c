@@ -1,0 +1,175 @@
+/* load/poison.c - see poison.h. */
+#include "load/poison.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { POISON_VERSION = 1, MARK_OFFSET_BITS = 60 };
+
+struct poison {
+    struct poison_state *state;
+    bool                 mapped;
+    struct poison_state  own; /* without a file */
+};
+
+static uint64_t mark_of(int topic, uint64_t offset)
+{
+    return (uint64_t)topic << MARK_OFFSET_BITS | offset;
+}
+
+static int topic_of(uint64_t mark)
+{
+    return (int)(mark >> MARK_OFFSET_BITS);
+}
+
+static uint64_t offset_of(uint64_t mark)
+{
+    return mark & (((uint64_t)1 << MARK_OFFSET_BITS) - 1);
+}
+_Static_assert(POISON_TOPICS < 16, "a topic and an offset fit into a mark, and POISON_NONE is none");
+
+static void conclude(struct poison_state *state)
+{
+    if (state->busy == 0)
+        return;
+    state->busy = 0;
+    if (state->current != POISON_NONE) {
+        /* A row that is looked for was part of the batch that died before. */
+        state->crashes = state->current == state->suspect ? state->crashes + 1 : state->limit > 0 ? 2 : 1;
+        state->suspect = state->current;
+        state->current = POISON_NONE;
+        state->limit = 0; /* nobody else has to be looked for */
+        return;
+    }
+    state->limit = state->rows > POISON_FEW ? state->rows / POISON_SHRINK : 1;
+    memcpy(state->until, state->next, sizeof state->until);
+}
+
+static struct poison_state *state_map(const char *run_folder, struct err *err)
+{
+    char                 path[4096];
+    struct poison_state *state = MAP_FAILED;
+    int                  fd = -1;
+
+    if (snprintf(path, sizeof path, "%s/load.attempt", run_folder) >= (int)sizeof path) {
+        (void)err_set(err, ERR_INPUT, "the run folder's name is too long");
+        return NULL;
+    }
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    /* blocks are reserved: a store into a hole of a full disk would be a SIGBUS */
+    if (fd >= 0 && (errno = posix_fallocate(fd, 0, sizeof *state)) == 0)
+        state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (state == MAP_FAILED)
+        (void)err_errno(err, errno, "%s", path);
+    if (fd >= 0)
+        close(fd);
+    return state == MAP_FAILED ? NULL : state;
+}
+
+int poison_open(const char *run_folder, struct poison **out, struct err *err)
+{
+    struct poison *poison = calloc(1, sizeof *poison);
+
+    if (poison == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    poison->state = run_folder == NULL ? &poison->own : state_map(run_folder, err);
+    if (poison->state == NULL) {
+        free(poison);
+        return -1;
+    }
+    poison->mapped = run_folder != NULL;
+    if (poison->state->version != POISON_VERSION)
+        *poison->state = (struct poison_state){ .version = POISON_VERSION, .current = POISON_NONE, .suspect = POISON_NONE };
+    conclude(poison->state);
+    *out = poison;
+    return 0;
+}
+
+void poison_close(struct poison *poison)
+{
+    if (poison == NULL)
+        return;
+    if (poison->mapped)
+        munmap(poison->state, sizeof *poison->state);
+    free(poison);
+}
+
+size_t poison_limit(const struct poison *poison, int topic, uint64_t next, size_t pending, size_t rows_max)
+{
+    const struct poison_state *state = poison->state;
+    uint64_t                   offset = offset_of(state->suspect);
+
+    if (state->suspect != POISON_NONE) {
+        if (topic != topic_of(state->suspect))
+            return pending; /* X2 */
+        if (offset == next)
+            return pending == 0 && rows_max > 0 ? 1 : pending;
+        if (offset > next && pending + (offset - next) < rows_max)
+            rows_max = pending + (size_t)(offset - next);
+    }
+    return state->limit > 0 && state->limit < rows_max ? (size_t)state->limit : rows_max;
+}
+
+bool poison_hurries(const struct poison *poison)
+{
+    return poison->state->suspect != POISON_NONE || poison->state->limit > 0;
+}
+
+uint64_t poison_condemned(const struct poison *poison, int topic, bool *blind_out)
+{
+    const struct poison_state *state = poison->state;
+
+    if (state->suspect == POISON_NONE || topic_of(state->suspect) != topic || state->crashes < POISON_CRASHES_MAX)
+        return POISON_NONE;
+    *blind_out = state->crashes > POISON_CRASHES_MAX; /* it was set aside, and that ended the process, too */
+    return offset_of(state->suspect);
+}
+
+void poison_mark(struct poison *poison, int topic, uint64_t offset)
+{
+    if (poison == NULL)
+        return;
+    poison->state->current = mark_of(topic, offset);
+    poison->state->busy = 1;
+}
+
+void poison_added(struct poison *poison, int topic, uint64_t offset)
+{
+    struct poison_state *state;
+
+    if (poison == NULL)
+        return;
+    state = poison->state;
+    state->rows++;
+    state->next[topic] = offset + 1;
+    if (state->rows > 1)
+        state->current = POISON_NONE; /* the only one of its batch stays noted */
+}
+
+void poison_end(struct poison *poison, const uint64_t next[POISON_TOPICS])
+{
+    struct poison_state *state;
+    bool                 careful = false;
+
+    if (poison == NULL)
+        return;
+    state = poison->state;
+    state->busy = 0;
+    state->rows = 0;
+    state->current = POISON_NONE;
+    if (next == NULL)
+        return;
+    if (state->suspect != POISON_NONE && offset_of(state->suspect) < next[topic_of(state->suspect)]) {
+        state->suspect = POISON_NONE;
+        state->crashes = 0;
+    }
+    for (int i = 0; i < POISON_TOPICS; i++)
+        careful = careful || state->until[i] > next[i];
+    if (!careful)
+        state->limit = 0;
+}

@@ -1,0 +1,196 @@
+/* load/poison_test.c - who is suspected after which death, and how much of which topic comes next. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "load/poison.h"
+
+enum { MANY = 100000 };
+
+static char folder[64];
+
+static int folder_make(void **state)
+{
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/penstock-poison-XXXXXX");
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int folder_drop(void **state)
+{
+    char path[96];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/load.attempt", folder);
+    (void)unlink(path);
+    return rmdir(folder);
+}
+
+static struct poison *start(void)
+{
+    struct poison *poison;
+    struct err     err = { 0 };
+
+    assert_int_equal(poison_open(folder, &poison, &err), 0);
+    return poison;
+}
+
+/* Rows [from, end) of topic 0, all added. */
+static void add(struct poison *poison, uint64_t from, uint64_t end)
+{
+    for (uint64_t offset = from; offset < end; offset++) {
+        poison_mark(poison, 0, offset);
+        poison_added(poison, 0, offset);
+    }
+}
+
+/* The process is gone and there is another one. */
+static struct poison *die(struct poison *poison, uint64_t next)
+{
+    poison_close(poison); /* no poison_end */
+    poison = start();
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ next });
+    return poison;
+}
+
+static void nothing_happened(void **state)
+{
+    struct poison *poison = start();
+
+    (void)state;
+    add(poison, 0, 10);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 10 });
+    poison_close(poison);
+    poison = start();
+    assert_int_equal(poison_limit(poison, 0, 10, 0, MANY), MANY);
+    assert_false(poison_hurries(poison));
+    poison_close(poison);
+}
+
+static void a_noted_row_is_taken_alone_and_condemned_the_third_time(void **state)
+{
+    struct poison *poison = start();
+    bool           blind = true;
+
+    (void)state;
+    add(poison, 0, 7);
+    poison_mark(poison, 0, 7); /* row 7 ends it, in the middle of a batch */
+    poison = die(poison, 0);
+    assert_true(poison_hurries(poison));
+    assert_int_equal(poison_limit(poison, 0, 0, 0, MANY), 7);   /* its predecessors first */
+    assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), 0);   /* and no other topic */
+    assert_true(poison_condemned(poison, 0, &blind) == POISON_NONE);
+    add(poison, 0, 7);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 7 });
+    for (int crash = 2; crash <= 3; crash++) {
+        assert_int_equal(poison_limit(poison, 0, 7, 0, MANY), 1); /* alone */
+        assert_int_equal(poison_limit(poison, 0, 7, 3, MANY), 3); /* not into a batch that has rows */
+        assert_true(poison_condemned(poison, 0, &blind) == POISON_NONE);
+        poison_mark(poison, 0, 7);
+        if (crash == 3)
+            poison_added(poison, 0, 7); /* this time in the commit: the only row stays noted */
+        poison = die(poison, 7);
+    }
+    assert_true(poison_condemned(poison, 0, &blind) == 7);
+    assert_false(blind);
+    assert_true(poison_condemned(poison, 1, &blind) == POISON_NONE);
+    poison_mark(poison, 0, 7); /* its dead letter ends it as well */
+    poison = die(poison, 7);
+    assert_true(poison_condemned(poison, 0, &blind) == 7 && blind);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 8 });
+    assert_true(poison_condemned(poison, 0, &blind) == POISON_NONE);
+    assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), MANY);
+    poison_close(poison);
+}
+
+static void another_death_is_another_suspect(void **state)
+{
+    struct poison *poison = start();
+    bool           blind;
+
+    (void)state;
+    for (uint64_t row = 5; row < 15; row++) { /* killed from outside, ten times, at another row each time */
+        poison_mark(poison, 0, row);
+        poison = die(poison, 0);
+        assert_true(poison_condemned(poison, 0, &blind) == POISON_NONE);
+    }
+    poison_close(poison);
+}
+
+static void a_death_in_the_commit_makes_batches_smaller(void **state)
+{
+    struct poison *poison = start();
+    bool           blind;
+
+    (void)state;
+    add(poison, 0, 6400);
+    poison = die(poison, 0);
+    assert_int_equal(poison_limit(poison, 0, 0, 0, MANY), 100);
+    assert_int_equal(poison_limit(poison, 1, 0, 40, MANY), 100);
+    add(poison, 0, 100);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 100 });
+    assert_int_equal(poison_limit(poison, 0, 100, 0, MANY), 100); /* the others of that batch, too */
+    add(poison, 100, 200);
+    poison = die(poison, 100);
+    assert_int_equal(poison_limit(poison, 0, 100, 0, MANY), 1);
+    add(poison, 100, 101);
+    poison = die(poison, 100); /* alone: now it is known who, and its neighbours need not wait */
+    assert_int_equal(poison_limit(poison, 0, 100, 0, MANY), 1);
+    assert_true(poison_condemned(poison, 0, &blind) == POISON_NONE);
+    poison_mark(poison, 0, 100);
+    poison = die(poison, 100);
+    assert_true(poison_condemned(poison, 0, &blind) == 100); /* once with others, twice alone */
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 101 });
+    assert_int_equal(poison_limit(poison, 0, 101, 0, MANY), MANY);
+    add(poison, 101, 200);
+    poison = die(poison, 101);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 6400 });
+    assert_int_equal(poison_limit(poison, 0, 6400, 0, MANY), MANY);
+    poison_close(poison);
+}
+
+/* Committed, and killed before it could be noted: what was loaded is no suspect. */
+static void what_is_loaded_is_no_suspect(void **state)
+{
+    struct poison *poison = start();
+
+    (void)state;
+    add(poison, 5, 6);
+    poison = die(poison, 6);
+    assert_false(poison_hurries(poison));
+    assert_int_equal(poison_limit(poison, 3, 0, 0, MANY), MANY);
+    poison_close(poison);
+}
+
+static void a_rollback_suspects_nobody(void **state)
+{
+    struct poison *poison = start();
+
+    (void)state;
+    add(poison, 0, 1);
+    poison_end(poison, NULL);
+    poison = die(poison, 0);
+    assert_false(poison_hurries(poison));
+    poison_close(poison);
+    poison_mark(NULL, 0, 1);
+    poison_added(NULL, 0, 1);
+    poison_end(NULL, NULL);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_drop)
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_happened), TEST(a_noted_row_is_taken_alone_and_condemned_the_third_time),
+        TEST(another_death_is_another_suspect), TEST(a_death_in_the_commit_makes_batches_smaller),
+        TEST(what_is_loaded_is_no_suspect), TEST(a_rollback_suspects_nobody),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
