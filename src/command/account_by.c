@@ -65,7 +65,8 @@ static const char place_sql[] =
     " WHERE step = 'load' AND received_at IS NOT NULL GROUP BY ALL";
 static const char rows_sql[] =
     " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM events GROUP BY ALL"
-    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM heatmaps WHERE event_uuid IS NOT NULL GROUP BY ALL";
+    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", count(*), 0 FROM heatmaps WHERE event_uuid IS NOT NULL GROUP BY ALL"
+    " UNION ALL SELECT 2, team_id, " HOUR_OF("captured_at") ", sum(events)::BIGINT, 0 FROM penstock_erased WHERE events > 0 GROUP BY ALL";
 
 static int answer_read(struct reading *reading, char *at, struct err *err)
 {

@@ -31,6 +31,8 @@ struct ingest_options {
     int64_t     undo_window_us;
 };
 
+extern const struct option ingest_option_table[];
+
 /* The role without its loop, for tests and measurements. */
 struct ingest;
 

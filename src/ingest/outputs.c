@@ -182,17 +182,22 @@ int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *p
     return 0;
 }
 
-/* Events last: who sees an event finds its person already there. */
+static void topic_publish(struct output_topic *topic)
+{
+    assert(topic->writer == NULL || log_batch_count(topic->batch) == 0);
+    if (topic->appended)
+        log_writer_publish(topic->writer, log_writer_end(topic->writer));
+    topic->appended = false;
+}
+
+/* Events behind what they refer to: who sees an event finds its person already there. Receipts behind all: who sees an
+ * order to erase sees every row that it is about. */
 void outputs_publish(struct outputs *outputs)
 {
-    for (size_t i = OUTPUT_COUNT; i-- > 0;) {
-        struct output_topic *topic = &outputs->topics[i];
-
-        assert(topic->writer == NULL || log_batch_count(topic->batch) == 0);
-        if (topic->appended)
-            log_writer_publish(topic->writer, log_writer_end(topic->writer));
-        topic->appended = false;
-    }
+    for (int i = OUTPUT_COUNT; i-- > 0;)
+        if (i != OUTPUT_RECEIPTS)
+            topic_publish(&outputs->topics[i]);
+    topic_publish(&outputs->topics[OUTPUT_RECEIPTS]);
 }
 
 int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)

@@ -26,6 +26,7 @@ void follow_init(struct follow *follow, struct log *log)
 {
     *follow = (struct follow){ .log = log, .last_topic = -1 };
     buf_init(&follow->text, TEXT_BYTES_MAX);
+    eraser_init(&follow->eraser);
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         follow->topics[i].skip = NO_OFFSET;
         follow->topics[i].stored = NO_OFFSET;
@@ -41,12 +42,14 @@ static void close_readers(struct follow *follow)
         follow->topics[i].in_chunk = false;
     }
     follow->last_topic = -1;
+    follow->eraser.waiting = false;
 }
 
 void follow_fini(struct follow *follow)
 {
     close_readers(follow);
     buf_fini(&follow->text);
+    eraser_fini(&follow->eraser);
 }
 
 int follow_seek(struct follow *follow, const struct warehouse_place *place, struct err *err)
@@ -205,6 +208,43 @@ static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse
     return 1;
 }
 
+/* An order to erase stops its topic until it was carried out (load/eraser.h). */
+static bool meets_order(struct follow *follow, struct span body)
+{
+    struct eraser *eraser = &follow->eraser;
+    struct err     why;
+
+    if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row))
+        return false;
+    buf_reset(&eraser->order);
+    buf_add(&eraser->order, body);
+    if (eraser->order.failed)
+        return false;
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        eraser->ends[i] = i == FOLLOW_RECEIPTS || follow->topics[i].reader == NULL
+                              ? 0
+                              : log_reader_end(follow->topics[i].reader);
+    eraser->waiting = true;
+    return true;
+}
+
+bool follow_erase_due(const struct follow *follow)
+{
+    for (int i = 0; follow->eraser.waiting && i < FOLLOW_TOPICS; i++)
+        if (follow->topics[i].next < follow->eraser.ends[i])
+            return false;
+    return follow->eraser.waiting;
+}
+
+int follow_erase(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err)
+{
+    if (eraser_run(&follow->eraser, warehouse, now_us, err) < 0)
+        return err_wrap(err, "erasing a person");
+    follow->topics[FOLLOW_RECEIPTS].next++; /* it stood at the order */
+    follow->eraser.waiting = false;
+    return 0;
+}
+
 int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size_t rows_max, int64_t now_us,
                 struct err *err)
 {
@@ -213,6 +253,8 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
     if (follow_topics[id] == NULL)
         return 0;
     assert(topic->reader != NULL);
+    if (id == FOLLOW_RECEIPTS && follow->eraser.waiting)
+        return 0;
     for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max;) {
         uint64_t    offset;
         struct span body;
@@ -231,6 +273,10 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
         }
         follow->last_topic = id;
         follow->last_offset = offset;
+        if (id == FOLLOW_RECEIPTS && meets_order(follow, body)) {
+            topic->next = offset;
+            return 0;
+        }
         poison_mark(follow->poison, id, offset);
         if (add_record(follow, topic, warehouse, offset, body, now_us, err) < 0)
             return -1;

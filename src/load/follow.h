@@ -9,6 +9,7 @@
 #define PENSTOCK_LOAD_FOLLOW_H
 
 #include "base/buf.h"
+#include "load/eraser.h"
 #include "load/poison.h"
 #include "log/log.h"
 #include "warehouse/warehouse.h"
@@ -49,6 +50,7 @@ struct follow {
     struct follow_counts counts;
     struct row           row;
     struct buf           text; /* of dead letters and warnings */
+    struct eraser        eraser;
     int                  last_topic; /* where the row that was added last came from */
     uint64_t             last_offset;
 };
@@ -65,6 +67,10 @@ uint64_t follow_lag(struct follow *follow, int topic);
  * batch is then to be rolled back and the place sought again) or as the log. */
 int follow_fill(struct follow *follow, int topic, struct warehouse *warehouse, size_t rows_max, int64_t now_us,
                 struct err *err) must_check;
+/* An order to erase was met, and everything before it is in the open batch or loaded: that batch is to be committed, then
+ * the order carried out by follow_erase in a batch of its own. */
+bool follow_erase_due(const struct follow *follow);
+int  follow_erase(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err) must_check;
 /* The row added last is to blame: the next time its record becomes a dead letter. False when it is one
  * already. */
 bool follow_skip(struct follow *follow);

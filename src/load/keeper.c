@@ -153,6 +153,22 @@ void keeper_shut(struct keeper *keeper, bool damaged)
     pthread_mutex_unlock(&keeper->lock);
 }
 
+int keeper_rewrite(struct keeper *keeper, struct err *err)
+{
+    int rc;
+
+    pthread_mutex_lock(&keeper->lock);
+    keeper->leaving++;
+    while (keeper->users > 0)
+        pthread_cond_wait(&keeper->changed, &keeper->lock);
+    close_it(keeper);
+    rc = warehouse_rewrite(keeper->options, err);
+    keeper->leaving--;
+    pthread_cond_broadcast(&keeper->changed);
+    pthread_mutex_unlock(&keeper->lock);
+    return rc;
+}
+
 void keeper_rest(struct keeper *keeper, int64_t now_us, int64_t idle_us)
 {
     pthread_mutex_lock(&keeper->lock);

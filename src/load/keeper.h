@@ -26,6 +26,9 @@ void keeper_done(struct keeper *keeper);
 bool keeper_is_leaving(struct keeper *keeper);
 /* Waits for the other users and closes. The caller must not be a user. damaged: sets the file aside, too. */
 void keeper_shut(struct keeper *keeper, bool damaged);
+/* Waits for the other users, closes, and has the file written anew (warehouse_rewrite); nobody opens it meanwhile. The
+ * caller must not be a user. */
+int keeper_rewrite(struct keeper *keeper, struct err *err) must_check;
 /* Closes when there are no users and was none for idle_us. */
 void keeper_rest(struct keeper *keeper, int64_t now_us, int64_t idle_us);
 /* How often a damaged warehouse was set aside. */

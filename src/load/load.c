@@ -28,6 +28,7 @@ enum {
     GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
     STORE_EVERY_US = 1000000,     /* the log's copy of the cursors: for retention, which thinks in minutes */
+    REWRITE_WAIT_US = 2000000, REWRITE_RETRY_US = 60000000,
     BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
 };
 
@@ -175,13 +176,26 @@ static void load_recovered(struct load *load)
 
 /* --- batches ----------------------------------------------------------------------------------- */
 
+/* The file still holds bytes of rows that went: now or from before (X2 of eraser.h). A copy takes its time, so it waits a
+ * little for further orders. */
+static void note_rewrite(struct load *load, bool wanted, int64_t now_us)
+{
+    if (wanted)
+        load->follow.eraser.rewrite_us = now_us + REWRITE_WAIT_US;
+}
+
 /* Becomes a user of the warehouse and stands where it is. */
 static int load_place(struct load *load, struct err *err)
 {
+    bool rewrite;
+
     if (load->warehouse == NULL && keeper_use(load->keeper, &load->warehouse, err) < 0) {
         load->warehouse = NULL;
         return -1;
     }
+    if (warehouse_wants_rewrite(load->warehouse, &rewrite, err) < 0)
+        return -1;
+    note_rewrite(load, rewrite && load->follow.eraser.rewrite_us == 0, clock_mono_us());
     if (warehouse_place(load->warehouse, &load->place, err) < 0 || follow_seek(&load->follow, &load->place, err) < 0)
         return -1;
     poison_end(load->poison, load->place.next);
@@ -194,6 +208,25 @@ static int load_place(struct load *load, struct err *err)
     }
     load->placed = true;
     return 0;
+}
+
+static void load_rewrite(struct load *load, int64_t now_us)
+{
+    static struct say_gate gate;
+    struct eraser         *eraser = &load->follow.eraser;
+    struct err             err = { .kind = ERR_NONE };
+
+    if (eraser->rewrite_us == 0 || now_us < eraser->rewrite_us || load->begun_us != 0 || eraser->waiting)
+        return;
+    load_leave(load);
+    if (keeper_rewrite(load->keeper, &err) == 0) {
+        eraser->rewrite_us = 0;
+        say(SAY_INFO, "the warehouse was written anew: what was erased is in no byte of it any more");
+        return;
+    }
+    eraser->rewrite_us = now_us + REWRITE_RETRY_US;
+    say_seldom(&gate, SAY_WARN, "the warehouse could not be written anew, and still holds bytes of what was erased; trying "
+                                "again: %s", err.text);
 }
 
 static void count_batch(struct load *load, const struct warehouse_place *before, int64_t took_us)
@@ -230,6 +263,18 @@ static int load_commit(struct load *load, struct err *err)
     load->rows_max = load->rows_max * 2 < (size_t)load->options->batch_rows ? load->rows_max * 2
                                                                               : (size_t)load->options->batch_rows;
     load_recovered(load);
+    return 0;
+}
+
+/* Everything before the order is committed, then the order, in a batch of its own. */
+static int load_erase(struct load *load, struct err *err)
+{
+    if (warehouse_pending(load->warehouse) > 0 && load_commit(load, err) < 0)
+        return -1;
+    if (follow_erase(&load->follow, load->warehouse, clock_wall_us(), err) < 0 || load_commit(load, err) < 0)
+        return -1;
+    note_rewrite(load, true, clock_mono_us());
+    load->work_us = clock_mono_us();
     return 0;
 }
 
@@ -306,6 +351,8 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
         load->tried = warehouse_pending(load->warehouse);
         return -1;
     }
+    if (follow_erase_due(&load->follow))
+        return load_erase(load, err) < 0 ? -1 : 1;
     if (warehouse_pending(load->warehouse) == 0)
         return 0;
     load->work_us = now_us;
@@ -379,6 +426,7 @@ static int load_loop(struct load *load, struct err *err)
             continue;
         }
         load_store(load, now_us);
+        load_rewrite(load, now_us);
         load_idle(load, now_us);
         if (rc == 0 || load->begun_us != 0)
             load_wait(load);

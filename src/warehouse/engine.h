@@ -7,6 +7,7 @@
  *   names.c      the files' names, durable
  *   wal_tail.c   before opening: what was not committed is cut off the write-ahead log
  *   recount.c    after a crash: every row once
+ *   erase.c      rows that must go, and their bytes
  *   query.c      other people's SQL, read only
  *
  * The loader has one connection and one open transaction; each query has its own connection. */
@@ -82,6 +83,8 @@ int engine_wal_cut(const struct warehouse *warehouse, struct err *err) must_chec
 /* The bytes of a write-ahead log's head; 0: this is none that is known. */
 size_t wal_head_bytes(struct span file);
 
+/* warehouse.c: the file, in an engine that may open another one beside it; for warehouse_rewrite. */
+int engine_open_plain(const struct warehouse_options *options, struct warehouse **out, struct err *err) must_check;
 /* recount.c: holds the tables against the place after a crash, and takes out what stands twice. */
 int engine_recount(struct warehouse *warehouse, const struct warehouse_place *place, struct err *err) must_check;
 

@@ -88,9 +88,14 @@ static int recount_keyed(struct warehouse *warehouse, enum row_table id, uint64_
 static int recount_appended(struct warehouse *warehouse, enum row_table id, uint64_t loaded, struct err *err)
 {
     const char *name = row_tables[id].name;
-    char        count_sql[120], sql[300];
-    uint64_t    before, after;
+    char        count_sql[160], sql[300];
+    uint64_t    before, after, erased;
 
+    (void)snprintf(count_sql, sizeof count_sql, "SELECT coalesce(sum(rows), 0)::BIGINT FROM penstock_erased WHERE name = '%s'",
+                   name);
+    if (engine_count(warehouse, count_sql, &erased, err) < 0)
+        return -1;
+    loaded -= erased;
     (void)snprintf(count_sql, sizeof count_sql, "SELECT count(*) FROM %s", name);
     if (engine_count(warehouse, count_sql, &before, err) < 0)
         return -1;

@@ -156,7 +156,7 @@ static int set_configs(const struct warehouse_options *options, const struct duc
 }
 
 /* The file is attached to an engine that has none of its own, because only ATTACH takes a row group's size. */
-static int attach_file(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
+static int attach_file(struct warehouse *warehouse, const struct warehouse_options *options, bool alone, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     duckdb_result        result;
@@ -181,13 +181,15 @@ static int attach_file(struct warehouse *warehouse, const struct warehouse_optio
         duckdb->destroy_result(&result);
         /* Queries come from people and pages: no files, no network, no way to turn that back on. */
         rc = engine_run(warehouse, warehouse->loader,
-                        "USE " ENGINE_DATABASE "; SET enable_external_access = false; SET lock_configuration = true;", err);
+                        alone ? "USE " ENGINE_DATABASE "; SET enable_external_access = false; SET lock_configuration = true;"
+                              : "USE " ENGINE_DATABASE ";", err);
     }
     buf_fini(&sql);
     return rc;
 }
 
-static int open_database(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
+/* alone: it is the one file that this engine may ever open. */
+static int open_database(struct warehouse *warehouse, const struct warehouse_options *options, bool alone, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     duckdb_config        config = NULL;
@@ -208,7 +210,7 @@ static int open_database(struct warehouse *warehouse, const struct warehouse_opt
         err_set(err, ERR_FULL, "%s: no connection", options->path);
         goto out;
     }
-    rc = attach_file(warehouse, options, err);
+    rc = attach_file(warehouse, options, alone, err);
 out:
     if (said != NULL)
         duckdb->free(said);
@@ -262,6 +264,8 @@ static const char views_sql[] =
 
 static void add_place_sql(struct buf *sql)
 {
+    buf_add_text(sql, "CREATE TABLE IF NOT EXISTS penstock_erased(name VARCHAR, rows UBIGINT, team_id BIGINT, "
+                      "captured_at TIMESTAMP, events UBIGINT);\n");
     buf_add_text(sql, "CREATE TABLE IF NOT EXISTS penstock_place(");
     for (int i = 0; i < WAREHOUSE_CURSORS_MAX; i++)
         buf_add_format(sql, "next_%d UBIGINT, ", i);
@@ -335,11 +339,30 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
         return -1;
     }
     warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
-    if ((!options->read_only && engine_wal_cut(warehouse, err) < 0) || open_database(warehouse, options, err) < 0 ||
+    if ((!options->read_only && engine_wal_cut(warehouse, err) < 0) || open_database(warehouse, options, true, err) < 0 ||
         (!options->read_only &&
          (engine_settle_adopt(warehouse, err) < 0 || make_tables(warehouse, err) < 0 ||
           engine_feed_init(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0 ||
           (crashed && engine_recount(warehouse, &place, err) < 0) || count_settled(warehouse, err) < 0))) {
+        warehouse_close(warehouse);
+        return -1;
+    }
+    *out = warehouse;
+    return 0;
+}
+
+int engine_open_plain(const struct warehouse_options *options, struct warehouse **out, struct err *err)
+{
+    struct warehouse *warehouse = calloc(1, sizeof *warehouse);
+
+    if (warehouse == NULL)
+        return err_set(err, ERR_FULL, "no memory for the warehouse");
+    warehouse->magic = WAREHOUSE_MAGIC;
+    if (duckdb_load(options->library, &warehouse->duckdb, err) < 0) {
+        free(warehouse);
+        return -1;
+    }
+    if (open_database(warehouse, options, false, err) < 0) {
         warehouse_close(warehouse);
         return -1;
     }

@@ -62,6 +62,24 @@ size_t warehouse_pending_of(const struct warehouse *warehouse, enum row_table ta
 int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
 void warehouse_rollback(struct warehouse *warehouse);
 
+/* --- taking out ---------------------------------------------------------------------------------- */
+
+struct warehouse_erased {
+    uint64_t events, dead_letters, warnings, heatmaps; /* rows */
+};
+/* Begins a batch (none may be open) in which every row of a deleted person goes, in all tables: events by person and by
+ * each of its ids. The caller adds what it has to add, and commits, or rolls back. */
+int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
+                    struct err *err) must_check;
+/* The same with the project's events from before an instant. */
+int warehouse_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
+                     struct err *err) must_check;
+/* Rows were taken out whose bytes are still in the file. */
+int warehouse_wants_rewrite(struct warehouse *warehouse, bool *out, struct err *err) must_check;
+/* Writes the file anew, and with it only what it holds: as long as a copy takes, and with as much room on the disk. The
+ * file must be closed. Killed at any instant, either the old file is there or the new one. */
+int warehouse_rewrite(const struct warehouse_options *options, struct err *err) must_check;
+
 /* --- asking ------------------------------------------------------------------------------------ */
 
 enum warehouse_format { WAREHOUSE_CSV, WAREHOUSE_JSON, WAREHOUSE_TABLE };
