@@ -17,6 +17,7 @@ static const struct {
     bool        ignore;
     const char *expected;
     enum record_timestamp_source source;
+    const char *now; /* NULL: NOW */
 } rows[] = {
     { "a", NULL, NULL, NO_OFFSET, false, NOW, RECORD_TIME_NOW_FALLBACK },
     { "b", "2026-02-03T03:00:00Z", NULL, NO_OFFSET, false, "2026-02-03T03:00:00Z", RECORD_TIME_RAW },
@@ -37,6 +38,20 @@ static const struct {
     { "q", NULL, NULL, -3600000, false, "2026-02-03T05:05:06Z", RECORD_TIME_OFFSET },
     { "r", NULL, NULL, -90000000, false, NOW, RECORD_TIME_OFFSET },
     { "s", "1999-12-31T23:59:59.999999Z", NULL, NO_OFFSET, false, "1999-12-31T23:59:59.999999Z", RECORD_TIME_RAW },
+#define NOON "2024-03-01T12:00:00Z"
+    { "vector C01", "2024-03-01T11:00:00Z", "2024-03-01T12:00:10Z", NO_OFFSET, false, "2024-03-01T10:59:50Z", RECORD_TIME_SENT_AT_SKEW, NOON },
+    { "vector C03", "2024-03-01T11:00:00Z", NULL, NO_OFFSET, false, "2024-03-01T11:00:00Z", RECORD_TIME_RAW, NOON },
+    { "vector C05", NULL, "2024-03-01T12:00:05Z", NO_OFFSET, false, NOON, RECORD_TIME_NOW_FALLBACK, NOON },
+    { "vector C06", "nonsense", "2024-03-01T12:00:10Z", NO_OFFSET, false, NOON, RECORD_TIME_NOW_FALLBACK, NOON },
+    { "vector C07", "2024-03-01T11:00:00Z", "2024-03-01T12:00:10Z", 5000, false, "2024-03-01T11:59:55Z", RECORD_TIME_OFFSET, NOON },
+    { "vector C09", "2024-03-02T14:00:00Z", "2024-03-02T14:10:00Z", NO_OFFSET, false, "2024-03-01T11:50:00Z", RECORD_TIME_SENT_AT_SKEW, NOON },
+    { "vector C10", "2024-03-02T11:00:00.000Z", NULL, NO_OFFSET, false, "2024-03-02T11:00:00Z", RECORD_TIME_RAW, NOON },
+    { "vector C10", "2024-03-02T11:00:00.001Z", NULL, NO_OFFSET, false, NOON, RECORD_TIME_RAW, NOON },
+    { "vector C11", "2024-03-01T11:00:00+02", NULL, NO_OFFSET, false, "2024-03-01T09:00:00Z", RECORD_TIME_RAW, NOON },
+    { "vector C12", "2024-03-01", NULL, NO_OFFSET, false, "2024-03-01T00:00:00Z", RECORD_TIME_RAW, NOON },
+    { "vector C13", "garbage", NULL, NO_OFFSET, false, NOON, RECORD_TIME_NOW_FALLBACK, NOON },
+    { "vector C14", "+012345-01-01T00:00:00Z", NULL, NO_OFFSET, false, NOON, RECORD_TIME_NOW_FALLBACK, NOON },
+    { "vector C15: a day that is none is no time", "2023-02-30T00:00:00Z", NULL, NO_OFFSET, false, NOON, RECORD_TIME_NOW_FALLBACK, NOON },
     { "least offset", NULL, NULL, INT64_MIN + 1, false, NOW, RECORD_TIME_OFFSET },
     { "largest offset", NULL, NULL, INT64_MAX, false, "1970-01-01T00:00:00Z", RECORD_TIME_OFFSET },
 };
@@ -49,7 +64,7 @@ static void examples(void **state)
         struct stamp       stamp;
         int64_t            expected;
 
-        assert_true(time_parse_rfc3339(span_text(NOW), &input.now_us, NULL));
+        assert_true(time_parse_rfc3339(span_text(rows[i].now != NULL ? rows[i].now : NOW), &input.now_us, NULL));
         assert_true(time_parse_rfc3339(span_text(rows[i].expected), &expected, NULL));
         if (rows[i].sent_at != NULL)
             assert_true(time_parse_rfc3339(span_text(rows[i].sent_at), &input.sent_at_us, NULL));

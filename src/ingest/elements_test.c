@@ -12,10 +12,12 @@
 #define X100 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 
 static const struct { const char *elements, *chain; } chains[] = {
+    /* vector H01 */
     { "[{\"tag_name\":\"a\",\"$el_text\":\"Buy \\\"now\\\"\",\"attr__href\":\"/shop\",\"attr__class\":\"zeta alpha\","
       "\"nth_child\":2,\"nth_of_type\":1},{\"tag_name\":\"div\",\"attr__id\":\"root\"}]",
       "a.alpha.zeta:attr__class=\"zeta alpha\"attr__href=\"/shop\"href=\"/shop\"nth-child=\"2\"nth-of-type=\"1\""
       "text=\"Buy \\\"now\\\"\";div:attr__id=\"root\"attr_id=\"root\"nth-child=\"0\"nth-of-type=\"0\"" },
+    /* vector H03 */
     { "[]", "" },
     { "\"str\"", "" },
     { "[1,\"x\",null]", "" },
@@ -46,7 +48,7 @@ static void test_chains(void **state)
     }
 }
 
-/* The order of the root collation over all of printable ASCII, lower case before upper. */
+/* Vector H06. The order of the root collation over all of printable ASCII, lower case before upper. */
 static void test_order(void **state)
 {
     static const char  ascii[] = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789aAbBcCdDeEfFgGhHiIjJkKlLmMnNoOpPqQrRsStTuUvVwWxXyYzZ";

@@ -122,7 +122,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->too_large = ATTEMPT_NONE;
     ingest->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
     ingest->slice = arena_new(SLICE_CHUNK_BYTES, ARENA_BYTES_MAX);
-    ingest->gate = warning_gate_new();
+    ingest->gate = warning_gate_new(env->run_folder);
     ingest->definer = definer_new();
     buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);

@@ -11,6 +11,7 @@
 #include "event/record.h"
 #include "ingest/fate.h"
 #include "ingest/heatmap.h"
+#include "ingest/property_key.h"
 #include "ingest/warning.h"
 #include "people/batch.h"
 #include "wire/json.h"
@@ -25,6 +26,7 @@ enum event_kind {
     EVENT_EXCEPTION,
     EVENT_HEATMAP,
     EVENT_CLIENT_WARNING,
+    EVENT_FLAG_CALLED,
     EVENT_NO_PERSON_KEYS /* $snapshot, $performance_event: their properties are not copied to the person */
 };
 
@@ -85,6 +87,8 @@ static inline bool item_pending(const struct item *item)
     return item->fate == FATE_PENDING;
 }
 
+/* After the people step: a question for a feature flag that found no person is told without one. */
+void flag_event_settle(struct item *item, const struct property_key_table *keys);
 /* Sets the fate, once. */
 void item_decide(struct item *item, enum fate fate);
 /* FATE_DEAD_LETTERED with where and why. step and reason are constant text; detail is copied. */

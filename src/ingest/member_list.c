@@ -164,6 +164,17 @@ void member_list_remove(struct member_list *list, enum property_key key)
     list->changed = true;
 }
 
+void member_list_remove_at(struct member_list *list, size_t index)
+{
+    enum property_key key = property_key_find(list->keys, list->at[index].key);
+
+    if (key != PROPERTY_KEY_NONE)
+        list->slot[key] = 0;
+    list->at[index].key_raw.bytes = 0;
+    list->gaps = true;
+    list->changed = true;
+}
+
 int member_list_close(struct member_list *list, struct err *err)
 {
     size_t kept = 0;

@@ -43,6 +43,8 @@ static inline const struct json_value *member_list_get(const struct member_list 
 void member_list_put(struct member_list *list, enum property_key key, struct span value);
 void member_list_put_value(struct member_list *list, enum property_key key, const struct json_value *value);
 void member_list_remove(struct member_list *list, enum property_key key);
+/* The member at this index of `at`, which is still there. */
+void member_list_remove_at(struct member_list *list, size_t index);
 
 /* Takes the removed members out for good. ERR_FULL: a put found no room. After it only render. */
 int member_list_close(struct member_list *list, struct err *err) must_check;

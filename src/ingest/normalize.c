@@ -16,28 +16,30 @@ enum {
     NAME_UNITS_MAX = 200,         /* docs/limits.md */
     DISTINCT_ID_UNITS_MAX = 400,
     WARNED_UNITS_MAX = 100,       /* of a bad distinct id, in its warning */
-    WARNED_VALUE_UNITS_MAX = 200,
+    WARNED_VALUE_UNITS_MAX = 200, /* of a bad session id */
     SENT_AT_BYTES_MAX = 64        /* a time with zone and quotes is shorter, whatever its year */
 };
 
-static const struct { const char *name; enum event_kind kind; } event_kinds[] = {
-    { "$identify", EVENT_IDENTIFY },
-    { "$create_alias", EVENT_ALIAS },
-    { "$merge_dangerously", EVENT_MERGE },
-    { "$set", EVENT_SET },
-    { "$groupidentify", EVENT_GROUP_IDENTIFY },
-    { "$exception", EVENT_EXCEPTION },
-    { "$$heatmap", EVENT_HEATMAP },
-    { "$$client_ingestion_warning", EVENT_CLIENT_WARNING },
-    { "$snapshot", EVENT_NO_PERSON_KEYS },
-    { "$performance_event", EVENT_NO_PERSON_KEYS },
+#define KIND(name, kind) { (const uint8_t *)(name), sizeof(name) - 1, kind }
+static const struct { const uint8_t *name; size_t bytes; enum event_kind kind; } event_kinds[] = {
+    KIND("$identify", EVENT_IDENTIFY),
+    KIND("$create_alias", EVENT_ALIAS),
+    KIND("$merge_dangerously", EVENT_MERGE),
+    KIND("$set", EVENT_SET),
+    KIND("$groupidentify", EVENT_GROUP_IDENTIFY),
+    KIND("$exception", EVENT_EXCEPTION),
+    KIND("$$heatmap", EVENT_HEATMAP),
+    KIND("$$client_ingestion_warning", EVENT_CLIENT_WARNING),
+    KIND("$feature_flag_called", EVENT_FLAG_CALLED),
+    KIND("$snapshot", EVENT_NO_PERSON_KEYS),
+    KIND("$performance_event", EVENT_NO_PERSON_KEYS),
 };
 
 static enum event_kind kind_of(struct span name)
 {
     if (name.bytes > 0 && name.at[0] == '$')
         for (size_t i = 0; i < sizeof event_kinds / sizeof *event_kinds; i++)
-            if (span_is(name, event_kinds[i].name))
+            if (name.bytes == event_kinds[i].bytes && memcmp(name.at, event_kinds[i].name, name.bytes) == 0)
                 return event_kinds[i].kind;
     return EVENT_ORDINARY;
 }
@@ -260,6 +262,7 @@ static void check_person_flag(struct work *work)
                       (work->restrictions & 1u << CATALOG_SKIP_PERSONS) != 0;
     bool                     personless = forced || item->project->person_processing_off ||
                       (flag != NULL && flag->kind == JSON_FALSE);
+    bool                     wants_person;
 
     if (personless && !forced && is_merge(item->kind)) {
         item_decide(item, FATE_INVALID_EVENT_FOR_FLAGS);
@@ -273,13 +276,21 @@ static void check_person_flag(struct work *work)
         warning_raw(warning, "$process_person_profile", flag->raw);
         warning_text(warning, "message", SPAN("$process_person_profile is true or false; this value counts as true"));
     }
+    wants_person = item->kind == EVENT_FLAG_CALLED && flag_event_wants_person(work);
     if (personless)
         member_list_put(&work->properties, KEY_PROCESS_PERSON_PROFILE, SPAN("false"));
     else
         member_list_remove(&work->properties, KEY_PROCESS_PERSON_PROFILE);
+    item->who.if_known = !personless && item->kind == EVENT_FLAG_CALLED && !wants_person;
     work->person_keys_off = personless || item->kind == EVENT_GROUP_IDENTIFY;
     item->who.personless = personless;
     item->who.forced_off = forced;
+    item->who.opted_out = item->project->person_processing_off;
+}
+
+static bool value_is_false(const struct json_value *value)
+{
+    return value != NULL && value->kind == JSON_FALSE;
 }
 
 /* What the people step is to do. */
@@ -297,6 +308,7 @@ static int ask_people(struct work *work, struct err *err)
     who->accepted_us = item->record.received_us;
     who->person_event = is_merge(item->kind) || item->kind == EVENT_SET;
     who->no_update = item->kind == EVENT_EXCEPTION;
+    who->last_seen = item->project->person_last_seen && !value_is_false(member_list_get(&work->properties, KEY_UPDATE_LAST_SEEN));
     if (who->personless)
         return 0;
     if (item->kind == EVENT_IDENTIFY && anon != NULL) {
@@ -325,95 +337,6 @@ static void add_place(struct work *work)
     address = json_text(ip, work->env->arena);
     if (address.at != NULL && geoip_find(work->env->geoip, address, work->env->arena, &place))
         person_keys_add_place(work, &place);
-}
-
-/* --- warnings that change nothing -------------------------------------------------------------- */
-
-static void warn_timestamp(struct work *work)
-{
-    const struct record *record = &work->item->record;
-    struct warning      *warning;
-    struct span          text;
-    int64_t              parsed_us = 0;
-    bool                 readable;
-
-    if (work->timestamp.raw.bytes <= 2 || work->timestamp.kind != JSON_STRING ||
-        (record->timestamp_source != RECORD_TIME_NOW_FALLBACK && record->timestamp_us != 0))
-        return;
-    text = json_text(&work->timestamp, work->env->arena);
-    if (text.at == NULL)
-        return;
-    readable = time_parse_lenient(text, &parsed_us);
-    if (readable && time_year(parsed_us) >= 0 && time_year(parsed_us) <= 9999)
-        return;
-    warning = warning_add(&work->item->warnings, WARNING_TIMESTAMP);
-    warning_text(warning, "field", SPAN("timestamp"));
-    warning_text(warning, "value", utf8_cut_utf16(text, WARNED_VALUE_UNITS_MAX));
-    warning_text(warning, "reason", readable ? SPAN("out of bounds") : SPAN("not a time"));
-    if (readable)
-        warning_number(&work->item->warnings, warning, "parsed_year", time_year(parsed_us));
-}
-
-/* Time-ordered ids keep the warehouse's order; our own clients and the usual ones are not told. */
-static void warn_uuid_version(struct work *work)
-{
-    const struct json_value *lib = member_list_get(&work->properties, KEY_LIB);
-    struct warning          *warning;
-    struct span              text;
-
-    if ((work->item->record.flags & (RECORD_UUID_DERIVED | RECORD_UUID_MADE)) != 0 ||
-        uuid_version(&work->item->record.uuid) == 7 || lib == NULL || lib->kind != JSON_STRING || lib->raw.bytes <= 2)
-        return;
-    text = json_text(lib, work->env->arena);
-    if (text.at == NULL || span_is(text, "web") || span_is(text, "js") || span_starts(text, SPAN("posthog-")))
-        return;
-    warning = warning_add(&work->item->warnings, WARNING_UUID_VERSION);
-    if (warning != NULL)
-        warning->key = text;
-    warning_text(warning, "event", work->item->name);
-    warning_text(warning, "lib", utf8_cut_utf16(text, WARNED_VALUE_UNITS_MAX));
-}
-
-static void warn_capture(struct work *work)
-{
-    struct item    *item = work->item;
-    struct warning *warning;
-
-    if ((item->record.flags & RECORD_DISTINCT_CUT) != 0) {
-        warning = warning_add(&item->warnings, WARNING_DISTINCT_ID_CUT);
-        warning_text(warning, "event", item->name);
-        warning_number(&item->warnings, warning, "maxLength", 200);
-    }
-    if ((item->record.flags & RECORD_REPAIRED) != 0) {
-        warning = warning_add(&item->warnings, WARNING_TEXT_REPAIRED);
-        warning_text(warning, "event", item->name);
-        warning_text(warning, "message", SPAN("unpaired surrogates or U+0000 were replaced by U+FFFD"));
-    }
-    if (item->name.bytes < item->record.event.bytes) {
-        warning = warning_add(&item->warnings, WARNING_NAME_TOO_LONG);
-        warning_text(warning, "event", item->name);
-        warning_number(&item->warnings, warning, "maxLength", NAME_UNITS_MAX);
-    }
-}
-
-/* `$$client_ingestion_warning`: a client tells of its own trouble. */
-static void become_warning(struct work *work)
-{
-    const struct json_value *message = member_list_get(&work->properties, KEY_WARNING_MESSAGE);
-    const struct json_value *type = member_list_get(&work->properties, KEY_WARNING_TYPE);
-    const struct json_value *details = member_list_get(&work->properties, KEY_WARNING_DETAILS);
-    struct span              name = SPAN("");
-    struct warning          *warning;
-
-    if (type != NULL && type->kind == JSON_STRING)
-        name = json_text(type, work->env->arena);
-    warning = warning_add(&work->item->warnings, name.at == NULL ? WARNING_CLIENT : warning_of_client(name));
-    warning_text(warning, "event", work->item->name);
-    if (message != NULL)
-        warning_raw(warning, "message", message->raw);
-    if (details != NULL)
-        warning_raw(warning, "details", details->raw);
-    item_decide(work->item, FATE_CLIENT_WARNING);
 }
 
 /* --- the end of an event's properties ---------------------------------------------------------- */
@@ -478,6 +401,8 @@ static int finish(struct work *work, struct err *err)
     member_list_remove(&work->properties, KEY_OVERRIDE_FLAGS);
     if (item->project->anonymize_ips)
         member_list_remove(&work->properties, KEY_IP);
+    if (item->kind == EVENT_FLAG_CALLED)
+        flag_event_strip(work);
     item->session_id = raw_or_none(&work->properties, KEY_SESSION_ID);
     item->window_id = raw_or_none(&work->properties, KEY_WINDOW_ID);
     for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++) {
@@ -508,7 +433,7 @@ static int check(struct work *work, struct err *err)
     if (item_pending(work->item) && project_drop(work, err) < 0)
         return -1;
     if (item_pending(work->item) && work->item->kind == EVENT_CLIENT_WARNING)
-        become_warning(work);
+        advice_become(work);
     if (item_pending(work->item) && work->item->kind != EVENT_HEATMAP)
         check_person_flag(work);
     return 0;
@@ -529,9 +454,7 @@ int normalize_item(const struct normalize_env *env, struct item *item, struct er
         return -1;
     if (!item_pending(item))
         return 0;
-    warn_capture(&work);
-    warn_timestamp(&work);
-    warn_uuid_version(&work);
+    advice_give(&work);
     if (check(&work, err) < 0)
         return -1;
     if (!item_pending(item))

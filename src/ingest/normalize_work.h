@@ -1,6 +1,7 @@
 /* ingest/normalize_work.h - what the files of normalisation share: one event's members while rules run.
  * normalize.c decides and calls in order; project_rules.c holds what a project's people decided;
- * person_keys.c copies to the person; group_keys.c reads groups; heatmap.c takes points of pages out. */
+ * person_keys.c copies to the person; group_keys.c reads groups; heatmap.c takes points of pages out;
+ * flag_event.c knows questions for feature flags; advice.c tells what changes nothing. */
 #ifndef PENSTOCK_INGEST_NORMALIZE_WORK_H
 #define PENSTOCK_INGEST_NORMALIZE_WORK_H
 
@@ -38,9 +39,21 @@ void person_keys_copy(struct work *work);
 /* The finished lists into the properties and into item->who. */
 int person_keys_finish(struct work *work, struct err *err) must_check;
 
+/* flag_event.c: */
+/* Whether a `$feature_flag_called` event asks for a person where there is none. */
+bool flag_event_wants_person(const struct work *work);
+/* Takes out what tells neither of the flag nor of who asked. */
+void flag_event_strip(struct work *work);
+
 /* heatmap.c: */
 /* `$heatmap_data` and how far the page before was scrolled into item->heatmap. May decide the item. */
 int heatmap_take(struct work *work, struct err *err) must_check;
+
+/* advice.c: */
+/* Warnings that change nothing: what capture mended, times, ids, counts that are none. */
+void advice_give(struct work *work);
+/* A `$$client_ingestion_warning` event becomes a warning. Decides the item. */
+void advice_become(struct work *work);
 
 /* group_keys.c: */
 /* `$groups`, `$group_type`, `$group_key`, `$group_set`, `$group_0..4`. May decide the item. */

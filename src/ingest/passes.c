@@ -67,12 +67,18 @@ static bool set_aside(struct passes *passes, struct item *item)
         return false;
     item->fate = FATE_PENDING;
     item->readable = record_read(item->body, &item->record, &why) == 0;
+    item->warnings.arena = passes->slice;
     if (crashed)
         item_bury(item, "ingest", "crashed", SPAN("ingest ended three times while it worked on this event alone"),
                   passes->slice);
-    else
+    else {
         item_bury(item, "ingest", "too_large", SPAN("the event, or its row, does not fit into the memory of a batch"),
                   passes->slice);
+        if (item->readable)
+            item->project = catalog_snapshot_project(passes->catalog, tally_project(&item->record, passes->catalog));
+        if (item->project != NULL)
+            warning_text(warning_add(&item->warnings, WARNING_MESSAGE_SIZE), "step", SPAN("ingest"));
+    }
     return true;
 }
 
@@ -251,6 +257,8 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
         attempt_mark(passes->attempt, item->mark);
         if (people_batch_apply(people, &item->who, &item->result, err) < 0)
             return -1;
+        if (item->who.if_known)
+            flag_event_settle(item, passes->keys);
         if (item->result.merge_too_large) {
             item_bury(item, "people", "Merge limit exceeded",
                       SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), passes->slice);
@@ -258,9 +266,6 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
         }
         for (size_t j = 0; j < item->result.warning_count; j++)
             add_people_warning(item, &item->result.warnings[j]);
-        /* who said that it wants no persons is not told either that there was one */
-        if (item->project->person_processing_off && item->result.mode == PEOPLE_FORCE_UPGRADE)
-            item->result.mode = PEOPLE_PROPERTYLESS;
         if (look_up_groups(passes, people, item, err) < 0)
             return -1;
         item_decide(item, FATE_STORED);

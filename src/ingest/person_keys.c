@@ -2,6 +2,8 @@
  * properties that every event tells (browser, campaign, place). */
 #include "ingest/normalize_work.h"
 
+#include "wire/time.h"
+
 static const struct json_value *object_or_null(struct work *work, enum property_key key)
 {
     const struct json_value *value = member_list_get(&work->properties, key);
@@ -80,6 +82,27 @@ static int unset_read(struct work *work, struct err *err)
     return 0;
 }
 
+/* Whoever is shown a survey is not to be shown the next one at once: the SDKs ask the person for the day. */
+static void add_survey(struct work *work)
+{
+    enum { TIME_BYTES_MAX = 64 };
+    uint8_t   *text;
+    struct buf time;
+
+    if (!span_equal(work->item->name, SPAN("survey shown")) || work->set.slot[KEY_SURVEY_LAST_SEEN] != 0)
+        return;
+    text = arena_alloc(work->env->arena, TIME_BYTES_MAX);
+    if (text == NULL) {
+        work->set.full = true;
+        return;
+    }
+    buf_init_over(&time, text, TIME_BYTES_MAX);
+    buf_add_byte(&time, '"');
+    time_write_rfc3339(&time, work->item->record.timestamp_us);
+    buf_add_byte(&time, '"');
+    member_list_put(&work->set, KEY_SURVEY_LAST_SEEN, buf_span(&time));
+}
+
 int person_keys_read(struct work *work, struct err *err)
 {
     member_list_init(&work->set, work->env->keys, work->env->arena);
@@ -93,6 +116,7 @@ int person_keys_read(struct work *work, struct err *err)
     if (update_read(work, KEY_SET, &work->set_raw, &work->set, err) < 0 ||
         update_read(work, KEY_SET_ONCE, &work->set_once_raw, &work->set_once, err) < 0)
         return -1;
+    add_survey(work);
     return unset_read(work, err);
 }
 

@@ -46,11 +46,14 @@
     X(GROUP_4, "$group_4") X(ELEMENTS, "$elements") X(ELEMENTS_CHAIN, "$elements_chain")                        \
     X(ANON_DISTINCT_ID, "$anon_distinct_id") X(ALIAS, "alias") X(LIB, "$lib") X(VERIFIED, "$verified")          \
     X(PRODUCT_TOURS, "ph_product_tours") X(PRODUCT_TOURS_ACTIVATED, "$product_tours_activated")                 \
+    X(FLAG_RESPONSE, "$feature_flag_response")                                                                  \
+    X(SURVEY_LAST_SEEN, "$survey_last_seen_date") X(UPDATE_LAST_SEEN, "$update_person_last_seen_at")            \
     X(HEATMAP_DATA, "$heatmap_data") X(PREV_PATHNAME, "$prev_pageview_pathname")                                \
     X(PREV_MAX_SCROLL, "$prev_pageview_max_scroll")                                                             \
     X(OVERRIDE_FLAGS, "$override_feature_flag_payloads")                                                        \
     X(WARNING_MESSAGE, "$$client_ingestion_warning_message")                                                    \
     X(WARNING_TYPE, "$$client_ingestion_warning_type")                                                          \
+    X(WARNING_SOURCE, "$$client_ingestion_warning_source")                                                      \
     X(WARNING_DETAILS, "$$client_ingestion_warning_details")
 
 #define PROPERTY_KEY_ENUM(suffix, name) KEY_##suffix,

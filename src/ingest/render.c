@@ -219,7 +219,7 @@ static int warning_row(struct render_env *env, uint32_t project, const struct wa
         return err_set(err, ERR_FULL, "no memory for a warning");
     row_init(&row, ROW_WARNING);
     row_set_i64(&row, ROW_WARNING_TEAM_ID, project);
-    row_set_text(&row, ROW_WARNING_SOURCE, SPAN("ingest"));
+    row_set_text(&row, ROW_WARNING_SOURCE, warning->source.bytes > 0 ? warning->source : SPAN("ingest"));
     row_set_text(&row, ROW_WARNING_TYPE, span_text(info->type));
     row_set_text(&row, ROW_WARNING_DETAILS, buf_span(env->buf));
     row_set_i64(&row, ROW_WARNING_TIMESTAMP, env->now_us);

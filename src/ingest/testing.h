@@ -67,7 +67,7 @@ static inline void fixture_init(struct fixture *fixture)
     fixture_must(people_open(&(struct people_options){ .folder = path, .map_bytes_max = 1u << 30 }, &fixture->people, &err), &err);
     fixture->arena = arena_new(1 << 20, 1 << 30);
     fixture->slice = arena_new(1 << 20, 1 << 30);
-    fixture->gate = warning_gate_new();
+    fixture->gate = warning_gate_new(NULL);
     buf_init(&fixture->scratch, 64 << 20);
     property_key_table_init(&fixture->keys);
     fixture->now_us = FIXTURE_NOW_US;
@@ -243,7 +243,7 @@ static inline void fixture_say(char *out, size_t out_bytes, const char *format, 
 
 /* What stands at "column/member/member" of a row as text: JSON as it is, texts bare, times and numbers in
  * digits; "-" when there is nothing. */
-static inline void fixture_value(const struct row *row, const char *path, char *out, size_t out_bytes)
+static __attribute__((noinline, unused)) void fixture_value(const struct row *row, const char *path, char *out, size_t out_bytes)
 {
     const struct row_table_info *info = &row_tables[row->table];
     size_t                       column = 0, name_bytes = strcspn(path, "/");

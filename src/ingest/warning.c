@@ -73,12 +73,32 @@ void warning_uuid(struct warning_list *list, struct warning *warning, const char
     detail_add(warning, name, true, arena_copy(list->arena, span_of(text, sizeof text)));
 }
 
+enum { CARRIES_EVENT, CARRIES_DISTINCT_ID };
+
+/* What readers of details expect there: the event's id and its distinct id, but for a few types. */
+static bool warning_carries(enum warning_type type, int what)
+{
+    switch (type) {
+    case WARNING_DISTINCT_ID:
+    case WARNING_HEATMAP_URL:
+    case WARNING_HEATMAP_ITEMS:
+        return false;
+    case WARNING_TIMESTAMP:
+    case WARNING_SESSION_ID:
+    case WARNING_HEATMAP:
+        return what == CARRIES_EVENT;
+    default:
+        return true;
+    }
+}
+
 void warning_write(const struct warning *warning, const struct uuid *event, struct span distinct_id, struct buf *out)
 {
     const struct warning_info *info = &warning_infos[warning->type];
     char                       uuid[UUID_TEXT_BYTES];
 
     buf_add_byte(out, '{');
+    buf_add(out, warning->members);
     for (unsigned i = 0; i < warning->count; i++) {
         buf_add_format(out, "\"%s\":", warning->details[i].name);
         if (warning->details[i].is_text)
@@ -87,11 +107,11 @@ void warning_write(const struct warning *warning, const struct uuid *event, stru
             buf_add(out, warning->details[i].value);
         buf_add_byte(out, ',');
     }
-    if (event != NULL) {
+    if (event != NULL && !warning->has_event && warning_carries(warning->type, CARRIES_EVENT)) {
         uuid_format(event, uuid);
         buf_add_format(out, "\"eventUuid\":\"%.36s\",", uuid);
     }
-    if (distinct_id.bytes > 0) {
+    if (distinct_id.bytes > 0 && !warning->has_distinct_id && warning_carries(warning->type, CARRIES_DISTINCT_ID)) {
         buf_add_text(out, "\"distinctId\":");
         json_write_string(out, distinct_id);
         buf_add_byte(out, ',');

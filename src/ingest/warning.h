@@ -13,6 +13,7 @@
 
 /* X(enum suffix, type, category, severity, ALWAYS or HOUR) */
 #define WARNINGS(X)                                                                                             \
+    X(MESSAGE_SIZE, "message_size_too_large", "size", "error", HOUR)                                            \
     X(PERSON_SIZE, "person_properties_size_violation", "size", "error", ALWAYS)                                 \
     X(GROUP_SIZE, "group_upsert_message_size_too_large", "size", "error", ALWAYS)                               \
     X(GROUP_KEY_TOO_LONG, "group_key_too_long", "size", "error", HOUR)                                          \
@@ -28,6 +29,7 @@
     X(GROUP_SET, "invalid_group_set", "event", "warning", HOUR)                                                 \
     X(ANON_DISTINCT_ID, "invalid_anon_distinct_id", "event", "error", HOUR)                                     \
     X(ALIAS, "invalid_alias", "event", "error", HOUR)                                                           \
+    X(AI_TOKENS, "invalid_ai_token_property", "event", "warning", HOUR)                                         \
     X(UUID_VERSION, "event_uuid_not_v7", "event", "info", HOUR)                                                 \
     X(SESSION_ID, "invalid_event_session_id", "event", "warning", HOUR)                                         \
     X(HEATMAP, "invalid_heatmap_data", "event", "warning", HOUR)                                                \
@@ -72,6 +74,9 @@ struct warning {
     struct warning   *next;
     enum warning_type type;
     struct span       key; /* of the gate, besides project and type */
+    struct span       source;  /* who tells; bytes 0: ingest */
+    struct span       members; /* details that came whole: `"name":value,` each */
+    bool              has_event, has_distinct_id; /* among them */
     unsigned          count;
     struct {
         const char *name;
@@ -92,8 +97,8 @@ void warning_raw(struct warning *warning, const char *name, struct span json);
 void warning_number(struct warning_list *list, struct warning *warning, const char *name, int64_t number);
 void warning_uuid(struct warning_list *list, struct warning *warning, const char *name, const struct uuid *uuid);
 
-/* details as a JSON object: what was added, then eventUuid and distinctId (NULL, empty: not), category and
- * severity. */
+/* details as a JSON object: what was added, then eventUuid and distinctId, as far as the type carries them and they
+ * are there (NULL, empty: not), category and severity. */
 void warning_write(const struct warning *warning, const struct uuid *event, struct span distinct_id, struct buf *out);
 
 /* --- the gate: at most one an hour ------------------------------------------------------------- */
@@ -102,7 +107,9 @@ void warning_write(const struct warning *warning, const struct uuid *event, stru
  * only when the batch is committed. @thread one */
 struct warning_gate;
 
-struct warning_gate *warning_gate_new(void); /* NULL: no memory */
+/* Kept over restarts in run_folder/ingest.warned; without a folder, or when the file cannot be used, the gate is this
+ * process's alone. NULL: no memory. */
+struct warning_gate *warning_gate_new(const char *run_folder);
 void warning_gate_free(struct warning_gate *gate);
 bool warning_gate_pass(struct warning_gate *gate, uint32_t project, enum warning_type type, struct span key, int64_t now_us);
 void warning_gate_commit(struct warning_gate *gate);

@@ -2,20 +2,43 @@
  *
  * A set-associative table of 64-bit hashes: fixed memory whatever strangers send, no list to walk. Two
  * keys with one hash would share an hour; with a seeded 64-bit hash nobody can aim at that. A batch that is
- * rolled back gives its passes back, or its warnings would be lost: each change is kept until commit. */
+ * rolled back gives its passes back, or its warnings would be lost: each change is kept until commit.
+ *
+ * What is committed is also written into a file that is mapped (DIR/run/ingest.warned), so that a restart does not
+ * tell everything once more. It is a hint and no promise, hence never synced: a process that is killed leaves it
+ * whole, since the pages are the system's; after a power cut an hour's silence may be forgotten, or a torn entry, whose hash
+ * is nobody's, waits to be overwritten. Written after the commit and not before: a warning that is told twice is
+ * better than one that is never told.
+ *
+ * File, little-endian:  at  bytes  field
+ *                        0      8  GATE_MAGIC, whose last byte is the version
+ *                        8      8  seed
+ *                       16     16  of each entry: hash (0: free), time in microseconds */
 #include "ingest/warning.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "wire/time.h"
 
-enum { GATE_WAYS = 4, GATE_SETS = 1 << 14 }; /* 65,536 keys, 1 MiB */
+enum { GATE_WAYS = 8, GATE_SETS = 1 << 14 }; /* 131,072 keys, 2 MiB */
+
+#define GATE_MAGIC UINT64_C(0x0144454e5241574e)
 
 struct gate_entry {
     uint64_t hash; /* 0: free */
     int64_t  at_us;
+};
+
+struct gate_table {
+    uint64_t          magic, seed;
+    struct gate_entry entries[GATE_SETS * GATE_WAYS];
 };
 
 struct gate_change {
@@ -24,18 +47,58 @@ struct gate_change {
 };
 
 struct warning_gate {
-    uint64_t            seed;
+    struct gate_table  *kept;    /* mapped; NULL: of this process alone */
     struct gate_change *changes; /* of the batch that is not yet committed */
     size_t              change_count, change_room;
-    struct gate_entry   entries[GATE_SETS * GATE_WAYS];
+    struct gate_table   now;
 };
 
-struct warning_gate *warning_gate_new(void)
+/* --- the file ---------------------------------------------------------------------------------- */
+
+static void gate_map(struct warning_gate *gate, const char *run_folder)
+{
+    char        path[4096];
+    int         fd = -1;
+    struct stat found;
+    void       *at;
+
+    if (snprintf(path, sizeof path, "%s/ingest.warned", run_folder) < (int)sizeof path)
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &found) == 0 && (found.st_size == (off_t)sizeof *gate->kept || ftruncate(fd, sizeof *gate->kept) == 0) &&
+        /* without its blocks a full disk would kill the process in the middle of a write */
+        posix_fallocate(fd, 0, sizeof *gate->kept) == 0) {
+        at = mmap(NULL, sizeof *gate->kept, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (at != MAP_FAILED)
+            gate->kept = at;
+    }
+    (void)close(fd);
+}
+
+static void gate_take_over(struct warning_gate *gate)
+{
+    if (gate->kept->magic == GATE_MAGIC) {
+        gate->now = *gate->kept;
+        return;
+    }
+    memset(gate->kept, 0, sizeof *gate->kept);
+    gate->kept->seed = gate->now.seed;
+    gate->kept->magic = GATE_MAGIC;
+}
+
+struct warning_gate *warning_gate_new(const char *run_folder)
 {
     struct warning_gate *gate = calloc(1, sizeof *gate);
 
-    if (gate != NULL && getrandom(&gate->seed, sizeof gate->seed, 0) != sizeof gate->seed)
-        gate->seed = (uint64_t)(uintptr_t)gate;
+    if (gate == NULL)
+        return NULL;
+    if (getrandom(&gate->now.seed, sizeof gate->now.seed, 0) != sizeof gate->now.seed)
+        gate->now.seed = (uint64_t)(uintptr_t)gate;
+    if (run_folder != NULL)
+        gate_map(gate, run_folder);
+    if (gate->kept != NULL)
+        gate_take_over(gate);
     return gate;
 }
 
@@ -43,9 +106,13 @@ void warning_gate_free(struct warning_gate *gate)
 {
     if (gate == NULL)
         return;
+    if (gate->kept != NULL)
+        (void)munmap(gate->kept, sizeof *gate->kept);
     free(gate->changes);
     free(gate);
 }
+
+/* --- passing ----------------------------------------------------------------------------------- */
 
 /* Remembers what entry `index` was. Without memory the change is simply not undone: an hour's silence. */
 static void change_add(struct warning_gate *gate, uint32_t index)
@@ -59,38 +126,41 @@ static void change_add(struct warning_gate *gate, uint32_t index)
         gate->changes = more;
         gate->change_room = room;
     }
-    gate->changes[gate->change_count++] = (struct gate_change){ index, gate->entries[index] };
+    gate->changes[gate->change_count++] = (struct gate_change){ index, gate->now.entries[index] };
 }
 
 bool warning_gate_pass(struct warning_gate *gate, uint32_t project, enum warning_type type, struct span key, int64_t now_us)
 {
-    uint64_t seed = gate->seed ^ ((uint64_t)project << 32 | (uint64_t)type);
-    uint64_t hash = XXH3_64bits_withSeed(key.bytes > 0 ? (const void *)key.at : "", key.bytes, seed) | 1;
-    uint32_t first = (uint32_t)(hash >> 32) % GATE_SETS * GATE_WAYS, oldest = first;
+    const char       *name = warning_infos[type].type; /* and not its number, which another version may give to another */
+    uint64_t          of = XXH3_64bits_withSeed(name, strlen(name), gate->now.seed ^ project);
+    uint64_t          hash = XXH3_64bits_withSeed(key.bytes > 0 ? (const void *)key.at : "", key.bytes, of) | 1;
+    uint32_t          first = (uint32_t)(hash >> 32) % GATE_SETS * GATE_WAYS, oldest = first;
+    struct gate_entry *entries = gate->now.entries;
 
     if (warning_infos[type].rate == WARNING_ALWAYS)
         return true;
     for (uint32_t i = first; i < first + GATE_WAYS; i++) {
-        struct gate_entry *entry = &gate->entries[i];
-
-        if (entry->hash == hash) {
-            if (now_us - entry->at_us < TIME_US_HOUR && now_us >= entry->at_us)
+        if (entries[i].hash == hash) {
+            if (now_us - entries[i].at_us < TIME_US_HOUR && now_us >= entries[i].at_us)
                 return false;
             change_add(gate, i);
-            entry->at_us = now_us;
+            entries[i].at_us = now_us;
             return true;
         }
-        if (entry->hash == 0 ? gate->entries[oldest].hash != 0
-                             : gate->entries[oldest].hash != 0 && entry->at_us < gate->entries[oldest].at_us)
+        if (entries[i].hash == 0 ? entries[oldest].hash != 0
+                                 : entries[oldest].hash != 0 && entries[i].at_us < entries[oldest].at_us)
             oldest = i;
     }
     change_add(gate, oldest);
-    gate->entries[oldest] = (struct gate_entry){ hash, now_us };
+    entries[oldest] = (struct gate_entry){ hash, now_us };
     return true;
 }
 
 void warning_gate_commit(struct warning_gate *gate)
 {
+    if (gate->kept != NULL)
+        for (size_t i = 0; i < gate->change_count; i++)
+            gate->kept->entries[gate->changes[i].index] = gate->now.entries[gate->changes[i].index];
     gate->change_count = 0;
 }
 
@@ -99,6 +169,6 @@ void warning_gate_abort(struct warning_gate *gate)
     while (gate->change_count > 0) {
         struct gate_change *change = &gate->changes[--gate->change_count];
 
-        gate->entries[change->index] = change->before;
+        gate->now.entries[change->index] = change->before;
     }
 }

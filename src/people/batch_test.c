@@ -1153,6 +1153,7 @@ static void illegal_ids(void **state)
         struct span id;
         bool illegal;
     } rows[] = {
+        /* vector B30 among them */
         { SPAN("anonymous"), true },
         { SPAN("Anonymous"), true },
         { SPAN("GUEST"), true },
@@ -1178,6 +1179,10 @@ static void illegal_ids(void **state)
         { SPAN("0"), true },
         { SPAN("00"), false },
         { SPAN("'0'"), true },
+        { SPAN("\"undefined\""), true },
+        { SPAN("ID"), true },
+        { SPAN("TRUE"), true },
+        { SPAN("Guest"), true },
         { SPAN("\"null\""), true },
         { SPAN("'null\""), false },
         { SPAN("\"Guest\""), true },
