@@ -1,0 +1,122 @@
+"""What operators do to persons: deleted, taken back, split, erased; once, whatever is killed when."""
+import json
+import os
+import random
+import time
+
+from harness import Serve, uuid7
+
+
+def person(serve, who, check=True):
+    done = serve.cli("person", "show", who, "--json", check=check)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def receipts(serve):
+    return {(row["kind"], int(row["id"])): row for row in serve.sql("SELECT * FROM receipts")}
+
+
+def wait_for(what, seconds=30):
+    until = time.time() + seconds
+    while time.time() < until:
+        got = what()
+        if got:
+            return got
+        time.sleep(0.1)
+    raise AssertionError("waited %d s in vain" % seconds)
+
+
+def send(serve, events):
+    serve.post("/batch/", {"api_key": serve.token(), "batch": [
+        dict({"event": "view", "uuid": uuid7(), "properties": {}}, **event) for event in events]})
+    return serve.settle()
+
+
+def merge(into, other):
+    return {"event": "$merge_dangerously", "distinct_id": into, "properties": {"alias": other}}
+
+
+def test_deleted_taken_back_and_split():
+    with Serve() as serve:
+        send(serve, [{"distinct_id": "ada"}, {"distinct_id": "kiosk"}, merge("ada", "kiosk"), {"distinct_id": "bob"}])
+        ada = person(serve, "ada")
+        assert sorted(i["distinct_id"] for i in ada["distinct_ids"]) == ["ada", "kiosk"], ada
+        assert person(serve, ada["uuid"])["uuid"] == ada["uuid"], "found by its uuid"
+
+        number = json.loads(serve.cli("person", "delete", "kiosk", "--json").stdout)["request"]
+        waiting = wait_for(lambda: person(serve, "ada")["requests"])
+        assert waiting[0]["request"] == number and not waiting[0]["with_events"], waiting
+        serve.cli("person", "undelete", str(number))
+        wait_for(lambda: not person(serve, "ada")["requests"])
+        again = serve.cli("person", "undelete", str(number), check=False)
+        assert again.returncode == 2 and "no deletion" in again.stderr, again.stderr
+
+        serve.cli("person", "split", "ada", "kiosk")
+        wait_for(lambda: person(serve, "kiosk")["uuid"] != ada["uuid"])
+        wrong = serve.cli("person", "split", "ada", "kiosk", check=False)
+        assert wrong.returncode == 2 and "no distinct id of this person" in wrong.stderr, wrong.stderr
+
+        # A request that is made while nothing runs is done at the next start.
+        serve.stop()
+        serve.cli("person", "delete", "--now", "ada")
+        serve.start()
+        wait_for(lambda: person(serve, "ada", check=False) is None)
+        send(serve, [{"distinct_id": "ada"}])
+        assert person(serve, "ada")["version"] > 100
+        rows = wait_for(lambda: serve.sql("SELECT version, is_deleted FROM persons WHERE id = '%s' AND NOT is_deleted" % ada["uuid"]))
+        assert len(rows) == 1, rows
+        got = wait_for(lambda: len(receipts(serve)) == 4 and receipts(serve))
+        assert sorted((kind, row["state"]) for (kind, _), row in got.items()) == [
+            ("delete", "done"), ("delete", "undone"), ("split", "done"), ("undelete", "done")], got
+
+
+def erase_persons(serve, count, erased, kill):
+    """Persons with events, merged ids and warnings; some are erased while roles are killed; every other row is as before."""
+    events = []
+    for n in range(count):
+        for e in range(6):
+            events.append({"distinct_id": "p%d" % n, "properties": {"secret": "s%d-%d" % (n, e), "$set": {"mail": "m%d" % n}}})
+        events += [{"distinct_id": "p%d-b" % n}, merge("p%d" % n, "p%d-b" % n), {"distinct_id": "p%d-b" % n},
+                   {"event": "$identify", "distinct_id": "p%d" % n, "properties": {"$anon_distinct_id": "null"}}]
+    status = send(serve, events)
+    accepted = status["accepted"]
+    gone = " OR ".join("distinct_id LIKE 'p%d' OR distinct_id LIKE 'p%d-b'" % (n, n) for n in erased)
+    rest = ("SELECT count(*) AS n, md5(string_agg(uuid::VARCHAR || properties || person_id::VARCHAR, '' ORDER BY raw_offset)) AS h "
+            "FROM events WHERE NOT (%s)" % gone)
+    before = serve.sql(rest)
+    for n in erased:
+        serve.cli("person", "delete", "--with-events", "--now", "p%d" % n)
+        if kill:
+            serve.kill(random.choice(("ingest", "load")))
+    done = wait_for(lambda: (lambda got: len(got) == len(erased) and all(r["state"] == "warehouse done" for r in got.values())
+                             and got)(receipts(serve)), 90)
+    assert sum(int(row["events"]) for row in done.values()) == 10 * len(erased), done
+    assert sum(int(row["distinct_ids"]) for row in done.values()) == 2 * len(erased), done
+    assert sum(int(row["warnings"]) for row in done.values()) == len(erased), done
+    assert serve.sql("SELECT count(*) AS n FROM events WHERE %s" % gone)[0]["n"] in (0, "0")
+    assert serve.sql("SELECT count(*) AS n FROM person_distinct_ids WHERE %s" % gone)[0]["n"] in (0, "0")
+    assert serve.sql("SELECT count(*) AS n FROM persons WHERE NOT is_deleted")[0]["n"] == count - len(erased)
+    assert serve.sql("SELECT count(*) AS n FROM ingestion_warnings")[0]["n"] == count - len(erased)
+    assert serve.sql(rest) == before
+    status = serve.settle()
+    assert status["accepted"] == status["stored"] == accepted, status
+    for n in range(count):
+        assert (person(serve, "p%d-b" % n, check=False) is None) == (n in erased), n
+    return gone
+
+
+def test_erased_is_gone_and_nothing_else_is():
+    with Serve() as serve:
+        gone = erase_persons(serve, 12, (3, 7), False)
+        wait_for(lambda: "written anew" in open(serve.log_path).read())
+        serve.stop()
+        with open(os.path.join(serve.data, "warehouse.duckdb"), "rb") as file:
+            bytes_left = file.read()
+        assert b"p3-b" not in bytes_left and b"p7-b" not in bytes_left and b"p4-b" in bytes_left
+        serve.start()
+        assert serve.sql("SELECT count(*) AS n FROM events WHERE %s" % gone)[0]["n"] in (0, "0")
+
+
+def test_erased_once_whatever_is_killed():
+    with Serve() as serve:
+        erase_persons(serve, 25, tuple(range(0, 25, 3)), True)
