@@ -8,7 +8,8 @@ enum {
     LANES_QUIET_US = 1000000,     /* without a live record for so long, nobody is in a hurry */
     LANES_AGE_US = 200000,        /* an older live record waits too long: a batch under load takes some 100 ms */
     LANES_TOOK_US = 250000,       /* so does who comes behind such a batch */
-    LANES_LOAD_LAG_US = 4000000,  /* load writes its place down every second or so, and commits as often */
+    LANES_LOAD_LAG_US = 2000000,  /* load waits up to a second to fill a row group, and then writes down its place */
+    LANES_LOAD_LAG_QUIET_US = 4000000,
     LANES_LOAD_CUT_US = 1500000,
     LANES_LOAD_LATE_US = 30000000,
     LANES_SAMPLE_US = 250000,
@@ -20,7 +21,7 @@ enum {
 #define LANES_LOAD_SPEED_MIN 5000.0 /* events a second: any load manages that; it says so only every second */
 #define LANES_RATE_MIN 100.0
 #define LANES_RATE_FIRST 1000.0
-#define LANES_RATE_STEP 250.0 /* every LANES_STEP_US: 0 to 25,000 a second takes ten seconds */
+#define LANES_RATE_STEP 100.0 /* every LANES_STEP_US: 0 to 20,000 a second takes twenty seconds */
 #define LANES_RATE_MAX 1e6
 
 void lanes_init(struct lanes *lanes, int64_t now_us, uint64_t events_end)
@@ -100,7 +101,7 @@ static void rate_cut(struct lanes *lanes, int64_t now_us, int64_t pause_us)
 static void rate_step(struct lanes *lanes, const struct lanes_view *view)
 {
     int64_t passed_us = view->now_us - lanes->stepped_us;
-    bool    late = lanes->load_lag_us > LANES_LOAD_LAG_US;
+    bool    late = lanes->load_lag_us > (quiet(lanes, view) ? LANES_LOAD_LAG_QUIET_US : LANES_LOAD_LAG_US);
     double  drained;
 
     lanes->congested |= view->live_age_us > LANES_AGE_US;

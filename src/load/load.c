@@ -27,7 +27,7 @@
 enum {
     GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
-    STORE_EVERY_US = 1000000,     /* the log's copy of the cursors: for retention, which thinks in minutes */
+    STORE_EVERY_US = 200000,      /* the log's copy of the cursors: for retention, and for ingest, which slows imports by it */
     REWRITE_WAIT_US = 2000000, REWRITE_RETRY_US = 60000000,
     BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
 };
