@@ -8,7 +8,7 @@
 #include "log/part.h"
 
 /* The name of the folder itself is durable. */
-static int sync_parent(int dir_fd)
+int log_parent_sync(int dir_fd)
 {
     int fd = io_open(dir_fd, "..", O_RDONLY | O_DIRECTORY, 0), rc;
 
@@ -38,7 +38,7 @@ int log_open(const struct log_options *options, struct log **out, struct err *er
         free(log);
         return -1;
     }
-    if (made && sync_parent(log->dir_fd) < 0) {
+    if (made && log_parent_sync(log->dir_fd) < 0) {
         (void)err_errno(err, errno, "sync of the folder above %s", options->folder);
         log_close(log);
         return -1;

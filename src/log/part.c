@@ -30,7 +30,8 @@ bool part_name_valid(const char *name, size_t bytes_max)
     return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == bytes;
 }
 
-/* A folder in a folder, made (and the making synced) when `create`. 1, 0: not there, -1. */
+/* A folder in a folder, made (and the making synced, and that of the folder around it: another process may have made
+ * that one, and not have synced it yet) when `create`. 1, 0: not there, -1. */
 static int folder_open(int dir_fd, const char *name, bool create, int *fd_out)
 {
     int fd = io_open(dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
@@ -38,7 +39,7 @@ static int folder_open(int dir_fd, const char *name, bool create, int *fd_out)
     if (fd < 0 && errno == ENOENT && create) {
         if (io_mkdir(dir_fd, name, 0750) < 0 && errno != EEXIST)
             return -1;
-        if (io_fsync(dir_fd) < 0)
+        if (io_fsync(dir_fd) < 0 || log_parent_sync(dir_fd) < 0)
             return -1;
         fd = io_open(dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
     }

@@ -31,6 +31,9 @@ struct log {
     int dir_fd;
 };
 
+/* Makes the name of an open folder durable: the folder above it is synced. -1 and errno. */
+int log_parent_sync(int dir_fd) must_check;
+
 struct part {
     int  dir_fd;
     char label[LOG_TOPIC_NAME_BYTES_MAX + 16]; /* "topic/0" for messages */

@@ -103,7 +103,7 @@ def record(folder, seconds, seed):
     """Runs the workload; gives the notes and what was sent."""
     data, path = os.path.join(folder, "data"), os.path.join(folder, "journal")
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    environment = {"LD_PRELOAD": shim(), "JOURNAL": path, "JOURNAL_ROOT": data + "/"}
+    environment = {"LD_PRELOAD": shim(), "JOURNAL": path, "JOURNAL_ROOT": data}
     config = os.path.join(folder, "penstock.yaml")
     with open(config, "w") as out:
         out.write(CONFIG)
@@ -132,7 +132,7 @@ def read_notes(path, data):
         magic, operation, inode, offset, count, flags, path_bytes, data_bytes, _ = NOTE.unpack_from(raw, at)
         assert magic == MAGIC, "the journal is torn at %d" % at
         at += NOTE.size
-        name, _, to = bytes(raw[at:at + path_bytes]).decode().replace(data + "/", "").partition("\0")
+        name, _, to = bytes(raw[at:at + path_bytes]).decode().replace(data + "/", "").replace(data, "").partition("\0")
         at += path_bytes
         notes.append(Note(operation, inode, offset, count, flags, name.replace(" (deleted)", ""), to, raw[at:at + data_bytes]))
         at += data_bytes
