@@ -15,8 +15,9 @@
 #include "warehouse/engine.h"
 #include "wire/utf8.h"
 
-/* One chunk's strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. */
-enum { TEXTS_CHUNK_BYTES = 1 << 20, TEXTS_FULL_BYTES = 16 << 20, TEXTS_BYTES_MAX = 64 << 20 };
+/* The chunks' strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. The arena keeps
+ * its first piece: events of 3 KB fill it with 8192 of them, and pages that were never needed are none. */
+enum { TEXTS_PIECE_BYTES = 32 << 20, TEXTS_FULL_BYTES = 30 << 20, TEXTS_BYTES_MAX = 64 << 20 };
 
 size_t engine_chunk_columns(enum row_table table)
 {
@@ -60,8 +61,9 @@ static void table_fini(const struct duckdb *duckdb, struct engine_table *table)
 {
     if (table->insert != NULL)
         duckdb->destroy_prepare(&table->insert);
-    if (table->chunk != NULL)
-        duckdb->destroy_data_chunk(&table->chunk);
+    for (size_t i = 0; i < ENGINE_CHUNKS; i++)
+        if (table->chunks[i] != NULL)
+            duckdb->destroy_data_chunk(&table->chunks[i]);
     for (size_t i = 0; i < ENGINE_COLUMNS_MAX; i++)
         if (table->types[i] != NULL)
             duckdb->destroy_logical_type(&table->types[i]);
@@ -75,11 +77,12 @@ void engine_tables_fini(struct warehouse *warehouse)
         table_fini(&warehouse->duckdb, &warehouse->tables[i]);
 }
 
-/* The vectors after the chunk was made or emptied: the engine may have moved them. */
-static void table_find_vectors(const struct duckdb *duckdb, struct engine_table *table, size_t columns)
+/* Begins to fill this chunk, which was made or emptied: the engine may have moved its vectors. */
+static void table_fill(const struct duckdb *duckdb, struct engine_table *table, unsigned chunk, size_t columns)
 {
+    table->filling = chunk;
     for (size_t i = 0; i < columns; i++) {
-        table->data[i] = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->chunk, i));
+        table->data[i] = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->chunks[chunk], i));
         table->valid[i] = NULL;
     }
     table->chunk_rows = 0;
@@ -91,34 +94,55 @@ static int table_init(struct warehouse *warehouse, enum row_table id, struct err
     struct engine_table *table = &warehouse->tables[id];
     size_t               columns = engine_chunk_columns(id);
 
-    if (table->chunk == NULL) {
-        for (size_t i = 0; i < columns; i++)
-            if (table->types[i] == NULL)
-                table->types[i] = duckdb->create_logical_type(chunk_type(id, i));
-        table->chunk = duckdb->create_data_chunk(table->types, columns);
-        if (table->chunk == NULL)
+    for (size_t i = 0; i < columns; i++)
+        if (table->types[i] == NULL)
+            table->types[i] = duckdb->create_logical_type(chunk_type(id, i));
+    if (table->chunks[0] == NULL) {
+        table->chunks[0] = duckdb->create_data_chunk(table->types, columns);
+        if (table->chunks[0] == NULL)
             return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
-        table_find_vectors(duckdb, table, columns);
+        table_fill(duckdb, table, 0, columns);
     }
-    if (table->texts == NULL && (table->texts = arena_new(TEXTS_CHUNK_BYTES, TEXTS_BYTES_MAX)) == NULL)
+    if (table->texts == NULL && (table->texts = arena_new(TEXTS_PIECE_BYTES, TEXTS_BYTES_MAX)) == NULL)
         return err_set(err, ERR_FULL, "%s: no memory for texts", row_tables[id].name);
     return table->insert == NULL ? engine_feed_prepare(warehouse, id, err) : 0;
 }
 
-/* Gives the chunk to the engine, which writes each full row group to the file, and begins the next one. */
-static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
+/* Gives the chunks to the engine, which writes each full row group to the file, and begins the next ones. */
+static int table_pass(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
 
     if (table->chunk_rows == 0)
         return 0;
-    duckdb->data_chunk_set_size(table->chunk, table->chunk_rows);
+    table->rows[table->filling] = table->chunk_rows;
+    for (unsigned i = 0; i <= table->filling; i++)
+        duckdb->data_chunk_set_size(table->chunks[i], table->rows[i]);
     if (engine_feed(warehouse, id, err) < 0)
         return -1;
-    duckdb->data_chunk_reset(table->chunk);
-    table_find_vectors(duckdb, table, engine_chunk_columns(id));
+    for (unsigned i = 0; i <= table->filling; i++)
+        duckdb->data_chunk_reset(table->chunks[i]);
+    table_fill(duckdb, table, 0, engine_chunk_columns(id));
     arena_reset(table->texts);
+    return 0;
+}
+
+/* The chunk is full: the next one, or all of them to the engine. */
+static int table_next_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    struct engine_table *table = &warehouse->tables[id];
+    size_t               columns = engine_chunk_columns(id);
+    unsigned             next = table->filling + 1;
+
+    if (next == ENGINE_CHUNKS || arena_bytes(table->texts) > TEXTS_FULL_BYTES)
+        return table_pass(warehouse, id, err);
+    if (table->chunks[next] == NULL &&
+        (table->chunks[next] = duckdb->create_data_chunk(table->types, columns)) == NULL)
+        return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
+    table->rows[table->filling] = table->chunk_rows;
+    table_fill(duckdb, table, next, columns);
     return 0;
 }
 
@@ -127,7 +151,7 @@ static int table_pass_chunk(struct warehouse *warehouse, enum row_table id, stru
 static void set_null(const struct duckdb *duckdb, struct engine_table *table, size_t column)
 {
     if (table->valid[column] == NULL) {
-        duckdb_vector vector = duckdb->data_chunk_get_vector(table->chunk, column);
+        duckdb_vector vector = duckdb->data_chunk_get_vector(table->chunks[table->filling], column);
 
         duckdb->vector_ensure_validity_writable(vector);
         table->valid[column] = duckdb->vector_get_validity(vector);
@@ -210,9 +234,9 @@ static int check_row(const struct row *row, struct err *err)
 
 /* What the engine refuses in a full chunk is not the row that is being added, and ERR_INPUT would say so:
  * the batch is lost, which its commit tells. */
-static int pass_full_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
+static int leave_full_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
-    if (table_pass_chunk(warehouse, id, err) == 0)
+    if (table_next_chunk(warehouse, id, err) == 0)
         return 0;
     if (err->kind != ERR_INPUT)
         return -1;
@@ -242,11 +266,11 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
         warehouse->in_batch = true;
         warehouse->batch_us = clock_wall_us();
     }
-    if ((table->insert == NULL || table->chunk == NULL || table->texts == NULL) &&
+    if ((table->insert == NULL || table->chunks[0] == NULL || table->texts == NULL) &&
         table_init(warehouse, row->table, err) < 0)
         return -1;
     if ((table->chunk_rows == warehouse->chunk_rows_max || arena_bytes(table->texts) > TEXTS_FULL_BYTES) &&
-        pass_full_chunk(warehouse, row->table, err) < 0)
+        leave_full_chunk(warehouse, row->table, err) < 0)
         return -1;
     if (warehouse->refused) {
         warehouse->batch_rows++;
@@ -291,7 +315,7 @@ static void add_place_sql(struct buf *sql, const struct warehouse *warehouse, co
 static int flush_tables(struct warehouse *warehouse, struct err *err)
 {
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        if (table_pass_chunk(warehouse, (enum row_table)i, err) < 0)
+        if (table_pass(warehouse, (enum row_table)i, err) < 0)
             return -1;
     return 0;
 }

@@ -24,18 +24,23 @@
 enum { ENGINE_PATH_BYTES = 4096 };
 
 /* Columns of ours behind those of row.h: events have inserted_at, rows of a key the number of their arrival. */
+/* Chunks that go to the engine together: a row group of events, because an insert costs 0.6 ms whatever it brings. */
+enum { ENGINE_CHUNKS = 4 };
+
 enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1, ENGINE_NAME_BYTES = 80 };
 
 /* The part of the open batch that goes to one table. @thread loader */
 struct engine_table {
     duckdb_prepared_statement insert; /* takes the chunk into the table; NULL: made with the next row */
-    duckdb_data_chunk   chunk;    /* NULL: as above */
-    bool                fed;      /* the running insert has got the chunk */
+    duckdb_data_chunk   chunks[ENGINE_CHUNKS]; /* NULL: as above */
+    uint32_t            rows[ENGINE_CHUNKS];   /* in the chunks before the one that is being filled */
+    unsigned            filling;  /* which of them is being filled */
+    unsigned            fed;      /* so many of them has the running insert got */
     duckdb_logical_type types[ENGINE_COLUMNS_MAX];
-    void               *data[ENGINE_COLUMNS_MAX];
+    void               *data[ENGINE_COLUMNS_MAX];  /* of the chunk that is being filled, as is valid */
     uint64_t           *valid[ENGINE_COLUMNS_MAX]; /* NULL: no null in this column of this chunk */
-    struct arena       *texts;                     /* what the chunk's strings point to */
-    uint32_t            chunk_rows;
+    struct arena       *texts;                     /* what the chunks' strings point to */
+    uint32_t            chunk_rows;                /* in the chunk that is being filled */
     uint64_t            batch_rows;
 };
 
@@ -112,7 +117,7 @@ void engine_settle_view_sql(struct buf *sql, enum row_table id);
 int engine_feed_init(struct warehouse *warehouse, struct err *err) must_check;
 /* Makes table->insert. table->types must be there. */
 int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
-/* The rows of table->chunk are in the table when this returns; nothing of the chunk is needed any more. */
+/* The rows of the chunks are in the table when this returns; nothing of them is needed any more. */
 int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
 
 #endif

@@ -60,7 +60,7 @@ static void feed_init(duckdb_init_info info)
     (void)info; /* nothing to keep: one thread is what the engine assumes when nothing is said */
 }
 
-/* The whole chunk the first time, then an empty one, which ends the insert.
+/* A chunk each time, then an empty one, which ends the insert.
  * @thread the loader, or the engine's while the loader waits for it */
 static void feed_run(duckdb_function_info info, duckdb_data_chunk out)
 {
@@ -68,15 +68,15 @@ static void feed_run(duckdb_function_info info, duckdb_data_chunk out)
     const struct duckdb      *duckdb = &feed->warehouse->duckdb;
     struct engine_table      *table = &feed->warehouse->tables[feed->id];
 
-    if (table->fed) {
+    if (table->fed > table->filling) {
         duckdb->data_chunk_set_size(out, 0);
         return;
     }
     for (size_t i = 0; i < engine_chunk_columns(feed->id); i++)
         duckdb->vector_reference_vector(duckdb->data_chunk_get_vector(out, i),
-                                        duckdb->data_chunk_get_vector(table->chunk, i));
-    duckdb->data_chunk_set_size(out, table->chunk_rows);
-    table->fed = true;
+                                        duckdb->data_chunk_get_vector(table->chunks[table->fed], i));
+    duckdb->data_chunk_set_size(out, table->rows[table->fed]);
+    table->fed++;
 }
 
 /* --- what the loader calls --------------------------------------------------------------------- */
@@ -153,7 +153,7 @@ int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err)
     duckdb_result        result;
     int                  rc = 0;
 
-    table->fed = false;
+    table->fed = 0;
     if (duckdb->execute_prepared(table->insert, &result) != DUCKDB_SUCCESS)
         rc = engine_err(err, row_tables[id].name, duckdb->result_error(&result));
     duckdb->destroy_result(&result);
