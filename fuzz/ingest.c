@@ -57,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
         if (runs > 0)
             fixture_fini(&fixture);
         fixture_init(&fixture);
+        fixture.definer = definer_new();
     }
     runs++;
     if (bytes > 0 && at[0] == 1) { /* a stored record as it is */

@@ -79,6 +79,8 @@ static const char *const migrations[] = {
     " BEGIN UPDATE changes SET version = version + 1; END;"
     "CREATE TRIGGER restrictions_deleted AFTER DELETE ON restrictions"
     " BEGIN UPDATE changes SET version = version + 1; END;",
+    /* Until now the setting changed nothing and events in cookieless mode were stored. Off would drop them. */
+    "UPDATE projects SET cookieless = 'stateful';",
 };
 enum { MIGRATION_COUNT = sizeof migrations / sizeof *migrations };
 

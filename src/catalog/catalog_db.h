@@ -21,7 +21,7 @@
     X(PROJECTS, "SELECT id, name, anonymize_ips, person_processing_off, geoip_off, drop_older_than_s,"          \
                 " cookieless, time_zone, person_last_seen, retention_days, heatmaps_off"                        \
                 " FROM projects ORDER BY id")                                                                   \
-    X(PROJECT_CREATE, "INSERT INTO projects (name, created_us) VALUES (?1, ?2)")                                \
+    X(PROJECT_CREATE, "INSERT INTO projects (name, created_us, cookieless) VALUES (?1, ?2, 'stateful')")        \
     X(PROJECT_UPDATE, "UPDATE projects SET name = ?2, anonymize_ips = ?3, person_processing_off = ?4,"          \
                       " geoip_off = ?5, drop_older_than_s = ?6, cookieless = ?7, time_zone = ?8,"               \
                       " person_last_seen = ?9, retention_days = ?10, heatmaps_off = ?11 WHERE id = ?1")         \

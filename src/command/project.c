@@ -26,7 +26,7 @@ static const struct setting {
     { "person_processing_off", SETTING_SWITCH, AT(person_processing_off), 0, "true: events never touch persons" },
     { "person_last_seen", SETTING_SWITCH, AT(person_last_seen), 0, "true: persons carry when they were last seen" },
     { "cookieless", SETTING_COOKIELESS, AT(cookieless), 0,
-      "off, stateless or stateful: what becomes of events in cookieless mode" },
+      "off, stateless or stateful: what becomes of events in cookieless mode; off drops them" },
     { "time_zone", SETTING_ZONE, AT(time_zone), 0, "whose midnight begins a day, such as Europe/Berlin" },
     { "heatmaps_off", SETTING_SWITCH, AT(heatmaps_off), 0, "true: heatmap data is not kept" },
     { "drop_older_than_s", SETTING_NUMBER64, AT(drop_older_than_s), INT64_C(3155760000),

@@ -35,7 +35,14 @@ enum fate_class { FATE_CLASS_STORED, FATE_CLASS_DEDUPLICATED, FATE_CLASS_DEAD_LE
     X(17, HEATMAP_ID, "heatmap_invalid_distinct_id", DROPPED, "heatmap data of an id that everybody uses")      \
     X(18, HEATMAP_VIEWPORT, "heatmap_invalid_viewport_dimensions", DROPPED, "heatmap data without a viewport")  \
     X(19, HEATMAP_EMPTY, "heatmap_empty", DROPPED, "a $$heatmap event without a single usable point")           \
-    X(20, HEATMAPS_OFF, "heatmaps_off", DROPPED, "a $$heatmap event of a project that keeps none")
+    X(20, HEATMAPS_OFF, "heatmaps_off", DROPPED, "a $$heatmap event of a project that keeps none")              \
+    X(21, COOKIELESS_UNSUPPORTED, "cookieless_unsupported_event", DROPPED, "a merge of ids in cookieless mode") \
+    X(22, COOKIELESS_NO_IDENTIFY, "cookieless_stateless_no_identify", DROPPED, "$identify in cookieless mode, stateless") \
+    X(23, COOKIELESS_OFF, "cookieless_team_disabled", DROPPED, "cookieless mode, which the project has off")    \
+    X(24, COOKIELESS_NO_AGENT, "cookieless_missing_ua", DROPPED, "cookieless mode without $raw_user_agent")     \
+    X(25, COOKIELESS_NO_IP, "cookieless_missing_ip", DROPPED, "cookieless mode without an address")             \
+    X(26, COOKIELESS_NO_HOST, "cookieless_missing_host", DROPPED, "cookieless mode without $host")              \
+    X(27, COOKIELESS_RANGE, "cookieless_timestamp_out_of_range", DROPPED, "cookieless mode, of a day without a salt")
 
 #define FATE_ENUM(number, suffix, name, klass, help) FATE_##suffix = number,
 enum fate { FATES(FATE_ENUM) FATE_COUNT, FATE_PENDING = -1 };

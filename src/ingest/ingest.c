@@ -70,6 +70,8 @@ struct ingest {
     struct buf               scratch;
     struct warning_gate     *gate;
     struct definer          *definer;
+    struct cookieless       *cookieless;
+    struct zones            *zones;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
     int64_t                  request_us;    /* when the next request of an operator is due */
@@ -124,15 +126,17 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->slice = arena_new(SLICE_CHUNK_BYTES, ARENA_BYTES_MAX);
     ingest->gate = warning_gate_new(env->run_folder);
     ingest->definer = definer_new();
+    ingest->zones = zones_new(NULL);
     buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);
     ingest->overflow = overflow_new(ingest->options->overflow_burst, ingest->options->overflow_per_second);
-    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || ingest->definer == NULL ||
+    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || ingest->definer == NULL || ingest->zones == NULL ||
         ingest->overflow == NULL || inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
-    if (ingest_metrics_open(env->run_folder, &ingest->metrics, err) < 0 || open_stores(ingest, err) < 0 ||
+    if (cookieless_new(&ingest->cookieless, err) < 0 || ingest_metrics_open(env->run_folder, &ingest->metrics, err) < 0 ||
+        open_stores(ingest, err) < 0 ||
         fate_metrics_open(env->run_folder, ingest->people, &ingest->fate_metrics, err) < 0 ||
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
@@ -176,6 +180,8 @@ void ingest_close(struct ingest *ingest)
     buf_fini(&ingest->scratch);
     warning_gate_free(ingest->gate);
     definer_free(ingest->definer);
+    cookieless_free(ingest->cookieless);
+    zones_free(ingest->zones);
     arena_free(ingest->arena);
     arena_free(ingest->slice);
     free(ingest);
@@ -435,7 +441,8 @@ int ingest_step(struct ingest *ingest, struct err *err)
     refresh_catalog(ingest);
     passes = (struct passes){
         .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
-        .gate = ingest->gate, .definer = ingest->definer,
+        .gate = ingest->gate, .definer = ingest->definer, .cookieless = ingest->cookieless,
+        .zones = ingest->zones,
         .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .sink = sink_row,
         .sink_ctx = ingest,
@@ -482,6 +489,8 @@ static void do_chores(struct ingest *ingest)
     ingest->chores_us = now_us + CHORES_EVERY_US;
     if (outputs_retain(ingest->outputs, clock_wall_us(), &err) < 0)
         say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
+    if (cookieless_days_over(ingest->people, clock_wall_us()))
+        ingest->moves_left = true; /* an empty batch forgets them */
 }
 
 /* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */

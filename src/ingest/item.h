@@ -46,6 +46,8 @@ struct item_group {
 
 enum { ITEM_GROUPS_MAX = 64 }; /* entries of `$groups` that are looked at; a project has five types */
 
+struct visitor; /* ingest/cookieless.h */
+
 struct item {
     uint64_t      mark;
     uint64_t      raw_offset; /* its place: where it was accepted */
@@ -76,6 +78,7 @@ struct item {
     struct item_group             group_own;
     struct json_members           group_set;
     struct heatmap               *heatmap;        /* NULL: no points */
+    struct visitor               *visitor; /* of an event in cookieless mode, else NULL */
     struct warning_list           warnings;
 
     /* people */

@@ -176,7 +176,7 @@ static void add_request(struct work *work)
 {
     const struct record *record = &work->item->record;
 
-    if (record->ip.bytes > 0 && !value_truthy(member_list_get(&work->properties, KEY_IP)))
+    if (record->ip.bytes > 0 && !work->cookieless && !value_truthy(member_list_get(&work->properties, KEY_IP)))
         member_list_put(&work->properties, KEY_IP, value_quote(record->ip, work->env->arena));
     if (record->sent_at_us != CLOCK_NONE)
         member_list_put(&work->properties, KEY_SENT_AT, sent_at_text(record, work->env->arena));
@@ -258,7 +258,7 @@ static void check_person_flag(struct work *work)
 {
     struct item             *item = work->item;
     const struct json_value *flag = member_list_get(&work->properties, KEY_PROCESS_PERSON_PROFILE);
-    bool                     forced = (item->record.flags & (RECORD_PERSON_OFF | RECORD_COOKIELESS)) != 0 ||
+    bool                     forced = (item->record.flags & RECORD_PERSON_OFF) != 0 ||
                       (work->restrictions & 1u << CATALOG_SKIP_PERSONS) != 0;
     bool                     personless = forced || item->project->person_processing_off ||
                       (flag != NULL && flag->kind == JSON_FALSE);
@@ -432,6 +432,8 @@ static int check(struct work *work, struct err *err)
         drop_bad_merge(work);
     if (item_pending(work->item) && project_drop(work, err) < 0)
         return -1;
+    if (item_pending(work->item) && cookieless_keys_take(work, err) < 0)
+        return -1;
     if (item_pending(work->item) && work->item->kind == EVENT_CLIENT_WARNING)
         advice_become(work);
     if (item_pending(work->item) && work->item->kind != EVENT_HEATMAP)
@@ -467,6 +469,7 @@ int normalize_item(const struct normalize_env *env, struct item *item, struct er
         return 0;
     if (person_keys_read(&work, err) < 0 || ask_people(&work, err) < 0 || group_keys_read(&work, err) < 0)
         return -1;
+    cookieless_keys_strip(&work);
     add_place(&work);
     person_keys_copy(&work);
     if (person_keys_finish(&work, err) < 0 || take_elements(&work, err) < 0)

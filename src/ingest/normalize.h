@@ -12,12 +12,15 @@
 #include "ingest/geoip.h"
 #include "ingest/item.h"
 #include "ingest/property_key.h"
+#include "ingest/zones.h"
 
 struct normalize_env {
     struct arena                    *arena;
     const struct property_key_table *keys;
     const struct catalog_snapshot   *catalog;
     struct geoip                    *geoip; /* NULL: off */
+    struct zones                    *zones; /* NULL: UTC alone */
+    int64_t                          now_us;
 };
 
 /* item: raw_offset and body set, everything else zero. ERR_FULL only (arena); everything that is wrong with

@@ -221,9 +221,6 @@ static const struct fact facts[] = {
       .expected = { { "person_mode", "propertyless" }, { P "$set", "-" }, { P "$process_person_profile", "false" } } },
     { "a merge in such a project", "$identify", "{}", FATE_INVALID_EVENT_FOR_FLAGS, .settings = { .person_processing_off = true },
       .warning = "invalid_event_when_process_person_profile_is_false", "details/event", "\"$identify\"" },
-    { "cookieless events have no person yet", "view", PROPS("{\"$cookieless_mode\":true}"),
-      .record = { .flags = RECORD_COOKIELESS, .distinct_id = { (const uint8_t *)"$posthog_cookieless", 19 } },
-      .expected = { { "person_mode", "propertyless" }, { "distinct_id", "$posthog_cookieless" } } },
 
     /* times */
     { "vector C13: a time that nobody can read", "view", "{\"timestamp\":\"garbage\"}", .warning = "ignored_invalid_timestamp",

@@ -1,7 +1,8 @@
 /* ingest/normalize_work.h - what the files of normalisation share: one event's members while rules run.
  * normalize.c decides and calls in order; project_rules.c holds what a project's people decided;
- * person_keys.c copies to the person; group_keys.c reads groups; heatmap.c takes points of pages out;
- * flag_event.c knows questions for feature flags; advice.c tells what changes nothing. */
+ * cookieless_keys.c takes out what tells a visitor; person_keys.c copies to the person; group_keys.c reads groups;
+ * heatmap.c takes points of pages out; flag_event.c knows questions for feature flags; advice.c tells what changes
+ * nothing. */
 #ifndef PENSTOCK_INGEST_NORMALIZE_WORK_H
 #define PENSTOCK_INGEST_NORMALIZE_WORK_H
 
@@ -16,6 +17,7 @@ struct work {
     struct json_value           timestamp;
     struct member_list          properties;
     struct member_list          set, set_once;
+    bool                        cookieless;      /* its address and browser are for the hash alone */
     bool                        person_keys_off; /* no `$set`, `$set_once`, `$unset` at all */
     unsigned                    restrictions;    /* 1 << enum catalog_action: what the project asks for this event */
 };
@@ -54,6 +56,12 @@ int heatmap_take(struct work *work, struct err *err) must_check;
 void advice_give(struct work *work);
 /* A `$$client_ingestion_warning` event becomes a warning. Decides the item. */
 void advice_become(struct work *work);
+
+/* cookieless_keys.c: */
+/* Takes what an event in cookieless mode tells its visitor by; leaves room for what comes instead. May decide it. */
+int cookieless_keys_take(struct work *work, struct err *err) must_check;
+/* The same out of `$set` and `$set_once`. */
+void cookieless_keys_strip(struct work *work);
 
 /* group_keys.c: */
 /* `$groups`, `$group_type`, `$group_key`, `$group_set`, `$group_0..4`. May decide the item. */

@@ -85,7 +85,8 @@ static bool set_aside(struct passes *passes, struct item *item)
 static int normalize_all(struct passes *passes, struct item *items, size_t count, struct err *err)
 {
     const struct normalize_env env = {
-        .arena = passes->slice, .keys = passes->keys, .catalog = passes->catalog, .geoip = passes->geoip
+        .arena = passes->slice, .keys = passes->keys, .catalog = passes->catalog, .geoip = passes->geoip,
+        .zones = passes->zones, .now_us = passes->now_us
     };
 
     for (size_t i = 0; i < count; i++) {
@@ -127,6 +128,20 @@ static int drop_repeated(struct passes *passes, struct people_txn *txn, struct i
             item_decide(&items[i], FATE_DEDUPLICATED);
             items[i].warnings.first = NULL; /* told when it came first */
         }
+    return 0;
+}
+
+/* --- visitors ---------------------------------------------------------------------------------- */
+
+static int tell_visitors(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].visitor == NULL || !item_pending(&items[i]))
+            continue;
+        attempt_mark(passes->attempt, items[i].mark);
+        if (cookieless_item(passes->cookieless, txn, &items[i], passes->slice, err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -382,6 +397,8 @@ static int slice_run(struct passes *passes, struct people_txn *txn, struct peopl
     if (drop_repeated(passes, txn, items, count, err) < 0)
         return -1;
     note_time(passes, 1, from_us);
+    if (tell_visitors(passes, txn, items, count, err) < 0)
+        return -1;
     expect_people(people, items, count);
     if (ask_people(passes, people, items, count, err) < 0)
         return -1;
@@ -404,6 +421,8 @@ int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_r
 
     tally_init(&passes->tally, passes->arena);
     if (people_batch_begin(txn, passes->arena, &people, err) < 0 || render_gaps(passes, gaps, gap_count, err) < 0)
+        return -1;
+    if (passes->cookieless != NULL && cookieless_begin(passes->cookieless, txn, passes->now_us, err) < 0)
         return -1;
     people_batch_event_arena(people, passes->slice);
     people_batch_limit(people, &passes->limits);

@@ -3,6 +3,7 @@
  * The batch goes through in slices: all passes but the last over some events, then over the next ones.
  *   normalise   each event by itself: reads, rules, warnings           (can go parallel)
  *   seen        which ids were there before: first wins
+ *   visitors    ids of events in cookieless mode
  *   people      persons, merges, groups, in order of acceptance        (one thread)
  *   define      names that were not used before, as rows
  *   render      each event by itself: rows                             (can go parallel)
@@ -15,6 +16,7 @@
 #define PENSTOCK_INGEST_PASSES_H
 
 #include "ingest/attempt.h"
+#include "ingest/cookieless.h"
 #include "ingest/definer.h"
 #include "ingest/normalize.h"
 #include "ingest/render.h"
@@ -28,6 +30,8 @@ struct passes {
     struct geoip                    *geoip;    /* NULL: off */
     struct warning_gate             *gate;
     struct definer                  *definer;  /* NULL: no definitions */
+    struct cookieless               *cookieless; /* NULL: no event may be in cookieless mode */
+    struct zones                    *zones;    /* NULL: UTC alone */
     struct attempt                  *attempt;  /* NULL: none */
     struct span                      crash_on; /* tests: abort at an event of this name */
     uint64_t                         too_large; /* mark of a record that is known not to fit, or ATTEMPT_NONE */

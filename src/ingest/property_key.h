@@ -48,6 +48,8 @@
     X(PRODUCT_TOURS, "ph_product_tours") X(PRODUCT_TOURS_ACTIVATED, "$product_tours_activated")                 \
     X(FLAG_RESPONSE, "$feature_flag_response")                                                                  \
     X(SURVEY_LAST_SEEN, "$survey_last_seen_date") X(UPDATE_LAST_SEEN, "$update_person_last_seen_at")            \
+    X(COOKIELESS_MODE, "$cookieless_mode") X(COOKIELESS_EXTRA, "$cookieless_extra") X(HOST, "$host")            \
+    X(TIMEZONE, "$timezone") X(DEVICE_ID, "$device_id") X(DISTINCT_ID, "$distinct_id")                          \
     X(HEATMAP_DATA, "$heatmap_data") X(PREV_PATHNAME, "$prev_pageview_pathname")                                \
     X(PREV_MAX_SCROLL, "$prev_pageview_max_scroll")                                                             \
     X(OVERRIDE_FLAGS, "$override_feature_flag_payloads")                                                        \

@@ -26,6 +26,8 @@ struct fixture {
     struct property_key_table keys;
     struct warning_gate      *gate;
     struct definer           *definer; /* NULL: no definitions */
+    struct cookieless        *cookieless;
+    struct zones             *zones;
     struct buf                scratch;
     struct people_place       place;
     struct people_limits      limits;
@@ -68,6 +70,8 @@ static inline void fixture_init(struct fixture *fixture)
     fixture->arena = arena_new(1 << 20, 1 << 30);
     fixture->slice = arena_new(1 << 20, 1 << 30);
     fixture->gate = warning_gate_new(NULL);
+    fixture->zones = zones_new(NULL);
+    fixture_must(cookieless_new(&fixture->cookieless, &err), &err);
     buf_init(&fixture->scratch, 64 << 20);
     property_key_table_init(&fixture->keys);
     fixture->now_us = FIXTURE_NOW_US;
@@ -88,6 +92,8 @@ static inline void fixture_fini(struct fixture *fixture)
     buf_fini(&fixture->scratch);
     warning_gate_free(fixture->gate);
     definer_free(fixture->definer);
+    cookieless_free(fixture->cookieless);
+    zones_free(fixture->zones);
     arena_free(fixture->arena);
     arena_free(fixture->slice);
     people_close(fixture->people);
@@ -184,7 +190,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     struct err        err = { 0 };
     uint64_t          sum = 0;
     struct passes     passes = {
-        .arena = fixture->arena, .slice = fixture->slice, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer,
+        .arena = fixture->arena, .slice = fixture->slice, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer, .cookieless = fixture->cookieless, .zones = fixture->zones,
         .geoip = fixture->geoip, .attempt = fixture->attempt, .buf = &fixture->scratch, .too_large = ATTEMPT_NONE,
         .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
         .limits = fixture->limits

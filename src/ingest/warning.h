@@ -41,6 +41,10 @@
     X(TEXT_REPAIRED, "invalid_text_replaced", "event", "warning", HOUR)                                         \
     X(DISTINCT_ID_CUT, "distinct_id_too_large", "event", "error", HOUR)                                         \
     X(NAME_TOO_LONG, "event_name_too_long", "event", "error", HOUR)                                             \
+    X(COOKIELESS_NO_AGENT, "cookieless_missing_user_agent", "event", "error", HOUR)                             \
+    X(COOKIELESS_NO_IP, "cookieless_missing_ip", "event", "error", HOUR)                                        \
+    X(COOKIELESS_NO_HOST, "cookieless_missing_host", "event", "error", HOUR)                                    \
+    X(COOKIELESS_RANGE, "cookieless_timestamp_out_of_range", "event", "error", HOUR)                            \
     X(DEFINITIONS, "definition_limit_reached", "size", "warning", HOUR)                                         \
     X(LOG_DAMAGED, "log_damaged", "storage", "error", ALWAYS)                                                   \
     WARNINGS_OF_CLIENTS(X)

@@ -25,7 +25,8 @@
     X(MOVES, "moves", MDB_INTEGERKEY)      /* internal id of a merged person -> to whom its ids belong */       \
     X(JOINS, "joins", 0)                   /* hour, person -> how many joined it */                             \
     X(DEFINITIONS, "definitions", 0)       /* project, name of event or property -> since when, of which type */ \
-    X(REQUESTS, "requests", MDB_INTEGERKEY) /* number -> what an operator asked for that is not due yet */
+    X(REQUESTS, "requests", MDB_INTEGERKEY) /* number -> what an operator asked for that is not due yet */      \
+    X(VISITS, "visits", 0)                 /* day, project, hash of a cookieless visitor -> salt, session, identifies */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
 enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
 

@@ -274,7 +274,7 @@ def test_projects_and_restrictions():
         command("token", "create", *at)
         assert json.loads(command("project", "show", "--json", *at).stdout) == {
             "id": 1, "name": "default", "anonymize_ips": False, "geoip_off": False, "person_processing_off": False,
-            "person_last_seen": False, "cookieless": "off", "time_zone": "UTC", "heatmaps_off": False,
+            "person_last_seen": False, "cookieless": "stateful", "time_zone": "UTC", "heatmaps_off": False,
             "drop_older_than_s": 0, "retention_days": 0, "restrictions": 0}
         assert command("project", "create", "shop", *at).stdout == "2\n"
         wrong = [
@@ -288,11 +288,11 @@ def test_projects_and_restrictions():
             done = command("project", "set", "--project", "shop", "heatmaps_off=true", word, *at, check=False)
             assert done.returncode == 2 and text in done.stderr and done.stdout == "", done.stderr
         assert json.loads(command("project", "show", "2", "--json", *at).stdout)["heatmaps_off"] is False  # all or none
-        words = ["anonymize_ips=true", "cookieless=stateful", "time_zone=UTC", "retention_days=400", "drop_older_than_s=86400",
+        words = ["anonymize_ips=true", "cookieless=stateless", "time_zone=UTC", "retention_days=400", "drop_older_than_s=86400",
                  "person_last_seen=on", "heatmaps_off=on", "geoip_off=true", "person_processing_off=true", "name=Shop 2"]
         done = json.loads(command("project", "set", "--project", "shop", "--json", *words, *at).stdout)
         assert done == {"id": 2, "name": "Shop 2", "anonymize_ips": True, "geoip_off": True, "person_processing_off": True,
-                        "person_last_seen": True, "cookieless": "stateful", "time_zone": "UTC", "heatmaps_off": True,
+                        "person_last_seen": True, "cookieless": "stateless", "time_zone": "UTC", "heatmaps_off": True,
                         "drop_older_than_s": 86400, "retention_days": 400, "restrictions": 0}, done
         assert [p["name"] for p in json.loads(command("project", "list", "--json", *at).stdout)] == ["default", "Shop 2"]
 
