@@ -187,6 +187,17 @@ void ingest_close(struct ingest *ingest)
     free(ingest);
 }
 
+static bool wants_expiry(const struct ingest *ingest)
+{
+    const struct catalog_project *projects;
+    size_t                        count = catalog_snapshot_projects(ingest->snapshot, &projects);
+    bool                          wanted = false;
+
+    for (size_t i = 0; i < count; i++)
+        wanted = wanted || projects[i].retention_days > 0;
+    return wanted;
+}
+
 int ingest_recover(struct ingest *ingest, struct err *err)
 {
     const struct outputs_options options = { .retention_us = ingest->options->output_retention_us };
@@ -206,6 +217,8 @@ int ingest_recover(struct ingest *ingest, struct err *err)
         rc = requests_next(txn, &ingest->request_us, err);
     people_abort(txn);
     ingest->moves_left = moves > 0;
+    if (wants_expiry(ingest))
+        ingest->request_us = 0; /* a day may have begun while nothing ran */
     if (rc < 0 || moves < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
     return inputs_open(&ingest->inputs, ingest->log, &ingest->place, true, err);
@@ -299,7 +312,8 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
     if (requests_take(&requests, txn, batch->records, inputs->control_count, err) < 0 ||
-        requests_do(&requests, txn, &request_us, err) < 0)
+        requests_do(&requests, txn, &request_us, err) < 0 ||
+        requests_expire(&requests, txn, ingest->snapshot, &request_us, err) < 0)
         goto failed;
     if (overflow_sort(ingest->overflow, inputs, &(struct overflow_view){ ingest->snapshot, ingest->behind }, ingest->outputs,
                       &ingest->moved, err) < 0 ||

@@ -2,6 +2,7 @@
 #include "ingest/requests.h"
 
 #include "people/operate.h"
+#include "wire/time.h"
 
 /* Versions of a receipt's row rise with what became of it. */
 enum receipt_state { RECEIPT_ASKED = 1, RECEIPT_PEOPLE_DONE = 2, RECEIPT_ENDED = 3 };
@@ -177,4 +178,46 @@ int requests_next(struct people_txn *txn, int64_t *next_us_out, struct err *err)
             *next_us_out = waiting.due_us;
     }
     return got;
+}
+
+/* --- events that are too old ------------------------------------------------------------------- */
+
+static int expire_project(const struct requests *requests, const struct catalog_project *project, int64_t day, struct err *err)
+{
+    struct row row;
+
+    row_init(&row, ROW_RECEIPT);
+    row_set_i64(&row, ROW_RECEIPT_ID, day);
+    row_set_i64(&row, ROW_RECEIPT_TEAM_ID, project->id);
+    row_set_text(&row, ROW_RECEIPT_KIND, SPAN("expire"));
+    row_set_text(&row, ROW_RECEIPT_STATE, SPAN("asked"));
+    row_set_text(&row, ROW_RECEIPT_ASKED_BY, SPAN("retention_days"));
+    row_set_i64(&row, ROW_RECEIPT_ASKED_AT, requests->now_us);
+    row_set_i64(&row, ROW_RECEIPT_DUE_AT, (day - (int64_t)project->retention_days) * TIME_US_DAY); /* what is older goes */
+    row_set_i64(&row, ROW_RECEIPT_VERSION, RECEIPT_ASKED);
+    return requests->sink(requests->sink_ctx, &row, err);
+}
+
+int requests_expire(const struct requests *requests, struct people_txn *txn, const struct catalog_snapshot *catalog,
+                    int64_t *next_us_in_out, struct err *err)
+{
+    const struct catalog_project *projects;
+    size_t                        count = catalog_snapshot_projects(catalog, &projects);
+    int64_t                       today = requests->now_us / TIME_US_DAY, last;
+    bool                          follows;
+
+    if (people_expired_day_get(txn, &last, err) < 0)
+        return -1;
+    follows = last == today - 1;
+    if (last < today || last > today + 1) {
+        for (size_t i = 0; follows && i < count; i++)
+            if (projects[i].retention_days > 0 && expire_project(requests, &projects[i], today, err) < 0)
+                return -1;
+        last = follows ? today : today + 1;
+        if (people_expired_day_put(txn, last, err) < 0)
+            return -1;
+    }
+    if ((last + 1) * TIME_US_DAY < *next_us_in_out)
+        *next_us_in_out = (last + 1) * TIME_US_DAY;
+    return 0;
 }

@@ -24,9 +24,15 @@ struct requests {
 /* Records of the topic, in order. What cannot be read is told, and passed over. */
 int requests_take(const struct requests *requests, struct people_txn *txn, const struct raw_record *records, size_t count,
                   struct err *err) must_check;
-/* Does what is due. *next_us_out: when the next one is, REQUESTS_NEVER: there is none. */
+/* Does what operators asked for that is due. *next_us_out: when the next one is, REQUESTS_NEVER: there is none. */
 int requests_do(const struct requests *requests, struct people_txn *txn, int64_t *next_us_out, struct err *err) must_check;
-/* Only the latter. */
+/* Once a day, for each project that keeps its events for a number of days only: an order to load, a receipt of the kind
+ * "expire". Not on a day that does not follow the last one that was looked at: when the clock jumped, or nothing ran for
+ * days, the day after the next one is the first again, so that a wrong clock has a day to be noticed before anything
+ * goes. *next_us_in_out: lowered to the next time. */
+int requests_expire(const struct requests *requests, struct people_txn *txn, const struct catalog_snapshot *catalog,
+                    int64_t *next_us_in_out, struct err *err) must_check;
+/* When requests_do has something to do. */
 int requests_next(struct people_txn *txn, int64_t *next_us_out, struct err *err) must_check;
 
 #endif

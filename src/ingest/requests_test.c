@@ -9,6 +9,7 @@
 #include "event/control.h"
 #include "ingest/requests.h"
 #include "ingest/testing.h"
+#include "wire/time.h"
 
 #define UNDO_US ((int64_t)24 * 3600 * 1000000)
 
@@ -165,12 +166,53 @@ static void splits_and_nonsense(void **state)
     fixture_fini(&fixture);
 }
 
+/* A day's look, `days` after the first; gives how many orders there are by now. */
+static size_t look(struct fixture *fixture, int days)
+{
+    struct requests    requests = { .arena = fixture->arena, .now_us = FIXTURE_NOW_US + days * TIME_US_DAY,
+                                    .sink = fixture_sink, .sink_ctx = fixture };
+    struct people_txn *txn;
+    struct err         err = { 0 };
+    int64_t            next_us = REQUESTS_NEVER;
+
+    fixture_must(people_begin(fixture->people, true, &txn, &err), &err);
+    fixture_must(requests_expire(&requests, txn, fixture->snapshot, &next_us, &err), &err);
+    fixture_must(people_commit(txn, &err), &err);
+    assert_true(next_us > requests.now_us && next_us <= requests.now_us + 2 * TIME_US_DAY);
+    return fixture_count(fixture, ROW_RECEIPT);
+}
+
+static void old_events_are_asked_to_go(void **state)
+{
+    /* Orders after each look: none on the first days, one a day then, none when days are missing or come again. */
+    static const struct { int day; size_t orders; } rows[] = {
+        { 0, 0 }, { 1, 0 }, { 2, 1 }, { 2, 1 }, { 3, 2 }, { 4, 3 },
+        { 9, 3 }, { 10, 3 }, { 11, 4 },                /* nothing ran for days */
+        { 3661, 4 }, { 3661, 4 }, { 3662, 4 },         /* the clock jumps ten years, and stays so */
+        { 12, 4 }, { 13, 4 }, { 14, 5 },               /* and is mended */
+    };
+    struct fixture fixture;
+    struct row     row;
+
+    (void)state;
+    fixture_init(&fixture);
+    fixture_settings(&fixture, &(struct catalog_project){ .retention_days = 30 });
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (look(&fixture, rows[i].day) != rows[i].orders)
+            fail_msg("look %zu", i);
+    assert_true(fixture_row(&fixture, ROW_RECEIPT, 0, &row));
+    assert_true(row.cells[ROW_RECEIPT_TEAM_ID].i64 == 7 && span_is(row.cells[ROW_RECEIPT_KIND].text, "expire"));
+    assert_true(row.cells[ROW_RECEIPT_DUE_AT].i64 == (FIXTURE_NOW_US / TIME_US_DAY + 2 - 30) * TIME_US_DAY);
+    fixture_fini(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deletions_wait),
         cmocka_unit_test(deletions_are_taken_back),
         cmocka_unit_test(splits_and_nonsense),
+        cmocka_unit_test(old_events_are_asked_to_go),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

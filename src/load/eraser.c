@@ -21,11 +21,27 @@ static bool cell_is(const struct row_cell *cell, const char *text)
     return !cell->null && span_is(cell->text, text);
 }
 
+static bool is_expiry(const struct row *row)
+{
+    return cell_is(&row->cells[ROW_RECEIPT_KIND], "expire");
+}
+
 bool eraser_is_order(const struct row *row)
 {
-    return row->table == ROW_RECEIPT && cell_is(&row->cells[ROW_RECEIPT_KIND], "erase") &&
-           cell_is(&row->cells[ROW_RECEIPT_STATE], "people done") && !row->cells[ROW_RECEIPT_PERSON_ID].null &&
-           !row->cells[ROW_RECEIPT_TEAM_ID].null;
+    if (row->table != ROW_RECEIPT || row->cells[ROW_RECEIPT_TEAM_ID].null)
+        return false;
+    return (is_expiry(row) && cell_is(&row->cells[ROW_RECEIPT_STATE], "asked") && !row->cells[ROW_RECEIPT_DUE_AT].null) ||
+           (cell_is(&row->cells[ROW_RECEIPT_KIND], "erase") && cell_is(&row->cells[ROW_RECEIPT_STATE], "people done") &&
+            !row->cells[ROW_RECEIPT_PERSON_ID].null);
+}
+
+static int carry_out(struct warehouse *warehouse, const struct row *row, struct warehouse_erased *out, struct err *err)
+{
+    uint32_t project = (uint32_t)row->cells[ROW_RECEIPT_TEAM_ID].i64;
+
+    if (is_expiry(row))
+        return warehouse_expire(warehouse, project, row->cells[ROW_RECEIPT_DUE_AT].i64, out, err);
+    return warehouse_erase(warehouse, project, &row->cells[ROW_RECEIPT_PERSON_ID].uuid, out, err);
 }
 
 int eraser_run(struct eraser *eraser, struct warehouse *warehouse, int64_t now_us, struct err *err)
@@ -33,12 +49,10 @@ int eraser_run(struct eraser *eraser, struct warehouse *warehouse, int64_t now_u
     struct warehouse_erased erased;
     struct row              row;
 
-    if (row_read(buf_span(&eraser->order), &row, err) < 0 ||
-        warehouse_erase(warehouse, (uint32_t)row.cells[ROW_RECEIPT_TEAM_ID].i64, &row.cells[ROW_RECEIPT_PERSON_ID].uuid,
-                        &erased, err) < 0 ||
+    if (row_read(buf_span(&eraser->order), &row, err) < 0 || carry_out(warehouse, &row, &erased, err) < 0 ||
         warehouse_add(warehouse, &row, err) < 0)
         return -1;
-    row_set_text(&row, ROW_RECEIPT_STATE, SPAN("warehouse done"));
+    row_set_text(&row, ROW_RECEIPT_STATE, is_expiry(&row) ? SPAN("done") : SPAN("warehouse done"));
     row_set_i64(&row, ROW_RECEIPT_DONE_AT, now_us);
     row_set_i64(&row, ROW_RECEIPT_EVENTS, (int64_t)erased.events);
     row_set_i64(&row, ROW_RECEIPT_DEAD_LETTERS, (int64_t)erased.dead_letters);

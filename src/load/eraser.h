@@ -1,6 +1,7 @@
-/* load/eraser.h - orders to erase: a person's rows go from the warehouse, and their bytes from its file.
+/* load/eraser.h - orders to erase: a person's rows, or a project's old events, go from the warehouse, and their bytes
+ * from its file.
  *
- * Ingest writes the order into the topic `receipts`, when the person is gone from its own store. It is carried out when
+ * Ingest writes the order into the topic `receipts`: when the person is gone from its own store, or once a day. It is carried out when
  * everything that was published before it is loaded; then it, and a receipt with how many rows went, are rows of the
  * same transaction that deletes them. So it happens once, however often it is begun.
  *  X1  behind an order nothing of its topic is loaded until it was carried out

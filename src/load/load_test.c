@@ -582,6 +582,58 @@ static void queries_beside_the_loader(void **state)
     log_writer_close(events);
 }
 
+/* Orders of the topic receipts: everything before them is loaded first, nothing behind them before they were carried
+ * out, and each has its receipt once, whenever the loader is killed. */
+static void orders_are_carried_out_once(void **state)
+{
+    struct log_writer *events = open_topic("events"), *receipts = open_topic("receipts");
+    struct log_batch  *batch = log_batch_new();
+    struct process     process;
+    struct row         row;
+
+    (void)state;
+    for (uint64_t number = 0; number < 3000; number++) {
+        row_init(&row, ROW_EVENT);
+        row_set_i64(&row, ROW_EVENT_TEAM_ID, number % 2 == 0 ? 1 : 2);
+        row_set_i64(&row, ROW_EVENT_RAW_OFFSET, (int64_t)number);
+        row_set_uuid(&row, ROW_EVENT_PERSON_ID, (struct uuid){ { number % 30 == 0 } });
+        row_set_i64(&row, ROW_EVENT_TIMESTAMP, (int64_t)number * 1000000);
+        row_set_text(&row, ROW_EVENT_DISTINCT_ID, SPAN("d"));
+        add_row(batch, &row);
+    }
+    publish(events, batch);
+    for (int i = 0; i < 3; i++) { /* to erase a person, to expire what is old, and one that is only told */
+        row_init(&row, ROW_RECEIPT);
+        row_set_i64(&row, ROW_RECEIPT_ID, i);
+        row_set_i64(&row, ROW_RECEIPT_TEAM_ID, 1);
+        row_set_text(&row, ROW_RECEIPT_KIND, i == 0 ? SPAN("erase") : i == 1 ? SPAN("expire") : SPAN("delete"));
+        row_set_text(&row, ROW_RECEIPT_STATE, i == 0 ? SPAN("people done") : i == 1 ? SPAN("asked") : SPAN("done"));
+        row_set_uuid(&row, ROW_RECEIPT_PERSON_ID, (struct uuid){ { 1 } });
+        row_set_i64(&row, ROW_RECEIPT_DUE_AT, (int64_t)1000 * 1000000);
+        row_set_i64(&row, ROW_RECEIPT_VERSION, i == 0 ? 2 : 1);
+        add_row(batch, &row);
+    }
+    publish(receipts, batch);
+    for (int round = 0; round < 12; round++) {
+        process = start();
+        usleep(20000u * (unsigned)round);
+        kill(process.pid, SIGKILL);
+        (void)finish(process);
+    }
+    process = start();
+    expect("SELECT id, state, events FROM receipts ORDER BY id", "id,state,events\r\n0,warehouse done,100\r\n1,done,466\r\n"
+                                                                 "2,done,\r\n");
+    expect("SELECT count(*) AS n, min(raw_offset) AS first FROM events WHERE team_id = 1", "n,first\r\n934,1000\r\n");
+    expect("SELECT count(*) AS n FROM events WHERE team_id = 2", "n\r\n1500\r\n");
+    expect("SELECT sum(rows) AS n FROM penstock_erased WHERE name <> ''", "n\r\n566\r\n");
+    expect("SELECT count(*) AS n FROM penstock_erased WHERE name = ''", "n\r\n0\r\n"); /* written anew */
+    expect("SELECT events FROM penstock_place", "events\r\n3000\r\n");
+    assert_int_equal(finish(process), 0);
+    log_writer_close(events);
+    log_writer_close(receipts);
+    log_batch_free(batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,6 +644,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(queries_beside_the_loader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_is_healed_from_the_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_at_any_moment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(orders_are_carried_out_once, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,3 +203,24 @@ int people_request_delete(struct people_txn *txn, uint64_t number, struct err *e
 {
     return people_table_delete(txn, TABLE_REQUESTS, span_of(&number, sizeof number), err);
 }
+
+int people_expired_day_get(struct people_txn *txn, int64_t *out, struct err *err)
+{
+    struct span value;
+    int got = people_table_get(txn, TABLE_META, SPAN("expired_day"), &value, err);
+
+    if (got < 0)
+        return -1;
+    if (got == 1 && value.bytes != 8)
+        return err_set(err, ERR_CORRUPT, "people: the day of the last expiry has %zu bytes", value.bytes);
+    *out = got == 1 ? (int64_t)bytes_get_u64(value.at) : 0;
+    return 0;
+}
+
+int people_expired_day_put(struct people_txn *txn, int64_t day, struct err *err)
+{
+    uint8_t value[8];
+
+    bytes_put_u64(value, (uint64_t)day);
+    return people_table_put(txn, TABLE_META, SPAN("expired_day"), span_of(value, sizeof value), err);
+}

@@ -38,6 +38,9 @@ int people_request_put(struct people_txn *txn, uint64_t number, int64_t due_us, 
 /* The first request of a number above `after` (or of 0, when after is PEOPLE_REQUEST_NONE). 1, 0: no more, -1. */
 #define PEOPLE_REQUEST_NONE UINT64_MAX
 int people_request_next(struct people_txn *txn, uint64_t after, struct people_request *out, struct err *err) must_check;
+/* The day (since 1970) up to which old events were looked for; 0 at first. */
+int people_expired_day_get(struct people_txn *txn, int64_t *out, struct err *err) must_check;
+int people_expired_day_put(struct people_txn *txn, int64_t day, struct err *err) must_check;
 /* 1 deleted, 0 there is none, -1. */
 int people_request_delete(struct people_txn *txn, uint64_t number, struct err *err) must_check;
 
