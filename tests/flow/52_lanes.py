@@ -87,3 +87,34 @@ def test_kills_lose_nothing_of_either_lane():
             places = [order[uuid] for uuid in sent[historical]]
             assert places == sorted(places), name
             assert all((int(row["raw_offset"]) >= HISTORICAL) == historical for row in rows)
+
+
+def test_hot_ids_keep_their_order():
+    """Small batches, a small burst, and an ingest that is killed over a backlog: one id is moved aside, more than once."""
+    dice = random.Random(53)
+    with Serve(config="ingest:\n  batch_records: 20\n  overflow_burst: 30\n  overflow_per_second: 1\n") as serve:
+        token, accepted = serve.token(), 0
+        for turn in range(6):
+            serve.kill("ingest")
+            for _ in range(20):
+                names = ["hot" if dice.random() < 0.6 else "id%d" % dice.randrange(20) for _ in range(20)]
+                body = batch(token, range(20), False)
+                for event, name in zip(body["batch"], names):
+                    event["distinct_id"] = name
+                serve.post("/batch/", body)
+                accepted += 20
+            if turn == 2:
+                serve.settle(120)  # nothing is aside any more
+        status = serve.settle(120)
+        assert status["accepted"] == status["stored"] == accepted, status
+        topics = {t["topic"]: t for t in json.loads(serve.cli("log", "info", "--json").stdout)}
+        assert 100 < topics["raw_overflow"]["end"] < accepted, topics
+        dump = json.loads(serve.cli("log", "dump", "raw_overflow", "--count", "1").stdout)
+        assert dump["accepted_in"] == "raw" and dump["distinct_id"] == "hot", dump
+        rows = serve.sql("SELECT distinct_id, raw_offset FROM events ORDER BY rowid")
+        last = {}
+        for row in rows:
+            place = int(row["raw_offset"])
+            assert place > last.get(row["distinct_id"], -1), row
+            last[row["distinct_id"]] = place
+        assert sorted(int(row["raw_offset"]) for row in rows) == list(range(accepted))
