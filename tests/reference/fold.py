@@ -109,6 +109,9 @@ class Fold:
             return
         props = rawjson.members(properties) if properties else {}
         personless = props.get("$process_person_profile") == "false"
+        asks_for_flag = name == "$feature_flag_called" and props.get("$process_person_profile") != "true"
+        if asks_for_flag and not as_object(props.get("$groups")) and distinct_id not in self.links:
+            personless = True  # a question for a flag makes nobody
         if personless and name in MERGES:
             self.warnings.append(("invalid_event_when_process_person_profile_is_false", uuid))
             return

@@ -26,7 +26,8 @@ from harness import ROLES, Serve, uuid7
 ILLEGAL = ["null", "0", "anonymous", "Guest", "[object Object]", "undefined", "'None'", " "]
 VALUES = ["1", "1.0", "2", '"a"', '"b"', "null", "true", "[1]", '{"x":1}', "12345678901234567890", '"\\u00e9"', '"é"']
 KEYS = ["a", "b", "plan", "$browser", "$current_url", "utm_source", "$geoip_latitude", "$os_name", "email"]
-NAMES = {"view": 40, "$identify": 20, "$create_alias": 8, "$merge_dangerously": 4, "$set": 8, "$groupidentify": 8, "$exception": 2}
+NAMES = {"view": 40, "$identify": 20, "$create_alias": 8, "$merge_dangerously": 4, "$set": 8, "$groupidentify": 8, "$exception": 2,
+         "$feature_flag_called": 5}
 START = 1770000000
 
 Event = collections.namedtuple("Event", "history who name properties uuid at top")
