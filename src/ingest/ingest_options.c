@@ -6,7 +6,7 @@
 #define OPTION_AT(field) offsetof(struct ingest_options, field)
 
 const struct option ingest_option_table[] = {
-    { "batch_records", OPTION_COUNT, "10000", 1, 1000000, "events in one transaction, at most", OPTION_AT(batch_records) },
+    { "batch_records", OPTION_COUNT, "20000", 1, 1000000, "events in one transaction, at most", OPTION_AT(batch_records) },
     { "batch_bytes", OPTION_BYTES, "32MiB", 1 << 16, 1 << 30, "bytes of events in one transaction, at most",
       OPTION_AT(batch_bytes) },
     { "people_memory", OPTION_BYTES, "256MiB", 0, (int64_t)1 << 40,

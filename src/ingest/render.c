@@ -6,6 +6,7 @@
 
 #include "ingest/member_list.h"
 #include "wire/base64.h"
+#include "wire/json_join.h"
 #include "wire/utf8.h"
 
 /* --- the event row ----------------------------------------------------------------------------- */
@@ -28,42 +29,27 @@ static void groups_final(const struct item *item, struct span final[PEOPLE_GROUP
 
 static void properties_write(struct item *item, const struct span groups[PEOPLE_GROUP_TYPES_MAX], struct buf *out)
 {
-    size_t bytes = 2;
-    bool   first = true;
+    size_t           bytes = 2;
+    uint8_t         *to;
+    struct json_join join;
 
-    for (size_t i = 0; i < item->properties.count; i++)
-        bytes += item->properties.at[i].key_raw.bytes + item->properties.at[i].value.raw.bytes + 2;
-    if (buf_reserve(out, bytes) == NULL)
-        return;
-    buf_add_byte(out, '{');
-    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
+    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++) {
         if (item->own_group[i] != 0)
             item->properties.at[item->own_group[i] - 1].value.raw = groups[i];
-    for (size_t i = 0; i < item->properties.count; i++) {
-        const struct json_member *member = &item->properties.at[i];
-        uint8_t                  *to = buf_reserve(out, member->key_raw.bytes + member->value.raw.bytes + 2);
-
-        if (to == NULL)
-            return;
-        if (!first)
-            *to++ = ',';
-        memcpy(to, member->key_raw.at, member->key_raw.bytes);
-        to += member->key_raw.bytes;
-        *to++ = ':';
-        memcpy(to, member->value.raw.at, member->value.raw.bytes);
-        out->bytes += member->key_raw.bytes + member->value.raw.bytes + (first ? 1 : 2);
-        first = false;
+        bytes += property_key_texts[KEY_GROUP_0 + i].raw.bytes + groups[i].bytes + 2;
     }
+    for (size_t i = 0; i < item->properties.count; i++)
+        bytes += item->properties.at[i].key_raw.bytes + item->properties.at[i].value.raw.bytes + 2;
+    to = buf_reserve(out, bytes);
+    if (to == NULL)
+        return;
+    json_join_begin(&join, to);
+    for (size_t i = 0; i < item->properties.count; i++)
+        json_join_member(&join, item->properties.at[i].key_raw, item->properties.at[i].value.raw);
     for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
-        if (groups[i].bytes > 0 && item->own_group[i] == 0) {
-            if (!first)
-                buf_add_byte(out, ',');
-            buf_add(out, property_key_texts[KEY_GROUP_0 + i].raw);
-            buf_add_byte(out, ':');
-            buf_add(out, groups[i]);
-            first = false;
-        }
-    buf_add_byte(out, '}');
+        if (groups[i].bytes > 0 && item->own_group[i] == 0)
+            json_join_member(&join, property_key_texts[KEY_GROUP_0 + i].raw, groups[i]);
+    out->bytes += (size_t)(json_join_end(&join) - to);
 }
 
 static const char *const mode_names[] = {

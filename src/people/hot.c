@@ -98,7 +98,12 @@ void hot_free(struct hot *hot)
 
 void hot_clear(struct hot *hot)
 {
-    memset(hot->buckets, 0, (hot->bucket_mask + 1) * sizeof *hot->buckets);
+    size_t bytes = (hot->bucket_mask + 1) * sizeof *hot->buckets;
+
+    if (hot->head == 1)
+        return; /* nothing was put */
+    if (madvise(hot->buckets, bytes, MADV_DONTNEED) != 0) /* pages that nobody touches again cost nothing so */
+        memset(hot->buckets, 0, bytes);
     hot->head = 1;
     hot->given = 0;
 }

@@ -13,6 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "wire/json_join.h"
 #include "wire/json_keys.h"
 
 enum { PROPERTIES_FIRST = 32, PROPERTY_BYTES = 28 /* of text, about: room for all of it at once */ };
@@ -294,74 +295,22 @@ int properties_read(struct properties *properties, struct span text, struct aren
 
 /* --- text -------------------------------------------------------------------------------------- */
 
-struct writer {
-    uint8_t *at;
-    struct span run; /* not yet copied */
-};
-
-static void writer_flush(struct writer *writer)
-{
-    if (writer->run.bytes > 0)
-        memcpy(writer->at, writer->run.at, writer->run.bytes);
-    writer->at += writer->run.bytes;
-    writer->run = SPAN("");
-}
-
-/* Joins to the run when it stands right behind it. */
-static void writer_add(struct writer *writer, struct span bytes)
-{
-    if (writer->run.bytes > 0 && writer->run.at + writer->run.bytes == bytes.at) {
-        writer->run.bytes += bytes.bytes;
-        return;
-    }
-    writer_flush(writer);
-    writer->run = bytes;
-}
-
-/* Joins when `mark` and the next bytes already follow in the same text; `bytes` must be of a text that holds
- * something before it. */
-static void writer_add_behind(struct writer *writer, uint8_t mark, struct span bytes)
-{
-    if (writer->run.bytes > 0 && writer->run.at + writer->run.bytes + 1 == bytes.at && bytes.at[-1] == mark) {
-        writer->run.bytes += 1 + bytes.bytes;
-        return;
-    }
-    writer_flush(writer);
-    *writer->at++ = mark;
-    writer->run = bytes;
-}
-
-static void writer_add_member(struct writer *writer, bool first, struct span key_raw, struct span value)
-{
-    if (first)
-        writer_add(writer, key_raw);
-    else
-        writer_add_behind(writer, ',', key_raw);
-    writer_add_behind(writer, ':', value);
-}
-
 /* With the new members of `over` behind its own. bytes_max: room that is certainly enough. */
 static int properties_build(const struct properties *properties, const struct property_over *over, size_t over_count,
                             size_t bytes_max, struct arena *arena, struct span *out, struct err *err)
 {
     uint8_t *start = arena_alloc(arena, bytes_max);
-    struct writer writer = { .at = start, .run = SPAN("{") };
-    bool first = true;
+    struct json_join join;
 
     if (start == NULL)
         return err_set(err, ERR_FULL, "people: %zu bytes of properties do not fit the batch's arena", bytes_max);
-    writer_flush(&writer);
-    for (size_t i = 0; i < properties->count; i++, first = false)
-        writer_add_member(&writer, first, properties->at[i].key_raw, properties->at[i].value.raw);
-    for (size_t i = 0; i < over_count; i++) {
-        if (over[i].at != PROPERTY_NEW)
-            continue;
-        writer_add_member(&writer, first, over[i].member->key_raw, over[i].member->value.raw);
-        first = false;
-    }
-    writer_flush(&writer);
-    *writer.at++ = '}';
-    *out = span_of(start, (size_t)(writer.at - start));
+    json_join_begin(&join, start);
+    for (size_t i = 0; i < properties->count; i++)
+        json_join_member(&join, properties->at[i].key_raw, properties->at[i].value.raw);
+    for (size_t i = 0; i < over_count; i++)
+        if (over[i].at == PROPERTY_NEW)
+            json_join_member(&join, over[i].member->key_raw, over[i].member->value.raw);
+    *out = span_of(start, (size_t)(json_join_end(&join) - start));
     assert(out->bytes <= bytes_max);
     return 0;
 }

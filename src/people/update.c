@@ -22,50 +22,51 @@ struct change {
 
 enum { CHANGES_FIRST = 64 };
 
-/* Sorted as strcmp sorts. Not among them: $geoip_country_name, $geoip_city_name, $initial_*, campaign and app keys. */
-static const char *const filtered[] = {
-    "$browser",
-    "$browser_version",
-    "$current_url",
-    "$device_type",
-    "$geoip_accuracy_radius",
-    "$geoip_city_confidence",
-    "$geoip_country_confidence",
-    "$geoip_latitude",
-    "$geoip_longitude",
-    "$geoip_postal_code",
-    "$geoip_postal_code_confidence",
-    "$geoip_subdivision_1_code",
-    "$geoip_subdivision_1_confidence",
-    "$geoip_subdivision_1_name",
-    "$geoip_subdivision_2_code",
-    "$geoip_subdivision_2_confidence",
-    "$geoip_subdivision_2_name",
-    "$geoip_subdivision_3_code",
-    "$geoip_subdivision_3_name",
-    "$geoip_time_zone",
-    "$os",
-    "$os_name",
-    "$os_version",
-    "$pathname",
-    "$raw_user_agent",
-    "$referrer",
-    "$referring_domain",
-    "$screen_height",
-    "$screen_width",
-    "$viewport_height",
-    "$viewport_width",
+/* By length, the shortest first: a key is compared with those of its own length only. Not among them:
+ * $geoip_country_name, $geoip_city_name, $initial_*, campaign and app keys. */
+#define FILTERED(name) { sizeof(name) - 1, name }
+static const struct { uint8_t bytes; char name[40]; } filtered[] = {
+    FILTERED("$os"),
+    FILTERED("$browser"),
+    FILTERED("$os_name"),
+    FILTERED("$pathname"),
+    FILTERED("$referrer"),
+    FILTERED("$os_version"),
+    FILTERED("$current_url"),
+    FILTERED("$device_type"),
+    FILTERED("$screen_width"),
+    FILTERED("$screen_height"),
+    FILTERED("$geoip_latitude"),
+    FILTERED("$raw_user_agent"),
+    FILTERED("$viewport_width"),
+    FILTERED("$browser_version"),
+    FILTERED("$geoip_longitude"),
+    FILTERED("$geoip_time_zone"),
+    FILTERED("$viewport_height"),
+    FILTERED("$referring_domain"),
+    FILTERED("$geoip_postal_code"),
+    FILTERED("$geoip_accuracy_radius"),
+    FILTERED("$geoip_city_confidence"),
+    FILTERED("$geoip_country_confidence"),
+    FILTERED("$geoip_subdivision_1_code"),
+    FILTERED("$geoip_subdivision_1_name"),
+    FILTERED("$geoip_subdivision_2_code"),
+    FILTERED("$geoip_subdivision_2_name"),
+    FILTERED("$geoip_subdivision_3_code"),
+    FILTERED("$geoip_subdivision_3_name"),
+    FILTERED("$geoip_postal_code_confidence"),
+    FILTERED("$geoip_subdivision_1_confidence"),
+    FILTERED("$geoip_subdivision_2_confidence"),
 };
-
-static int filtered_order(const void *key, const void *entry)
-{
-    return span_compare(*(const struct span *)key, span_text(*(const char *const *)entry));
-}
 
 static bool is_filtered(struct span key)
 {
-    return key.bytes > 2 && key.at[0] == '$' &&
-           bsearch(&key, filtered, sizeof filtered / sizeof *filtered, sizeof *filtered, filtered_order) != NULL;
+    if (key.bytes < 3 || key.at[0] != '$')
+        return false;
+    for (size_t i = 0; i < sizeof filtered / sizeof *filtered && filtered[i].bytes <= key.bytes; i++)
+        if (filtered[i].bytes == key.bytes && memcmp(filtered[i].name, key.at, key.bytes) == 0)
+            return true;
+    return false;
 }
 
 /* --- what would change ------------------------------------------------------------------------- */
