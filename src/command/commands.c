@@ -21,7 +21,7 @@ static const struct command_flag flags_tail[] = {
     FLAG_DATA,
     { "--from", "start|end", "begin with the oldest event that is kept, or with the next one (default: end)" },
     { "--count", "N", "stop after N events" },
-    { "--topic", "NAME", "events (default), people, warnings, dead_letters" },
+    { "--topic", "NAME", "events (default), people, warnings, dead_letters, heatmaps, definitions" },
     FLAG_END,
 };
 static const struct command_flag flags_data_json[] = { FLAG_DATA, FLAG_JSON, FLAG_END };

@@ -272,6 +272,14 @@ static const struct fact facts[] = {
     { "groups that are a list", "$feature_flag_called", PROPS("{" ASKED "\"v\",\"$groups\":[\"o\"]}"), .expected = { { "person_mode", "propertyless" } },
       .warning = "invalid_groups", "details/receivedType", "\"array\"" },
 
+    /* when a person was last seen */
+    { "vector D26: the hour of an event", "view", "{}", .settings = { .person_last_seen = true },
+      .record = { .timestamp_us = FIXTURE_NOW_US + INT64_C(37) * 60000000 }, .table = ROW_PERSON, .rows = 1,
+      .expected = { { "last_seen_at", "1709287200000000" } } },
+    { "an event that does not count", "view", PROPS("{\"$update_person_last_seen_at\":false}"), .settings = { .person_last_seen = true },
+      .table = ROW_PERSON, .rows = 1, .expected = { { "last_seen_at", "-" } } },
+    { "a project that does not ask", "view", "{}", .table = ROW_PERSON, .rows = 1, .expected = { { "last_seen_at", "-" } } },
+
     /* surveys */
     { "a survey's day goes to the person", "survey shown", "{}",
       .expected = { { P "$set/$survey_last_seen_date", "\"2024-03-01T10:00:00Z\"" },
@@ -592,9 +600,35 @@ static void test_dead_letter(void **state)
     fixture_fini(&fixture);
 }
 
+/* What does not fit into memory is set aside and told. */
+static void test_too_large(void **state)
+{
+    struct fixture fixture;
+    struct span    body;
+    struct row     row;
+    char           value[512];
+
+    (void)state;
+    fixture_init(&fixture);
+    body = fixture_record(&fixture, (struct record){ .event = SPAN("view"), .data = SPAN("{}"), ID(0xc0) }, fixture.arena);
+    fixture.too_large = 1;
+    fixture_run(&fixture, &body, 1);
+    assert_int_equal(fixture.fates[FATE_DEAD_LETTERED], 1);
+    assert_true(fixture_row(&fixture, ROW_DEAD_LETTER, 0, &row));
+    fixture_value(&row, "reason", value, sizeof value);
+    assert_string_equal(value, "too_large");
+    assert_true(fixture_row(&fixture, ROW_WARNING, 0, &row));
+    fixture_value(&row, "type", value, sizeof value);
+    assert_string_equal(value, "message_size_too_large");
+    fixture_value(&row, "details", value, sizeof value);
+    assert_string_equal(value, "{\"step\":\"ingest\"," IDS("c0") KIND("size", "error"));
+    fixture_fini(&fixture);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_facts), cmocka_unit_test(test_flag_names), cmocka_unit_test(test_dead_letter) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_facts), cmocka_unit_test(test_flag_names), cmocka_unit_test(test_dead_letter) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

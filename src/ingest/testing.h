@@ -32,6 +32,7 @@ struct fixture {
     struct people_place       place;
     struct people_limits      limits;
     int64_t                   now_us;
+    uint64_t                  too_large; /* 1 + the mark of a record that is known not to fit; 0: none */
     struct geoip             *geoip;
     struct attempt           *attempt;
     uint64_t                  uuids;    /* given out */
@@ -191,7 +192,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     uint64_t          sum = 0;
     struct passes     passes = {
         .arena = fixture->arena, .slice = fixture->slice, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer, .cookieless = fixture->cookieless, .zones = fixture->zones,
-        .geoip = fixture->geoip, .attempt = fixture->attempt, .buf = &fixture->scratch, .too_large = ATTEMPT_NONE,
+        .geoip = fixture->geoip, .attempt = fixture->attempt, .buf = &fixture->scratch, .too_large = fixture->too_large > 0 ? fixture->too_large - 1 : ATTEMPT_NONE,
         .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
         .limits = fixture->limits
     };
