@@ -7,6 +7,8 @@
 
 #include "base/say.h"
 
+enum { BYTES_SHARE = 16 };
+
 static const enum input order[INPUT_COUNT] = { INPUT_CONTROL, INPUT_RAW, INPUT_OVERFLOW, INPUT_HISTORICAL };
 
 int inputs_init(struct inputs *inputs, size_t records_max)
@@ -39,6 +41,15 @@ void inputs_close(struct inputs *inputs)
         gather_close(&inputs->gathers[i]);
 }
 
+/* Bytes that a lane may bring the batch to: live records, however large, leave a share to those behind them. */
+static size_t bytes_end(const struct inputs *inputs, enum input input, const size_t quota[INPUT_COUNT], size_t bytes)
+{
+    bool others = (quota[INPUT_OVERFLOW] > 0 && inputs_lag(inputs, INPUT_OVERFLOW) > 0) ||
+                  (quota[INPUT_HISTORICAL] > 0 && inputs_lag(inputs, INPUT_HISTORICAL) > 0);
+
+    return input == INPUT_RAW && others ? bytes - bytes / BYTES_SHARE : bytes;
+}
+
 int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[INPUT_COUNT], size_t bytes, struct err *err)
 {
     struct gathered *batch = &inputs->batch;
@@ -50,10 +61,11 @@ int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[I
         enum input     input = order[i];
         struct gather *gather = &inputs->gathers[input];
         size_t         room = batch->room - batch->count, records = quota[input] < room ? quota[input] : room;
+        size_t         end = bytes_end(inputs, input, quota, bytes);
 
         inputs->first[input] = inputs->next[input];
-        if (gather->reader != NULL && records > 0 && batch->bytes < bytes && gather_lag(gather) > 0) {
-            int rc = gather_take(gather, batch, arena, records, bytes - batch->bytes, err);
+        if (gather->reader != NULL && records > 0 && batch->bytes < end && gather_lag(gather) > 0) {
+            int rc = gather_take(gather, batch, arena, records, end - batch->bytes, err);
 
             if (rc < 0)
                 return err_wrap(err, input_topic(input));

@@ -92,6 +92,26 @@ static void test_kills(void **state)
     site_fini(&site);
 }
 
+/* Live records that fill every batch by their bytes leave something to imports. */
+static void test_large_live_records(void **state)
+{
+    struct site    site;
+    struct ingest *ingest;
+    struct err     err = { 0 };
+
+    (void)state;
+    site_init(&site, 1000);
+    site.options.batch_bytes = 3200; /* some twenty records */
+    feed_plain(&site, INPUT_RAW, 1000);
+    feed_plain(&site, INPUT_HISTORICAL, 100);
+    fixture_must(ingest_open(&site.env, &ingest, &err), &err);
+    while (ingest_place(ingest)->input_next[INPUT_RAW] < 900)
+        fixture_must(ingest_step(ingest, &err), &err);
+    assert_true(ingest_place(ingest)->input_next[INPUT_RAW] < 1000 && ingest_place(ingest)->input_next[INPUT_HISTORICAL] > 10);
+    ingest_close(ingest);
+    site_fini(&site);
+}
+
 /* A poisonous import ends the process three times and no more, and live traffic goes on. */
 static void test_poison(void **state)
 {
@@ -136,7 +156,8 @@ static void test_poison(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_topics), cmocka_unit_test(test_kills), cmocka_unit_test(test_poison) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_topics), cmocka_unit_test(test_large_live_records),
+                                        cmocka_unit_test(test_kills), cmocka_unit_test(test_poison) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
