@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "warehouse/zstd_level.h"
+
 #define DUCKDB_HINT "get it with `./dev deps`, or name it as load.library in the config file"
 
 static void *try_beside_binary(const char *folder, char *path, size_t path_size)
@@ -81,6 +83,7 @@ int duckdb_load(const char *library, struct duckdb *out, struct err *err)
         return err_set(err, ERR_INPUT, "%s has no function duckdb_" #name ": " DUCKDB_HINT, found.path);        \
     memcpy(&found.name, &symbol, sizeof symbol);
     DUCKDB_FUNCTIONS(DUCKDB_FIND)
+    zstd_level_use(handle);
     *out = found;
     return 0;
 }

@@ -643,6 +643,8 @@ static void the_level_of_zstd_is_ours(void **state)
     assert_non_null(ours);
     assert_ptr_not_equal(theirs, ours);
     assert_int_equal(zstd_level(), 1);
+    assert_non_null(dlsym(library, ZSTD_PARAMETER_SYMBOL));
+    assert_ptr_not_equal(dlsym(library, ZSTD_PARAMETER_SYMBOL), dlsym(RTLD_DEFAULT, ZSTD_PARAMETER_SYMBOL));
     dlclose(library);
 }
 
