@@ -34,6 +34,14 @@ static int add_fates(void *ctx, const struct people_fates *row, struct err *err)
     return 0;
 }
 
+static int take_before(void *ctx, const struct people_fates *row, struct err *err)
+{
+    (void)err;
+    if (row->project == PEOPLE_FATES_BEFORE)
+        *(struct people_fates *)ctx = *row;
+    return 0;
+}
+
 /* The counts by project and hour are the counters. */
 static void assert_fates_by_hour(struct site *site, const struct people_place *place)
 {
@@ -73,6 +81,41 @@ static void assert_fates(struct site *site, const struct people_place *place, ui
                     fate_sum(place, FATE_CLASS_DEAD_LETTERED) + fate_sum(place, FATE_CLASS_DROPPED) == records);
     buf_fini(&events);
     buf_fini(&dead);
+}
+
+/* A store of a Penstock that knew sums only: what it counted is one line, and new lines begin beside it. */
+static void test_sums_of_before(void **state)
+{
+    struct people_place place = { .counters = { [FATE_DEDUPLICATED] = 5, [FATE_NO_TOKEN] = 2 } };
+    struct people_fates before = { .hour = 0 };
+    struct site         site;
+    struct people_txn  *txn;
+    struct people      *people;
+    struct err          err = { 0 };
+    char                folder[128];
+
+    (void)state;
+    site_init(&site, 1000);
+    (void)snprintf(folder, sizeof folder, "%s/people", site.folder);
+    for (int i = 0; i < 2; i++) {
+        fixture_must(people_open(&(struct people_options){ .folder = folder }, &people, &err), &err);
+        fixture_must(people_begin(people, i == 0, &txn, &err), &err);
+        if (i == 0) {
+            fixture_must(people_place_put(txn, &place, &err), &err);
+            fixture_must(people_commit(txn, &err), &err);
+        } else {
+            fixture_must(people_fates_each(txn, take_before, &before, &err), &err);
+            people_abort(txn);
+        }
+        people_close(people);
+        if (i == 0) {
+            site_feed(&site, 20);
+            site_finish(&site, &place);
+        }
+    }
+    assert_true(before.counts[FATE_DEDUPLICATED] == 5 && before.counts[FATE_NO_TOKEN] == 2 && before.counts[TALLY_READ] == 7);
+    assert_fates_by_hour(&site, &place);
+    site_fini(&site);
 }
 
 /* --- killed ------------------------------------------------------------------------------------ */
@@ -348,6 +391,7 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums_of_before),
         cmocka_unit_test(test_damage), cmocka_unit_test(test_poison),          cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_kills),  cmocka_unit_test(test_every_file_call),
     };

@@ -50,6 +50,17 @@ static void conclude(struct poison_state *state)
     memcpy(state->until, state->next, sizeof state->until);
 }
 
+static bool mark_sane(uint64_t mark)
+{
+    return mark == POISON_NONE || topic_of(mark) < POISON_TOPICS;
+}
+
+/* A file of another version, or one that was never written whole, tells nothing. */
+static bool state_sane(const struct poison_state *state)
+{
+    return state->version == POISON_VERSION && mark_sane(state->current) && mark_sane(state->suspect);
+}
+
 static struct poison_state *state_map(const char *run_folder, struct err *err)
 {
     char                 path[4096];
@@ -83,7 +94,7 @@ int poison_open(const char *run_folder, struct poison **out, struct err *err)
         return -1;
     }
     poison->mapped = run_folder != NULL;
-    if (poison->state->version != POISON_VERSION)
+    if (!state_sane(poison->state))
         *poison->state = (struct poison_state){ .version = POISON_VERSION, .current = POISON_NONE, .suspect = POISON_NONE };
     conclude(poison->state);
     *out = poison;

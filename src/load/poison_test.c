@@ -183,6 +183,33 @@ static void a_rollback_suspects_nobody(void **state)
     poison_end(NULL, NULL);
 }
 
+/* Whatever the file holds, load starts, and looks at no topic that does not exist. */
+static void a_strange_file_tells_nothing(void **state)
+{
+    static const struct { const char *name; struct poison_state was; } rows[] = {
+        { "another version", { .version = 7, .busy = 1, .current = 3, .suspect = 3, .crashes = 9 } },
+        { "a topic that does not exist is suspected", { .version = 1, .current = POISON_NONE, .suspect = UINT64_MAX - 1, .crashes = 9 } },
+        { "a topic that does not exist was in work", { .version = 1, .busy = 1, .current = (uint64_t)9 << 60, .suspect = POISON_NONE } },
+    };
+    char path[96];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/load.attempt", folder);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        FILE          *file = fopen(path, "w");
+        struct poison *poison;
+
+        assert_non_null(file);
+        assert_int_equal(fwrite(&rows[i].was, sizeof rows[i].was, 1, file), 1);
+        assert_int_equal(fclose(file), 0);
+        poison = start();
+        if (poison_hurries(poison) || poison_limit(poison, 0, 3, 0, MANY) != MANY)
+            fail_msg("%s", rows[i].name);
+        poison_end(poison, (uint64_t[POISON_TOPICS]){ 1 });
+        poison_close(poison);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_drop)
@@ -190,6 +217,7 @@ int main(void)
         TEST(nothing_happened), TEST(a_noted_row_is_taken_alone_and_condemned_the_third_time),
         TEST(another_death_is_another_suspect), TEST(a_death_in_the_commit_makes_batches_smaller),
         TEST(what_is_loaded_is_no_suspect), TEST(a_rollback_suspects_nobody),
+        TEST(a_strange_file_tells_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

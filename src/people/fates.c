@@ -34,7 +34,7 @@ static void fates_key(uint8_t key[FATES_KEY_BYTES], uint32_t hour, uint32_t proj
     memcpy(key, big, sizeof big);
 }
 
-static int fates_read(struct span value, struct people_fates *out, struct err *err)
+int people_fates_read(struct span value, struct people_fates *out, struct err *err)
 {
     const uint8_t *at = value.at + 2;
 
@@ -76,7 +76,7 @@ static int fates_get(struct people_txn *txn, uint32_t hour, uint32_t project, st
     *out = (struct people_fates){ .hour = hour, .project = project };
     fates_key(key, hour, project);
     got = people_table_get(txn, TABLE_FATES, span_of(key, sizeof key), &value, err);
-    if (got > 0 && fates_read(value, out, err) < 0)
+    if (got > 0 && people_fates_read(value, out, err) < 0)
         return -1;
     return got;
 }
@@ -129,7 +129,7 @@ static int fates_oldest(struct people_txn *txn, struct people_fates *out, struct
     memcpy(big, key.mv_data, sizeof big);
     out->hour = __builtin_bswap32(big[0]);
     out->project = __builtin_bswap32(big[1]);
-    return fates_read(span_of(value.mv_data, value.mv_size), out, err) < 0 ? -1 : 1;
+    return people_fates_read(span_of(value.mv_data, value.mv_size), out, err) < 0 ? -1 : 1;
 }
 
 int people_fates_forget(struct people_txn *txn, uint32_t hour, struct err *err)
@@ -170,7 +170,7 @@ int people_fates_each(struct people_txn *txn, people_fates_seen *seen, void *ctx
         memcpy(big, key.mv_data, sizeof big);
         row.hour = __builtin_bswap32(big[0]);
         row.project = __builtin_bswap32(big[1]);
-        if (fates_read(span_of(value.mv_data, value.mv_size), &row, err) < 0 || seen(ctx, &row, err) < 0)
+        if (people_fates_read(span_of(value.mv_data, value.mv_size), &row, err) < 0 || seen(ctx, &row, err) < 0)
             return -1;
     }
     return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "fates", err);

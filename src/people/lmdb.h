@@ -89,6 +89,9 @@ int people_link_erase(struct people_txn *txn, uint32_t project, struct span dist
 /* The first distinct id that stands under holder, a copy that lives until the next call. 1, 0: none, -1. */
 int people_first_id(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err) must_check;
 
+/* fates.c: the counts of a stored row; its hour and project are the caller's. */
+int people_fates_read(struct span value, struct people_fates *out, struct err *err) must_check;
+
 /* A key of at most LMDB's 511 bytes: a head of our own, then text of any length.
  *    head, 0, text                                 when text is short
  *    head, 1, its first 440 bytes, its SHA-256     otherwise; the value then holds the text, and is checked */

@@ -156,6 +156,18 @@ def test_the_record_is_gone():
         assert told["rows"][0]["distinct_id"] == "u" and told["person"]["mode"] == "full" and told["events_offset"] is None, told
 
 
+def test_an_import():
+    own = uuid7()
+    with Serve() as serve:
+        serve.post("/batch/", {"api_key": serve.token(), "historical_migration": True, "batch": [
+            {"event": "x", "distinct_id": "u", "uuid": own, "timestamp": "2020-01-01T00:00:00Z"}] * 2})
+        serve.settle()
+        told = trace(serve, own)
+        assert (told["fate"], told["topic"], told["offset"]) == ("stored", "raw_historical", 0), told
+        assert told["record"]["historical_migration"] is True and told["events_offset"] == 0, told
+        assert [(e["topic"], e["offset"]) for e in told["no_row"]] == [("raw_historical", 1)], told
+
+
 def test_the_same_id_in_two_projects():
     own = uuid7()
     with Serve() as serve:

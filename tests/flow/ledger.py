@@ -7,7 +7,8 @@ is ok. check() then holds rows, persons and counts against the memory:
   I1  every acked event is a row        I2  one row an id
   I4  per user, rows stand in the order of acceptance
   I5  a person's last `$set` is that of its last event
-  I6  accepted = stored + dropped + deduplicated + dead-lettered + pending (harness.settle)
+  I6  accepted = stored + dropped + deduplicated + dead-lettered + pending, in all and for each project and hour, with as many
+      rows in the warehouse (harness.settle)
 """
 import collections
 import datetime
