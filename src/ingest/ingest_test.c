@@ -388,12 +388,63 @@ static void test_damage(void **state)
     site_fini(&site);
 }
 
+/* --- quiet --------------------------------------------------------------------------------------- */
+
+/* 1: the salt of a day long over is still there. */
+static int old_salt(const char *folder, bool put)
+{
+    const uint8_t      fresh[VISIT_SALT_BYTES] = { 1 };
+    uint8_t            got[VISIT_SALT_BYTES];
+    struct people     *people;
+    struct people_txn *txn;
+    struct err         err = { 0 };
+    int                old;
+
+    fixture_must(people_open(&(struct people_options){ .folder = folder }, &people, &err), &err);
+    fixture_must(people_begin(people, put, &txn, &err), &err);
+    if (put)
+        fixture_must(people_salt(txn, 100, fresh, got, &err), &err);
+    old = people_visits_old(txn, 101, &err);
+    fixture_must(old, &err);
+    if (put)
+        fixture_must(people_commit(txn, &err), &err);
+    else
+        people_abort(txn);
+    people_close(people);
+    return old;
+}
+
+/* The salt of a day that is over goes although no event comes any more. */
+static void test_salts_go_when_it_is_quiet(void **state)
+{
+    struct site         site;
+    struct people_place place;
+    char                folder[128];
+    pid_t               pid;
+    int                 tries = 0;
+
+    (void)state;
+    site_init(&site, 100);
+    site_feed(&site, 10);
+    site_finish(&site, &place);
+    (void)snprintf(folder, sizeof folder, "%s/people", site.folder);
+    assert_int_equal(old_salt(folder, true), 1);
+    pid = site_start(&site);
+    while (old_salt(folder, false) == 1 && tries++ < 2000)
+        usleep(10000);
+    site_stop(&site, pid);
+    assert_int_equal(old_salt(folder, false), 0);
+    site_finish(&site, &place);
+    assert_fates(&site, &place, log_writer_end(site.raw));
+    site_fini(&site);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums_of_before),
         cmocka_unit_test(test_damage), cmocka_unit_test(test_poison),          cmocka_unit_test(test_trouble),
-        cmocka_unit_test(test_kills),  cmocka_unit_test(test_every_file_call),
+        cmocka_unit_test(test_kills),  cmocka_unit_test(test_every_file_call), cmocka_unit_test(test_salts_go_when_it_is_quiet),
     };
 
     setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* rows carry the clock: they are compared bytewise */
