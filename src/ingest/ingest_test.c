@@ -67,20 +67,25 @@ static void assert_fates(struct site *site, const struct people_place *place, ui
     struct buf  events = topic_bytes(site, "events"), dead = topic_bytes(site, "dead_letters");
     struct span rest;
     struct row  row;
-    uint64_t    stored = 0, buried = 0;
+    struct buf  points = topic_bytes(site, "heatmaps");
+    uint64_t    stored = 0, buried = 0, heatmaps = 0;
 
     assert_fates_by_hour(site, place);
     for (rest = buf_span(&events); row_next(&rest, &row);)
         stored++;
     for (rest = buf_span(&dead); row_next(&rest, &row);)
         buried++;
+    for (rest = buf_span(&points); row_next(&rest, &row);) /* the last point of a $$heatmap event stands for it */
+        heatmaps += !row.cells[ROW_HEATMAP_EVENT_UUID].null;
     assert_true(place->input_next[INPUT_RAW] == records);
-    assert_true(fate_sum(place, FATE_CLASS_STORED) == stored);
+    assert_true(place->counters[FATE_STORED] == stored);
+    assert_true(place->counters[FATE_HEATMAP] == heatmaps);
     assert_true(fate_sum(place, FATE_CLASS_DEAD_LETTERED) == buried);
     assert_true(fate_sum(place, FATE_CLASS_STORED) + fate_sum(place, FATE_CLASS_DEDUPLICATED) +
                     fate_sum(place, FATE_CLASS_DEAD_LETTERED) + fate_sum(place, FATE_CLASS_DROPPED) == records);
     buf_fini(&events);
     buf_fini(&dead);
+    buf_fini(&points);
 }
 
 /* A store of a Penstock that knew sums only: what it counted is one line, and new lines begin beside it. */
@@ -149,6 +154,7 @@ static void check_kills(int64_t batch_records, int kills, bool exact_versions)
         assert_true(quiet_place.counters[i] == killed_place.counters[i]);
     assert_same_topic(&quiet, &killed, "events");
     assert_same_topic(&quiet, &killed, "dead_letters");
+    assert_same_topic(&quiet, &killed, "heatmaps");
     assert_same_topic(&quiet, &killed, "definitions");
     if (exact_versions) /* a version is a step of one batch: only the same batches give the same ones */
         assert_same_topic(&quiet, &killed, "people");
@@ -210,6 +216,7 @@ static void test_every_file_call(void **state)
     assert_fates(&killed, &place, log_writer_end(killed.raw));
     assert_same_topic(&quiet, &killed, "events");
     assert_same_topic(&quiet, &killed, "dead_letters");
+    assert_same_topic(&quiet, &killed, "heatmaps");
     site_fini(&quiet);
     site_fini(&killed);
 }
@@ -343,6 +350,7 @@ static void test_trouble(void **state)
     site_finish(&quiet, &place);
     assert_same_topic(&site, &quiet, "events");
     assert_same_topic(&site, &quiet, "dead_letters");
+    assert_same_topic(&site, &quiet, "heatmaps");
     assert_same_topic(&site, &quiet, "definitions");
     site_fini(&site);
     site_fini(&quiet);

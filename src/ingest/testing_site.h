@@ -113,23 +113,24 @@ static inline void site_append(struct site *site, const struct span *bodies, siz
     site_append_to(site, INPUT_RAW, bodies, count);
 }
 
-/* Everything at once: persons that meet, groups, repeats, faults; the same from the same seed. */
+/* Everything at once: persons that meet, groups, heatmaps, repeats, faults; the same from the same seed. */
 static inline struct span make_record(struct site *site, struct arena *arena)
 {
-    static const char *const names[] = { "$identify", "$create_alias", "$set", "view", "view", "view", "$groupidentify",
+    static const char *const names[] = { "$identify", "$create_alias", "$set", "view", "view", "$$heatmap", "$groupidentify",
                                          "$merge_dangerously", "$exception", "view" };
     uint64_t      dice = random_next(&site->random);
     unsigned      who = dice >> 8 & 15, other = dice >> 16 & 15;
-    char          data[512], id[16];
+    char          data[768], id[16];
     struct record record = { .event = span_text(names[dice % 10]) };
 
     (void)snprintf(id, sizeof id, "p%u", who);
     (void)snprintf(data, sizeof data,
                    "{\"properties\":{\"q%u\":1,\"$anon_distinct_id\":\"p%u\",\"alias\":\"p%u\",\"n\":%llu,\"$browser\":\"B%u\","
                    "\"$groups\":{\"org\":\"o%u\"},\"$group_type\":\"org\",\"$group_key\":\"o%u\","
-                   "\"$group_set\":{\"k%u\":%u},\"$set\":{\"s%u\":%u},\"$set_once\":{\"o%u\":%u}%s}}",
+                   "\"$group_set\":{\"k%u\":%u},\"$set\":{\"s%u\":%u},\"$set_once\":{\"o%u\":%u}%s,"
+                   "\"$viewport_height\":900,\"$viewport_width\":600,\"$heatmap_data\":{\"u\":[{\"x\":%u,\"y\":1,\"type\":\"c\"},{\"x\":%u,\"y\":2,\"type\":\"d\"}]}}}",
                    (unsigned)(dice >> 20 & 255), other, other, (unsigned long long)dice, (unsigned)(dice >> 24 & 3), who & 3, other & 3, who & 3, other,
-                   who & 7, other, other & 7, who, (dice >> 32 & 15) == 0 ? ",\"$process_person_profile\":false" : "");
+                   who & 7, other, other & 7, who, (dice >> 32 & 15) == 0 ? ",\"$process_person_profile\":false" : "", who * 16, other * 16);
     record.distinct_id = arena_copy(arena, span_text(id));
     record.data = (dice >> 40 & 31) == 0 ? SPAN("[]") : span_text(data);
     record.project = (dice >> 45 & 31) == 0 ? 99 : 7;
