@@ -58,17 +58,17 @@ static inline unsigned equal_bytes(const uint8_t *a, const uint8_t *b)
 #endif
 }
 
-/* To the first quote of the next STEP bytes, or behind them. */
+/* To the first quote of the next STEP bytes, or the last of them. */
 static inline unsigned quote_next(const uint8_t *at)
 {
 #if defined(__SSE2__)
     unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8('"')));
 
-    return quotes == 0 ? STEP : (unsigned)__builtin_ctz(quotes);
+    return quotes == 0 ? STEP - 1 : (unsigned)__builtin_ctz(quotes);
 #else
     unsigned i = 0;
 
-    while (i < STEP && at[i] != '"')
+    while (i < STEP - 1 && at[i] != '"')
         i++;
     return i;
 #endif
