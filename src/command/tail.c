@@ -24,6 +24,8 @@ static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long l
         return 0;
     }
     while (*left > 0 && log_chunk_next(chunk, &offset, &body)) {
+        if (body.bytes == 0) /* erased */
+            continue;
         buf_reset(line);
         if (row_read(body, &row, err) < 0)
             return -1;

@@ -23,6 +23,7 @@
 #include "ingest/outputs.h"
 #include "ingest/overflow.h"
 #include "ingest/passes.h"
+#include "ingest/log_eraser.h"
 #include "ingest/requests.h"
 #include "wire/time.h"
 
@@ -74,6 +75,8 @@ struct ingest {
     struct zones            *zones;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
+    struct log_eraser       *log_eraser;
+    uint64_t                 log_done_below, log_done_records; /* a walk of it that is to be told; 0: none */
     int64_t                  request_us;    /* when the next request of an operator is due */
     bool                     moves_left;    /* ids of merged persons wait to be moved: people_moves_pending */
     bool                     fates_begun;   /* people_fates_begin was committed */
@@ -136,7 +139,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
         goto failed;
     }
     if (cookieless_new(&ingest->cookieless, err) < 0 || ingest_metrics_open(env->run_folder, &ingest->metrics, err) < 0 ||
-        open_stores(ingest, err) < 0 ||
+        open_stores(ingest, err) < 0 || log_eraser_new(ingest->log, &ingest->log_eraser, err) < 0 ||
         fate_metrics_open(env->run_folder, ingest->people, &ingest->fate_metrics, err) < 0 ||
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
@@ -170,6 +173,7 @@ void ingest_close(struct ingest *ingest)
     catalog_snapshot_free(ingest->snapshot);
     if (ingest->catalog != NULL)
         catalog_close(ingest->catalog);
+    log_eraser_free(ingest->log_eraser);
     if (ingest->people != NULL)
         people_close(ingest->people);
     if (ingest->log != NULL)
@@ -313,7 +317,9 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
         return -1;
     if (requests_take(&requests, txn, batch->records, inputs->control_count, err) < 0 ||
         requests_do(&requests, txn, &request_us, err) < 0 ||
-        requests_expire(&requests, txn, ingest->snapshot, &request_us, err) < 0)
+        requests_expire(&requests, txn, ingest->snapshot, &request_us, err) < 0 ||
+        (ingest->log_done_below > 0 &&
+         requests_log_done(&requests, txn, ingest->log_done_below, ingest->log_done_records, err) < 0))
         goto failed;
     if (overflow_sort(ingest->overflow, inputs, &(struct overflow_view){ ingest->snapshot, ingest->behind }, ingest->outputs,
                       &ingest->moved, err) < 0 ||
@@ -340,6 +346,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     ingest->fates_begun = true;
     ingest->moves_left = moves > 0;
     ingest->request_us = request_us;
+    ingest->log_done_below = 0;
     ingest->spent_us[6] += clock_thread_us() - synced_us;
     return 0;
 failed:
@@ -450,7 +457,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     arena_reset(ingest->arena);
     ingest->retry_at_once = false;
     rc = take(ingest, err);
-    if (rc < 0 || (rc == 0 && !ingest->moves_left && ingest->inputs.now_us < ingest->request_us))
+    if (rc < 0 || (rc == 0 && !ingest->moves_left && ingest->log_done_below == 0 && ingest->inputs.now_us < ingest->request_us))
         return rc; /* without events there may still be ids to be moved, or something to be done for an operator */
     refresh_catalog(ingest);
     passes = (struct passes){
@@ -505,6 +512,8 @@ static void do_chores(struct ingest *ingest)
         say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
     if (cookieless_days_over(ingest->people, clock_wall_us()))
         ingest->moves_left = true; /* an empty batch forgets them */
+    if (ingest->log_done_below == 0)
+        log_eraser_chore(ingest->log_eraser, ingest->people, ingest->snapshot, &ingest->log_done_below, &ingest->log_done_records);
 }
 
 /* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */

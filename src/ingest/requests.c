@@ -1,6 +1,9 @@
 /* ingest/requests.c - see requests.h. */
 #include "ingest/requests.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "people/operate.h"
 #include "wire/time.h"
 
@@ -136,7 +139,7 @@ static int do_delete(const struct requests *requests, struct people_txn *txn, st
         return -1;
     got = !control_id(&due->control, &at, &distinct_id)
               ? 0
-              : people_delete(txn, due->control.project, distinct_id, erase, requests->sink, requests->sink_ctx, &operated,
+              : people_delete(txn, due->control.project, distinct_id, erase ? due->number : PEOPLE_REQUEST_NONE, requests->sink, requests->sink_ctx, &operated,
                               err);
     if (got < 0 || people_request_delete(txn, due->number, err) < 0)
         return -1;
@@ -220,4 +223,40 @@ int requests_expire(const struct requests *requests, struct people_txn *txn, con
     if ((last + 1) * TIME_US_DAY < *next_us_in_out)
         *next_us_in_out = (last + 1) * TIME_US_DAY;
     return 0;
+}
+
+/* --- the log ----------------------------------------------------------------------------------- */
+
+struct log_done {
+    const struct requests *requests;
+    uint64_t               below, records;
+};
+
+static int tell_log_done(void *ctx, const struct people_erasing *erasing, struct err *err)
+{
+    const struct log_done *done = ctx;
+    struct row             row;
+    char                   text[64];
+
+    if (!erasing->is_person || erasing->number >= done->below)
+        return 0;
+    (void)snprintf(text, sizeof text, "%" PRIu64 " records of the log were emptied", done->records);
+    row_init(&row, ROW_RECEIPT);
+    row_set_i64(&row, ROW_RECEIPT_ID, (int64_t)erasing->number);
+    row_set_i64(&row, ROW_RECEIPT_TEAM_ID, erasing->project);
+    row_set_text(&row, ROW_RECEIPT_KIND, SPAN("erase_log"));
+    row_set_text(&row, ROW_RECEIPT_STATE, SPAN("done"));
+    row_set_uuid(&row, ROW_RECEIPT_PERSON_ID, erasing->uuid);
+    row_set_i64(&row, ROW_RECEIPT_DONE_AT, done->requests->now_us);
+    row_set_text(&row, ROW_RECEIPT_DETAIL, span_text(text));
+    row_set_i64(&row, ROW_RECEIPT_VERSION, RECEIPT_ASKED);
+    return done->requests->sink(done->requests->sink_ctx, &row, err);
+}
+
+int requests_log_done(const struct requests *requests, struct people_txn *txn, uint64_t below, uint64_t records,
+                      struct err *err)
+{
+    struct log_done done = { requests, below, records };
+
+    return people_erasing_each(txn, tell_log_done, &done, err) < 0 || people_erasing_end(txn, below, err) < 0 ? -1 : 0;
 }

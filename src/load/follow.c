@@ -277,6 +277,10 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
             topic->next = offset;
             return 0;
         }
+        if (body.bytes == 0) { /* erased (log.h) */
+            topic->next = offset + 1;
+            continue;
+        }
         poison_mark(follow->poison, id, offset);
         if (add_record(follow, topic, warehouse, offset, body, now_us, err) < 0)
             return -1;

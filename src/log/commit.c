@@ -4,8 +4,10 @@
  * the next group. Nothing ever waits for company: alone, a batch is synced at once, and under load the
  * sync itself is the time in which a group gathers. A group is bounded by what may be pending. */
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/say.h"
@@ -104,6 +106,20 @@ static void commit_retain(struct log_commit *commit)
         say_seldom(&gate, SAY_WARN, "old segments stay: %s", err.text);
 }
 
+/* Waits for batches; now and then looks after old segments, and whether a new one is asked for. Under the lock. */
+static void commit_idle(struct log_commit *commit)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += COMMIT_RETAIN_EVERY_US / 1000000 + 1;
+    if (pthread_cond_timedwait(&commit->wake, &commit->lock, &until) != ETIMEDOUT)
+        return;
+    pthread_mutex_unlock(&commit->lock);
+    commit_retain(commit);
+    pthread_mutex_lock(&commit->lock);
+}
+
 static void *commit_main(void *arg)
 {
     struct log_commit *commit = arg;
@@ -115,7 +131,7 @@ static void *commit_main(void *arg)
         if (group == NULL) {
             if (commit->stopping)
                 break;
-            pthread_cond_wait(&commit->wake, &commit->lock);
+            commit_idle(commit);
             continue;
         }
         commit->first = NULL;

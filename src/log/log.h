@@ -187,6 +187,27 @@ int log_cursor_store(struct log *log, const char *topic, uint32_t partition, con
 int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                     struct err *err) must_check;
 
+/* --- erasing ------------------------------------------------------------------------------------
+ *
+ * Records whose bytes must go before retention deletes them. Their offsets stay, with an empty body, which no
+ * appended record should have: whoever reads one passes it over. */
+
+typedef bool log_erase_wanted(void *ctx, uint64_t offset, struct span body);
+struct log_erased {
+    uint64_t records, segments; /* erased; written anew */
+    uint64_t segments_damaged;  /* left as they are */
+    uint64_t done_below;        /* from here on nothing was done: at the latest where the segment begins that is being written */
+};
+/* Asks for each record of [from, below) (which every consumer should have passed) in the sealed segments, and erases
+ * those that are wanted; asked twice when one in its segment is. At most segments_max segments (0: any number) are looked
+ * at; done_below says how far it came. Works beside a running writer, in any process, one at a
+ * time each partition. */
+int log_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below,
+              size_t segments_max, log_erase_wanted *wanted, void *ctx,
+              struct log_erased *out, struct err *err) must_check;
+/* The partition's writer, when it next calls log_writer_retain, ends the segment that it writes. */
+int log_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
+
 /* --- for people and tests: penstock log info | verify | dump ------------------------------------ */
 
 struct log_partition_info {

@@ -99,7 +99,7 @@ int log_writer_mark(struct log_writer *writer, int64_t now_us, struct err *err)
 }
 
 /* The next segment, then the end of this one: when there is no space for the next, this one goes on. */
-static int writer_roll(struct log_writer *writer, int64_t now_us, struct err *err)
+int log_writer_roll(struct log_writer *writer, int64_t now_us, struct err *err)
 {
     struct segment next;
 
@@ -176,7 +176,7 @@ int log_writer_append_group(struct log_writer *writer, const struct log_batch *c
         uint64_t need = FRAME_HEADER_BYTES + batches[*done_out]->bytes + FRAME_HEADER_BYTES; /* and the mark */
 
         if (writer->seg.pos > SEGMENT_DATA_AT && writer->seg.pos + need > writer->limits.segment_bytes &&
-            writer_roll(writer, now_us, err) < 0)
+            log_writer_roll(writer, now_us, err) < 0)
             return log_writer_failed(writer, err);
         if (append_some(writer, batches + *done_out, count - *done_out, now_us, bases_out + *done_out, done_out, err) < 0)
             return log_writer_failed(writer, err);

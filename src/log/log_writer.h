@@ -46,6 +46,8 @@ struct log_writer {
  * failure: the one at *done_out is it). bases_out[count]. */
 int log_writer_append_group(struct log_writer *writer, const struct log_batch *const *batches, size_t count,
                             int64_t now_us, uint64_t *bases_out, size_t *done_out, struct err *err) must_check;
+/* Begins the next segment. */
+int log_writer_roll(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
 /* Remembers the failure as the writer's end when it is one. Returns -1. */
 int log_writer_failed(struct log_writer *writer, struct err *err);
 /* Puts a frame without records at the end: it proves the sync before it and describes the last frame. */

@@ -132,6 +132,16 @@ static int retain_segments(struct log_writer *writer, const struct part_segments
     return 0;
 }
 
+/* Somebody asked for the end of the segment that is being written (log_roll_ask). */
+static int roll_when_asked(struct log_writer *writer, int64_t now_us, struct err *err)
+{
+    if (faccessat(writer->part.dir_fd, "roll", F_OK, 0) < 0)
+        return 0;
+    if (writer->next > writer->seg.base && log_writer_roll(writer, now_us, err) < 0)
+        return log_writer_failed(writer, err);
+    return io_unlink(writer->part.dir_fd, "roll") < 0 ? err_errno(err, errno, "%s: roll", writer->part.label) : 0;
+}
+
 int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err)
 {
     struct part_segments segments = { 0 };
@@ -141,6 +151,8 @@ int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err
         *err = writer->stop_err;
         return -1;
     }
+    if (roll_when_asked(writer, now_us, err) < 0)
+        return -1;
     if (writer->options.retention_bytes == 0 && writer->options.retention_us == 0)
         return 0;
     rc = part_list(&writer->part, &segments, err);

@@ -270,7 +270,7 @@ static void step_operate(struct world *world, bool split, bool erase, char **wor
         MUST(world, control_read(span_of(body, control_bytes(&control, ids)), &control, &err));
         got = people_split(world->txn, &control, world_told, world, &operated, &err);
     } else {
-        got = people_delete(world->txn, PROJECT, ids[0], erase, world_told, world, &operated, &err);
+        got = people_delete(world->txn, PROJECT, ids[0], erase ? 5 : PEOPLE_REQUEST_NONE, world_told, world, &operated, &err);
     }
     MUST(world, got);
     MUST(world, people_commit(world->txn, &err));

@@ -25,6 +25,7 @@
     X(MOVES, "moves", MDB_INTEGERKEY)      /* internal id of a merged person -> to whom its ids belong */       \
     X(JOINS, "joins", 0)                   /* hour, person -> how many joined it */                             \
     X(DEFINITIONS, "definitions", 0)       /* project, name of event or property -> since when, of which type */ \
+    X(ERASING, "erasing", 0)               /* number, distinct id -> what the log still holds */               \
     X(REQUESTS, "requests", MDB_INTEGERKEY) /* number -> what an operator asked for that is not due yet */      \
     X(VISITS, "visits", 0)                 /* day, project, hash of a cookieless visitor -> salt, session, identifies */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,

@@ -14,11 +14,48 @@
 struct deletion {
     struct people_txn *txn;
     struct person person; /* its properties are not used */
-    bool erase;
+    uint64_t erase;
     people_row_seen *seen;
     void *ctx;
     struct people_operated *out;
 };
+
+/* --- what the log still holds
+ * under number (big-endian) alone: 4 project · 8 version · 16 uuid of the person
+ * under number and distinct id:    4 project · 8 version · * the whole distinct id, when its key is hashed */
+
+enum { ERASING_HEAD = 12, ERASING_PERSON_BYTES = ERASING_HEAD + 16 };
+
+static int erasing_add_person(const struct deletion *deletion, struct err *err)
+{
+    uint8_t value[ERASING_PERSON_BYTES];
+    struct people_key key;
+
+    people_key_init(&key, deletion->erase, 8);
+    bytes_put_u32(value, deletion->person.project);
+    bytes_put_u64(value + 4, deletion->person.version + PEOPLE_DELETED_VERSIONS);
+    memcpy(value + ERASING_HEAD, deletion->person.uuid.bytes, 16);
+    return people_table_put(deletion->txn, TABLE_ERASING, span_of(key.bytes, key.count), span_of(value, sizeof value), err);
+}
+
+static int erasing_add_id(const struct deletion *deletion, struct span distinct_id, uint64_t version, struct err *err)
+{
+    struct people_key key;
+    uint8_t *at;
+
+    people_key_init(&key, deletion->erase, 8);
+    if (people_key_add_text(&key, distinct_id, err) < 0)
+        return -1;
+    at = people_table_reserve(deletion->txn, TABLE_ERASING, span_of(key.bytes, key.count),
+                              ERASING_HEAD + (key.hashed ? distinct_id.bytes : 0), err);
+    if (at == NULL)
+        return -1;
+    bytes_put_u32(at, deletion->person.project);
+    bytes_put_u64(at + 4, version);
+    if (key.hashed)
+        memcpy(at + ERASING_HEAD, distinct_id.at, distinct_id.bytes);
+    return 0;
+}
 
 static int id_delete(const struct deletion *deletion, struct span distinct_id, struct err *err)
 {
@@ -36,7 +73,12 @@ static int id_delete(const struct deletion *deletion, struct span distinct_id, s
                          err) < 0)
         return -1;
     deletion->out->distinct_ids++;
-    return deletion->erase ? people_link_erase(deletion->txn, project, distinct_id, err) : 0;
+    if (deletion->erase == PEOPLE_REQUEST_NONE)
+        return 0;
+    return people_link_erase(deletion->txn, project, distinct_id, err) < 0 ||
+                   erasing_add_id(deletion, distinct_id, link.version, err) < 0
+               ? -1
+               : 0;
 }
 
 /* Every id that stands under holder. */
@@ -51,7 +93,7 @@ static int ids_delete(const struct deletion *deletion, uint64_t holder, struct e
     return got;
 }
 
-int people_delete(struct people_txn *txn, uint32_t project, struct span distinct_id, bool erase, people_row_seen *seen,
+int people_delete(struct people_txn *txn, uint32_t project, struct span distinct_id, uint64_t erase, people_row_seen *seen,
                   void *ctx, struct people_operated *out, struct err *err)
 {
     struct people_operated operated = { 0 };
@@ -73,7 +115,8 @@ int people_delete(struct people_txn *txn, uint32_t project, struct span distinct
     while ((got = people_moves_holder(txn, deletion.person.id, &after, &holder, err)) == 1)
         if (ids_delete(&deletion, holder, err) < 0)
             return -1;
-    if (got < 0 || people_person_delete(txn, &deletion.person, err) < 0)
+    if (got < 0 || people_person_delete(txn, &deletion.person, err) < 0 ||
+        (erase != PEOPLE_REQUEST_NONE && erasing_add_person(&deletion, err) < 0))
         return -1;
     *out = operated;
     return 1;
@@ -223,4 +266,59 @@ int people_expired_day_put(struct people_txn *txn, int64_t day, struct err *err)
 
     bytes_put_u64(value, (uint64_t)day);
     return people_table_put(txn, TABLE_META, SPAN("expired_day"), span_of(value, sizeof value), err);
+}
+
+static int erasing_read(const MDB_val *key, const MDB_val *value, struct people_erasing *out, struct err *err)
+{
+    const uint8_t *k = key->mv_data, *v = value->mv_data;
+
+    *out = (struct people_erasing){ .is_person = key->mv_size == 8 };
+    if (key->mv_size < 8 || value->mv_size < ERASING_HEAD || (out->is_person && value->mv_size != ERASING_PERSON_BYTES))
+        return err_set(err, ERR_CORRUPT, "people: what is being erased is damaged");
+    for (int i = 0; i < 8; i++)
+        out->number = out->number << 8 | k[i];
+    out->project = bytes_get_u32(v);
+    out->version = bytes_get_u64(v + 4);
+    if (out->is_person)
+        memcpy(out->uuid.bytes, v + ERASING_HEAD, 16);
+    else
+        out->distinct_id = k[8] != 0 ? span_of(v + ERASING_HEAD, value->mv_size - ERASING_HEAD)
+                                     : span_of(k + 9, key->mv_size - 9);
+    return 0;
+}
+
+int people_erasing_each(struct people_txn *txn, people_erasing_seen *seen, void *ctx, struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_ERASING, err);
+    struct people_erasing erasing;
+    MDB_val key, value;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
+        if (erasing_read(&key, &value, &erasing, err) < 0 || seen(ctx, &erasing, err) < 0)
+            return -1;
+    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "erasing", err);
+}
+
+int people_erasing_end(struct people_txn *txn, uint64_t below, struct err *err)
+{
+    MDB_cursor *cursor = people_cursor(txn, TABLE_ERASING, err);
+    struct people_erasing erasing;
+    MDB_val key, value;
+    int rc = 0;
+
+    if (cursor == NULL)
+        return -1;
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0) {
+        if (erasing_read(&key, &value, &erasing, err) < 0)
+            return -1;
+        if (erasing.number >= below)
+            return 0;
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc != 0)
+            break;
+    }
+    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "erasing", err);
 }

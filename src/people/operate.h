@@ -17,13 +17,33 @@ struct people_operated {
     uint64_t    persons, distinct_ids; /* deleted, or made */
 };
 
-/* The person that distinct_id leads to goes, with all of its ids. erase: O2. 1 done, 0 it leads to nobody, -1. */
-int people_delete(struct people_txn *txn, uint32_t project, struct span distinct_id, bool erase, people_row_seen *seen,
+/* The person that distinct_id leads to goes, with all of its ids. erase: O2, under this number, for the log (below);
+ * PEOPLE_REQUEST_NONE: it is only deleted. 1 done, 0 it leads to nobody, -1. */
+#define PEOPLE_REQUEST_NONE UINT64_MAX
+int people_delete(struct people_txn *txn, uint32_t project, struct span distinct_id, uint64_t erase, people_row_seen *seen,
                   void *ctx, struct people_operated *out, struct err *err) must_check;
 /* Each id behind the first leaves the person that the first one leads to, and gets one of its own; not the id that the
  * person's uuid was made of, nor one that leads elsewhere. 1, 0: the first leads to nobody, -1. */
 int people_split(struct people_txn *txn, const struct control *control, people_row_seen *seen, void *ctx,
                  struct people_operated *out, struct err *err) must_check;
+
+/* --- what the log still holds of who was erased ------------------------------------------------
+ *
+ * The ids of each erasure, until the log was gone through (ingest/log_eraser.h): the last place in the store where they
+ * stand. */
+
+struct people_erasing {
+    uint64_t    number;  /* of the request */
+    uint32_t    project;
+    bool        is_person; /* the person itself: uuid counts; else distinct_id */
+    struct uuid uuid;
+    struct span distinct_id;
+    uint64_t    version; /* of the last row; what is above is of somebody new */
+};
+typedef int people_erasing_seen(void *ctx, const struct people_erasing *erasing, struct err *err);
+int people_erasing_each(struct people_txn *txn, people_erasing_seen *seen, void *ctx, struct err *err) must_check;
+/* The log was gone through: forgets all of them with a number below `below`. */
+int people_erasing_end(struct people_txn *txn, uint64_t below, struct err *err) must_check;
 
 /* --- requests that wait ------------------------------------------------------------------------ */
 
@@ -36,7 +56,6 @@ struct people_request {
 int people_request_put(struct people_txn *txn, uint64_t number, int64_t due_us, struct span body, struct err *err)
     must_check;
 /* The first request of a number above `after` (or of 0, when after is PEOPLE_REQUEST_NONE). 1, 0: no more, -1. */
-#define PEOPLE_REQUEST_NONE UINT64_MAX
 int people_request_next(struct people_txn *txn, uint64_t after, struct people_request *out, struct err *err) must_check;
 /* The day (since 1970) up to which old events were looked for; 0 at first. */
 int people_expired_day_get(struct people_txn *txn, int64_t *out, struct err *err) must_check;
