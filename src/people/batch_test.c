@@ -995,8 +995,8 @@ static void erased_and_used_again(void **state)
 static void split_apart(void **state)
 {
     static const char *const stories[] = {
-        "+ n {\"a\":1}\nversion n 4\nalias n b\nalias n c\nsplit n b\ntold b v106\nov b b 102\ntold n not\nuntold n\nuntold c\n? b @b\n"
-        "? b v106 anon {}\n? b #102\n? c @n\n? n v5 ident {\"a\":1}",
+        ("+ n {\"a\":1}\nversion n 4\nalias n b\nalias n c\nsplit n b\ntold b v106\nov b b 102\ntold n not\nuntold n\nuntold c\n? b @b\n"
+        "? b v106 anon {}\n? b #102\n? c @n\n? n v5 ident {\"a\":1}"),
         "+ n {}\nalias n b\nalias n c\nsplit b c b\n? c @c\n? b @n\nsplit b n\n? n @n\n? b @n", /* n is its uuid's id */
         "+ n {}\n+ m {}\nsplit n m x\ntold m not\n? m @m\n? nobody x\nsplit x n\n? n @n",
         /* Merged and split again: above the row that said that it was gone. */
