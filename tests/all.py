@@ -15,7 +15,7 @@ LOGS = os.path.join(ROOT, "build", "test")
 NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # of `./dev test`: Debian's is too old for today's SDKs
 CHECKS = ("check_layers", "check_docs", "check_style")
 # Where threads meet; the other tests are done after one thread.
-THREADS = re.compile(r"pthread_create|thrd_create|log_commit_start|capture_|loader_")
+THREADS = re.compile(r"pthread_create|thrd_create|log_commit_start|capture_|loader_|seen_test_kit")
 # Runs the role in forked processes with threads, which ThreadSanitizer cannot follow; load_thread_test is for it.
 THREADS_NOT = {"load_test"}
 

@@ -94,7 +94,8 @@ static int open_stores(struct ingest *ingest, struct err *err)
     (void)snprintf(folder, sizeof folder, "%s/people", ingest->env->data_folder);
     if (memory == 0)
         memory = 1; /* to the store 0 is a default */
-    if (people_open(&(struct people_options){ .folder = folder, .memory_bytes = memory }, &ingest->people, err) < 0)
+    if (people_open(&(struct people_options){ .folder = folder, .memory_bytes = memory }, &ingest->people, err) < 0 ||
+        people_seen_load(ingest->people, err) < 0)
         return err_wrap(err, "people");
     (void)snprintf(folder, sizeof folder, "%s/log", ingest->env->data_folder);
     if (log_open(&(struct log_options){ .folder = folder }, &ingest->log, err) < 0)
@@ -501,13 +502,16 @@ static bool stop_asked(const struct role_env *env, int64_t wait_us)
 /* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
 static void do_chores(struct ingest *ingest)
 {
-    static struct say_gate gate;
-    struct err             err = { 0 };
-    int64_t                now_us = clock_mono_us();
+    static struct say_gate   gate;
+    struct people_seen_stats seen;
+    struct err               err = { 0 };
+    int64_t                  now_us = clock_mono_us();
 
     if (now_us < ingest->chores_us)
         return;
     ingest->chores_us = now_us + CHORES_EVERY_US;
+    people_seen_stats(ingest->people, &seen);
+    ingest_metrics_seen(ingest->metrics, &seen);
     if (outputs_retain(ingest->outputs, clock_wall_us(), &err) < 0)
         say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
     if (cookieless_days_over(ingest->people, clock_wall_us()))

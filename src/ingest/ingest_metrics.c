@@ -37,11 +37,15 @@ static const struct metric_def defs[] = {
     { .name = "ingest_warnings_total", .labels = "", .help = "ingestion warnings written", .kind = METRIC_COUNTER },
     { .name = "ingest_retries_total", .labels = "", .help = "batches that failed and were begun anew",
       .kind = METRIC_COUNTER },
+    { .name = "ingest_seen_ids", .labels = "", .help = "event ids that a repeat would be known by", .kind = METRIC_GAUGE },
+    { .name = "ingest_seen_files", .labels = "", .help = "files that hold them", .kind = METRIC_GAUGE },
+    { .name = "ingest_seen_lost", .labels = "", .help = "reads of damaged or missing files of event ids since the start: repeats may have come through",
+      .kind = METRIC_GAUGE },
 };
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -81,4 +85,11 @@ void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lan
 void ingest_metrics_retry(struct metric_page *page)
 {
     metric_add(page, RETRIES, 1);
+}
+
+void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats)
+{
+    metric_set(page, SEEN_IDS, (int64_t)(stats->recent + stats->run_ids));
+    metric_set(page, SEEN_FILES, (int64_t)stats->runs);
+    metric_set(page, SEEN_LOST, (int64_t)stats->lost);
 }

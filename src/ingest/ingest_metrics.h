@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "event/record.h"
 #include "ingest/fate.h"
+#include "people/people.h"
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err) must_check;
 /* A committed batch. */
@@ -18,5 +19,6 @@ struct ingest_lane {
 void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lanes[INPUT_COUNT], double low_rate,
                           int64_t load_lag_us, size_t keys_flagged);
 void ingest_metrics_retry(struct metric_page *page);
+void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats);
 
 #endif

@@ -19,9 +19,11 @@
 #include <openssl/sha.h>
 
 #include "base/bytes.h"
+#include "people/seen.h"
 
 enum {
-    FORMAT = 1,
+    FORMAT = 2,          /* 2: seen ids stand in files too, which a Penstock of format 1 would not look into */
+    FORMAT_OLDEST = 1,   /* read as it is; raised when the first seen id is noted */
     READERS_MAX = 126,
     DEAD_READER_BEGINS = 1024,
     DISK_FULL_BYTES = 16 << 20 /* more than a batch writes */
@@ -74,7 +76,7 @@ static const struct {
 
 static int people_format_check(MDB_txn *txn, MDB_dbi meta, bool create, struct err *err)
 {
-    uint32_t format = FORMAT;
+    uint32_t format = FORMAT_OLDEST;
     MDB_val key = { 6, "format" }, value = { sizeof format, &format };
     int rc = mdb_get(txn, meta, &key, &value);
 
@@ -87,11 +89,18 @@ static int people_format_check(MDB_txn *txn, MDB_dbi meta, bool create, struct e
     if (value.mv_size != sizeof format)
         return err_set(err, ERR_CORRUPT, "people: the format mark has %zu bytes", value.mv_size);
     format = bytes_get_u32(value.mv_data);
-    if (format != FORMAT)
+    if (format < FORMAT_OLDEST || format > FORMAT)
         return err_set(err, ERR_INPUT,
                        "people: the store has format %u, made by a later Penstock; this one knows format %d", format,
                        FORMAT);
     return 0;
+}
+
+int people_format_raise(struct people_txn *txn, struct err *err)
+{
+    uint32_t format = FORMAT;
+
+    return people_table_put(txn, TABLE_META, SPAN("format"), span_of(&format, sizeof format), err);
 }
 
 /* Takes the tables' handles; 0, -1, or 1 when a table is missing and create is false. */
@@ -166,6 +175,7 @@ int people_open(const struct people_options *options, struct people **out, struc
 
     if (people == NULL)
         return err_set(err, ERR_FULL, "people: no memory");
+    people->seen_recent_max = options->seen_recent_max;
     rc = people_open_env(people, options, err);
     if (rc == 0 && memory >= HOT_BYTES_MIN && (people->hot = hot_new(memory)) == NULL)
         rc = err_set(err, ERR_FULL, "people: no memory");
@@ -185,10 +195,11 @@ void people_close(struct people *people)
 {
     if (people == NULL)
         return;
+    seen_view_free(people->seen_view);
+    seen_free(people->seen);
     if (people->env != NULL)
         mdb_env_close(people->env);
     hot_free(people->hot);
-    free(people->seen_keys);
     free(people->text);
     free(people);
 }
@@ -259,12 +270,17 @@ int people_commit(struct people_txn *txn_take, struct err *err)
             return -1;
         }
     }
+    if (seen_leave(txn, err) < 0) {
+        people_abort(txn);
+        return -1;
+    }
     people_cursors_close(txn);
     rc = mdb_txn_commit(txn->txn); /* ends it whatever it answers */
     if (rc == EIO && people_disk_is_full(txn->people))
         rc = ENOSPC;
     if (rc != 0 && txn->write)
         people_hot_clear(txn);
+    seen_left(txn, rc == 0);
     free(txn);
     return rc == 0 ? 0 : people_fail(rc, "commit", err);
 }
@@ -277,6 +293,7 @@ void people_abort(struct people_txn *txn_take)
     mdb_txn_abort(txn_take->txn);
     if (txn_take->write)
         people_hot_clear(txn_take); /* it may have kept what never came to be */
+    seen_left(txn_take, false);
     free(txn_take);
 }
 

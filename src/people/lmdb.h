@@ -19,7 +19,9 @@
     X(GRAVES, "graves", 0)                 /* project, uuid -> version of the deleted person's last row */      \
     X(GROUP_TYPES, "group_types", 0)       /* project, type -> index */                                         \
     X(GROUPS, "groups", 0)                 /* project, index, key -> group */                                   \
-    X(SEEN, "seen", 0)                     /* event id, project -> day */                                       \
+    X(SEEN, "seen", 0)                     /* event id, project -> day, place: of before there were runs */     \
+    X(SEEN_RECENT, "seen_recent", MDB_INTEGERKEY) /* sequence -> newest event ids */                            \
+    X(SEEN_RUNS, "seen_runs", MDB_INTEGERKEY)     /* number -> what file seen/NUMBER.run holds */               \
     X(FATES, "fates", 0)                   /* hour, project -> counts of fates */                               \
     X(ENDED, "ended", MDB_INTEGERKEY)      /* number -> events that left no row */                              \
     X(MOVES, "moves", MDB_INTEGERKEY)      /* internal id of a merged person -> to whom its ids belong */       \
@@ -35,12 +37,14 @@ struct people {
     MDB_env *env;
     MDB_dbi  tables[TABLE_COUNT];
     /* @thread the writer's */
-    struct seen_key *seen_keys; /* room to sort a batch's ids in */
-    size_t           seen_keys_max;
-    uint8_t         *text; /* moves.c: a distinct id in work */
-    size_t           text_max;
-    struct hot      *hot;       /* of LINKS and PERSONS; NULL: none */
-    unsigned         begins;    /* write transactions so far: dead readers are looked for now and then */
+    uint8_t     *text; /* moves.c: a distinct id in work */
+    size_t       text_max;
+    struct hot  *hot;  /* of LINKS and PERSONS; NULL: none */
+    struct seen *seen; /* NULL: nobody asked yet */
+    size_t       seen_recent_max;
+    unsigned     begins; /* write transactions so far: dead readers are looked for now and then */
+    /* @thread who reads */
+    struct seen_view *seen_view; /* NULL: nobody asked yet */
 };
 
 struct people_txn {
@@ -72,6 +76,9 @@ enum hot_answer people_hot_get(struct people_txn *txn, enum people_table table, 
 /* Gives the copy, which lives until the transaction ends; at is NULL when it is not kept. */
 struct span people_hot_keep(struct people_txn *txn, enum people_table table, struct span key, struct span value);
 void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key);
+
+/* Marks the store as one that an earlier Penstock must not write any more. */
+int people_format_raise(struct people_txn *txn, struct err *err) must_check;
 
 /* The stored form of ingest's place (place.c), of this version or an older one. */
 int people_place_read(struct span value, struct people_place *out, struct err *err) must_check;

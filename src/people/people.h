@@ -35,6 +35,7 @@ struct people_options {
     const char *folder;        /* embedded: DIR/people; created when missing */
     uint64_t    map_bytes_max; /* address space, not memory; 0: 1 TiB. Reaching it is ERR_FULL */
     size_t      memory_bytes;  /* of persons and ids that are kept at hand; 0: 4 MiB; less than 64 KiB: none */
+    size_t      seen_recent_max; /* event ids in memory before they become a file; 0: 1 Mi, some 50 to 150 MiB */
 };
 
 int  people_open(const struct people_options *options, struct people **out, struct err *err) must_check;
@@ -149,6 +150,19 @@ int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t coun
 #define PEOPLE_SEEN_PLACE_UNKNOWN UINT64_MAX /* noted by a Penstock that did not keep places */
 int people_seen_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *place_out, struct err *err)
     must_check;
+
+/* Reads what the first people_seen_add would have to read: a second for a million recent ids and 10^8 older ones. For a
+ * writer at its start, where nobody takes the wait for an event's doing. */
+int people_seen_load(struct people *people, struct err *err) must_check;
+
+struct people_seen_stats {
+    uint64_t recent;             /* ids in memory */
+    uint64_t runs, run_ids, run_bytes; /* files, and what is in them */
+    uint64_t flushes, merges;    /* since opening */
+    uint64_t lost;               /* reads of damaged or missing files since opening: repeats may have come through */
+};
+/* Of the writer; zeros before its first people_seen_add. */
+void people_seen_stats(const struct people *people, struct people_seen_stats *out);
 
 /* --- ingest's place ---------------------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
 /* people/people_test.c - the store of people: what is kept, over aborts, crashes, full maps and processes. */
+#include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -33,16 +34,17 @@ static int place_make(void **state)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *at)
+{
+    (void)stat, (void)kind, (void)at;
+    return remove(path);
+}
+
 static int place_drop(void **state)
 {
     struct place *place = *state;
-    char path[96];
 
-    (void)snprintf(path, sizeof path, "%s/data.mdb", place->folder);
-    (void)unlink(path);
-    (void)snprintf(path, sizeof path, "%s/lock.mdb", place->folder);
-    (void)unlink(path);
-    (void)rmdir(place->folder);
+    (void)nftw(place->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     free(place);
     return 0;
 }

@@ -9,6 +9,9 @@
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
   damage      N ways to damage a log's files (src/log/log_damage_test.c)
   histories   N random histories of people against their reference (src/people/history_test.c)
+  seen        N event ids, some of them repeated days later, with restarts (src/people/seen_soak_test.c)
+  seen-kills  SIGKILL of who notes event ids, N times (src/people/seen_kill_test.c)
+  seen-models N random histories of event ids against an array (src/people/seen_model_test.c)
 
 A line for each: ok or FAILED, the name, N, the seed with which the same comes again, seconds, what was seen."""
 import os
@@ -29,6 +32,9 @@ CAMPAIGNS = {
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
     "damage": ([os.path.join(BUILD, "log_damage_test")], 20000, 10000),
     "histories": ([os.path.join(BUILD, "history_test")], 20000, 10000),
+    "seen": ([os.path.join(BUILD, "seen_soak_test")], 10000000, 10000000),
+    "seen-kills": ([os.path.join(BUILD, "seen_kill_test")], 2000, 1000),
+    "seen-models": ([os.path.join(BUILD, "seen_model_test")], 2000, 1000),
 }
 
 
@@ -41,7 +47,7 @@ def run(name, count, seed):
     if not ok:
         print("\n".join(done.stdout.splitlines()[-60:]))
     said = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
-    print("%-6s %-10s %6d  seed %-10d %5.0f s  %s" % ("ok" if ok else "FAILED", name, count, seed, time.time() - began,
+    print("%-6s %-11s %8d  seed %-10d %5.0f s  %s" % ("ok" if ok else "FAILED", name, count, seed, time.time() - began,
                                                      said[-1][8:] if said else ""), flush=True)
     return ok
 
