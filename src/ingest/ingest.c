@@ -86,7 +86,7 @@ struct ingest {
 
 /* --- opening ----------------------------------------------------------------------------------- */
 
-static int open_stores(struct ingest *ingest, struct err *err)
+static int open_people(struct ingest *ingest, struct err *err)
 {
     char   folder[4096];
     size_t memory = (size_t)ingest->options->people_memory;
@@ -97,6 +97,15 @@ static int open_stores(struct ingest *ingest, struct err *err)
     if (people_open(&(struct people_options){ .folder = folder, .memory_bytes = memory }, &ingest->people, err) < 0 ||
         people_seen_load(ingest->people, err) < 0)
         return err_wrap(err, "people");
+    return 0;
+}
+
+static int open_stores(struct ingest *ingest, struct err *err)
+{
+    char folder[4096];
+
+    if (open_people(ingest, err) < 0)
+        return -1;
     (void)snprintf(folder, sizeof folder, "%s/log", ingest->env->data_folder);
     if (log_open(&(struct log_options){ .folder = folder }, &ingest->log, err) < 0)
         return err_wrap(err, "log");
@@ -212,8 +221,14 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     warning_gate_abort(ingest->gate);
     definer_abort(ingest->definer);
     close_ends(ingest);
-    if (people_begin(ingest->people, false, &txn, err) < 0)
-        return -1;
+    if (ingest->people == NULL || people_begin(ingest->people, false, &txn, err) < 0) {
+        /* LMDB is done for good when it could not write its last page; the file is as it was before that */
+        if (ingest->people != NULL)
+            people_close(ingest->people);
+        ingest->people = NULL;
+        if (open_people(ingest, err) < 0 || people_begin(ingest->people, false, &txn, err) < 0)
+            return -1;
+    }
     rc = people_place_get(txn, &ingest->place, err);
     if (rc == 0)
         rc = overflow_load(ingest->overflow, txn, err);
