@@ -201,17 +201,6 @@ void ingest_close(struct ingest *ingest)
     free(ingest);
 }
 
-static bool wants_expiry(const struct ingest *ingest)
-{
-    const struct catalog_project *projects;
-    size_t                        count = catalog_snapshot_projects(ingest->snapshot, &projects);
-    bool                          wanted = false;
-
-    for (size_t i = 0; i < count; i++)
-        wanted = wanted || projects[i].retention_days > 0;
-    return wanted;
-}
-
 int ingest_recover(struct ingest *ingest, struct err *err)
 {
     const struct outputs_options options = { .retention_us = ingest->options->output_retention_us };
@@ -237,7 +226,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
         rc = requests_next(txn, &ingest->request_us, err);
     people_abort(txn);
     ingest->moves_left = moves > 0;
-    if (wants_expiry(ingest))
+    if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
     if (rc < 0 || moves < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;

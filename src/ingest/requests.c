@@ -225,6 +225,17 @@ int requests_expire(const struct requests *requests, struct people_txn *txn, con
     return 0;
 }
 
+bool requests_expiry_wanted(const struct catalog_snapshot *catalog)
+{
+    const struct catalog_project *projects;
+    size_t                        count = catalog_snapshot_projects(catalog, &projects);
+
+    for (size_t i = 0; i < count; i++)
+        if (projects[i].retention_days > 0)
+            return true;
+    return false;
+}
+
 /* --- the log ----------------------------------------------------------------------------------- */
 
 struct log_done {

@@ -32,6 +32,8 @@ int requests_do(const struct requests *requests, struct people_txn *txn, int64_t
  * goes. *next_us_in_out: lowered to the next time. */
 int requests_expire(const struct requests *requests, struct people_txn *txn, const struct catalog_snapshot *catalog,
                     int64_t *next_us_in_out, struct err *err) must_check;
+/* Some project keeps its events for a number of days only. */
+bool requests_expiry_wanted(const struct catalog_snapshot *catalog);
 /* The log was gone through (log_eraser.h) for every erasure of a number below `below`: their ids leave the store, and each
  * gets a receipt of the kind "erase_log". records: how many were emptied, of all of them together. */
 int requests_log_done(const struct requests *requests, struct people_txn *txn, uint64_t below, uint64_t records,
