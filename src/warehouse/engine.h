@@ -85,8 +85,8 @@ int engine_err(struct err *err, const char *doing, const char *said);
 int engine_names_sync(struct warehouse *warehouse, struct err *err) must_check;
 /* wal_tail.c: before the file is attached for writing. Does nothing while another process has it. */
 int engine_wal_cut(const struct warehouse *warehouse, struct err *err) must_check;
-/* The bytes of a write-ahead log's head; 0: this is none that is known. */
-size_t wal_head_bytes(struct span file);
+/* The bytes of a write-ahead log up to the end of its last mark, or of its head; 0: it does not look as expected. */
+uint64_t wal_marked_bytes(int fd, uint64_t bytes);
 
 /* warehouse.c: the file, in an engine that may open another one beside it; for warehouse_rewrite. */
 int engine_open_plain(const struct warehouse_options *options, struct warehouse **out, struct err *err) must_check;

@@ -51,7 +51,7 @@ static bool take_varint(struct bytes_at *from, uint64_t *out)
     return false;
 }
 
-size_t wal_head_bytes(struct span file)
+static size_t head_bytes_of(struct span file)
 {
     struct bytes_at from = { file.at, file.at + file.bytes };
     uint64_t        number, count;
@@ -69,12 +69,11 @@ size_t wal_head_bytes(struct span file)
     return (size_t)(from.at - file.at);
 }
 
-/* The bytes of the file up to the end of its last mark, or of its head; 0: it does not look as expected. */
-static uint64_t marked_bytes(int fd, uint64_t bytes)
+uint64_t wal_marked_bytes(int fd, uint64_t bytes)
 {
     uint8_t  head[HEAD_BYTES_MAX], entry[ENTRY_HEAD_BYTES + 3];
     int64_t  got = io_pread(fd, head, bytes < sizeof head ? (size_t)bytes : sizeof head, 0);
-    size_t   head_bytes = got <= 0 ? 0 : wal_head_bytes(span_of(head, (size_t)got));
+    size_t   head_bytes = got <= 0 ? 0 : head_bytes_of(span_of(head, (size_t)got));
     uint64_t at = head_bytes, marked = head_bytes;
 
     if (head_bytes == 0)
@@ -105,7 +104,7 @@ static int cut(const char *wal, struct err *err)
     if (fd < 0)
         return 0; /* there is none, or the engine says why it cannot be opened */
     if (fstat(fd, &st) == 0 && st.st_size > 0) {
-        marked = marked_bytes(fd, (uint64_t)st.st_size);
+        marked = wal_marked_bytes(fd, (uint64_t)st.st_size);
         if (marked != 0 && marked < (uint64_t)st.st_size) {
             say(SAY_INFO, "%s: %" PRIu64 " bytes of a commit that was not finished are cut off", wal,
                 (uint64_t)st.st_size - marked);
