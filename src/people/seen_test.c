@@ -277,7 +277,7 @@ static int files(struct kit *kit, const char *ending, char *path, size_t path_by
 static void garbage_is_deleted(void **state)
 {
     struct kit *kit = *state;
-    char        path[200];
+    char        path[400];
 
     add_many(kit, 0, 1000, DAY);
     assert_true(files(kit, "run", NULL, 0) > (int)kit_stats(kit).runs); /* merged away, kept for readers for a while */
@@ -351,7 +351,7 @@ static void damage_is_told_and_mended(void **state)
         { "cut in the filter", -(FILTER_AT + 100), ONE_RUN },
         { "empty", -1, ONE_RUN },
     };
-    char path[200];
+    char path[400];
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kit *kit;
@@ -388,7 +388,7 @@ static void missing_file(void **state)
     struct err         err = { 0 };
     struct uuid        uuid = kit_uuid(3);
     uint64_t           place;
-    char               path[200];
+    char               path[400];
 
     make_one_run(kit, path, sizeof path);
     kit_close(kit);
