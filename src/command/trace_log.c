@@ -273,23 +273,26 @@ int trace_events_offset(struct trace *trace, struct err *err)
     return rc < 0 ? -1 : 0;
 }
 
-/* What today's rules say of the record. */
+/* What today's rules say of the record, judged in the moment in which it was written: ingest was not much later. */
 static int fate_recompute(struct trace *trace, const struct catalog_snapshot *snapshot, struct err *err)
 {
     struct property_key_table keys;
-    const struct normalize_env env = { .arena = trace->arena, .keys = &keys, .catalog = snapshot };
+    struct normalize_env       env = { .arena = trace->arena, .keys = &keys, .catalog = snapshot, .now_us = trace->written_us };
     size_t                     bytes = record_bytes(&trace->record);
     uint8_t                   *body = arena_alloc(trace->arena, bytes);
     struct item               *item = arena_alloc_zero(trace->arena, sizeof *item);
+    int                        rc;
 
-    if (body == NULL || item == NULL)
+    if (body == NULL || item == NULL || (env.zones = zones_new(NULL)) == NULL)
         return err_set(err, ERR_FULL, "no memory for the record");
     property_key_table_init(&keys);
     record_write(&trace->record, body);
     item->raw_offset = trace->place;
     item->body = span_of(body, bytes);
     item->fate = FATE_PENDING;
-    if (normalize_item(&env, item, err) < 0)
+    rc = normalize_item(&env, item, err);
+    zones_free(env.zones);
+    if (rc < 0)
         return -1;
     trace->fate = TRACE_ENDED;
     trace->ended_fate = item->fate == FATE_PENDING ? FATE_DEDUPLICATED : item->fate;
