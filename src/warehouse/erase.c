@@ -125,7 +125,8 @@ int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct 
     if (delete_rows(warehouse, "events", "captured_at", "count(*)", where, &erased.events, err) < 0)
         return -1;
     (void)snprintf(where, sizeof where, "team_id = %" PRIu32 " AND distinct_id IN %s", project, ids);
-    if (delete_rows(warehouse, "dead_letters", "received_at", "0", where, &erased.dead_letters, err) < 0 ||
+    if (delete_rows(warehouse, "dead_letters", "received_at", "count(received_at) FILTER (step = 'load')", where,
+                    &erased.dead_letters, err) < 0 ||
         delete_rows(warehouse, "heatmaps", "captured_at", "count(event_uuid)", where, &erased.heatmaps, err) < 0)
         return -1;
     (void)snprintf(where, sizeof where,

@@ -85,3 +85,20 @@ def test_in_load():
         assert letter["encoding"] == "base64" and b"9007199254740993" in base64.b64decode(letter["data"]), letter
         # What failed is a finished row: it says what to do instead.
         assert replay.returncode == 1 and "penstock dlq edit" in replay.stderr and "new uuid" in replay.stderr, replay.stderr
+
+
+def test_an_erased_letter_stays_counted():
+    """A letter of the loader goes with its person; the event that it was of is still one that was dead-lettered."""
+    with Serve(env={"PENSTOCK_CRASH_LOAD_ON": "poison"}) as serve:
+        serve.post("/batch/", {"api_key": serve.token(), "batch": [{"event": name, "distinct_id": "p"} for name in ("a", "poison", "b")]})
+        end = time.time() + 60
+        while dead_lettered(serve) == 0:
+            assert time.time() < end, serve.log()[-3000:]
+            time.sleep(0.1)
+        serve.settle()
+        serve.cli("person", "delete", "--with-events", "--now", "p")
+        while serve.sql("SELECT count(*) AS n FROM dead_letters")[0]["n"] != 0:
+            assert time.time() < end, serve.log()[-3000:]
+            time.sleep(0.1)
+        status = serve.settle()
+        assert (status["stored"], status["dead_lettered"]) == (2, 1), status
