@@ -10,6 +10,7 @@ functions `test_*`; tests/flow/run.py finds and runs them, each in a process of 
         assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] == 1
 """
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -52,7 +53,7 @@ class Serve:
         self.own_folder = data is None
         self.folder = tempfile.mkdtemp(prefix="penstock-flow-") if data is None else os.path.dirname(data)
         self.data = data or os.path.join(self.folder, "data")
-        self.port = free_port()
+        self.port = 0 if wait else free_port()  # 0: the server finds one, and says which
         self.extra = list(extra)
         self.env = dict(os.environ, **(env or {}))
         self.process = None
@@ -76,6 +77,8 @@ class Serve:
 
     def start(self, wait=True):
         self.log_path = os.path.join(self.folder, "serve.log")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.data, "run", "listen"))
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--data", self.data, "--listen", "127.0.0.1:%d" % self.port, *self.extra],
@@ -89,10 +92,14 @@ class Serve:
             if self.process.poll() is not None:
                 raise AssertionError("serve ended with %d:\n%s" % (self.process.returncode, self.log()))
             try:
+                # The address is its own word: another server may have a port that was free a moment ago.
+                with open(os.path.join(self.data, "run", "listen")) as listen:
+                    self.port = int(listen.read().rsplit(":", 1)[1])
                 if self.get("/_readiness").status == 200:
                     return
-            except OSError:
-                time.sleep(0.01)
+            except (OSError, IndexError):
+                pass
+            time.sleep(0.01)
         raise AssertionError("not ready after %d s:\n%s" % (seconds, self.log()))
 
     def log(self):
