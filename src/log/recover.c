@@ -13,13 +13,40 @@ struct walk {
     uint64_t                 file_bytes;
     uint64_t                 published;
     uint64_t                 at, base; /* where the next frame is expected */
+    uint64_t                 zeros_at; /* from here on all is zeros; UINT64_MAX: not known of any place */
     uint32_t                 epoch;
 };
+
+/* Preallocated blocks are megabytes that are read at each opening: what was found once is not read again. */
+static int zeros_to_end(struct walk *walk, uint64_t from, bool *zeros_out, struct err *err)
+{
+    *zeros_out = false;
+    if (from < walk->zeros_at) {
+        for (uint64_t at = from; at < walk->file_bytes;) {
+            uint64_t       left = walk->file_bytes - at;
+            size_t         step = left < 65536 ? (size_t)left : 65536;
+            const uint8_t *bytes;
+            int            rc = window_get(&walk->window, at, step, &bytes, err);
+
+            if (rc < 0)
+                return rc;
+            if (rc == 0)
+                break; /* it ends here */
+            if (bytes[0] != 0 || memcmp(bytes, bytes + 1, step - 1) != 0)
+                return 0;
+            at += step;
+        }
+        walk->zeros_at = from;
+    }
+    *zeros_out = true;
+    return 0;
+}
 
 /* 1: *frame at *at_out, exactly where it was expected or after damage (*at_out > walk->at); 0: no more. */
 static int walk_next(struct walk *walk, bool past_damage, uint64_t *at_out, struct frame *frame, struct err *err)
 {
     uint64_t from = walk->at;
+    bool     zeros;
     int      rc;
 
     rc = window_frame(&walk->window, from, walk->place, frame, err);
@@ -33,6 +60,9 @@ static int walk_next(struct walk *walk, bool past_damage, uint64_t *at_out, stru
         }
         if (!past_damage)
             return 0;
+        rc = zeros_to_end(walk, from, &zeros, err);
+        if (rc < 0 || zeros)
+            return rc;
         rc = window_find_frame(&walk->window, from + FRAME_ALIGN, walk->file_bytes, walk->place, &from, frame, err);
         if (rc == 0)
             return 0;
@@ -79,30 +109,11 @@ static int frame_whole_at(struct walk *walk, uint64_t at, const struct frame *fr
     return rc < 1 ? rc : frame_body_whole(raw, frame->tag, frame->count);
 }
 
-static int zeros_to_end(struct walk *walk, bool *zeros_out, struct err *err)
-{
-    *zeros_out = true;
-    for (uint64_t at = walk->at; at < walk->file_bytes;) {
-        uint64_t       left = walk->file_bytes - at;
-        size_t         step = left < 65536 ? (size_t)left : 65536;
-        const uint8_t *bytes;
-        int            rc = window_get(&walk->window, at, step, &bytes, err);
-
-        if (rc < 1)
-            return rc;
-        if (bytes[0] != 0 || memcmp(bytes, bytes + 1, step - 1) != 0) {
-            *zeros_out = false;
-            return 0;
-        }
-        at += step;
-    }
-    return 0;
-}
-
 int recover_segment(int fd, uint64_t file_bytes, const struct frame_place *place, uint64_t from, uint64_t from_base,
                     uint64_t published, struct recovered *out, struct err *err)
 {
-    struct walk      start = { .place = place, .file_bytes = file_bytes, .published = published, .at = from, .base = from_base };
+    struct walk      start = { .place = place, .file_bytes = file_bytes, .published = published, .at = from, .base = from_base,
+                               .zeros_at = UINT64_MAX };
     struct walk      walk = start;
     struct recovered found = { 0 };
     uint8_t         *buf = NULL;
@@ -117,6 +128,7 @@ int recover_segment(int fd, uint64_t file_bytes, const struct frame_place *place
     if (rc < 0)
         goto done;
     start.window = walk.window;
+    start.zeros_at = walk.zeros_at;
     walk = start;
     for (;;) {
         bool promised = walk.at < found.proven;
@@ -144,7 +156,7 @@ int recover_segment(int fd, uint64_t file_bytes, const struct frame_place *place
     found.epoch = walk.epoch;
     if (found.proven > found.pos)
         found.proven = found.pos;
-    rc = zeros_to_end(&walk, &zeros, err);
+    rc = zeros_to_end(&walk, walk.at, &zeros, err);
     found.tail_dirty = !zeros;
     found.unreadable = walk.window.pages_unreadable > 0;
     if (rc == 0)
