@@ -88,13 +88,16 @@ struct ingest {
 
 static int open_people(struct ingest *ingest, struct err *err)
 {
-    char   folder[4096];
-    size_t memory = (size_t)ingest->options->people_memory;
+    char                  folder[4096];
+    const char           *recent = getenv("PENSTOCK_SEEN_RECENT_MAX"); /* for tests only: docs/testing.md */
+    struct people_options options = { .folder = folder, .memory_bytes = (size_t)ingest->options->people_memory };
 
     (void)snprintf(folder, sizeof folder, "%s/people", ingest->env->data_folder);
-    if (memory == 0)
-        memory = 1; /* to the store 0 is a default */
-    if (people_open(&(struct people_options){ .folder = folder, .memory_bytes = memory }, &ingest->people, err) < 0 ||
+    if (options.memory_bytes == 0)
+        options.memory_bytes = 1; /* to the store 0 is a default */
+    if (recent != NULL)
+        options.seen_recent_max = (size_t)strtoul(recent, NULL, 10);
+    if (people_open(&options, &ingest->people, err) < 0 ||
         people_seen_load(ingest->people, err) < 0)
         return err_wrap(err, "people");
     return 0;
