@@ -1,7 +1,8 @@
 /* load/load_test.c - the role as a process: topics in, rows out, killed and damaged on the way.
  *
- * The role runs in a child (started before this process has threads of its own engine); the test writes
- * the topics and asks over the query socket, as other processes do. Needs libduckdb.so. */
+ * The role runs in a process of its own: this program again, with other words, so that no lock of this one's threads is
+ * held there for ever. The test writes the topics and asks over the query socket, as other processes do. Needs
+ * libduckdb.so. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -50,32 +51,52 @@ static struct load_options options_of(void)
     return options;
 }
 
+/* This program as the role: `load_test role FOLDER STOP_FD FILE_BYTES_MAX OPTION...`, options in the order of the struct. */
+static int role_main(int argc, char **argv)
+{
+    struct load_options options = options_of();
+    int64_t *const      numbers[] = { &options.memory_bytes, &options.threads, &options.batch_rows, &options.batch_wait_us,
+                                      &options.people_wait_us, &options.idle_us, &options.query_time_us, &options.queries };
+    struct role_env     env = { .data_folder = argv[2], .run_folder = run_folder, .listen_fd = -1, .stop_fd = atoi(argv[3]),
+                                .options = &options };
+    struct rlimit       limit = { strtoull(argv[4], NULL, 10), RLIM_INFINITY };
+    struct err          err = { .text = "" };
+
+    for (int i = 0; i < (int)(sizeof numbers / sizeof *numbers) && 5 + i < argc; i++)
+        *numbers[i] = strtoll(argv[5 + i], NULL, 10);
+    snprintf(run_folder, sizeof run_folder, "%s/run", argv[2]);
+    if (limit.rlim_cur != 0) { /* a disk that is full, as far as this process can see */
+        signal(SIGXFSZ, SIG_IGN);
+        (void)!setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    say_init("load", getenv("PENSTOCK_TEST_SAY") != NULL ? SAY_INFO : SAY_ERROR);
+    if (load_role.run(&env, &err) == 0)
+        return 0;
+    fprintf(stderr, "load: %s\n", err.text);
+    return 1;
+}
+
 static struct process start_with(const struct load_options *options)
 {
-    int            stop[2];
+    const int64_t  numbers[] = { options->memory_bytes, options->threads, options->batch_rows, options->batch_wait_us,
+                                 options->people_wait_us, options->idle_us, options->query_time_us, options->queries };
+    char           words[2 + sizeof numbers / sizeof *numbers][24];
+    char          *argv[16] = { "load_test", "role", folder };
+    int            stop[2], argc = 3;
     struct process process;
 
     assert_int_equal(pipe2(stop, O_CLOEXEC), 0);
-    fflush(NULL);
+    snprintf(words[0], sizeof words[0], "%d", stop[0]);
+    snprintf(words[1], sizeof words[1], "%llu", (unsigned long long)file_bytes_max);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        snprintf(words[2 + i], sizeof words[0], "%" PRId64, numbers[i]);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        argv[argc++] = words[i];
     process.pid = fork();
     if (process.pid == 0) {
-        struct role_env env = { .data_folder = folder, .run_folder = run_folder, .listen_fd = -1, .stop_fd = stop[0],
-                                .options = options };
-        struct err      err = { .text = "" };
-
-        close(stop[1]);
-        if (file_bytes_max != 0) { /* a disk that is full, as far as this process can see */
-            struct rlimit limit = { file_bytes_max, RLIM_INFINITY };
-
-            signal(SIGXFSZ, SIG_IGN);
-            (void)!setrlimit(RLIMIT_FSIZE, &limit);
-        }
-        say_init("load", getenv("PENSTOCK_TEST_SAY") != NULL ? SAY_INFO : SAY_ERROR);
-        if (load_role.run(&env, &err) < 0) {
-            fprintf(stderr, "load: %s\n", err.text);
-            _exit(1);
-        }
-        _exit(0);
+        (void)fcntl(stop[0], F_SETFD, 0);
+        execv("/proc/self/exe", argv);
+        _exit(127);
     }
     close(stop[0]);
     process.stop_fd = stop[1];
@@ -634,7 +655,7 @@ static void orders_are_carried_out_once(void **state)
     log_batch_free(batch);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_topic_arrives, set_up, tear_down),
@@ -647,5 +668,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(orders_are_carried_out_once, set_up, tear_down),
     };
 
+    if (argc >= 5 && strcmp(argv[1], "role") == 0)
+        return role_main(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
