@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "warehouse/engine.h"
 #include "wire/utf8.h"
 
@@ -264,7 +263,6 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
         if (engine_run(warehouse, warehouse->loader, "BEGIN", err) < 0)
             return -1;
         warehouse->in_batch = true;
-        warehouse->batch_us = clock_wall_us();
     }
     if ((table->insert == NULL || table->chunks[0] == NULL || table->texts == NULL) &&
         table_init(warehouse, row->table, err) < 0)
@@ -279,10 +277,8 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
     for (size_t i = 0; i < info->column_count; i++)
         if (set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err) < 0)
             return -1;
-    if (engine_chunk_columns(row->table) > info->column_count)
-        ((int64_t *)table->data[info->column_count])[table->chunk_rows] =
-            row->table == ROW_EVENT ? warehouse->batch_us
-                                     : (int64_t)(warehouse->loaded[row->table] + table->batch_rows);
+    if (engine_chunk_columns(row->table) > info->column_count && row->table != ROW_EVENT) /* of events: feed.c */
+        ((int64_t *)table->data[info->column_count])[table->chunk_rows] = (int64_t)(warehouse->loaded[row->table] + table->batch_rows);
     table->chunk_rows++;
     table->batch_rows++;
     warehouse->batch_rows++;

@@ -62,7 +62,6 @@ struct warehouse {
     struct engine_feed  feeds[ROW_TABLE_COUNT]; /* fixed after open */
     bool                in_batch;
     size_t              batch_rows;
-    int64_t             batch_us; /* inserted_at of the open batch */
     bool                refused;  /* an earlier row of the batch was, by the engine: the commit says so */
     struct err          refusal;
     uint64_t            loaded[ROW_TABLE_COUNT]; /* as last committed */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "warehouse/engine.h"
 
 enum { INSERT_BYTES_MAX = 16 << 10 };
@@ -146,6 +147,19 @@ int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct e
     return rc;
 }
 
+/* inserted_at: one reading of the clock for all rows of an insert, after the last of them was taken from the log. */
+static void stamp_rows(const struct duckdb *duckdb, const struct engine_table *table)
+{
+    int64_t now_us = clock_wall_us();
+
+    for (unsigned i = 0; i <= table->filling; i++) {
+        int64_t *at = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->chunks[i], row_tables[ROW_EVENT].column_count));
+
+        for (uint32_t row = 0; row < table->rows[i]; row++)
+            at[row] = now_us;
+    }
+}
+
 int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
@@ -154,6 +168,8 @@ int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err)
     int                  rc = 0;
 
     table->fed = 0;
+    if (id == ROW_EVENT)
+        stamp_rows(duckdb, table);
     if (duckdb->execute_prepared(table->insert, &result) != DUCKDB_SUCCESS)
         rc = engine_err(err, row_tables[id].name, duckdb->result_error(&result));
     duckdb->destroy_result(&result);
