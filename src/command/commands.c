@@ -21,7 +21,7 @@ static const struct command_flag flags_tail[] = {
     FLAG_DATA,
     { "--from", "start|end", "begin with the oldest event that is kept, or with the next one (default: end)" },
     { "--count", "N", "stop after N events" },
-    { "--topic", "NAME", "events (default), people, warnings, dead_letters, heatmaps, definitions" },
+    { "--topic", "NAME", "events (default), people, warnings, dead_letters, heatmaps, definitions, receipts" },
     FLAG_END,
 };
 static const struct command_flag flags_data_json[] = { FLAG_DATA, FLAG_JSON, FLAG_END };
@@ -153,7 +153,8 @@ const struct command commands[] = {
       "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55\n"
       "penstock trace 0190a6c8-9f5e-7c3a-b6f1-2f0d6c1a9e55 --json", flags_trace, trace_run },
     { "sql", "QUERY", 1, 1, "ask the warehouse, while the server runs or while it does not",
-      "Tables: events, persons, person_distinct_ids, groups, heatmaps, ingestion_warnings, dead_letters.\n"
+      "Tables: events, persons, person_distinct_ids, groups, heatmaps, event_definitions, property_definitions,\n"
+      "event_properties, ingestion_warnings, dead_letters, receipts. Their columns: docs/sql.md, or DESCRIBE events.\n"
       "One statement that reads; writing is refused.",
       "penstock sql \"SELECT event, count(*) FROM events GROUP BY 1\"\n"
       "penstock sql \"SELECT properties->>'$.plan' AS plan FROM events\" --format csv\n"

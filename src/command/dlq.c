@@ -88,7 +88,8 @@ int dlq_list_run(const struct command_args *args)
     if (code == EXIT_DONE && printing.more)
         fprintf(stderr, "penstock: there are more; --limit 0 shows all\n");
     else if (code == EXIT_DONE && printing.count == 0)
-        fprintf(stderr, "penstock: no such dead letter\n");
+        fprintf(stderr, "penstock: no such dead letters%s\n",
+                args_has(args, "--state") ? "" : " are open; --state all shows the others, too");
     return code;
 }
 

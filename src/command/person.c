@@ -138,7 +138,7 @@ static void show_time(struct buf *out, bool json, const char *name, int64_t at_u
 {
     buf_add_format(out, json ? ",\"%s\":" : "  %-12s  ", name);
     if (at_us == CLOCK_NONE) {
-        buf_add_text(out, json ? "null" : "never");
+        buf_add_text(out, json ? "null" : "not noted; see person_last_seen: penstock project show");
     } else {
         buf_add_text(out, json ? "\"" : "");
         time_write_rfc3339(out, at_us);
@@ -319,7 +319,7 @@ int person_delete_run(const struct command_args *args)
         return command_failed(&err);
     (void)snprintf(text, sizeof text,
                    args_has(args, "--now") ? "the person will be deleted%s as soon as ingest runs"
-                                           : "the person will be deleted%s when ingest.undo_window is over; until then "
+                                           : "the person will be deleted%s when ingest.undo_window is over (24 hours unless set); until then "
                                              "it can be taken back: penstock person undelete %" PRIu64,
                    (control.flags & CONTROL_WITH_EVENTS) != 0 ? " with its events" : "", number);
     answer(args, number, text);

@@ -32,7 +32,7 @@ static const struct setting {
     { "drop_older_than_s", SETTING_NUMBER64, AT(drop_older_than_s), INT64_C(3155760000),
       "events older than so many seconds when they arrive are dropped; 0: none are" },
     { "retention_days", SETTING_NUMBER32, AT(retention_days), CATALOG_RETENTION_DAYS_MAX,
-      "rows older than so many days may be deleted; 0: kept for ever" },
+      "events older than so many days leave the warehouse; 0: kept for ever" },
 };
 enum { SETTING_COUNT = sizeof settings / sizeof *settings };
 
@@ -113,7 +113,7 @@ int project_list_run(const struct command_args *args)
     }
     buf_init(&out, 64 << 20);
     count = catalog_snapshot_projects(snapshot, &projects);
-    buf_add_text(&out, json ? "[" : "");
+    buf_add_text(&out, json ? "[" : "    id  name\n");
     for (size_t i = 0; i < count; i++)
         if (json) {
             buf_add_text(&out, i > 0 ? ",\n " : "");

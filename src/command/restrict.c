@@ -74,6 +74,8 @@ static int restrictions_print(const struct command_args *args, struct catalog *c
         first = false;
     }
     buf_add_text(&out, json ? "]\n" : "");
+    if (first && !json)
+        fprintf(stderr, "penstock: there are no restrictions; what they can do: penstock restrict add --help\n");
     (void)fwrite(out.at, 1, out.bytes, stdout);
     buf_fini(&out);
     catalog_snapshot_free(snapshot);

@@ -79,7 +79,7 @@ int tail_run(const struct command_args *args)
     for (size_t i = 0; i < ROW_TABLE_COUNT; i++)
         known |= strcmp(row_tables[i].topic, topic) == 0;
     if (!known)
-        return args_wrong(args, "--topic takes events, people, warnings, dead_letters, heatmaps or definitions, not \"%s\"", topic);
+        return args_wrong(args, "--topic takes events, people, warnings, dead_letters, heatmaps, definitions or receipts, not \"%s\"", topic);
     if (strcmp(from, "start") != 0 && strcmp(from, "end") != 0)
         return args_wrong(args, "--from takes start or end, not \"%s\"", from);
     if (args_number(args, "--count", UINT64_MAX, UINT64_MAX, &count) < 0)

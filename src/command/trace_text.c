@@ -11,7 +11,7 @@
 static void step_text(struct buf *out, const struct trace_step *step, int64_t *before_us)
 {
     if (step->at_us == CLOCK_NONE) {
-        buf_add_format(out, "%-10s %-27s", step->name, "");
+        buf_add_format(out, "%-10s (when is not known)", step->name);
         return;
     }
     buf_add_format(out, "%-10s ", step->name);
@@ -82,6 +82,19 @@ static void names_text(struct buf *out, const char *name, const struct trace_cha
     }
 }
 
+static void place_text(const struct trace_changes *changes, struct buf *out)
+{
+    size_t before;
+
+    detail(out, "place");
+    before = out->bytes;
+    trace_place_write(changes, out);
+    if (out->bytes == before + 2) { /* {} */
+        out->bytes = before;
+        buf_add_text(out, "none known of the address");
+    }
+}
+
 static void person_text(const struct trace *trace, const struct trace_changes *changes, struct arena *arena, struct buf *out)
 {
     struct trace_members person = trace_members(trace->row.person_properties, arena);
@@ -122,14 +135,13 @@ static void processed_text(const struct trace *trace, const struct trace_changes
             names_text(out, "added", changes, TRACE_ADDED);
             names_text(out, "removed", changes, TRACE_REMOVED);
             names_text(out, "changed", changes, TRACE_CHANGED);
-            detail(out, "place");
-            trace_place_write(changes, out);
+            place_text(changes, out);
         }
         person_text(trace, changes, arena, out);
         for (int i = 0; i < 5; i++)
             if (trace->row.groups[i].bytes > 0) {
                 detail(out, "group");
-                buf_add_format(out, "%d, ", i);
+                buf_add_format(out, "$group_%d ", i);
                 json_write_string(out, trace->row.groups[i]);
             }
     }
