@@ -1,7 +1,7 @@
 /* load/load.h - the role that fills the warehouse.
  *
- * It follows the topics events, people, warnings and dead_letters, and appends their rows to the warehouse
- * in batches; a batch and the places it ends at are one transaction, so each row is there once, whatever
+ * It follows the topics of finished rows (follow.h: events, people, warnings, dead_letters, heatmaps, definitions, receipts),
+ * and appends their rows to the warehouse in batches; a batch and the places it ends at are one transaction, so each row is there once, whatever
  * is killed when. While it runs it also answers read-only queries of other processes
  * (load/query_socket.h), because one process alone can open the file.
  *  D1  a row is visible at most about four times batch_wait after it was published, as long as loading keeps
