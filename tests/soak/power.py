@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """`./dev soak disks [IMAGES [SEED]]`: the power goes while everything runs: log, people, catalog, warehouse.
 
-One Penstock runs for a while under load with merges, with small segments and with rests, so that segments roll and go,
-LMDB grows and DuckDB checkpoints; tests/shim/journal.c writes down each call that changes a file, and the
+One Penstock runs for a while under load with merges, imports, heatmaps and events that are sent again, with small segments,
+small files of seen ids and with rests, so that segments roll and go, files of ids are made and merged, LMDB grows and
+DuckDB checkpoints; tests/shim/journal.c writes down each call that changes a file, and the
 clients write the acknowledgements into the same journal. Then, for each image, a random moment is chosen and
 a data folder is made as a disk may hold it:
   - what a sync that had ended covered is there;
@@ -11,8 +12,9 @@ a data folder is made as a disk may hold it:
     image of three a file's own sync does not cover its name, as POSIX allows; in the others it covers all names before
     it, as on a journaling file system;
   - the head of a topic, which is written through a map, is of any noted moment, or not there.
-Penstock is started on it, and must by itself come to: every acknowledged event a row, one row an id, nothing that was
-not sent, each person's last property, and accepted = the sum of all fates.
+Penstock is started on it, and must by itself come to: every acknowledged event a row (of heatmaps, if it is one), one row an
+id, nothing that was not sent, each person's last property, and accepted = the sum of all fates. Then events that it holds are
+sent once more, each of which must be known for a duplicate.
 """
 import bisect
 import collections
@@ -33,6 +35,7 @@ from harness import ROOT, Serve, uuid7
 WRITE, SIZE, SYNC_BEGIN, SYNC_END, CREATE, RENAME, UNLINK, MKDIR, RMDIR, DIRSYNC_BEGIN, DIRSYNC_END, HEAD, ACK = range(1, 14)
 NOTE = struct.Struct("<IIQQQIIII")
 MAGIC, DURABLE, ZEROS, PAGE, SECTOR = 0x4A524E4C, 1, 2, 4096, 512
+SEEN_RECENT_MAX, POINTS, AGAIN = 300, 3, 400  # ids in a new file; points of a heatmap event; events sent after the cut
 Note = collections.namedtuple("Note", "operation inode at bytes flags path to data")
 
 
@@ -47,37 +50,47 @@ def shim():
 # --- the workload --------------------------------------------------------------------------------
 
 class Sender(threading.Thread):
-    """Users that come without a name, change, and are identified; each acknowledgement goes to the journal."""
+    """Users that come without a name, change, and are identified, live or as imports (their own users: nothing orders the
+    two topics); each acknowledgement goes to the journal."""
 
     def __init__(self, serve, token, journal, number, seed, until):
         super().__init__(daemon=True)
         self.serve, self.token, self.journal, self.number, self.until = serve, token, journal, number, until
         self.random, self.sent, self.count, self.failed = random.Random(seed + number), {}, 0, None
-        self.pause = 1000
+        self.pause, self.latest = 1000, {lane: collections.deque(maxlen=400) for lane in "uh"}
 
-    def batch(self):
+    def batch(self, lane):
         events = []
         for _ in range(self.random.choice([1, 3, 20, 60])):
             who = self.random.randrange(12)
             self.count += 1
-            event = {"uuid": uuid7(), "event": "step", "distinct_id": "s%d-u%d" % (self.number, who),
+            event = {"uuid": uuid7(), "event": "step", "distinct_id": "s%d-%s%d" % (self.number, lane, who),
                      "properties": {"n": self.count, "pad": self.random.choice("xyz") * self.random.randrange(900),
                                     "$set": {"last": self.count}}}
-            if self.random.random() < 0.08: # somebody nameless turns out to be this user
+            dice = self.random.random()
+            if dice < 0.08:  # somebody nameless turns out to be this user
                 nameless = "s%d-a%d" % (self.number, self.count)
                 events.append({"uuid": uuid7(), "event": "look", "distinct_id": nameless, "properties": {"n": 0}})
                 event.update(event="$identify")
                 event["properties"]["$anon_distinct_id"] = nameless
+            elif dice < 0.12:
+                event.update(event="$$heatmap", properties={
+                    "n": 0, "$viewport_height": 900, "$viewport_width": 600,
+                    "$heatmap_data": {"u": [{"x": x, "y": 1, "type": "click"} for x in range(POINTS)]}})
+            elif dice < 0.2 and self.latest[lane]:  # one that was sent, of this batch too
+                event = self.random.choice(self.latest[lane])
             events.append(event)
+            self.latest[lane].append(event)
         return events
 
     def run(self):
         try:
             while time.time() < self.until:
-                events = self.batch()
+                lane = "h" if self.random.random() < 0.2 else "u"
+                events = self.batch(lane)
                 for event in events:
-                    self.sent[event["uuid"]] = (event["distinct_id"], event["properties"]["n"])
-                self.serve.post("/batch/", {"api_key": self.token, "batch": events})
+                    self.sent[event["uuid"]] = event
+                self.serve.post("/batch/", {"api_key": self.token, "historical_migration": lane == "h", "batch": events})
                 text = " ".join(event["uuid"] for event in events).encode()
                 os.write(self.journal, NOTE.pack(MAGIC, ACK, 0, 0, 0, 0, 0, len(text), 0) + text)
                 time.sleep(self.random.uniform(0, 0.03))
@@ -103,7 +116,8 @@ def record(folder, seconds, seed):
     """Runs the workload; gives the notes and what was sent."""
     data, path = os.path.join(folder, "data"), os.path.join(folder, "journal")
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    environment = {"LD_PRELOAD": shim(), "JOURNAL": path, "JOURNAL_ROOT": data}
+    environment = {"LD_PRELOAD": shim(), "JOURNAL": path, "JOURNAL_ROOT": data,
+                   "PENSTOCK_SEEN_RECENT_MAX": str(SEEN_RECENT_MAX)}
     config = os.path.join(folder, "penstock.yaml")
     with open(config, "w") as out:
         out.write(CONFIG)
@@ -267,17 +281,42 @@ class Disk:
 
 # --- what must be true ---------------------------------------------------------------------------
 
-def check(data, acked, sent, env):
+def stored_ids(serve):
+    """Rows of events, and the ids of all that is stored, heatmaps too."""
+    rows = serve.sql("SELECT uuid, event, distinct_id, properties->>'$.n' AS n, raw_offset FROM events")
+    heatmaps = serve.sql("SELECT event_uuid FROM heatmaps")
+    ids = [row["event_uuid"] for row in heatmaps if row["event_uuid"]]
+    assert len(heatmaps) == POINTS * len(ids), "%d points of %d heatmap events" % (len(heatmaps), len(ids))
+    return rows, [row["uuid"] for row in rows] + ids
+
+
+def send_again(serve, token, sent, ids, rnd):
+    """Some of what is stored, the newest among it, in any order: all are duplicates, and nothing changes."""
+    ids = sorted(ids)
+    ids = list(set(ids[-AGAIN // 2:] + rnd.sample(ids, min(AGAIN // 2, len(ids)))))
+    rnd.shuffle(ids)
+    known = serve.settle(40)["deduplicated"]
+    for at in range(0, len(ids), 50):
+        serve.post("/batch/", {"api_key": token, "batch": [sent[u] for u in ids[at:at + 50]]})
+    found = serve.settle(40)["deduplicated"] - known
+    assert found == len(ids), "%d events were sent again, and %d of them are taken for new" % (len(ids), len(ids) - found)
+
+
+def check(data, acked, sent, token, env, rnd):
     with Serve(data=data, env=env) as serve:
         serve.settle(40)
-        rows = serve.sql("SELECT uuid, event, distinct_id, properties->>'$.n' AS n, raw_offset FROM events")
-        stored = collections.Counter(row["uuid"] for row in rows)
+        rows, ids = stored_ids(serve)
+        stored = collections.Counter(ids)
         doubled = [u for u, count in stored.items() if count > 1]
         lost = [u for u in acked if u not in stored]
         strange = [u for u in stored if u not in sent]
         assert not lost, "%d of %d acknowledged events are lost, first %s" % (len(lost), len(acked), lost[:3])
         assert not doubled, "%d ids stand in two rows, first %s" % (len(doubled), doubled[:3])
         assert not strange, "rows that nobody sent: %s" % strange[:3]
+        if ids:
+            send_again(serve, token, sent, ids, rnd)
+            rows, after = stored_ids(serve)
+            assert collections.Counter(after) == stored, "events that were sent again made or took rows"
         last = {}
         for row in sorted(rows, key=lambda r: int(r["raw_offset"])):
             if row["event"] != "look":
@@ -287,6 +326,10 @@ def check(data, acked, sent, env):
         wrong = {who: (n, found.get(who)) for who, n in last.items() if found.get(who) != n}
         assert not wrong, "persons are not what the rows say: %s" % dict(list(wrong.items())[:3])
     return len(rows)
+
+
+def listed(folder):
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def make_image(notes, cut, seed, folder):
@@ -300,13 +343,15 @@ def make_image(notes, cut, seed, folder):
 def campaign(images, seed, seconds=10):
     rnd = random.Random(seed)
     folder = tempfile.mkdtemp(prefix="penstock-power-")
-    rows = done = 0
+    rows = done = held = 0
     try:
         notes, sent, token = record(folder, seconds, seed)
         acks = [(i, bytes(note.data).decode().split()) for i, note in enumerate(notes) if note.operation == ACK]
         print("journal: %d notes, %.0f MiB, %d events acknowledged" % (
             len(notes), sum(len(n.data) for n in notes) / 2**20, sum(len(a) for _, a in acks)), flush=True)
         shutil.rmtree(os.path.join(folder, "data"))
+        made = [note.to for note in notes if note.operation == RENAME and note.to.startswith("people/seen/")]
+        assert len(made) > 3, "the workload made %d files of seen ids" % len(made)
         first = next(i for i, note in enumerate(notes) if note.operation == ACK)
         for image in range(images):
             cut = rnd.randrange(first // 2, len(notes))
@@ -315,13 +360,17 @@ def campaign(images, seed, seconds=10):
             make_image(notes, cut, seed * 1000003 + image, data)
             acked = [u for _, uuids in acks[:bisect.bisect_left(acks, (cut,))] for u in uuids]
             try:
-                rows += check(data, acked, sent, {})
+                held += any(name.endswith(".run") for name in listed(os.path.join(data, "people", "seen")))
+                # half of them go on making files
+                env = {"PENSTOCK_SEEN_RECENT_MAX": str(SEEN_RECENT_MAX)} if rnd.random() < 0.5 else {}
+                rows += check(data, acked, sent, token, env, rnd)
             except AssertionError as wrong:
                 print("image %d of seed %d, cut at %d of %d: %s" % (image, seed, cut, len(notes), wrong))
                 raise
             done += 1
             if done % 50 == 0:
                 print("%d images" % done, flush=True)
+        print("%d of %d disks hold files of seen ids; %d were made" % (held, done, len(made)), flush=True)
     finally:
         if not os.environ.get("KEEP"):
             shutil.rmtree(folder, ignore_errors=True)
