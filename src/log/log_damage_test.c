@@ -281,12 +281,9 @@ static bool touched(const struct place *place)
 
 static bool segment_foreign(const struct file *file)
 {
-    uint64_t id, base;
-    uint32_t epoch;
-    int64_t  created_us;
+    struct part_header header;
 
-    return !file->gone && file->size >= SEGMENT_HEADER_BYTES && part_segment_header_get(file->bytes, &id, &base, &epoch, &created_us) &&
-           id == 12345;
+    return !file->gone && file->size >= SEGMENT_HEADER_BYTES && part_segment_header_get(file->bytes, &header) && header.id == 12345;
 }
 
 static void find_lost(bool *lost)

@@ -164,27 +164,21 @@ void part_segment_header_put(uint8_t at[SEGMENT_HEADER_BYTES], uint64_t id, uint
     bytes_put_u32(at + 60, crc32c(0, span_of(at, 60)));
 }
 
-bool part_segment_header_get(const uint8_t at[SEGMENT_HEADER_BYTES], uint64_t *id_out, uint64_t *base_out,
-                             uint32_t *epoch_out, int64_t *created_us_out)
+bool part_segment_header_get(const uint8_t at[SEGMENT_HEADER_BYTES], struct part_header *out)
 {
     if (bytes_get_u64(at) != SEGMENT_MAGIC || bytes_get_u32(at + 60) != crc32c(0, span_of(at, 60)))
         return false;
-    *id_out = bytes_get_u64(at + 8);
-    *base_out = bytes_get_u64(at + 16);
-    *epoch_out = bytes_get_u32(at + 24);
-    *created_us_out = (int64_t)bytes_get_u64(at + 32);
+    *out = (struct part_header){ .id = bytes_get_u64(at + 8), .base = bytes_get_u64(at + 16), .epoch = bytes_get_u32(at + 24),
+                                 .created_us = (int64_t)bytes_get_u64(at + 32) };
     return true;
 }
 
-int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, struct err *err)
+int part_segment_header_read(const struct part *part, uint64_t base, struct part_header *out, struct err *err)
 {
-    uint8_t  header[SEGMENT_HEADER_BYTES] = { 0 };
-    char     name[PART_NAME_BYTES];
-    uint64_t header_base;
-    uint32_t epoch;
-    int64_t  created_us;
-    ssize_t  got;
-    int      fd;
+    uint8_t header[SEGMENT_HEADER_BYTES] = { 0 };
+    char    name[PART_NAME_BYTES];
+    ssize_t got;
+    int     fd;
 
     part_segment_name(name, base, ".seg");
     fd = io_open(part->dir_fd, name, O_RDONLY, 0);
@@ -197,31 +191,38 @@ int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, st
         return -1;
     }
     io_close(fd);
-    if (got != (ssize_t)sizeof header)
-        return 0;
-    return part_segment_header_get(header, id_out, &header_base, &epoch, &created_us) && header_base == base;
+    return got == (ssize_t)sizeof header && part_segment_header_get(header, out);
+}
+
+int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, struct err *err)
+{
+    struct part_header header;
+    int                rc = part_segment_header_read(part, base, &header, err);
+
+    if (rc <= 0 || header.base != base)
+        return rc < 0 ? -1 : 0;
+    *id_out = header.id;
+    return 1;
 }
 
 bool part_segment_foreign(const struct part *part, uint64_t base, uint64_t id)
 {
     struct frame_place place = { id, base };
+    struct part_header header;
     struct frame       frame;
-    uint8_t            header[SEGMENT_HEADER_BYTES], first[FRAME_HEADER_BYTES];
+    struct err         ignored = { .kind = ERR_NONE };
+    uint8_t            first[FRAME_HEADER_BYTES];
     char               name[PART_NAME_BYTES];
-    uint64_t           header_id, header_base;
-    uint32_t           epoch;
-    int64_t            created_us;
     bool               foreign;
     int                fd;
 
+    if (part_segment_header_read(part, base, &header, &ignored) <= 0 || (header.id == id && header.base == base))
+        return false;
     part_segment_name(name, base, ".seg");
     fd = io_open(part->dir_fd, name, O_RDONLY, 0);
     if (fd < 0)
         return false;
-    foreign = io_pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header &&
-              part_segment_header_get(header, &header_id, &header_base, &epoch, &created_us) &&
-              (header_id != id || header_base != base) &&
-              !(io_pread(fd, first, sizeof first, SEGMENT_DATA_AT) == (ssize_t)sizeof first &&
+    foreign = !(io_pread(fd, first, sizeof first, SEGMENT_DATA_AT) == (ssize_t)sizeof first &&
                 frame_get(first, &place, SEGMENT_DATA_AT, &frame));
     io_close(fd);
     return foreign;

@@ -65,8 +65,11 @@ int part_segment_id(const struct part *part, uint64_t base, uint64_t *id_out, st
 bool part_segment_foreign(const struct part *part, uint64_t base, uint64_t id);
 void part_segment_header_put(uint8_t at[SEGMENT_HEADER_BYTES], uint64_t id, uint64_t base, uint32_t epoch,
                              int64_t created_us);
-bool part_segment_header_get(const uint8_t at[SEGMENT_HEADER_BYTES], uint64_t *id_out, uint64_t *base_out,
-                             uint32_t *epoch_out, int64_t *created_us_out);
+struct part_header { uint64_t id, base; uint32_t epoch; int64_t created_us; };
+/* False: these bytes are no header. */
+bool part_segment_header_get(const uint8_t at[SEGMENT_HEADER_BYTES], struct part_header *out);
+/* From the file of that name, whatever base it tells. 1; 0: damaged; -1: unreadable. */
+int part_segment_header_read(const struct part *part, uint64_t base, struct part_header *out, struct err *err) must_check;
 
 /* 1: whole; 0: missing or damaged. */
 int part_epoch_load(const struct part *part, uint64_t *id_out, uint32_t *epoch_out, struct err *err) must_check;

@@ -74,23 +74,10 @@ static uint64_t segment_disk_bytes(const struct part *part, uint64_t base)
 /* When the segment was made; INT64_MAX when its header does not tell, which keeps the one before it. */
 static int64_t segment_created_us(const struct part *part, uint64_t base)
 {
-    uint8_t  header[SEGMENT_HEADER_BYTES];
-    char     name[PART_NAME_BYTES];
-    uint64_t id, header_base;
-    uint32_t epoch;
-    int64_t  created_us;
-    ssize_t  got;
-    int      fd;
+    struct part_header header;
+    struct err         ignored = { .kind = ERR_NONE };
 
-    part_segment_name(name, base, ".seg");
-    fd = io_open(part->dir_fd, name, O_RDONLY, 0);
-    if (fd < 0)
-        return INT64_MAX;
-    got = io_pread(fd, header, sizeof header, 0);
-    io_close(fd);
-    if (got != (ssize_t)sizeof header || !part_segment_header_get(header, &id, &header_base, &epoch, &created_us))
-        return INT64_MAX;
-    return created_us;
+    return part_segment_header_read(part, base, &header, &ignored) > 0 ? header.created_us : INT64_MAX;
 }
 
 static int segment_delete(struct log_writer *writer, uint64_t base, struct err *err)
