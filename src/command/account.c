@@ -9,6 +9,7 @@
 
 #include "catalog/catalog.h"
 #include "command/command.h"
+#include "command/people_access.h"
 #include "command/question.h"
 #include "event/record.h"
 #include "event/row.h"
@@ -32,26 +33,13 @@ int account_log_open(const char *data, struct log **out, struct err *err)
 
 int account_place(const char *data, struct people_place *out, struct err *err)
 {
-    char                  path[4096];
-    struct people_options options = { .folder = path };
-    struct people        *people;
-    struct people_txn    *txn;
-    struct stat           found;
-    int                   rc;
+    struct people_access access;
+    int                  rc = command_people_begin(data, &access, err);
 
     *out = (struct people_place){ .input_next = { 0 } };
-    if (data_path(data, "people", path, sizeof path, err) < 0)
-        return -1;
-    if (stat(path, &found) < 0)
-        return 0;
-    if (people_open(&options, &people, err) < 0)
-        return -1;
-    rc = people_begin(people, false, &txn, err);
-    if (rc == 0) {
-        rc = people_place_get(txn, out, err);
-        people_abort(txn);
-    }
-    people_close(people);
+    if (rc > 0)
+        rc = people_place_get(access.txn, out, err);
+    command_people_end(&access);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 
 #include "command/account.h"
 #include "command/command.h"
+#include "command/people_access.h"
 #include "command/question.h"
 #include "event/row.h"
 #include "ingest/outputs.h"
@@ -150,27 +151,14 @@ static int fates_take(void *ctx, const struct people_fates *from, struct err *er
 
 static int fates_read(struct reading *reading, struct err *err)
 {
-    char                  path[4096];
-    struct people_options options = { .folder = path };
-    struct people        *people;
-    struct people_txn    *txn;
-    struct stat           found;
-    int                   rc;
+    struct people_access access;
+    int                  rc = command_people_begin(reading->data, &access, err);
 
-    if (data_path(reading->data, "people", path, sizeof path, err) < 0)
-        return -1;
-    if (stat(path, &found) < 0)
-        return 0;
-    if (people_open(&options, &people, err) < 0)
-        return -1;
-    rc = people_begin(people, false, &txn, err);
-    if (rc == 0) {
-        rc = people_place_get(txn, &reading->place, err);
-        if (rc == 0)
-            rc = people_fates_each(txn, fates_take, reading, err);
-        people_abort(txn);
-    }
-    people_close(people);
+    if (rc > 0)
+        rc = people_place_get(access.txn, &reading->place, err);
+    if (rc == 0 && access.txn != NULL)
+        rc = people_fates_each(access.txn, fates_take, reading, err);
+    command_people_end(&access);
     return rc;
 }
 

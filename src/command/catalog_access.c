@@ -23,6 +23,25 @@ int command_catalog_open(const struct command_args *args, bool make, struct cata
     return catalog_open(path, out, err);
 }
 
+int command_catalog_read(const struct command_args *args, struct catalog **catalog_out, struct catalog_snapshot **snapshot_out,
+                         struct err *err)
+{
+    *catalog_out = NULL;
+    *snapshot_out = NULL;
+    if (command_catalog_open(args, false, catalog_out, err) < 0)
+        return -1;
+    if (catalog_snapshot_load(*catalog_out, snapshot_out, err) == 0)
+        return 0;
+    catalog_close(*catalog_out);
+    *catalog_out = NULL;
+    return -1;
+}
+
+void command_print_id(const struct command_args *args, uint32_t id)
+{
+    printf(args_has(args, "--json") ? "{\"id\":%u}\n" : "%u\n", id);
+}
+
 /* An id goes before a name that looks like one. */
 static const struct catalog_project *project_named(const struct catalog_snapshot *snapshot, const char *wanted)
 {

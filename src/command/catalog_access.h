@@ -10,6 +10,11 @@
 
 /* make: the data folder is made when it is missing, so that a token can be there before the first start. */
 int command_catalog_open(const struct command_args *args, bool make, struct catalog **out, struct err *err) must_check;
+/* Opens one that is there and reads it. *catalog_out and *snapshot_out are NULL after -1. */
+int command_catalog_read(const struct command_args *args, struct catalog **catalog_out, struct catalog_snapshot **snapshot_out,
+                         struct err *err) must_check;
+/* Tells the id of what was made: bare, or as JSON. */
+void command_print_id(const struct command_args *args, uint32_t id);
 /* The project with this id or name; for NULL the first one. ERR_INPUT: no such project. */
 int command_project_named(struct catalog *catalog, const char *wanted, uint32_t *out, struct err *err) must_check;
 /* The project that --project names, by id or name; without it the first one, which is made when make is set

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "command/command.h"
+#include "command/json_fields.h"
 #include "command/question.h"
 #include "wire/json.h"
 #include "wire/time.h"
@@ -127,24 +128,6 @@ static void select_write(struct buf *sql, const struct letter_filter *filter, in
 
 /* --- one letter -------------------------------------------------------------------------------- */
 
-static struct span text_of(const struct json_members *row, const char *name, struct arena *arena)
-{
-    const struct json_member *member = json_members_find(row, span_text(name));
-    struct span               text = { 0 };
-
-    if (member != NULL && member->value.kind == JSON_STRING)
-        text = json_text(&member->value, arena);
-    return text.at != NULL ? text : SPAN("");
-}
-
-static int64_t number_of(const struct json_members *row, const char *name, int64_t none)
-{
-    const struct json_member *member = json_members_find(row, span_text(name));
-    int64_t                   value;
-
-    return member != NULL && json_int64(&member->value, &value) ? value : none;
-}
-
 static bool ends_with(struct span text, struct span tail)
 {
     return text.bytes >= tail.bytes && span_equal(span_from(text, text.bytes - tail.bytes), tail);
@@ -152,24 +135,24 @@ static bool ends_with(struct span text, struct span tail)
 
 static int letter_read(const struct json_members *row, struct arena *arena, struct letter *out, struct err *err)
 {
-    struct span key = text_of(row, "letter", arena);
-    struct span data = text_of(row, "data", arena);
+    struct span key = field_text(row, "letter", arena);
+    struct span data = field_text(row, "data", arena);
     const struct json_member *member = json_members_find(row, SPAN("data"));
 
     if (member != NULL && member->value.raw.bytes > 2 && data.bytes == 0)
         return err_set(err, ERR_FULL, "no memory for a dead letter of %zu bytes", member->value.raw.bytes);
     *out = (struct letter){
-        .raw_offset = number_of(row, "raw_offset", LETTER_NONE), .received_us = number_of(row, "received_us", CLOCK_NONE),
-        .failed_us = number_of(row, "failed_us", CLOCK_NONE), .team_id = number_of(row, "team_id", 0),
-        .request = (uint64_t)number_of(row, "request", 0), .index = number_of(row, "index", LETTER_NONE),
-        .uuid = text_of(row, "uuid", arena), .event = text_of(row, "event", arena),
-        .distinct_id = text_of(row, "distinct_id", arena), .step = text_of(row, "step", arena),
-        .reason = text_of(row, "reason", arena), .detail = text_of(row, "detail", arena), .ip = text_of(row, "ip", arena),
-        .token = text_of(row, "token", arena), .data = data,
+        .raw_offset = field_number(row, "raw_offset", LETTER_NONE), .received_us = field_number(row, "received_us", CLOCK_NONE),
+        .failed_us = field_number(row, "failed_us", CLOCK_NONE), .team_id = field_number(row, "team_id", 0),
+        .request = (uint64_t)field_number(row, "request", 0), .index = field_number(row, "index", LETTER_NONE),
+        .uuid = field_text(row, "uuid", arena), .event = field_text(row, "event", arena),
+        .distinct_id = field_text(row, "distinct_id", arena), .step = field_text(row, "step", arena),
+        .reason = field_text(row, "reason", arena), .detail = field_text(row, "detail", arena), .ip = field_text(row, "ip", arena),
+        .token = field_text(row, "token", arena), .data = data,
     };
     (void)snprintf(out->key, sizeof out->key, "%.*s", SPAN_ARG(key));
     /* Letters without an encoding may be older than it: ingest told it by the reason, the loader's were all base64. */
-    out->base64 = span_is(text_of(row, "encoding", arena), "base64") || ends_with(out->reason, SPAN("_base64")) ||
+    out->base64 = span_is(field_text(row, "encoding", arena), "base64") || ends_with(out->reason, SPAN("_base64")) ||
                   span_is(out->step, "load");
     out->is_event = !span_is(out->step, "read") && !span_is(out->step, "load");
     return 0;
@@ -300,25 +283,10 @@ int letter_find(const char *data, struct catalog *catalog, const char *word, str
 
 /* --- JSON -------------------------------------------------------------------------------------- */
 
-static void member_text(struct buf *out, const char *name, struct span text)
-{
-    buf_add_format(out, ",\"%s\":", name);
-    if (text.bytes > 0)
-        json_write_string(out, text);
-    else
-        buf_add_text(out, "null");
-}
-
+/* 0: in the catalog, that it never was. */
 static void member_time(struct buf *out, const char *name, int64_t us)
 {
-    buf_add_format(out, ",\"%s\":", name);
-    if (us == CLOCK_NONE || us == 0) {
-        buf_add_text(out, "null");
-    } else {
-        buf_add_byte(out, '"');
-        time_write_rfc3339(out, us);
-        buf_add_byte(out, '"');
-    }
+    field_write_time(out, name, us == 0 ? CLOCK_NONE : us);
 }
 
 static void member_number(struct buf *out, const char *name, int64_t value, int64_t none)
@@ -334,11 +302,11 @@ void letter_write_json(const struct letter *letter, bool with_data, struct buf *
     buf_add_text(out, "{\"letter\":");
     json_write_string(out, span_text(letter->key));
     member_number(out, "raw_offset", letter->raw_offset, LETTER_NONE);
-    member_text(out, "uuid", letter->uuid);
+    field_write_text(out, "uuid", letter->uuid);
     buf_add_format(out, ",\"state\":\"%s\"", letter_state_name(letter));
-    member_text(out, "step", letter->step);
-    member_text(out, "reason", letter->reason);
-    member_text(out, "detail", letter->detail);
+    field_write_text(out, "step", letter->step);
+    field_write_text(out, "reason", letter->reason);
+    field_write_text(out, "detail", letter->detail);
     member_time(out, "failed_at", letter->failed_us);
     member_time(out, "received_at", letter->received_us);
     if (letter->index == LETTER_NONE)
@@ -347,20 +315,20 @@ void letter_write_json(const struct letter *letter, bool with_data, struct buf *
         buf_add_format(out, ",\"request\":\"%016" PRIx64 "\"", letter->request);
     member_number(out, "index", letter->index, LETTER_NONE);
     member_number(out, "team_id", letter->team_id, 0);
-    member_text(out, "token", letter->token);
-    member_text(out, "event", letter->event);
-    member_text(out, "distinct_id", letter->distinct_id);
-    member_text(out, "ip", letter->ip);
+    field_write_text(out, "token", letter->token);
+    field_write_text(out, "event", letter->event);
+    field_write_text(out, "distinct_id", letter->distinct_id);
+    field_write_text(out, "ip", letter->ip);
     member_time(out, "replayed_at", letter->known.replayed_us);
     buf_add_format(out, ",\"replays\":%u", letter->known.replays);
-    member_text(out, "replay_uuid", span_text(letter->known.replay_uuid));
+    field_write_text(out, "replay_uuid", span_text(letter->known.replay_uuid));
     member_time(out, "discarded_at", letter->known.discarded_us);
     member_time(out, "repaired_at", letter->known.repaired_us);
-    member_text(out, "replay_of", span_text(letter->earlier));
+    field_write_text(out, "replay_of", span_text(letter->earlier));
     if (with_data) {
         buf_add_format(out, ",\"encoding\":\"%s\",\"data\":", letter->base64 ? "base64" : "text");
         json_write_string(out, letter->data);
-        member_text(out, "repaired", letter->repaired);
+        field_write_text(out, "repaired", letter->repaired);
     }
     buf_add_byte(out, '}');
 }

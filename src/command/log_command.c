@@ -5,6 +5,7 @@
 
 #include "command/account.h"
 #include "command/command.h"
+#include "command/json_fields.h"
 #include "event/record.h"
 #include "event/row.h"
 #include "log/log.h"
@@ -136,18 +137,6 @@ static void text_member(struct buf *out, const char *key, struct span text)
     json_write_string(out, text);
 }
 
-static void time_member(struct buf *out, const char *key, int64_t us)
-{
-    buf_add_format(out, ",\"%s\":", key);
-    if (us == CLOCK_NONE) {
-        buf_add_text(out, "null");
-        return;
-    }
-    buf_add_byte(out, '"');
-    time_write_rfc3339(out, us);
-    buf_add_byte(out, '"');
-}
-
 /* An accepted record, everything that capture wrote and the client's own JSON. */
 static void record_json(const struct record *record, struct buf *out)
 {
@@ -161,9 +150,9 @@ static void record_json(const struct record *record, struct buf *out)
     text_member(out, "distinct_id", record->distinct_id);
     text_member(out, "token", record->token);
     text_member(out, "ip", record->ip);
-    time_member(out, "received_at", record->received_us);
-    time_member(out, "timestamp", record->timestamp_us);
-    time_member(out, "sent_at", record->sent_at_us);
+    field_write_time(out, "received_at", record->received_us);
+    field_write_time(out, "timestamp", record->timestamp_us);
+    field_write_time(out, "sent_at", record->sent_at_us);
     buf_add_format(out, ",\"request\":\"%016" PRIx64 "\",\"index\":%u", record->request, record->index);
     if (record->kind == RECORD_REJECTED) {
         text_member(out, "reason", span_text(record_rejection_tag(record->rejection)));

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "command/catalog_access.h"
+#include "command/people_access.h"
 #include "event/record.h"
 #include "log/log.h"
 #include "people/operate.h"
@@ -24,28 +25,21 @@ enum { SHOWN_IDS_MAX = 1000, SHOWN_BYTES_MAX = 64 << 20, WRITER_WAIT_US = 500000
 /* --- finding ----------------------------------------------------------------------------------- */
 
 struct found {
-    struct people     *people;
-    struct people_txn *txn;
-    uint32_t           project;
-    struct person      person;
-    char               distinct_id[CONTROL_ID_BYTES_MAX]; /* one that leads to it */
-    size_t             distinct_id_bytes;
+    struct people_access store;
+    uint32_t             project;
+    struct person        person;
+    char                 distinct_id[CONTROL_ID_BYTES_MAX]; /* one that leads to it */
+    size_t               distinct_id_bytes;
 };
 
 static void found_close(struct found *found)
 {
-    if (found->txn != NULL)
-        people_abort(found->txn);
-    if (found->people != NULL)
-        people_close(found->people);
-    found->txn = NULL;
-    found->people = NULL;
+    command_people_end(&found->store);
 }
 
 static int found_open(const struct command_args *args, struct found *found, struct err *err)
 {
     struct catalog *catalog;
-    char            path[4096];
     int             rc;
 
     *found = (struct found){ .project = 0 };
@@ -53,16 +47,11 @@ static int found_open(const struct command_args *args, struct found *found, stru
         return -1;
     rc = command_project(args, false, catalog, &found->project, err);
     catalog_close(catalog);
-    if (rc < 0 || data_path(args_data(args), "people", path, sizeof path, err) < 0)
-        return -1;
-    if (access(path, F_OK) < 0)
+    if (rc == 0)
+        rc = command_people_begin(args_data(args), &found->store, err);
+    if (rc == 0)
         return err_set(err, ERR_INPUT, "there are no persons in %s yet: ingest has not run", args_data(args));
-    if (people_open(&(struct people_options){ .folder = path }, &found->people, err) < 0 ||
-        people_begin(found->people, false, &found->txn, err) < 0) {
-        found_close(found);
-        return -1;
-    }
-    return 0;
+    return rc < 0 ? -1 : 0;
 }
 
 static int keep_id(struct found *found, struct span distinct_id, struct err *err)
@@ -87,18 +76,18 @@ static int person_find(struct found *found, const char *who, struct err *err)
 {
     struct person_link link;
     struct uuid        uuid;
-    int                got = people_link_get(found->txn, found->project, span_text(who), &link, err);
+    int                got = people_link_get(found->store.txn, found->project, span_text(who), &link, err);
 
     if (got == 1 && link.person != 0) {
-        got = people_person_get(found->txn, link.person, &found->person, err);
+        got = people_person_get(found->store.txn, link.person, &found->person, err);
         return got == 1 ? keep_id(found, span_text(who), err) : -1;
     }
     if (got < 0)
         return -1;
     if (uuid_parse(span_text(who), &uuid)) {
-        got = people_person_find(found->txn, found->project, &uuid, &found->person, err);
+        got = people_person_find(found->store.txn, found->project, &uuid, &found->person, err);
         if (got == 1)
-            return people_person_links(found->txn, found->person.id, first_id, found, err) == -1 ? -1 : 0;
+            return people_person_links(found->store.txn, found->person.id, first_id, found, err) == -1 ? -1 : 0;
         if (got < 0)
             return -1;
     }
@@ -155,7 +144,7 @@ static int show_requests(struct found *found, struct buf *out, bool json, struct
     bool                  any = false;
     int                   got;
 
-    while ((got = people_request_next(found->txn, after, &waiting, err)) == 1) {
+    while ((got = people_request_next(found->store.txn, after, &waiting, err)) == 1) {
         bool erase = (waiting.control.flags & CONTROL_WITH_EVENTS) != 0;
 
         after = waiting.number;
@@ -191,7 +180,7 @@ static int show(struct found *found, struct buf *out, bool json, struct err *err
     buf_add_text(out, json ? ",\"properties\":" : "  properties    ");
     buf_add(out, person->properties);
     buf_add_text(out, json ? ",\"distinct_ids\":[" : "\n");
-    if (people_person_links(found->txn, person->id, show_id, &showing, err) < 0)
+    if (people_person_links(found->store.txn, person->id, show_id, &showing, err) < 0)
         return -1;
     if (json)
         buf_add_format(out, "],\"distinct_id_count\":%" PRIu64 ",\"requests\":[", showing.count);
@@ -340,7 +329,7 @@ int person_undelete_run(const struct command_args *args)
     if (*args_at(args, 0) < '0' || *args_at(args, 0) > '9' || *end != '\0')
         return args_wrong(args, "\"%.60s\" is no number of a request; penstock person show tells it", args_at(args, 0));
     rc = found_open(args, &found, &err);
-    while (rc == 0 && (rc = people_request_next(found.txn, after, &waiting, &err)) == 1) {
+    while (rc == 0 && (rc = people_request_next(found.store.txn, after, &waiting, &err)) == 1) {
         after = waiting.number;
         rc = waiting.number == wanted && waiting.control.project == found.project ? 2 : 0;
     }
@@ -376,7 +365,7 @@ int person_split_run(const struct command_args *args)
         ids[i] = i == 0 ? found_id(&found) : span_text(args_at(args, i));
         if (i == 0)
             continue;
-        got = people_link_get(found.txn, found.project, ids[i], &link, &err);
+        got = people_link_get(found.store.txn, found.project, ids[i], &link, &err);
         if (got >= 0 && (got == 0 || link.person != found.person.id))
             rc = err_set(&err, ERR_INPUT, "\"%.100s\" is no distinct id of this person", args_at(args, i));
         else if (got < 0)

@@ -105,12 +105,8 @@ int project_list_run(const struct command_args *args)
     bool                          json = args_has(args, "--json");
     size_t                        count;
 
-    if (command_catalog_open(args, false, &catalog, &err) < 0)
+    if (command_catalog_read(args, &catalog, &snapshot, &err) < 0)
         return command_failed(&err);
-    if (catalog_snapshot_load(catalog, &snapshot, &err) < 0) {
-        catalog_close(catalog);
-        return command_failed(&err);
-    }
     buf_init(&out, 64 << 20);
     count = catalog_snapshot_projects(snapshot, &projects);
     buf_add_text(&out, json ? "[" : "    id  name\n");
@@ -177,10 +173,7 @@ int project_create_run(const struct command_args *args)
         code = command_failed(&err);
     } else {
         command_wait_in_force(args, catalog);
-        if (args_has(args, "--json"))
-            printf("{\"id\":%u}\n", id);
-        else
-            printf("%u\n", id);
+        command_print_id(args, id);
     }
     catalog_close(catalog);
     return code;

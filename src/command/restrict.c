@@ -163,10 +163,7 @@ int restrict_add_run(const struct command_args *args)
         code = command_failed(&err);
     } else {
         command_wait_in_force(args, catalog);
-        if (args_has(args, "--json"))
-            printf("{\"id\":%u}\n", id);
-        else
-            printf("%u\n", id);
+        command_print_id(args, id);
     }
     catalog_close(catalog);
     return code;

@@ -36,12 +36,8 @@ int token_list_run(const struct command_args *args)
     bool                        json = args_has(args, "--json");
     size_t                      count;
 
-    if (command_catalog_open(args, false, &catalog, &err) < 0)
+    if (command_catalog_read(args, &catalog, &snapshot, &err) < 0)
         return command_failed(&err);
-    if (catalog_snapshot_load(catalog, &snapshot, &err) < 0) {
-        catalog_close(catalog);
-        return command_failed(&err);
-    }
     buf_init(&out, 64 << 20);
     count = catalog_snapshot_tokens(snapshot, &tokens);
     buf_add_text(&out, json ? "[" : "");

@@ -6,11 +6,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "command/account.h"
 #include "command/command.h"
+#include "command/json_fields.h"
+#include "command/people_access.h"
 #include "command/question.h"
 #include "command/trace_log.h"
 #include "wire/json.h"
@@ -61,80 +62,43 @@ static int seen_find(struct trace *trace, struct people_txn *txn, const struct c
 
 static int people_find(struct trace *trace, const struct catalog_snapshot *snapshot, struct people_place *place, struct err *err)
 {
-    char                  path[4096];
-    struct people_options options = { .folder = path };
-    struct people        *people;
-    struct people_txn    *txn;
-    struct stat           found;
-    int                   rc;
+    struct people_access access;
+    int                  rc = command_people_begin(trace->data, &access, err);
 
-    if (data_path(trace->data, "people", path, sizeof path, err) < 0)
-        return -1;
-    if (stat(path, &found) < 0)
-        return 0;
-    if (people_open(&options, &people, err) < 0)
-        return -1;
-    trace->has_people = true;
-    rc = people_begin(people, false, &txn, err);
-    if (rc == 0) {
-        rc = seen_find(trace, txn, snapshot, err);
+    trace->has_people = rc > 0;
+    if (trace->has_people) {
+        rc = seen_find(trace, access.txn, snapshot, err);
         if (rc == 0)
-            rc = people_ended_find(txn, &trace->uuid, ended_keep, trace, err);
+            rc = people_ended_find(access.txn, &trace->uuid, ended_keep, trace, err);
         if (rc == 0)
-            rc = people_place_get(txn, place, err);
-        people_abort(txn);
+            rc = people_place_get(access.txn, place, err);
     }
-    people_close(people);
+    command_people_end(&access);
     return rc;
 }
 
 /* Which person the event's distinct id leads to by now. */
 static int person_find(struct trace *trace, struct span distinct_id, struct err *err)
 {
-    char                  path[4096], text[UUID_TEXT_BYTES];
-    struct people_options options = { .folder = path };
-    struct people        *people;
-    struct people_txn    *txn;
-    struct person_link    link;
-    struct person         person;
-    int                   rc;
+    char                 text[UUID_TEXT_BYTES];
+    struct people_access access;
+    struct person_link   link;
+    struct person        person;
+    int                  rc = command_people_begin(trace->data, &access, err);
 
-    if (data_path(trace->data, "people", path, sizeof path, err) < 0 || people_open(&options, &people, err) < 0)
-        return -1;
-    rc = people_begin(people, false, &txn, err);
-    if (rc == 0) {
-        rc = people_link_get(txn, trace->project, distinct_id, &link, err);
-        if (rc > 0 && link.person != 0)
-            rc = people_person_get(txn, link.person, &person, err);
-        if (rc > 0 && link.person != 0) {
-            uuid_format(&person.uuid, text);
-            trace->person_now = arena_copy(trace->arena, span_of(text, sizeof text));
-        }
-        people_abort(txn);
+    if (rc > 0)
+        rc = people_link_get(access.txn, trace->project, distinct_id, &link, err);
+    if (rc > 0 && link.person != 0)
+        rc = people_person_get(access.txn, link.person, &person, err);
+    if (rc > 0 && link.person != 0) {
+        uuid_format(&person.uuid, text);
+        trace->person_now = arena_copy(trace->arena, span_of(text, sizeof text));
     }
-    people_close(people);
+    command_people_end(&access);
     return rc < 0 ? -1 : 0;
 }
 
 /* --- the warehouse ----------------------------------------------------------------------------- */
-
-static struct span text_of(const struct json_members *row, const char *name, struct arena *arena)
-{
-    const struct json_member *member = json_members_find(row, span_text(name));
-    struct span               text = { 0 };
-
-    if (member != NULL && member->value.kind == JSON_STRING)
-        text = json_text(&member->value, arena);
-    return text.at != NULL ? text : SPAN("");
-}
-
-static int64_t number_of(const struct json_members *row, const char *name, int64_t none)
-{
-    const struct json_member *member = json_members_find(row, span_text(name));
-    int64_t                   value;
-
-    return member != NULL && json_int64(&member->value, &value) ? value : none;
-}
 
 /* The columns for people stand in front of "captured_us". */
 static struct span json_for_people(const struct json_members *row, struct arena *arena)
@@ -162,19 +126,19 @@ static void row_take(struct trace *trace, const struct json_members *row)
     char          name[16];
 
     trace->row = (struct trace_row){
-        .event = text_of(row, "event", arena), .distinct_id = text_of(row, "distinct_id", arena),
-        .properties = text_of(row, "properties", arena), .person_id = text_of(row, "person_id", arena),
-        .person_mode = text_of(row, "person_mode", arena), .person_properties = text_of(row, "person_properties", arena),
-        .session_id = text_of(row, "$session_id", arena), .json = json_for_people(row, arena),
-        .team_id = number_of(row, "team_id", 0), .timestamp_us = number_of(row, "timestamp_us", CLOCK_NONE),
-        .captured_us = number_of(row, "captured_us", CLOCK_NONE), .created_us = number_of(row, "created_us", CLOCK_NONE),
-        .person_created_us = number_of(row, "person_created_us", CLOCK_NONE),
-        .inserted_us = number_of(row, "inserted_us", CLOCK_NONE),
-        .place = (uint64_t)number_of(row, "raw_offset", -1)
+        .event = field_text(row, "event", arena), .distinct_id = field_text(row, "distinct_id", arena),
+        .properties = field_text(row, "properties", arena), .person_id = field_text(row, "person_id", arena),
+        .person_mode = field_text(row, "person_mode", arena), .person_properties = field_text(row, "person_properties", arena),
+        .session_id = field_text(row, "$session_id", arena), .json = json_for_people(row, arena),
+        .team_id = field_number(row, "team_id", 0), .timestamp_us = field_number(row, "timestamp_us", CLOCK_NONE),
+        .captured_us = field_number(row, "captured_us", CLOCK_NONE), .created_us = field_number(row, "created_us", CLOCK_NONE),
+        .person_created_us = field_number(row, "person_created_us", CLOCK_NONE),
+        .inserted_us = field_number(row, "inserted_us", CLOCK_NONE),
+        .place = (uint64_t)field_number(row, "raw_offset", -1)
     };
     for (int i = 0; i < 5; i++) {
         (void)snprintf(name, sizeof name, "$group_%d", i);
-        trace->row.groups[i] = text_of(row, name, arena);
+        trace->row.groups[i] = field_text(row, name, arena);
     }
     trace->has_row = true;
 }

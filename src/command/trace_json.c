@@ -5,28 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "command/json_fields.h"
 #include "ingest/fate.h"
 #include "wire/time.h"
-
-static void time_json(struct buf *out, int64_t us)
-{
-    if (us == CLOCK_NONE) {
-        buf_add_text(out, "null");
-        return;
-    }
-    buf_add_byte(out, '"');
-    time_write_rfc3339(out, us);
-    buf_add_byte(out, '"');
-}
-
-static void text_json(struct buf *out, const char *name, struct span text)
-{
-    buf_add_format(out, ",\"%s\":", name);
-    if (text.bytes > 0)
-        json_write_string(out, text);
-    else
-        buf_add_text(out, "null");
-}
 
 static void record_json(const struct trace *trace, struct buf *out)
 {
@@ -38,17 +19,14 @@ static void record_json(const struct trace *trace, struct buf *out)
     }
     buf_add_text(out, "{\"event\":");
     json_write_string(out, record->event);
-    text_json(out, "distinct_id", record->distinct_id);
+    field_write_text(out, "distinct_id", record->distinct_id);
     buf_add_format(out, ",\"team_id\":%" PRIu32 ",\"request\":\"%016" PRIx64 "\",\"index\":%" PRIu32, record->project,
                    record->request, record->index);
-    text_json(out, "ip", record->ip);
-    text_json(out, "token", record->token);
-    buf_add_text(out, ",\"accepted_at\":");
-    time_json(out, record->received_us);
-    buf_add_text(out, ",\"sent_at\":");
-    time_json(out, record->sent_at_us);
-    buf_add_text(out, ",\"timestamp\":");
-    time_json(out, record->timestamp_us);
+    field_write_text(out, "ip", record->ip);
+    field_write_text(out, "token", record->token);
+    field_write_time(out, "accepted_at", record->received_us);
+    field_write_time(out, "sent_at", record->sent_at_us);
+    field_write_time(out, "timestamp", record->timestamp_us);
     buf_add_format(out, ",\"timestamp_is\":\"%s\",\"historical_migration\":%s,\"uuid_is\":\"%s\"}", trace_source_names[record->timestamp_source],
                    record->flags & RECORD_HISTORICAL ? "true" : "false",
                    record->flags & RECORD_UUID_DERIVED ? "made from the event's content"
@@ -66,8 +44,8 @@ static void steps_json(const struct trace *trace, struct buf *out)
     for (int i = 0; i < TRACE_STEP_COUNT; i++) {
         if (steps[i].at_us == CLOCK_NONE)
             continue;
-        buf_add_format(out, "%s{\"step\":\"%s\",\"at\":", first ? "" : ",", steps[i].name);
-        time_json(out, steps[i].at_us);
+        buf_add_format(out, "%s{\"step\":\"%s\"", first ? "" : ",", steps[i].name);
+        field_write_time(out, "at", steps[i].at_us);
         if (before_us != CLOCK_NONE)
             buf_add_format(out, ",\"after_ms\":%.3f", (double)(steps[i].at_us - before_us) / 1e3);
         buf_add_byte(out, '}');
@@ -107,11 +85,10 @@ static void person_json(const struct trace *trace, const struct trace_changes *c
     set_once = trace_members(trace_value(&changes->after, "$set_once"), arena);
     buf_add_text(out, "{\"id\":");
     json_write_string(out, trace->row.person_id);
-    text_json(out, "mode", trace->row.person_mode);
-    buf_add_text(out, ",\"created_at\":");
-    time_json(out, trace->row.person_created_us);
+    field_write_text(out, "mode", trace->row.person_mode);
+    field_write_time(out, "created_at", trace->row.person_created_us);
     buf_add_format(out, ",\"made_by_this_event\":%s", trace_made_person(trace, &person));
-    text_json(out, "now", trace->person_now);
+    field_write_text(out, "now", trace->person_now);
     if (span_is(trace->row.person_mode, "full")) {
         buf_add_text(out, ",\"set\":");
         trace_asked_write(&set, &person, true, out);
@@ -133,10 +110,10 @@ static void ended_json(const struct trace *trace, struct buf *out)
     for (size_t i = 0; i < kept; i++) {
         const struct people_ended *ended = &trace->ended[i];
 
-        buf_add_format(out, "%s{\"fate\":\"%s\",\"project\":%" PRIu32 ",\"topic\":\"%s\",\"offset\":%" PRIu64 ",\"at\":", i > 0 ? "," : "",
+        buf_add_format(out, "%s{\"fate\":\"%s\",\"project\":%" PRIu32 ",\"topic\":\"%s\",\"offset\":%" PRIu64, i > 0 ? "," : "",
                        fate_info(ended->fate) != NULL ? fate_info(ended->fate)->name : "unknown", ended->project,
                        input_topic(place_input(ended->place)), place_offset(ended->place));
-        time_json(out, ended->at_us);
+        field_write_time(out, "at", ended->at_us);
         buf_add_byte(out, '}');
     }
     buf_add_byte(out, ']');
@@ -165,7 +142,7 @@ void trace_write_json(const struct trace *trace, struct buf *out)
         json_write_string(out, trace->letter.reason);
     else
         buf_add_text(out, "null");
-    text_json(out, "note", span_text(trace_note(trace)));
+    field_write_text(out, "note", span_text(trace_note(trace)));
     if (trace->project != 0)
         buf_add_format(out, ",\n \"project\":%" PRIu32 ",\"also_in_projects\":", trace->project);
     else
