@@ -16,7 +16,7 @@
 /* told: "e name" events, "p name parent group type" properties, "+ event property" pairs; sorted, one a line. */
 static const struct { const char *name, *event, *data, *told; } facts[] = {
     { "an event without properties", "view", "{}", "e view" },
-    { "properties of event and person", "view", PROPS("{\"$set\":{\"a\":1},\"b\":2}"),
+    { "vector I08: properties of event and person", "view", PROPS("{\"$set\":{\"a\":1},\"b\":2}"),
       "+ view b\ne view\np a 2 -1 Numeric\np b 1 -1 Numeric" },
     { "$set_once, and $set above the properties", "view",
       "{\"$set\":{\"a\":null},\"properties\":{\"$set_once\":{\"b\":[1],\"a\":5},\"$unset\":[\"c\"]}}",
@@ -25,7 +25,7 @@ static const struct { const char *name, *event, *data, *told; } facts[] = {
       "+ view utm_source\ne view\np $initial_utm_source 2 -1 String\np utm_source 1 -1 String\np utm_source 2 -1 String" },
     { "no person: nothing of $set", "view", PROPS("{\"$process_person_profile\":false,\"$set\":{\"a\":1}}"),
       "+ view $process_person_profile\ne view\np $process_person_profile 1 -1 Boolean" },
-    { "the properties of a group", "$groupidentify",
+    { "vector I09: the properties of a group", "$groupidentify",
       PROPS("{\"$group_type\":\"company\",\"$group_key\":\"acme\",\"$group_set\":{\"foo\":1},\"x\":1}"),
       "e $groupidentify\np foo 3 0 Numeric" },
     { "another group type", "$groupidentify",
@@ -35,7 +35,7 @@ static const struct { const char *name, *event, *data, *told; } facts[] = {
     { "groups of an event", "view",
       PROPS("{\"$groups\":{\"company\":\"acme\"},\"$group_1\":\"x\",\"$group_5\":1}"),
       "+ view $group_5\ne view\np $group_5 1 -1 Numeric" },
-    { "flags: no pair", "view", PROPS("{\"$feature/x\":false,\"$feature_enrollment/y\":true,\"$feature\":1}"),
+    { "vector I10: flags: no pair", "view", PROPS("{\"$feature/x\":false,\"$feature_enrollment/y\":true,\"$feature\":1}"),
       "+ view $feature\ne view\np $feature 1 -1 Numeric\np $feature/x 1 -1 String\np $feature_enrollment/y 1 -1 Boolean" },
     { "an event name of 200 bytes", X200, "{}", "e " X200 },
     { "one of 201 is cut before", X200 "x", PROPS("{\"a\":1}"), "+ " X200 " a\ne " X200 "\np a 1 -1 Numeric" },

@@ -38,6 +38,8 @@ struct flow {
 #define PP "person_properties/"
 #define ANON(id) PROPS("{\"$anon_distinct_id\":\"" id "\"}")
 #define ALIAS(id) PROPS("{\"alias\":\"" id "\"}")
+#define X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X400 X50 X50 X50 X50 X50 X50 X50 X50
 #define PERSONLESS PROPS("{\"$process_person_profile\":false}")
 #define CREATE(id) { id, "view", "{}" }
 /* An id whose person is identified: it took another id in. */
@@ -80,7 +82,7 @@ static const struct flow flows[] = {
       { { ROW_EVENT, 1, "person_id", "U:o" }, { ROW_PERSON, -1, "is_identified", "1" } }, 0, 2 },
     { "vector D21: identify without an anonymous id identifies nobody", { { "n", "$identify", SET("{\"a\":1}") } },
       { { ROW_PERSON, -1, "is_identified", "0" }, { ROW_PERSON, -1, "properties/a", "1" } }, 0, 1 },
-    { "two identified persons stay two", { IDENTIFIED("o"), CREATE("n"), { "n", "$identify", ANON("o") } },
+    { "vector E07: two identified persons stay two", { IDENTIFIED("o"), CREATE("n"), { "n", "$identify", ANON("o") } },
       { { ROW_WARNING, 0, "type", "cannot_merge_already_identified" },
         { ROW_WARNING, 0, "details/sourcePersonDistinctId", "\"o\"" }, { ROW_WARNING, 0, "details/targetPersonDistinctId", "\"n\"" },
         { ROW_EVENT, 2, "person_id", "U:n" } }, 1, 3 },
@@ -166,8 +168,10 @@ static const struct flow flows[] = {
       { { ROW_GROUP, -1, NULL, NULL } }, 0, 2 },
     { "group properties that are text", { { "n", "$groupidentify", PROPS("{\"$group_type\":\"org\",\"$group_key\":\"o\",\"$group_set\":\"x\"}") } },
       { { ROW_GROUP, -1, NULL, NULL }, { ROW_WARNING, 0, "type", "invalid_group_set" }, { ROW_WARNING, 0, "details/groupKey", "\"o\"" } }, 1, 1 },
-    { "vector G13: a group from the past", { { "n", "$groupidentify", PROPS("{\"$group_type\":\"org\",\"$group_key\":\"o\"}"), -100 } },
-      { { ROW_GROUP, -1, "created_at", "1709287100000000" } }, 0, 1 },
+    { "vector G06: or a list", { { "n", "view", PROPS("{\"$groups\":[\"x\"]}") } },
+      { { ROW_EVENT, 0, P "$group_0", "-" }, { ROW_WARNING, 0, "details/receivedType", "\"array\"" } }, 1, 1 },
+    { "vector G13: a group from 2020", { { "n", "$groupidentify", PROPS("{\"$group_type\":\"org\",\"$group_key\":\"o\"}"), -126230400 } },
+      { { ROW_GROUP, -1, "created_at", "1583056800000000" } }, 0, 1 },
     { "vector G14: one key in two types", { { "n", "$groupidentify", PROPS("{\"$group_type\":\"org\",\"$group_key\":\"k\",\"$group_set\":{\"a\":1}}") },
                                 { "n", "$groupidentify", PROPS("{\"$group_type\":\"team\",\"$group_key\":\"k\",\"$group_set\":{\"a\":2}}") },
                                 { "n", "view", PROPS("{\"$groups\":{\"org\":\"k\",\"team\":\"k\"}}") } },
@@ -177,6 +181,17 @@ static const struct flow flows[] = {
         { "n", "view", PROPS("{\"$groups\":{\"team\":\"t\"}}") } },
       { { ROW_GROUP, -1, NULL, NULL }, { ROW_EVENT, 1, P "$group_1", "\"t\"" } }, 0, 2 },
 
+    { "vector E34: an id of more than 400 characters takes nobody in", { CREATE("n"), { "n", "$identify", ANON(X400 "x") } },
+      { { ROW_WARNING, 0, "type", "cannot_merge_with_illegal_distinct_id" }, { ROW_WARNING, 0, "details/otherDistinctId", "\"n\"" },
+        { ROW_PERSON, -1, "is_identified", "0" }, { ROW_EVENT, 1, "person_id", "U:n" } }, 1, 2 },
+    { "vector E34: one of 400 does", { CREATE("n"), { "n", "$identify", ANON(X400) } },
+      { { ROW_PERSON, -1, "is_identified", "1" }, { ROW_DISTINCT, -1, "distinct_id", X400 } }, 0, 2 },
+
+    { "vector E25: an identify that comes twice", { CREATE("o"), CREATE("n"), { "n", "$identify", ANON("o"), 0, 5 }, { "n", "$identify", ANON("o"), 0, 5 } },
+      { { ROW_EVENT, 2, "person_id", "U:n" }, { ROW_DISTINCT, -1, "distinct_id", "o" }, { ROW_DISTINCT, -1, "version", "1" } }, 0, 3 },
+    { "vector J08, J10: the same event again, or with the time of another day", { { "n", "view", SET("{\"a\":1}"), 0, 5 },
+        { "n", "view", SET("{\"a\":2}"), 0, 5 }, { "n", "view", SET("{\"a\":3}"), 86400, 5 } },
+      { { ROW_EVENT, 0, PP "a", "1" }, { ROW_PERSON, -1, "version", "0" } }, 0, 1 },
     { "a repeat has no effect", { { "n", "view", SET("{\"a\":1}"), 0, 5 }, { "n", "view", SET("{\"a\":2}"), 0, 5 }, { "n", "view", "{}" } },
       { { ROW_EVENT, 1, PP "a", "1" } }, 0, 2 },
     { "a dropped event is not a first one", { { "n", "$identify", PERSONLESS, 0, 6 }, { "n", "view", "{}", 0, 6 } },
@@ -256,7 +271,7 @@ static void test_flows(void **state)
     }
 }
 
-/* An hourly warning at 0, 10 and 61 minutes: said, held back, said. */
+/* Vector J11: an hourly warning at 0, 10 and 61 minutes: said, held back, said. */
 static void test_warning_hours(void **state)
 {
     static const int minutes[] = { 0, 10, 61 };
@@ -306,7 +321,7 @@ static void test_size_warnings(void **state)
     }
 }
 
-/* The event that would merge too many ids is set aside with its bytes, and nothing changed. */
+/* Vector E27: the event that would merge too many ids is set aside with its bytes, and nothing changed. */
 static void test_merge_limits(void **state)
 {
     static const struct { const char *id, *event, *data; } steps[] = {

@@ -10,6 +10,7 @@
 #define NOW_US INT64_C(1709287200000000) /* 2024-03-01T10:00:00Z */
 
 static const struct { const char *name, *value, *type; } rows[] = {
+    /* vector I01 */
     { "plan", "\"pro\"", "String" },
     { "n", "5", "Numeric" },
     { "n", "-0.5e3", "Numeric" },
@@ -20,6 +21,7 @@ static const struct { const char *name, *value, *type; } rows[] = {
     { "ok", "\"\\u00a0true\\u3000\"", "Boolean" },
     { "ok", "\"True\"", "String" },
     { "ok", "\"\"", "String" },
+    /* vector I02 */
     { "d", "\"2024-03-01\"", "DateTime" },
     { "d", "\"2024/03/01 10:00:00\"", "DateTime" },
     { "d", "\"2024-13-39\"", "DateTime" }, /* the pattern alone */
@@ -39,6 +41,7 @@ static const struct { const char *name, *value, *type; } rows[] = {
     { "d", "\"31 Feb 2026 04:05 GMT\"", "String" },
     { "d", "\"May you live\"", "String" },
     { "d", "\"12345678901234567890\"", "String" },
+    /* vector I03 */
     { "utm_source", "2024", "String" },
     { "UTM_x", "true", "String" },
     { "$initial_utm_source", "7", "String" },
@@ -61,6 +64,7 @@ static const struct { const char *name, *value, *type; } rows[] = {
     { "update_count", "1709287200", "DateTime" }, /* it says "date" */
     { "amount", "1709287200", "Numeric" },
     { "timestamp", "\"soon\"", "String" },
+    /* vector I05 */
     { "l", "[1]", "" },
     { "o", "{}", "" },
     { "z", "null", "" },

@@ -5,33 +5,45 @@
 static void updates(void **state)
 {
     static const char *const stories[] = {
+        "# vector D03\n"
         "view n {\"$set_once\":{\"a\":1,\"b\":2},\"$set\":{\"b\":3,\"c\":4}}\n"
         "? n v0 anon {\"a\":1,\"b\":3,\"c\":4}\ntold n v0\nov n n 0\n= @n",
 
+        "# vector D04\n"
         "+ n {}\nview n {\"$set\":{\"a\":1}}\n= {\"a\":1}\nview n {\"$set\":{\"a\":2}}\n= {\"a\":2}\n"
         "? n v1 anon {\"a\":2}\ntold n v1",
 
+        "# vector D05\n"
         "+ n {\"b\":3,\"c\":4}\nview n {\"$set_once\":{\"c\":3,\"e\":4},\"$set\":{\"b\":4}}\n? n v1 anon "
         "{\"b\":4,\"c\":4,\"e\":4}",
 
+        "# vector D06\n"
         "+ n {\"b\":3}\nview n {\"$set_once\":{\"b\":9},\"$set\":{\"b\":3}}\n? n v0 anon {\"b\":3}\ntold n not",
 
+        "# vector D07\n"
         "+ n {\"x\":null}\nview n {\"$set_once\":{\"x\":5}}\n? n v1 anon {\"x\":5}",
         "+ n {\"x\":null}\nview n {\"$set_once\":{\"x\":null}}\n? n v0 anon {\"x\":null}",
         "+ n {\"x\":null}\nview n {\"$set_once\":{\"x\":5},\"$set\":{\"x\":6}}\n? n v1 anon {\"x\":6}",
 
         /* Only what is filtered changed: on the row, not on the person. */
+        "# vector D08\n"
         "+ n {\"$current_url\":\"u1\"}\nview n {\"$set\":{\"$current_url\":\"u2\"}}\n= {\"$current_url\":\"u2\"}\n"
         "? n v0 anon {\"$current_url\":\"u1\"}\ntold n not",
+        "# vector D09\n"
         "+ n {\"$current_url\":\"u1\"}\n$set n {\"$set\":{\"$current_url\":\"u2\"}}\n? n v1 anon "
         "{\"$current_url\":\"u2\"}",
+        "# vector D10\n"
         "+ n {}\nview n {\"$set\":{\"$current_url\":\"u2\"}}\n? n v1 anon {\"$current_url\":\"u2\"}",
+        "# vector D11\n"
         "+ n {\"$current_url\":\"u1\",\"plan\":\"a\"}\nview n {\"$set\":{\"$current_url\":\"u2\",\"plan\":\"b\"}}\n"
         "? n v1 anon {\"$current_url\":\"u2\",\"plan\":\"b\"}",
+        "# vector D12\n"
         "+ n {\"$geoip_country_name\":\"A\",\"$geoip_latitude\":1}\n"
         "view n {\"$set\":{\"$geoip_country_name\":\"B\",\"$geoip_latitude\":2}}\n"
         "? n v1 anon {\"$geoip_country_name\":\"B\",\"$geoip_latitude\":2}",
+        "# vector D13\n"
         "+ n {\"$geoip_latitude\":1}\nview n {\"$set\":{\"$geoip_latitude\":2}}\n? n v0 anon {\"$geoip_latitude\":1}",
+        "# vector D14\n"
         "+ n {\"$initial_current_url\":\"a\"}\nview n {\"$set\":{\"$initial_current_url\":\"b\"}}\n"
         "? n v1 anon {\"$initial_current_url\":\"b\"}",
         "+ n {\"$os\":1,\"k\":1}\nview n {\"$set\":{\"$os\":2},\"$unset\":[\"k\"]}\n? n v1 anon {\"$os\":2}",
@@ -40,8 +52,11 @@ static void updates(void **state)
         "anon "
         "{\"$os\":1,\"k\":1}",
 
+        "# vector D15\n"
         "+ n {\"a\":1,\"b\":2}\nview n {\"$unset\":[\"a\",\"zz\"]}\n= {\"b\":2}\n? n v1 anon {\"b\":2}",
+        "# vector D16\n"
         "+ n {\"a\":1}\nview n {\"$unset\":{\"a\":\"\"}}\n? n v1 anon {}",
+        "# vector D17: last, but the row shows what was set\n"
         "+ n {\"a\":1}\nview n {\"$set\":{\"a\":2},\"$unset\":[\"a\"]}\n= {\"a\":2}\n? n v1 anon {}",
         "+ n {}\nview n {\"$set\":{\"a\":2},\"$unset\":[\"a\"]}\n? n v1 anon {\"a\":2}",
         "+ n {\"a\":1,\"b\":2,\"c\":3}\nview n {\"$unset\":[\"a\",\"a\",\"c\",\"b\"]}\nview n {\"$set\":{\"b\":7}}\n? "
@@ -49,12 +64,24 @@ static void updates(void **state)
         "{\"b\":7}",
         "+ n {\"a\":1}\nview n {\"$unset\":[\"zz\"]}\n? n v0 anon {\"a\":1}",
 
+        "# vector D19\n"
         "+ n {\"o\":{\"x\":1}}\nview n {\"$set\":{\"o\":{\"x\":1}}}\n? n v1 anon {\"o\":{\"x\":1}}",
         "+ n {\"l\":[]}\nview n {\"$set\":{\"l\":[]}}\n? n v1 anon {\"l\":[]}",
+        "# vector D20\n"
         "+ n {\"b\":3}\n$$heatmap n {\"$set\":{\"b\":4}}\n= {\"b\":4}\n? n v0 anon {\"b\":3}",
+        "# vector D21\n"
         "bare_identify n {\"$set\":{\"a\":1}}\n? n v0 anon {\"a\":1}",
+        "# vector D27\n"
         "+ n {}\nview n {\"$set\":{\"toString\":1,\"__proto__\":2,\"\":3}}\n? n v1 anon "
         "{\"toString\":1,\"__proto__\":2,\"\":3}",
+
+        "# vector D23: changed, then merged, then changed, all before the first is written\n"
+        "+ o {\"x\":1}\n+ n {\"k\":1}\nview o {\"$set\":{\"a\":1}}\nidentify n o\nview o {\"$set\":{\"b\":2}}\n= @n\n"
+        "? o @n\n? n v2 ident {\"k\":1,\"x\":1,\"a\":1,\"b\":2}",
+        "# vector D28\n"
+        "+ n {}\nalso n o\nview n {\"$set\":{\"a\":1}}\nview o {\"$set\":{\"b\":2}}\n? n v1 anon {\"a\":1,\"b\":2}\n? o @n",
+        "# vector D28, a batch each\n"
+        "+ n {}\nalso n o\nview n {\"$set\":{\"a\":1}}\n/\nview o {\"$set\":{\"b\":2}}\n? n v2 anon {\"a\":1,\"b\":2}",
 
         /* The text of a value stays what it was sent as. */
         "+ n {\"i\":1}\nview n {\"$set\":{\"i\":1.0}}\n? n v0 anon {\"i\":1}",
@@ -84,14 +111,22 @@ static void updates(void **state)
 static void personless(void **state)
 {
     static const char *const stories[] = {
+        "# vector F01\n"
         "personless n {\"$set\":{\"a\":1}}\n= @n\n= at 5\n= {}\n= propertyless\n? nobody n\ntold n not",
+        "# vector F02\n"
         "personless n\nidentify n o\n? n @n\n? n #0\n? o #1",
+        "# vector F03\n"
         "personless o\nview n\nidentify n o\n/\nov o n 1\n? o @n",
+        "# vector F05\n"
         "+ n {}\nlater 300\npersonless n\n= force_upgrade\n= @n\n= at 1709287200\n= {}",
+        "# vector F06\n"
         "+ n {}\nlater 30\npersonless n\n= propertyless\n= @n\n= at 1709287200",
         "+ n {}\nlater 60\npersonless n\n= propertyless",
+        "# vector F07\n"
         "+ n {}\nlater 300\noptout n\n= propertyless\n= at 1709287200",
+        "# vector F08\n"
         "+ n {\"c\":1}\npersonless n {\"$set\":{\"c\":2}}\n= {}\n? n v0 anon {\"c\":1}",
+        "# vector F10\n"
         "+ o {}\nidentify n o\nlater 300\npersonless n\n= @o\nforced n\n= @n\n= at 5\n= propertyless",
     };
 
@@ -103,6 +138,7 @@ static void personless(void **state)
 static void known_only(void **state)
 {
     static const char *const stories[] = {
+        "# vector F12\n"
         "known n {\"$set\":{\"a\":1}}\n= propertyless\n= @n\n= at 5\n= {}\n? nobody n\ntold n not",
         "+ n {\"c\":1}\nknown n\n= full\n= {\"c\":1}\n= at 1709287200\n? n v0 anon {\"c\":1}",
         "+ n {\"c\":1}\nknown n {\"$set\":{\"c\":2}}\n= {\"c\":2}\n? n v1 anon {\"c\":2}",
@@ -119,6 +155,7 @@ static void known_only(void **state)
 static void last_seen(void **state)
 {
     static const char *const stories[] = {
+        "# vector D26\n"
         "later 2220\nseen n\n? n seen 0\ntold n v0\n? n v0 anon {}\n" /* 10:37 */
         "later 3540\nseen n\n? n seen 0\ntold n not\n"                /* 10:59 */
         "later 3720\nseen n\n? n seen 3600\ntold n v1\n"              /* 11:02 */
@@ -139,11 +176,15 @@ static void last_seen(void **state)
 static void groups(void **state)
 {
     static const char *const stories[] = {
+        "# vector G01\n"
         "group org o1 {\"foo\":\"bar\"}\norg 0 o1 v1 {\"foo\":\"bar\"}",
+        "# vector G07\n"
         "group org o1 {\"foo\":\"bar\"}\n/\ngroup org o1 {\"foo\":\"bar\"}\norg 0 o1 v1 {\"foo\":\"bar\"}",
+        "# vector G08, G12: one writer, so one after the other\n"
         "group org o1 {\"foo\":\"bar\"}\n/\ngroup org o1 {\"foo2\":1}\norg 0 o1 v2 {\"foo\":\"bar\",\"foo2\":1}",
         "group org o1 {\"foo\":\"bar\"}\ngroup org o1 {\"foo2\":1}\norg 0 o1 v2 {\"foo\":\"bar\",\"foo2\":1}",
         "group org o1 {}\norg 0 o1 v1 {}",
+        "# vector G09\n"
         "group org o1 {\"n\":1}\n/\ngroup org o1 {\"n\":\"1\"}\norg 0 o1 v1 {\"n\":1}",
         "group org o1 {\"n\":1,\"t\":true,\"z\":0,\"s\":\" 2 \",\"x\":null}\n/\n"
         "group org o1 {\"n\":true,\"t\":\"1\",\"z\":\"\",\"s\":2.0}\norg 0 o1 v1 "
@@ -152,6 +193,7 @@ static void groups(void **state)
         "group org o1 {\"s\":\"a\"}\n/\ngroup org o1 {\"s\":\"b\"}\norg 0 o1 v2 {\"s\":\"b\"}",
         "group org o1 {\"s\":\"1a\"}\n/\ngroup org o1 {\"s\":1}\norg 0 o1 v2 {\"s\":1}",
         "group org o1 {\"l\":[1]}\n/\ngroup org o1 {\"l\":[1]}\norg 0 o1 v2 {\"l\":[1]}",
+        "# vector G14\n"
         "group org k {\"a\":1}\ngroup team k {\"b\":2}\norg 0 k v1 {\"a\":1}\nteam 1 k v1 {\"b\":2}",
     };
 

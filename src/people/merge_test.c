@@ -6,43 +6,69 @@ static void merges(void **state)
     static const char *const stories[] = {
         "identify n o {\"$set\":{\"a\":1}}\n? n v0 ident {\"a\":1}\n? n @n\n? o @n\n? n #0\n? o #1",
         "identify n o\n= @n\n! none\n/\nov o n 1\nov n n 0\ntold n v0",
+        "# vector E03\n"
         "+ o {}\nidentify n o\n? n @o\n? n v1 ident {}\n? n #1\n? o #0",
+        "# vector E04\n"
+        "+ n {}\nalso n o\nidentify n o\n! none\n/\ntold n v1\nuntold n\nuntold o\n? n v1 ident {}\n? o @n\n? o #0",
         "+ n {}\nidentify n o\n? o @n\n? n v1 ident {}\n? o #1",
         "+ o {}\nidentify n o\n/\nidentify n o\n? n v1 ident {}\n? n #1\ntold o not", /* the second: nothing left to do
                                                                                        */
 
+        "# vector E05\n"
         "+ o {}\nlater 60\n+ n {}\nlater 120\nidentify n o\n= @n\n/\ntold n v1\ntold o v100 deleted\nov o n 1\n"
         "? n v1 ident {}\n? n at 0\n? n #0\n? o #1\n? o @n",
 
+        "# vector E07\n"
         "+! o {}\n+ n {}\nidentify n o {\"$set\":{\"k\":1}}\n= @n\n! identified o n\n/\ntold n v1\ntold o not\n"
         "? n v1 ident {\"k\":1}\n? o @o",
+        "# vector E08\n"
         "+! o {}\n+! n {}\nidentify n o\n! identified o n\nidentify n o\n! identified o n\n? n v0 ident {}\n? o @o",
+        "# vector E09\n"
         "+! o {}\n+! n {}\nmerge n o\n! none\n? o @n\n? n v1 ident {}",
+        "# vector E10\n"
         "+! o {}\n+! n {}\nalias n o\n! identified o n\n? o @o",
 
+        "# vector E11\n"
         "+ o {\"a\":1,\"b\":2}\n+ n {\"b\":3,\"c\":4,\"d\":5}\n"
         "identify n o {\"$set\":{\"d\":6,\"e\":7},\"$set_once\":{\"a\":8,\"f\":9}}\n"
         "= {\"b\":3,\"c\":4,\"d\":6,\"a\":1,\"f\":9,\"e\":7}\n? n v1 ident "
         "{\"b\":3,\"c\":4,\"d\":6,\"a\":1,\"f\":9,\"e\":7}",
+        "# vector E12\n"
         "+ o {}\n+ n {}\nversion o 7\nversion n 2\nidentify n o\n/\ntold n v8\ntold o v107 deleted\nov o n 1\n? n v8 "
         "ident {}",
 
+        "# vector E13\n"
         "+ n {}\nidentify n n\n! none\n? n v0 anon {}\ntold n not",
+        "# vector E14\n"
         "identify null o\n! illegal o null\n? null v0 anon {}\n? nobody o",
+        "# vector E15\n"
         "identify n undefined\n! illegal\n? n v0 anon {}\n? nobody undefined",
+        "# vector E16\n"
         "identify n null\n! illegal",
+        "# vector E17\n"
         "identify n ''\n! illegal\nidentify n '   '\n! illegal\n? n v0 anon {}",
 
+        "# vector E21\n"
         "+ a {}\nalias n a\n+ b {}\nalias n b\n? n @a\n? b @a\n? a v2 ident {}",
-        "alias n o\n? o @n",
+        "# vector E22\n"
+        "alias n o\n? o @n\n? n @n\n? n v0 ident {}",
+        "# vector E23\n"
         "+ a1 {}\n+ a2 {}\n+ a3 {}\nidentify n a1\nidentify n a2\nidentify n a3\n? n @a1\n? a2 @a1\n? a3 @a1",
+        "# vector E23, a batch each\n"
+        "+ a1 {}\n+ a2 {}\n+ a3 {}\nidentify n a1\n/\nidentify n a2\n/\nidentify n a3\n? n v3 ident {}\n? n @a1\n? a1 @a1\n"
+        "? a2 @a1\n? a3 @a1",
         "+ n {}\n+ a1 {}\n+ a2 {}\nidentify n a1\n/\nidentify n a2\n? n v2 ident {}\n? a1 @n\n? a2 @n",
+        "# vector E24\n"
         "identify u1 a\n+ u2 {}\nidentify u2 a\n! identified a u2\n? u2 @u2",
+        "# vector E24, u2 is new\n"
         "identify u1 a\nidentify u2 a\n! none\n? u2 @u1",
+        "# vector E36\n"
         "alias a b\nalias b c\nalias c d\n? b @a\n? c @a\n? d @a\n? d #1",
         "alias c d\nalias b c\nalias a b\n? a @c\n? b @c\n? d @c",
+        "# vector E37\n"
         "alias c d\nview b\nalias b c\n! identified c b\n? b @b",
         "alias a b\nalias b c\nalias c a\n! none\n? a @a\n? c @a\n? a v0 ident {}", /* a ring */
+        "# vector E38\n"
         "+! o {}\nidentify n o\n! none\n? n @o",
 
         /* All in one batch, and the merged person's id never stored. */
@@ -64,8 +90,10 @@ static void merges(void **state)
 static void merges_of_too_many_ids(void **state)
 {
     static const char *const stories[] = {
+        "# vector E27, with a smaller limit\n"
         "limit ids 2\n+ o {}\nalias o b\nalias o c\n+ n {}\nmerge n o {\"$set\":{\"a\":1}}\n! toolarge\n/\ntold n not\ntold o "
         "not\n? n v0 anon {}\n? b @o\n? c #1",
+        "# vector E29, with a smaller limit\n"
         "limit ids 3\n+ o {}\nalias o b\nalias o c\n+ n {}\nmerge n o\n! none\n? b @n\n? c #2\n? o @n", /* exactly */
         /* The target may have any number, and ids that join are no merge. */
         "limit ids 1\n+ n {}\nalias n b\nalias n c\n+ o {}\nalias n o\n! none\n? o @n\nalias n d\n! none\n? d @n",

@@ -14,6 +14,7 @@ static void deleted_and_used_again(void **state)
         "+ a {}\nalias a b\nalias a c\nalias a d\nalias a e\nalias a f\nalias a g\n/\nlimit once 1\nlimit moves 1\n+ n {}\nmerge n "
         "a\n/\ndelete n\ntold n v102 deleted\nov g n 102 deleted\nov a n 101 deleted\nov b n 102 deleted\nov c n 102 deleted\nov d n 102 deleted\n? nobody d\n/\n/\n? nobody c\n"
         "view d\n? d @d\n? d #103",
+        "# vector J13\n"
         "+ n {}\nversion n 3\ndelete n\n? nobody n\nview n\n/\ntold n v104\nov n n 101\n? n v104 anon {}",
         "+ n {}\ndelete n\npersonless n\n= at 5\n? nobody n",
         "+ n {}\ndelete n\n+ o {}\nidentify n o\n? n @o\n? n #101",

@@ -1,8 +1,10 @@
 /* people/story_test_kit.h - small stories: the language in which the rules of persons are tested. Tests only.
  *
  * A story is a text, a line a step; every store is new, the project is 7, the clock stands at T.
+ *   # words               its title
  *   + n {..}              a person of distinct id n is there, as if stored long ago (version 0, not identified)
  *   +! n {..}             the same, identified
+ *   also n o              o leads to n's person too, as if stored long ago
  *   NAME n {..}           event NAME of distinct id n with these properties ($set, $set_once, $unset)
  *   identify n o {..}     and alias, merge: with the other id o ($anon_distinct_id or alias)
  *   personless n, forced n, optout n, known n   (known: if_known, as a flag call of a server)
@@ -253,6 +255,18 @@ static inline void step_version(struct world *world, const char *id, uint64_t ve
     world_flush(world);
 }
 
+static inline void step_also(struct world *world, const char *id, const char *other)
+{
+    struct person_link link;
+    struct person person;
+    struct err err = { 0 };
+
+    world_flush(world);
+    CHECK(world, stored_person(world, id, &person, &link));
+    MUST(world, people_link_put(world->txn, PROJECT, span_text(other), &link, &err));
+    world_flush(world);
+}
+
 /* What operators do: in a transaction of its own here; the rows are there to be looked at until the next flush. */
 static inline void step_operate(struct world *world, bool split, bool erase, char **words)
 {
@@ -498,8 +512,12 @@ static inline void story_line(struct world *world, char *line)
     char *words[8];
     size_t count = split_words(line, words, 8);
 
+    if (words[0][0] == '#')
+        return;
     if (strcmp(words[0], "+") == 0 || strcmp(words[0], "+!") == 0)
         step_given(world, words[0][1] == '!', words[1], words[2]);
+    else if (strcmp(words[0], "also") == 0)
+        step_also(world, words[1], words[2]);
     else if (strcmp(words[0], "/") == 0)
         world_flush(world);
     else if (strcmp(words[0], "later") == 0)

@@ -86,7 +86,7 @@ static void oversized_is_trimmed(void **state)
         const char *event, *left;
         size_t warnings, trimmed;
     } rows[] = {
-        { "others in the order of names", { "c", "a", "b", "d", "e", "f", "g" }, 100000, "{\"$set\":{\"n\":1}}",
+        { "vector D25: others in the order of names", { "c", "a", "b", "d", "e", "f", "g" }, 100000, "{\"$set\":{\"n\":1}}",
           "c d e f g n", 1, 2 },
         { "protected ones stay", { "a", "email", "name", "$browser", "utm_source", "b", "$initial_utm_term" }, 80000,
           "{\"$set\":{\"n\":1}}", "email name $browser utm_source b $initial_utm_term n", 1, 1 },
