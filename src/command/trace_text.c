@@ -82,6 +82,20 @@ static void names_text(struct buf *out, const char *name, const struct trace_cha
     }
 }
 
+/* Of one's $set or $set_once, what is there on the person after the event, or was there before. */
+static void asked_text(struct buf *out, const char *name, const struct trace_members *asked, const struct trace_members *person, bool mine)
+{
+    size_t before;
+
+    detail(out, name);
+    before = out->bytes;
+    trace_asked_write(asked, person, mine, out);
+    if (out->bytes == before + 2) { /* [] */
+        out->bytes = before;
+        buf_add_text(out, "nothing");
+    }
+}
+
 static void place_text(const struct trace_changes *changes, struct buf *out)
 {
     size_t before;
@@ -115,12 +129,9 @@ static void person_text(const struct trace *trace, const struct trace_changes *c
     }
     if (!span_is(trace->row.person_mode, "full"))
         return;
-    detail(out, "set");
-    trace_asked_write(&set, &person, true, out);
-    detail(out, "set once");
-    trace_asked_write(&set_once, &person, true, out);
-    detail(out, "was there");
-    trace_asked_write(&set_once, &person, false, out);
+    asked_text(out, "set", &set, &person, true);
+    asked_text(out, "set once", &set_once, &person, true);
+    asked_text(out, "was there", &set_once, &person, false);
 }
 
 static void processed_text(const struct trace *trace, const struct trace_changes *changes, struct arena *arena, struct buf *out)
