@@ -2,14 +2,11 @@
  * and a watchdog send SIGKILL, and those are the usual ends of a poisoned process. */
 #include "ingest/attempt.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "base/note.h"
 
 enum { ATTEMPT_VERSION = 3, ATTEMPT_SHRINK = 8 };
 
@@ -55,34 +52,13 @@ static bool state_sane(const struct attempt_state *state)
     return state->version == ATTEMPT_VERSION;
 }
 
-static struct attempt_state *state_map(const char *run_folder, struct err *err)
-{
-    char                  path[4096];
-    struct attempt_state *state = MAP_FAILED;
-    int                   fd = -1;
-
-    if (snprintf(path, sizeof path, "%s/ingest.attempt", run_folder) >= (int)sizeof path) {
-        (void)err_set(err, ERR_INPUT, "the run folder's name is too long");
-        return NULL;
-    }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    /* blocks are reserved: a store into a hole of a full disk would be a SIGBUS */
-    if (fd >= 0 && (errno = posix_fallocate(fd, 0, sizeof *state)) == 0)
-        state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (state == MAP_FAILED)
-        (void)err_errno(err, errno, "%s", path);
-    if (fd >= 0)
-        close(fd);
-    return state == MAP_FAILED ? NULL : state;
-}
-
 int attempt_open(const char *run_folder, struct attempt **out, struct err *err)
 {
     struct attempt *attempt = calloc(1, sizeof *attempt);
 
     if (attempt == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    attempt->state = run_folder == NULL ? &attempt->own : state_map(run_folder, err);
+    attempt->state = run_folder == NULL ? &attempt->own : note_map(run_folder, "ingest.attempt", sizeof *attempt->state, err);
     if (attempt->state == NULL) {
         free(attempt);
         return -1;

@@ -16,15 +16,12 @@
  *                       16     16  of each entry: hash (0: free), time in microseconds */
 #include "ingest/warning.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
+#include "base/note.h"
 #include "wire/time.h"
 
 enum { GATE_WAYS = 8, GATE_SETS = 1 << 14 }; /* 131,072 keys, 2 MiB */
@@ -55,27 +52,6 @@ struct warning_gate {
 
 /* --- the file ---------------------------------------------------------------------------------- */
 
-static void gate_map(struct warning_gate *gate, const char *run_folder)
-{
-    char        path[4096];
-    int         fd = -1;
-    struct stat found;
-    void       *at;
-
-    if (snprintf(path, sizeof path, "%s/ingest.warned", run_folder) < (int)sizeof path)
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return;
-    if (fstat(fd, &found) == 0 && (found.st_size == (off_t)sizeof *gate->kept || ftruncate(fd, sizeof *gate->kept) == 0) &&
-        /* without its blocks a full disk would kill the process in the middle of a write */
-        posix_fallocate(fd, 0, sizeof *gate->kept) == 0) {
-        at = mmap(NULL, sizeof *gate->kept, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (at != MAP_FAILED)
-            gate->kept = at;
-    }
-    (void)close(fd);
-}
-
 static void gate_take_over(struct warning_gate *gate)
 {
     if (gate->kept->magic == GATE_MAGIC) {
@@ -90,13 +66,14 @@ static void gate_take_over(struct warning_gate *gate)
 struct warning_gate *warning_gate_new(const char *run_folder)
 {
     struct warning_gate *gate = calloc(1, sizeof *gate);
+    struct err           ignored = { .kind = ERR_NONE }; /* without the file, warnings once an hour of this process */
 
     if (gate == NULL)
         return NULL;
     if (getrandom(&gate->now.seed, sizeof gate->now.seed, 0) != sizeof gate->now.seed)
         gate->now.seed = (uint64_t)(uintptr_t)gate;
     if (run_folder != NULL)
-        gate_map(gate, run_folder);
+        gate->kept = note_map(run_folder, "ingest.warned", sizeof *gate->kept, &ignored);
     if (gate->kept != NULL)
         gate_take_over(gate);
     return gate;

@@ -1,13 +1,11 @@
 /* load/poison.c - see poison.h. */
 #include "load/poison.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
+
+#include "base/note.h"
 
 enum { POISON_VERSION = 1, MARK_OFFSET_BITS = 60 };
 
@@ -61,34 +59,13 @@ static bool state_sane(const struct poison_state *state)
     return state->version == POISON_VERSION && mark_sane(state->current) && mark_sane(state->suspect);
 }
 
-static struct poison_state *state_map(const char *run_folder, struct err *err)
-{
-    char                 path[4096];
-    struct poison_state *state = MAP_FAILED;
-    int                  fd = -1;
-
-    if (snprintf(path, sizeof path, "%s/load.attempt", run_folder) >= (int)sizeof path) {
-        (void)err_set(err, ERR_INPUT, "the run folder's name is too long");
-        return NULL;
-    }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    /* blocks are reserved: a store into a hole of a full disk would be a SIGBUS */
-    if (fd >= 0 && (errno = posix_fallocate(fd, 0, sizeof *state)) == 0)
-        state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (state == MAP_FAILED)
-        (void)err_errno(err, errno, "%s", path);
-    if (fd >= 0)
-        close(fd);
-    return state == MAP_FAILED ? NULL : state;
-}
-
 int poison_open(const char *run_folder, struct poison **out, struct err *err)
 {
     struct poison *poison = calloc(1, sizeof *poison);
 
     if (poison == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    poison->state = run_folder == NULL ? &poison->own : state_map(run_folder, err);
+    poison->state = run_folder == NULL ? &poison->own : note_map(run_folder, "load.attempt", sizeof *poison->state, err);
     if (poison->state == NULL) {
         free(poison);
         return -1;
