@@ -90,7 +90,7 @@ def test_kills_lose_nothing_of_either_lane():
 
 
 def test_hot_ids_keep_their_order():
-    """Small batches, a small burst, and an ingest that is killed over a backlog: one id is moved aside, more than once."""
+    """Vector J12. Small batches, a small burst, and an ingest that is killed over a backlog: one id is moved aside, more than once."""
     dice = random.Random(53)
     with Serve(config="ingest:\n  batch_records: 20\n  overflow_burst: 30\n  overflow_per_second: 1\n") as serve:
         token, accepted = serve.token(), 0

@@ -15,4 +15,5 @@ def test_eight_writers():
 
 
 def test_killed_while_merging():
+    """Vector J07."""
     histories.run(2001, 60, 60, writers=4, kills=6)
