@@ -224,7 +224,8 @@ static struct { int64_t left; } *io_left; /* shared with the child */
 static int end_at_call(void *ctx, struct io_call *call)
 {
     (void)ctx;
-    (void)call;
+    if (call->op == IO_PREAD || call->op == IO_SPACE) /* between two reads the disk is as it was before the first */
+        return 0;
     if (--io_left->left < 0)
         (void)kill(getpid(), SIGKILL);
     return 0;

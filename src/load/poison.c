@@ -149,6 +149,7 @@ void poison_end(struct poison *poison, const uint64_t next[POISON_TOPICS])
     state = poison->state;
     state->busy = 0;
     state->rows = 0;
+    memset(state->next, 0, sizeof state->next); /* of the next batch: another's rows are no suspects when that one dies */
     state->current = POISON_NONE;
     if (next == NULL)
         return;

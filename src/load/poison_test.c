@@ -156,6 +156,30 @@ static void a_death_in_the_commit_makes_batches_smaller(void **state)
 }
 
 /* Committed, and killed before it could be noted: what was loaded is no suspect. */
+/* What an earlier death rolled back is not of the batch of the next one: its thousands of rows need not go one by one. */
+static void a_second_death_suspects_its_own_batch_only(void **state)
+{
+    struct poison *poison = start();
+
+    (void)state;
+    add(poison, 0, 6400);
+    for (uint64_t offset = 0; offset < 6400; offset++) {
+        poison_mark(poison, 1, offset);
+        poison_added(poison, 1, offset);
+    }
+    poison = die(poison, 0);
+    assert_int_equal(poison_limit(poison, 0, 0, 0, MANY), 200);
+    add(poison, 0, 200);
+    poison = die(poison, 0);
+    assert_int_equal(poison_limit(poison, 0, 0, 0, MANY), 1);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 199 });
+    assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), 1);
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 200 });
+    assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), MANY);
+    assert_false(poison_hurries(poison));
+    poison_close(poison);
+}
+
 static void what_is_loaded_is_no_suspect(void **state)
 {
     struct poison *poison = start();
@@ -216,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_happened), TEST(a_noted_row_is_taken_alone_and_condemned_the_third_time),
         TEST(another_death_is_another_suspect), TEST(a_death_in_the_commit_makes_batches_smaller),
+        TEST(a_second_death_suspects_its_own_batch_only),
         TEST(what_is_loaded_is_no_suspect), TEST(a_rollback_suspects_nobody),
         TEST(a_strange_file_tells_nothing),
     };
