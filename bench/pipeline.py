@@ -68,7 +68,12 @@ def main():
     server = None
     try:
         machine.make_bodies(folder)
-        server = machine.start_penstock(os.path.join(folder, "penstock"), core=None)
+        config = os.path.join(folder, "penstock.yaml")
+        with open(config, "w") as out:
+            if args.seconds > 60: # what was loaded need not fill the disk
+                out.write("capture:\n  retention: 60s\ningest:\n  output_retention: 60s\n")
+        server = machine.start_penstock(os.path.join(folder, "penstock"), core=None,
+                                        extra=["--config", config] if args.seconds > 60 else [])
         pids = server.pids()
         names = dict(machine.children(server.process.pid))
         names[server.process.pid] = "supervisor"
