@@ -14,6 +14,8 @@
 #include "log/log_test_kit.h"
 
 enum { RECORDS = 3000, EVERY = 7 };
+/* Looked for by its bytes. Not below 256: a segment's header holds a random number and zeros behind it, which would be found as well. */
+enum { ERASED = 101 * EVERY };
 #define NOW_US ((int64_t)1709287200 * 1000000)
 
 static unsigned long kills = 15;
@@ -148,12 +150,12 @@ static void erased_beside_writer_and_reader(void **state)
         append(&place, 0, RECORDS);
         MUST(log_reader_open(place.log, "t", 0, 0, &reader, &err));
         next = read_on(reader, 0, RECORDS / 3, 0, false);
-        assert_true(codec == LOG_CODEC_LZ4 || is_in_files(&place, 70));
+        assert_true(codec == LOG_CODEC_LZ4 || is_in_files(&place, ERASED));
         MUST(log_erase(place.log, "t", 0, 0, UINT64_MAX, 0, seventh, NULL, &erased, &err));
         assert_true(erased.done_below > 0 && erased.done_below < RECORDS && erased.segments_damaged == 0);
         assert_int_equal(erased.records, (erased.done_below + EVERY - 1) / EVERY);
-        assert_true(codec == LOG_CODEC_LZ4 || !is_in_files(&place, 70));
-        assert_true(codec == LOG_CODEC_LZ4 || is_in_files(&place, 71));
+        assert_true(codec == LOG_CODEC_LZ4 || !is_in_files(&place, ERASED));
+        assert_true(codec == LOG_CODEC_LZ4 || is_in_files(&place, ERASED + 1));
         assert_true(read_on(reader, next, RECORDS, RECORDS, true) == RECORDS);
         log_reader_close(reader);
         check_all(&place, RECORDS, erased.done_below);
