@@ -360,14 +360,18 @@ int person_split_run(const struct command_args *args)
         rc = person_find(&found, args_at(args, 0), &err);
     for (size_t i = 0; i < args_count(args) && rc == 0; i++) {
         struct person_link link;
+        struct uuid        own;
         int                got;
 
         ids[i] = i == 0 ? found_id(&found) : span_text(args_at(args, i));
         if (i == 0)
             continue;
+        own = people_person_uuid(found.project, ids[i]);
         got = people_link_get(found.store.txn, found.project, ids[i], &link, &err);
         if (got >= 0 && (got == 0 || link.person != found.person.id))
             rc = err_set(&err, ERR_INPUT, "\"%.100s\" is no distinct id of this person", args_at(args, i));
+        else if (got == 1 && uuid_equal(&own, &found.person.uuid))
+            rc = err_set(&err, ERR_INPUT, "\"%.100s\" is what the person's uuid was made of: it stays, the others can leave", args_at(args, i));
         else if (got < 0)
             rc = -1;
     }

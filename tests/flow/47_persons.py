@@ -55,6 +55,8 @@ def test_deleted_taken_back_and_split():
         wait_for(lambda: person(serve, "kiosk")["uuid"] != ada["uuid"])
         wrong = serve.cli("person", "split", "ada", "kiosk", check=False)
         assert wrong.returncode == 2 and "no distinct id of this person" in wrong.stderr, wrong.stderr
+        wrong = serve.cli("person", "split", "kiosk", "kiosk", check=False)
+        assert wrong.returncode == 2 and "it stays" in wrong.stderr, wrong.stderr
 
         # A request that is made while nothing runs is done at the next start.
         serve.stop()
