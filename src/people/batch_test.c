@@ -138,8 +138,8 @@ static void personless(void **state)
 static void known_only(void **state)
 {
     static const char *const stories[] = {
-        "# vector F12\n"
-        "known n {\"$set\":{\"a\":1}}\n= propertyless\n= @n\n= at 5\n= {}\n? nobody n\ntold n not",
+        ("# vector F12\n"
+         "known n {\"$set\":{\"a\":1}}\n= propertyless\n= @n\n= at 5\n= {}\n? nobody n\ntold n not"),
         "+ n {\"c\":1}\nknown n\n= full\n= {\"c\":1}\n= at 1709287200\n? n v0 anon {\"c\":1}",
         "+ n {\"c\":1}\nknown n {\"$set\":{\"c\":2}}\n= {\"c\":2}\n? n v1 anon {\"c\":2}",
         "view n\nknown n\n= full", /* made by an event before it in the batch */
