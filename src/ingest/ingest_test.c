@@ -171,18 +171,6 @@ static void test_kills(void **state)
     unsetenv("PENSTOCK_SEEN_RECENT_MAX");
 }
 
-static struct { int64_t left; } *io_left; /* shared with the child */
-
-static int end_at_call(void *ctx, struct io_call *call)
-{
-    (void)ctx;
-    if (call->op == IO_PREAD || call->op == IO_SPACE) /* between two reads the disk is as it was before the first */
-        return 0;
-    if (--io_left->left < 0)
-        (void)kill(getpid(), SIGKILL);
-    return 0;
-}
-
 /* Killed before each single call that changes a file of the log: writes, syncs, renames, opens, maps. */
 static void test_every_file_call(void **state)
 {

@@ -219,18 +219,6 @@ static void test_kills(void **state)
     site_fini(&site);
 }
 
-static struct { int64_t left; } *io_left; /* shared with the child */
-
-static int end_at_call(void *ctx, struct io_call *call)
-{
-    (void)ctx;
-    if (call->op == IO_PREAD || call->op == IO_SPACE) /* between two reads the disk is as it was before the first */
-        return 0;
-    if (--io_left->left < 0)
-        (void)kill(getpid(), SIGKILL);
-    return 0;
-}
-
 /* Killed before each single call that reaches a file of the log. */
 static void test_every_file_call(void **state)
 {

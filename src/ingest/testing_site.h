@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/io.h"
 #include "base/say.h"
 #include "ingest/attempt.h"
 #include "ingest/ingest.h"
@@ -267,6 +268,21 @@ static inline void site_wait_unsuspected(struct site *site)
         usleep(10000);
     }
     fail_msg("record %llu is suspected for a minute", (unsigned long long)state.suspect);
+}
+
+/* --- killed before the n-th call --------------------------------------------------------------- */
+
+static struct { int64_t left; } *io_left; /* shared with the child: mapped by the test */
+
+/* An io_hook's `before`: ends the process at the call that io_left counts down to. */
+static inline int end_at_call(void *ctx, struct io_call *call)
+{
+    (void)ctx;
+    if (call->op == IO_PREAD || call->op == IO_SPACE) /* between two reads the disk is as it was before the first */
+        return 0;
+    if (--io_left->left < 0)
+        (void)kill(getpid(), SIGKILL);
+    return 0;
 }
 
 #endif
