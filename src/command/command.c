@@ -409,3 +409,9 @@ int data_check(const char *data, struct err *err)
     return err_set(err, ERR_INPUT, "%.200s is no data folder of Penstock (no catalog.db in it); name yours with --data "
                    "DIR, or start one: penstock serve", data);
 }
+
+void command_print(struct buf *out_take)
+{
+    (void)fwrite(out_take->at, 1, out_take->bytes, stdout);
+    buf_fini(out_take);
+}

@@ -118,4 +118,7 @@ int config_explain_run(const struct command_args *args);
 int completions_run(const struct command_args *args);
 int version_run(const struct command_args *args);
 
+/* Data for stdout, whole; out is freed. */
+void command_print(struct buf *out_take);
+
 #endif

@@ -96,8 +96,7 @@ int config_show_run(const struct command_args *args)
     }
     buf_add_text(&out, "]\n");
     if (json)
-        (void)fwrite(out.at, 1, out.bytes, stdout);
-    buf_fini(&out);
+        command_print(&out);
     config_fini(&config);
     return EXIT_DONE;
 }

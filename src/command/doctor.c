@@ -63,8 +63,7 @@ static void verdict(struct doctor *doctor, enum verdict what, const char *part, 
     buf_add_format(&out, "%s{\"verdict\":\"%s\",\"part\":\"%s\",\"text\":", doctor->first ? "[" : ",\n ", words[what], part);
     json_write_string(&out, span_text(text));
     buf_add_byte(&out, '}');
-    (void)fwrite(out.at, 1, out.bytes, stdout);
-    buf_fini(&out);
+    command_print(&out);
     doctor->first = false;
 }
 

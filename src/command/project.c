@@ -89,12 +89,6 @@ static void project_print(struct buf *out, const struct catalog_project *project
     buf_add_format(out, "%-22s %-14zu  penstock restrict list\n", "restrictions", project->restriction_count);
 }
 
-static void print_out(struct buf *out)
-{
-    (void)fwrite(out->at, 1, out->bytes, stdout);
-    buf_fini(out);
-}
-
 int project_list_run(const struct command_args *args)
 {
     struct catalog               *catalog;
@@ -118,7 +112,7 @@ int project_list_run(const struct command_args *args)
             buf_add_format(&out, "%6u  %s\n", projects[i].id, projects[i].name);
         }
     buf_add_text(&out, json ? "]\n" : "");
-    print_out(&out);
+    command_print(&out);
     catalog_snapshot_free(snapshot);
     catalog_close(catalog);
     return EXIT_DONE;
@@ -140,7 +134,7 @@ static int project_print_one(const struct command_args *args, struct catalog *ca
     } else if (project != NULL) {
         project_print(&out, project);
     }
-    print_out(&out);
+    command_print(&out);
     catalog_snapshot_free(snapshot);
     return 0;
 }

@@ -76,8 +76,7 @@ static int restrictions_print(const struct command_args *args, struct catalog *c
     buf_add_text(&out, json ? "]\n" : "");
     if (first && !json)
         fprintf(stderr, "penstock: there are no restrictions; what they can do: penstock restrict add --help\n");
-    (void)fwrite(out.at, 1, out.bytes, stdout);
-    buf_fini(&out);
+    command_print(&out);
     catalog_snapshot_free(snapshot);
     return 0;
 }

@@ -209,7 +209,6 @@ int status_run(const struct command_args *args)
     }
     buf_init(&out, 1 << 20);
     status_json(&status, &out);
-    (void)fwrite(out.at, 1, out.bytes, stdout);
-    buf_fini(&out);
+    command_print(&out);
     return EXIT_DONE;
 }

@@ -212,8 +212,7 @@ static int json_print(const struct by *by, struct err *err)
     if (out.failed)
         rc = err_set(err, ERR_FULL, "%zu lines are too many to print", by->lines.count);
     else
-        (void)fwrite(out.at, 1, out.bytes, stdout);
-    buf_fini(&out);
+        command_print(&out);
     return rc;
 }
 

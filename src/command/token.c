@@ -54,8 +54,7 @@ int token_list_run(const struct command_args *args)
         }
     }
     buf_add_text(&out, json ? "]\n" : "");
-    (void)fwrite(out.at, 1, out.bytes, stdout);
-    buf_fini(&out);
+    command_print(&out);
     catalog_snapshot_free(snapshot);
     catalog_close(catalog);
     return EXIT_DONE;
@@ -85,8 +84,7 @@ int token_create_run(const struct command_args *args)
         buf_add_text(&out, "{\"token\":");
         json_write_string(&out, span_text(token));
         buf_add_format(&out, ",\"project_id\":%u}\n", project);
-        (void)fwrite(out.at, 1, out.bytes, stdout);
-        buf_fini(&out);
+        command_print(&out);
     } else {
         printf("%s\n", token);
     }
