@@ -81,7 +81,9 @@ int option_set(const struct option *option, void *to, const char *text, struct e
     void *at = (char *)to + option->at;
 
     switch (option->type) {
-    case OPTION_TEXT:
+    case OPTION_TEXT: case OPTION_LIST:
+        if (option->check != NULL && option->check(text, err) < 0)
+            return err_wrap(err, option->name);
         *(const char **)at = text;
         return 0;
     case OPTION_BOOL:

@@ -6,12 +6,14 @@
 #ifndef PENSTOCK_BASE_ROLE_H
 #define PENSTOCK_BASE_ROLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
-enum option_type { OPTION_TEXT, OPTION_COUNT, OPTION_BYTES, OPTION_DURATION, OPTION_BOOL };
+/* A LIST is texts parted by commas; in a file it may be a sequence too. */
+enum option_type { OPTION_TEXT, OPTION_COUNT, OPTION_BYTES, OPTION_DURATION, OPTION_BOOL, OPTION_LIST };
 
 /* One line of a role's table of options: the config file's key `<role>.<name>`, its check, its help. */
 struct option {
@@ -20,13 +22,24 @@ struct option {
     const char      *def;    /* as a person would write it: "20MiB", "10s", "true", "" */
     int64_t          min, max; /* of the number: count, bytes, microseconds */
     const char      *help;
-    size_t           at;     /* offsetof the field: const char *, int64_t, int64_t, int64_t us, bool */
+    size_t           at;     /* offsetof the field: const char *, int64_t, int64_t, int64_t us, bool, const char * */
+    int (*check)(const char *text, struct err *err); /* of a TEXT or a LIST, beyond its type; NULL: any will do */
+};
+
+enum { ROLE_LISTENER_NAME_BYTES = 320 };
+
+/* A listening socket, bound by the supervisor before it forked. */
+struct role_listener {
+    int  fd;
+    bool local; /* a unix socket: its peers have no address */
+    char name[ROLE_LISTENER_NAME_BYTES]; /* as it was set: "127.0.0.1:8000", "unix:/run/capture.sock" */
 };
 
 struct role_env {
     const char *data_folder;  /* DIR: log/, people/, catalog.db, warehouse.duckdb, run/ */
     const char *run_folder;   /* DIR/run: metrics, sockets, pids */
-    int         listen_fd;    /* capture: the listening socket, opened by the supervisor */
+    const struct role_listener *listeners; /* capture: the listening sockets; they stay the supervisor's */
+    size_t      listeners_count;
     int         stop_fd;      /* becomes readable when the role is to stop: drain, then return */
     const void *options;      /* the role's own struct, filled from its table */
 };
@@ -41,7 +54,7 @@ struct role {
 
 /* Fills `to` with the defaults. Aborts on a table that contradicts itself (a bug). */
 void option_defaults(const struct option *options, void *to);
-/* Sets one option from text. ERR_INPUT: what is wrong, the limits, an example. TEXT keeps the pointer. */
+/* Sets one option from text. ERR_INPUT: what is wrong, the limits, an example. TEXT and LIST keep the pointer. */
 int option_set(const struct option *option, void *to, const char *text, struct err *err) must_check;
 
 #endif

@@ -180,7 +180,8 @@ static int capture_run(const struct role_env *env, struct err *err)
     const struct capture_settings *settings = env->options;
     struct capture_shared          shared = { .settings = settings,
                                               .run_folder = env->run_folder,
-                                              .listen_fd = env->listen_fd,
+                                              .listeners = env->listeners,
+                                              .listeners_count = env->listeners_count,
                                               .stop_fd = env->stop_fd,
                                               .failure_taken = ATOMIC_FLAG_INIT };
     char                           path[4096];

@@ -302,7 +302,7 @@ static int joined(void **state)
     log_reader_close(kit.reader);
     log_reader_close(kit.historical);
     log_close(kit.log);
-    (void)close(kit.listen_fd);
+    (void)close(kit.listener.fd);
     (void)close(kit.stop_fd);
     (void)snprintf(command, sizeof command, "rm -rf %s", kit.folder);
     return system(command);

@@ -36,7 +36,8 @@ enum { KIT_RECORDS_MAX = 64, KIT_ANSWER_BYTES_MAX = 1 << 20 };
 struct kit {
     char                    folder[64], run_folder[80];
     struct capture_settings settings;
-    int                     listen_fd, stop_fd, port;
+    struct role_listener    listener;
+    int                     stop_fd, port;
     pthread_t               thread;
     struct role_env         env;
     int                     rc;
@@ -85,11 +86,11 @@ static inline void kit_listen(struct kit *kit)
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          bytes = sizeof address;
 
-    kit->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_true(kit->listen_fd >= 0);
-    assert_int_equal(bind(kit->listen_fd, (struct sockaddr *)(void *)&address, sizeof address), 0);
-    assert_int_equal(listen(kit->listen_fd, 1024), 0);
-    assert_int_equal(getsockname(kit->listen_fd, (struct sockaddr *)(void *)&address, &bytes), 0);
+    kit->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_true(kit->listener.fd >= 0);
+    assert_int_equal(bind(kit->listener.fd, (struct sockaddr *)(void *)&address, sizeof address), 0);
+    assert_int_equal(listen(kit->listener.fd, 1024), 0);
+    assert_int_equal(getsockname(kit->listener.fd, (struct sockaddr *)(void *)&address, &bytes), 0);
     kit->port = ntohs(address.sin_port);
 }
 
@@ -143,7 +144,8 @@ static inline void kit_start(struct kit *kit)
     kit->stop_fd = eventfd(0, EFD_CLOEXEC);
     kit->env = (struct role_env){ .data_folder = kit->folder,
                                   .run_folder = kit->run_folder,
-                                  .listen_fd = kit->listen_fd,
+                                  .listeners = &kit->listener,
+                                  .listeners_count = 1,
                                   .stop_fd = kit->stop_fd,
                                   .options = &kit->settings };
     assert_int_equal(pthread_create(&kit->thread, NULL, kit_main, kit), 0);
@@ -177,7 +179,7 @@ static inline void kit_join(struct kit *kit)
     log_reader_close(kit->reader);
     log_reader_close(kit->historical);
     log_close(kit->log);
-    (void)close(kit->listen_fd);
+    (void)close(kit->listener.fd);
     (void)close(kit->stop_fd);
     (void)snprintf(command, sizeof command, "rm -rf %s", kit->folder);
     assert_int_equal(system(command), 0);

@@ -75,7 +75,7 @@ void conn_set_state(struct conn *conn, enum conn_state next)
 
 /* --- birth and death --------------------------------------------------------------------------- */
 
-struct conn *conn_new(struct loop *loop, int fd_take)
+struct conn *conn_new(struct loop *loop, const struct role_listener *listener, int fd_take)
 {
     struct conn *conn = loop->conn_pool;
 
@@ -87,7 +87,7 @@ struct conn *conn_new(struct loop *loop, int fd_take)
         (void)close(fd_take);
         return NULL;
     }
-    *conn = (struct conn){ .magic = CONN_MAGIC, .fd = fd_take, .loop = loop };
+    *conn = (struct conn){ .magic = CONN_MAGIC, .fd = fd_take, .loop = loop, .listener = listener };
     loop->conn_count++;
     conn_set_state(conn, CONN_HEAD); /* who connects and says nothing has the time of a slow head */
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);

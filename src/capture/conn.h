@@ -36,6 +36,7 @@ struct conn {
     uint32_t magic;
     int      fd;
     struct loop *loop; /* fixed after accept */
+    const struct role_listener *listener;
 
     /* written by conn_set_state alone */
     enum conn_state state;
@@ -78,7 +79,7 @@ struct conn {
 };
 
 /* fd is taken. NULL: no memory (fd is closed). */
-struct conn *conn_new(struct loop *loop, int fd_take);
+struct conn *conn_new(struct loop *loop, const struct role_listener *listener, int fd_take);
 /* Something happened on the socket. */
 void conn_on_event(struct conn *conn, uint32_t events);
 /* Its state's time is over. */

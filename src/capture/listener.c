@@ -1,6 +1,7 @@
 /* capture/listener.c - accepts, a bounded number a turn so that those who are served already are not
  * starved by a flood of newcomers. Out of descriptors: stops listening for a moment instead of being told
  * about the same waiting connection in every turn. */
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,25 +14,45 @@
 
 enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_PAUSE_US = 100000 };
 
+_Static_assert(LOOP_PORTS_MAX <= 64, "ports are few: they are gone through at every start and stop");
+
+void listener_init(struct loop *loop)
+{
+    assert(loop->shared->listeners_count <= LOOP_PORTS_MAX);
+    for (size_t i = 0; i < loop->shared->listeners_count; i++)
+        loop->ports[i] = (struct port){ .from = &loop->shared->listeners[i] };
+    listener_start(loop);
+}
+
 void listener_start(struct loop *loop)
 {
-    struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &loop->listening };
-
     loop->listen_again_us = 0;
-    if (loop->listening || loop->draining || loop->shared->listen_fd < 0)
-        return;
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->shared->listen_fd, &event) == 0)
-        loop->listening = true;
-    else
-        say(SAY_ERROR, "cannot listen: %s", strerror(errno));
+    for (size_t i = 0; i < loop->shared->listeners_count && !loop->draining; i++) {
+        struct port       *port = &loop->ports[i];
+        struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = port };
+
+        if (port->listening)
+            continue;
+        if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, port->from->fd, &event) == 0)
+            port->listening = true;
+        else
+            say(SAY_ERROR, "cannot listen on %s: %s", port->from->name, strerror(errno));
+    }
 }
 
 void listener_stop(struct loop *loop)
 {
-    if (loop->listening)
-        (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->shared->listen_fd, NULL);
-    loop->listening = false;
     loop->listen_again_us = 0;
+    for (size_t i = 0; i < loop->shared->listeners_count; i++) {
+        if (loop->ports[i].listening)
+            (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->ports[i].from->fd, NULL);
+        loop->ports[i].listening = false;
+    }
+}
+
+bool listener_owns(const struct loop *loop, const void *ptr)
+{
+    return (uintptr_t)ptr >= (uintptr_t)loop->ports && (uintptr_t)ptr < (uintptr_t)(loop->ports + LOOP_PORTS_MAX);
 }
 
 static void listener_shed(struct loop *loop, int fd)
@@ -50,7 +71,7 @@ static void listener_shed(struct loop *loop, int fd)
     capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_SHED, 1);
 }
 
-static void listener_take(struct loop *loop, int fd, const struct sockaddr_storage *peer)
+static void listener_take(struct loop *loop, const struct role_listener *from, int fd, const struct sockaddr_storage *peer)
 {
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
     struct conn       *conn;
@@ -61,8 +82,9 @@ static void listener_take(struct loop *loop, int fd, const struct sockaddr_stora
         listener_shed(loop, fd);
         return;
     }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    conn = conn_new(loop, fd);
+    if (!from->local)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    conn = conn_new(loop, from, fd);
     if (conn == NULL)
         return;
     conn->ip_bytes = (uint8_t)client_ip_format(peer, conn->ip);
@@ -72,17 +94,18 @@ static void listener_take(struct loop *loop, int fd, const struct sockaddr_stora
     capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_TOTAL, 1);
 }
 
-void listener_on_ready(struct loop *loop)
+void listener_on_ready(struct loop *loop, void *ptr)
 {
     static struct say_gate gate;
+    const struct port     *port = ptr;
 
     for (int i = 0; i < LISTENER_ACCEPTS_MAX; i++) {
         struct sockaddr_storage peer = { 0 };
         socklen_t               bytes = sizeof peer;
-        int fd = accept4(loop->shared->listen_fd, (struct sockaddr *)(void *)&peer, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(port->from->fd, (struct sockaddr *)(void *)&peer, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            listener_take(loop, fd, &peer);
+            listener_take(loop, port->from, fd, &peer);
             continue;
         }
         if (errno == EINTR || errno == ECONNABORTED)

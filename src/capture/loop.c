@@ -333,8 +333,8 @@ static void loop_begin_drain(struct loop *loop)
 
 static void loop_handle_event(struct loop *loop, const struct epoll_event *event)
 {
-    if (event->data.ptr == &loop->listening)
-        listener_on_ready(loop);
+    if (listener_owns(loop, event->data.ptr))
+        listener_on_ready(loop, event->data.ptr);
     else if (event->data.ptr == &loop->draining)
         loop_begin_drain(loop);
     else if (event->data.ptr == loop)
@@ -450,7 +450,7 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
     if (loop_watch(loop, loop->wake_fd, EPOLLIN | EPOLLET, loop, err) < 0 ||
         loop_watch(loop, shared->stop_fd, EPOLLIN | EPOLLET, &loop->draining, err) < 0)
         goto failed;
-    listener_start(loop);
+    listener_init(loop);
     return 0;
 
 failed:

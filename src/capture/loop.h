@@ -29,6 +29,7 @@
 enum {
     CAPTURE_LANES = INPUT_HISTORICAL + 1, /* numbered as the topics that they write: INPUT_RAW, INPUT_HISTORICAL */
     LOOP_READ_BYTES = 256 << 10, /* one read takes a whole ordinary request; measured: larger gains nothing */
+    LOOP_PORTS_MAX = 16,
     LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
     LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
 };
@@ -41,7 +42,9 @@ struct capture_shared {
                                                             * first is stored last */
     struct tokens                 *tokens;
     struct capture_metrics        *metrics;
-    int                            listen_fd, stop_fd;
+    const struct role_listener    *listeners;
+    size_t                         listeners_count;
+    int                            stop_fd;
     struct loop                   *loops; /* threads of them */
     atomic_bool                    failed; /* the log's writer is finished */
     struct err                     failure; /* @lock failed goes from false to true once; written before */
@@ -68,6 +71,12 @@ struct lane {
     size_t        hold_waiting;  /* and this many make a full group */
 };
 
+/* A listening socket as one loop watches it. */
+struct port {
+    const struct role_listener *from; /* fixed after start */
+    bool                        listening;
+};
+
 struct timer_list { struct conn *first, *last; };
 
 struct loop {
@@ -91,7 +100,8 @@ struct loop {
     void              *buf_pool[LOOP_BUF_CLASSES];
     size_t             buf_pooled[LOOP_BUF_CLASSES];
     struct lane        lanes[CAPTURE_LANES];
-    bool               listening, draining, finished;
+    struct port        ports[LOOP_PORTS_MAX];
+    bool               draining, finished;
     int64_t            drain_until_us, listen_again_us;
     const struct catalog_snapshot *snapshot; /* pinned for this turn */
     struct buf         out, answer;          /* a reply on its way to the socket; its body */
@@ -120,9 +130,12 @@ size_t loop_memory(const struct loop *loop);
 uint8_t *loop_buf_take(struct loop *loop, size_t bytes, size_t *size_out);
 void     loop_buf_give(struct loop *loop, uint8_t *buf, size_t size);
 
-/* listener.c */
+/* listener.c: init makes loop->ports of what the supervisor gave, and starts. */
+void listener_init(struct loop *loop);
 void listener_start(struct loop *loop);
 void listener_stop(struct loop *loop);
-void listener_on_ready(struct loop *loop);
+bool listener_owns(const struct loop *loop, const void *ptr);
+/* ptr: of one of loop->ports. */
+void listener_on_ready(struct loop *loop, void *ptr);
 
 #endif

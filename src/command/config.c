@@ -15,14 +15,15 @@
 #include <libfyaml.h>
 
 #include "command/command.h"
+#include "command/listen.h"
 
 /* The settings of Penstock as a whole. */
 static const struct option top_options[] = {
     { "data", OPTION_TEXT, "penstock-data", 0, 0, "the folder that holds everything: log, people, warehouse, catalog",
       offsetof(struct config, data) },
-    { "listen", OPTION_TEXT, "127.0.0.1:8000", 0, 0,
-      "address that SDKs send to, HOST:PORT; 0.0.0.0:8000 for every network, [::]:8000 for IPv6 too",
-      offsetof(struct config, listen) },
+    { "listen", OPTION_LIST, "127.0.0.1:8000", 0, 0,
+      "addresses that SDKs send to: HOST:PORT (0.0.0.0:8000 for every network, [::]:8000 for IPv6 too), or a socket "
+      "unix:/PATH (after it mode=0660)", offsetof(struct config, listen), listen_check },
     { NULL, OPTION_TEXT, NULL, 0, 0, NULL, 0 },
 };
 
@@ -90,11 +91,12 @@ void config_limits(const struct option *option, char *to, size_t room)
 {
     static const char *const what[] = { [OPTION_TEXT] = "text", [OPTION_COUNT] = "a whole number",
                                         [OPTION_BYTES] = "a size", [OPTION_DURATION] = "a time",
-                                        [OPTION_BOOL] = "true or false" };
+                                        [OPTION_BOOL] = "true or false",
+                                        [OPTION_LIST] = "a text, or a list of texts" };
     char low[40], high[40];
 
     (void)snprintf(to, room, "%s", what[option->type]);
-    if (option->type == OPTION_TEXT || option->type == OPTION_BOOL)
+    if (option->type == OPTION_TEXT || option->type == OPTION_BOOL || option->type == OPTION_LIST)
         return;
     number_text(option->type, option->min, low, sizeof low);
     number_text(option->type, option->max, high, sizeof high);
@@ -203,10 +205,20 @@ static int file_wrong(struct config_file *file, const struct err *err)
     return 0;
 }
 
+/* The first word in a value: it knows where it stands. */
+static const struct fy_mark *value_mark(struct fy_node *node)
+{
+    struct fy_token *token;
+
+    if (fy_node_get_type(node) == FYNT_SEQUENCE && fy_node_sequence_item_count(node) > 0)
+        node = fy_node_sequence_get_by_index(node, 0);
+    token = fy_node_get_scalar_token(node);
+    return token != NULL ? fy_token_start_mark(token) : NULL;
+}
+
 static int at_node(struct config_file *file, struct fy_node *node, struct err *err)
 {
-    struct fy_token      *token = fy_node_get_scalar_token(node);
-    const struct fy_mark *mark = token != NULL ? fy_token_start_mark(token) : NULL;
+    const struct fy_mark *mark = node != NULL ? value_mark(node) : NULL;
     struct err            plain = *err;
 
     if (mark == NULL)
@@ -214,39 +226,69 @@ static int at_node(struct config_file *file, struct fy_node *node, struct err *e
     return err_set(err, ERR_INPUT, "%s:%d:%d: %s", file->name, mark->line + 1, mark->column + 1, plain.text);
 }
 
+/* One value, or of a LIST several, joined by commas, into `to`. False: the node is none of these. */
+static bool value_read(const struct option *option, struct fy_node *node, struct buf *to)
+{
+    struct fy_node *item;
+    void           *at = NULL;
+    const char     *text;
+    size_t          bytes;
+
+    if (node == NULL || fy_node_is_alias(node))
+        return false;
+    if (option->type == OPTION_LIST && fy_node_get_type(node) == FYNT_SEQUENCE) {
+        while ((item = fy_node_sequence_iterate(node, &at)) != NULL) {
+            if (fy_node_get_type(item) != FYNT_SCALAR || fy_node_is_alias(item))
+                return false;
+            text = fy_node_get_scalar(item, &bytes);
+            if (text == NULL || bytes == 0 || memchr(text, ',', bytes) != NULL)
+                return false;
+            buf_add_text(to, to->bytes > 0 ? ", " : "");
+            buf_add(to, span_of(text, bytes));
+        }
+        return true;
+    }
+    if (fy_node_get_type(node) != FYNT_SCALAR || (text = fy_node_get_scalar(node, &bytes)) == NULL ||
+        (bytes == 0 && fy_node_get_style(node) == FYNS_PLAIN))
+        return false;
+    buf_add(to, span_of(text, bytes));
+    return true;
+}
+
 static int file_value(struct config_file *file, const char *key, struct fy_node *key_node, struct fy_node *node,
                       struct err *err)
 {
     struct config_value  *value = value_find(file->config, key);
-    struct fy_token      *token;
     const struct fy_mark *mark;
-    const char           *text;
-    char                  copy[4096], source[CONFIG_SOURCE_BYTES_MAX], limits[120];
-    size_t                bytes;
+    char                  source[CONFIG_SOURCE_BYTES_MAX], limits[120];
+    struct buf            text;
+    int                   rc = -1;
 
     if (value == NULL) {
         (void)key_unknown(file->config, key, err);
         return at_node(file, key_node, err);
     }
     config_limits(value->option, limits, sizeof limits);
-    if (node == NULL || fy_node_get_type(node) != FYNT_SCALAR || fy_node_is_alias(node) ||
-        (text = fy_node_get_scalar(node, &bytes)) == NULL ||
-        (bytes == 0 && fy_node_get_style(node) == FYNS_PLAIN)) {
+    buf_init(&text, CONFIG_VALUE_BYTES_MAX);
+    if (!value_read(value->option, node, &text)) {
         (void)err_set(err, ERR_INPUT, "%s takes one value: %s", key, limits);
-        return at_node(file, key_node, err);
+        rc = at_node(file, key_node, err);
+        goto done;
     }
-    if (bytes >= sizeof copy || memchr(text, '\0', bytes) != NULL) {
-        (void)err_set(err, ERR_INPUT, "%s: at most %zu bytes, none of them NUL", key, sizeof copy - 1);
-        return at_node(file, node, err);
+    buf_add_byte(&text, '\0');
+    if (text.failed || memchr(text.at, '\0', text.bytes - 1) != NULL) {
+        (void)err_set(err, ERR_INPUT, "%s: at most %d bytes, none of them NUL", key, CONFIG_VALUE_BYTES_MAX - 1);
+        rc = at_node(file, node, err);
+        goto done;
     }
-    memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    token = fy_node_get_scalar_token(node);
-    mark = token != NULL ? fy_token_start_mark(token) : NULL;
+    mark = value_mark(node);
     (void)snprintf(source, sizeof source, "%s:%d", file->name, mark != NULL ? mark->line + 1 : 0);
-    if (value_set(file->config, value, copy, source, err) < 0)
-        return at_node(file, node, err);
-    return 0;
+    rc = value_set(file->config, value, (const char *)text.at, source, err);
+    if (rc < 0)
+        rc = at_node(file, node, err);
+done:
+    buf_fini(&text);
+    return rc;
 }
 
 static int file_mapping(struct config_file *file, struct fy_node *mapping, const char *prefix, struct err *err)
@@ -383,6 +425,27 @@ int config_load_file(struct config *config, const char *path, struct err *err)
     return rc;
 }
 
+/* --listen, as often as it was given. */
+static int listen_of_args(struct config *config, const struct command_args *args, struct err *err)
+{
+    const char *text;
+    struct buf  list;
+    int         rc = -1;
+
+    buf_init(&list, CONFIG_VALUE_BYTES_MAX);
+    for (size_t i = 0; (text = args_text_nth(args, "--listen", i)) != NULL; i++) {
+        buf_add_text(&list, i > 0 ? ", " : "");
+        buf_add_text(&list, text);
+    }
+    buf_add_byte(&list, '\0');
+    if (list.failed)
+        (void)err_set(err, ERR_INPUT, "--listen: at most %d bytes", CONFIG_VALUE_BYTES_MAX - 1);
+    else
+        rc = config_set(config, "listen", (const char *)list.at, "--listen", err);
+    buf_fini(&list);
+    return rc;
+}
+
 int config_of_args(struct config *config, const struct command_args *args, struct err *err)
 {
     const char *path = args_text(args, "--config");
@@ -400,7 +463,7 @@ int config_of_args(struct config *config, const struct command_args *args, struc
         return -1;
     if (args_has(args, "--data") && config_set(config, "data", args_text(args, "--data"), "--data", err) < 0)
         return -1;
-    if (args_has(args, "--listen") && config_set(config, "listen", args_text(args, "--listen"), "--listen", err) < 0)
-        return -1;
+    if (args_has(args, "--listen"))
+        return listen_of_args(config, args, err);
     return 0;
 }

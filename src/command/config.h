@@ -4,7 +4,7 @@
  * errors with file, line, column, the limits and the nearest right name; there is no other way to be
  * wrong and go on. Everything has a default, and no file is needed.
  *
- *     listen: 127.0.0.1:8000
+ *     listen: 127.0.0.1:8000       # or several: [127.0.0.1:8000, "unix:/run/penstock/capture.sock"]
  *     capture:
  *       body_bytes_max: 20MiB      # or, on one line: `capture.body_bytes_max: 20MiB`
  *
@@ -20,6 +20,7 @@
 enum {
     CONFIG_KEYS_MAX = 256,
     CONFIG_FILE_BYTES_MAX = 1 << 20, /* docs/limits.md */
+    CONFIG_VALUE_BYTES_MAX = 4096,
     CONFIG_SOURCE_BYTES_MAX = 300
 };
 

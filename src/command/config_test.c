@@ -32,6 +32,8 @@ static void files_that_are_right(void **state)
         { "{capture: {body_bytes_max: 1MiB}}", "capture.body_bytes_max", "1MiB", "f.yaml:1" },
         { "capture:\nlisten: :1\n", "listen", ":1", "f.yaml:2" },
         { "---\nlisten: :1\n", "listen", ":1", "f.yaml:2" },
+        { "listen: [\":1\", \"[::]:2\"]\n", "listen", ":1, [::]:2", "f.yaml:1" },
+        { "listen:\n  - :1\n  - unix:/x mode=0600\n", "listen", ":1, unix:/x mode=0600", "f.yaml:2" },
     };
     struct err err;
 
@@ -58,6 +60,11 @@ static void files_that_are_wrong(void **state)
         { "capture:\n  body_bytes_max:\n", "f.yaml:2:3: ", "takes one value" },
         { "capture: 5\n", "f.yaml:1:10: ", "takes keys below it" },
         { "capture: [body_bytes_max]\n", "f.yaml:1:1: ", "takes keys below it" },
+        { "data: [a, b]\n", "f.yaml:1:1: ", "takes one value" },
+        { "listen: [\":1\", {a: 1}]\n", "f.yaml:1:1: ", "a text, or a list of texts" },
+        { "listen: [\":1\", \":2, :3\"]\n", "f.yaml:1:1: ", "a text, or a list of texts" },
+        { "listen: []\n", "f.yaml:", "empty address" },
+        { "listen: [\":1\",\n  nine]\n", "f.yaml:1:11: ", "\"nine\" is no address" },
         { "listen: &a :1\ndata: *a\n", "f.yaml:2:1: ", "takes one value" },
         { "- listen\n", "f.yaml:1:1: ", "`key: value`" },
         { "just words\n", "f.yaml:1:1: ", "`key: value`" },
@@ -92,7 +99,7 @@ static void every_limit_is_taken(void **state)
 
         config_key(&config.values[i], key, sizeof key);
         assert_true(strlen(option->help) > 10);
-        if (option->type == OPTION_TEXT || option->type == OPTION_BOOL)
+        if (option->type == OPTION_TEXT || option->type == OPTION_BOOL || option->type == OPTION_LIST)
             continue;
         for (int high = 0; high < 2; high++) {
             (void)snprintf(text, sizeof text, "%lld%s", (long long)(high ? option->max : option->min),

@@ -21,7 +21,7 @@ struct post {
 int post_url(const struct command_args *args, char *to, size_t room, struct err *err)
 {
     const char *given = args_text(args, "--url");
-    char        base[300];
+    char        base[LISTEN_URL_BYTES];
 
     if (given != NULL)
         (void)snprintf(base, sizeof base, "%.*s",
@@ -30,7 +30,7 @@ int post_url(const struct command_args *args, char *to, size_t room, struct err 
         return err_set(err, ERR_RETRY, "no server runs on %.200s; start one (penstock serve), or name one with --url",
                        args_data(args));
     /* /batch takes every form: one event, an array, an object with "batch". */
-    (void)snprintf(to, room, "%s/batch/", base);
+    (void)snprintf(to, room, strncmp(base, "unix:", 5) == 0 ? "%s http://localhost/batch/" : "%s/batch/", base);
     return 0;
 }
 
@@ -56,7 +56,15 @@ int post_open(const char *url, struct post **out, struct err *err)
         post_close(post);
         return err_set(err, ERR_FULL, "no memory");
     }
-    curl_easy_setopt(post->curl, CURLOPT_URL, url);
+    if (strncmp(url, "unix:", 5) == 0) {
+        char path[LISTEN_URL_BYTES];
+
+        (void)snprintf(path, sizeof path, "%.*s", (int)strcspn(url + 5, " "), url + 5);
+        curl_easy_setopt(post->curl, CURLOPT_UNIX_SOCKET_PATH, path);
+        curl_easy_setopt(post->curl, CURLOPT_URL, url + 5 + strcspn(url + 5, " ") + 1);
+    } else {
+        curl_easy_setopt(post->curl, CURLOPT_URL, url);
+    }
     curl_easy_setopt(post->curl, CURLOPT_HTTPHEADER, post->headers);
     curl_easy_setopt(post->curl, CURLOPT_USERAGENT, "penstock-send/" PENSTOCK_VERSION);
     curl_easy_setopt(post->curl, CURLOPT_TIMEOUT, (long)POST_SECONDS_MAX);

@@ -9,7 +9,8 @@
 struct command_args;
 struct post;
 
-/* The address for bodies in any form: --url, or the server that runs on the data folder (ERR_RETRY: none). */
+/* The address for bodies in any form: --url, or the server that runs on the data folder (ERR_RETRY: none).
+ * Of a unix socket: "unix:/PATH http://localhost/batch/". */
 int post_url(const struct command_args *args, char *to, size_t room, struct err *err) must_check;
 
 int  post_open(const char *url, struct post **out, struct err *err) must_check;

@@ -51,19 +51,29 @@ done:
     return rc;
 }
 
-static void banner(const struct command_args *args, const struct config *config, const char *url, const char *token,
-                   bool first)
+static void banner(const struct command_args *args, const struct config *config, const char *token, bool first)
 {
-    char data[4200] = "";
+    char   data[4200] = "", url[LISTEN_URL_BYTES], curl[LISTEN_URL_BYTES + 40];
+    char   urls[LISTEN_MAX][LISTEN_URL_BYTES];
+    size_t count = supervisor_urls(config->data, urls);
+
+    if (!supervisor_url(config->data, url, sizeof url))
+        return;
+    if (strncmp(url, "unix:", 5) == 0)
+        (void)snprintf(curl, sizeof curl, "--unix-socket %s http://localhost", url + 5);
+    else
+        (void)snprintf(curl, sizeof curl, "%s", url);
 
     if (strcmp(config->data, "penstock-data") != 0)
         (void)snprintf(data, sizeof data, " --data %s", config->data);
     fprintf(stderr, "\nPenstock %s %s. Everything it keeps is in %s; Ctrl-C stops it.\n\n", PENSTOCK_VERSION,
             first ? "runs for the first time here" : "runs", config->data);
-    fprintf(stderr, "  address  %s\n  token    %s\n\n", url, token);
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "  address  %s\n", urls[i]);
+    fprintf(stderr, "  token    %s\n\n", token);
     fprintf(stderr, "%s:\n\n  curl %s/i/v0/e/ -H 'Content-Type: application/json' \\\n"
                     "    -d '{\"api_key\":\"%s\",\"event\":\"hello\",\"distinct_id\":\"me\"}'\n\n",
-            first ? "Send a first event" : "Send an event", url, token);
+            first ? "Send a first event" : "Send an event", curl, token);
     fprintf(stderr, "and look at it:\n\n  %s sql%s \"SELECT event, distinct_id, timestamp FROM events\"\n\n",
             args_program(args), data);
 }
@@ -74,7 +84,7 @@ int serve_run(const struct command_args *args)
     struct supervisor   *supervisor = NULL;
     const char          *only = args_text(args, "--role");
     struct err           err = { .kind = ERR_NONE };
-    char                 url[300], token[CATALOG_TOKEN_BYTES_MAX + 1];
+    char                 token[CATALOG_TOKEN_BYTES_MAX + 1];
     bool                 first = false;
     int                  code = EXIT_DONE;
 
@@ -82,11 +92,11 @@ int serve_run(const struct command_args *args)
         return args_wrong(args, "there is no role \"%s\"; the roles are capture, ingest, load", only);
     if (config_of_args(&config, args, &err) < 0 || supervisor_new(&config, only, &supervisor, &err) < 0 ||
         token_ensure(config.data, token, &first, &err) < 0 ||
-        supervisor_listen(supervisor, url, sizeof url, &err) < 0) {
+        supervisor_listen(supervisor, &err) < 0) {
         code = command_failed(&err);
     } else {
-        if (url[0] != '\0')
-            banner(args, &config, url, token, first);
+        if (only == NULL || strcmp(only, "capture") == 0)
+            banner(args, &config, token, first);
         say_init("serve", SAY_INFO);
         if (supervisor_run(supervisor, &err) < 0)
             code = command_failed(&err);

@@ -27,7 +27,9 @@ struct status {
     struct account   account;
     struct role_line roles[ROLES_MAX];
     uint64_t         disk_free_bytes, disk_bytes;
-    char             url[300];
+    char             url[LISTEN_URL_BYTES]; /* "": not running */
+    char             urls[LISTEN_MAX][LISTEN_URL_BYTES];
+    size_t           urls_count;
     double           lane_age_s[INPUT_COUNT], low_rate; /* as ingest tells them; 0 when it is not there */
 };
 
@@ -109,8 +111,8 @@ static int status_read(const char *data, struct status *out, struct err *err)
         out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
         out->disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
     }
-    if (!supervisor_url(data, out->url, sizeof out->url) || supervisor_owner(data, roles[0]) == 0)
-        out->url[0] = '\0';
+    if (supervisor_owner(data, roles[0]) != 0 && supervisor_url(data, out->url, sizeof out->url))
+        out->urls_count = supervisor_urls(data, out->urls);
     return 0;
 }
 
@@ -131,6 +133,12 @@ static void status_json(const struct status *status, struct buf *out)
                    ",\"replayed\":%" PRIu64 ",\"discarded\":%" PRIu64 "},\n \"url\":", account->dead_lettered,
                    account->pending, account_letters_open(account), account->letters_replayed, account->letters_discarded);
     json_write_string(out, span_text(status->url));
+    buf_add_text(out, ",\"listen\":[");
+    for (size_t i = 0; i < status->urls_count; i++) {
+        buf_add_text(out, i > 0 ? "," : "");
+        json_write_string(out, span_text(status->urls[i]));
+    }
+    buf_add_byte(out, ']');
     buf_add_text(out, ",\n \"roles\":[");
     for (size_t i = 0; i < role_count; i++) {
         const struct role_line *line = &status->roles[i];
@@ -174,7 +182,9 @@ static void status_text(const struct status *status)
         printf("           %" PRIu64 " open, %" PRIu64 " replayed, %" PRIu64 " discarded (see: penstock dlq list)\n",
                account_letters_open(account), account->letters_replayed, account->letters_discarded);
     printf("         %" PRIu64 " pending\n\n", account->pending);
-    printf("server   %s\n\n", status->url[0] != '\0' ? status->url : "not running");
+    for (size_t i = 0; i < status->urls_count; i++)
+        printf("%s%s\n", i == 0 ? "server   " : "         ", status->urls[i]);
+    printf(status->urls_count > 0 ? "\n" : "server   not running\n\n");
     for (size_t i = 0; i < role_count; i++) {
         const struct role_line *line = &status->roles[i];
 

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +18,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,8 +25,7 @@
 #include "base/clock.h"
 #include "base/say.h"
 #include "command/command.h"
-
-enum { LISTEN_BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
+#include "command/listen.h"
 
 /* STOPPED is "not started, or ended after stop"; only role_set_state writes it. */
 enum child_state { CHILD_STOPPED, CHILD_UP, CHILD_WAITING };
@@ -51,7 +48,9 @@ struct supervisor {
     char                 run_folder[4096];
     struct child         children[ROLES_MAX];
     size_t               count;
-    int                  listen_fd;
+    struct listen_socket sockets[LISTEN_MAX];
+    struct role_listener listeners[LISTEN_MAX]; /* of the sockets: what capture gets */
+    size_t               sockets_count;
     int                  stop_read, stop_write;
     int                  signal_fd;
     bool                 stopping;
@@ -128,21 +127,34 @@ bool supervisor_role_state(const char *data, const struct role *role, struct sup
     return true;
 }
 
-bool supervisor_url(const char *data, char *url_out, size_t room)
+size_t supervisor_urls(const char *data, char urls_out[LISTEN_MAX][LISTEN_URL_BYTES])
 {
-    char  path[4200];
-    FILE *file;
-    bool  found;
+    char   path[4200];
+    FILE  *file;
+    size_t count = 0;
 
     (void)snprintf(path, sizeof path, "%s/run/listen", data);
     file = fopen(path, "re");
     if (file == NULL)
-        return false;
-    found = fgets(url_out, (int)room, file) != NULL;
+        return 0;
+    while (count < LISTEN_MAX && fgets(urls_out[count], LISTEN_URL_BYTES, file) != NULL) {
+        urls_out[count][strcspn(urls_out[count], "\n")] = '\0';
+        count += urls_out[count][0] != '\0';
+    }
     (void)fclose(file);
-    if (found)
-        url_out[strcspn(url_out, "\n")] = '\0';
-    return found && url_out[0] != '\0';
+    return count;
+}
+
+bool supervisor_url(const char *data, char *url_out, size_t room)
+{
+    char   urls[LISTEN_MAX][LISTEN_URL_BYTES];
+    size_t count = supervisor_urls(data, urls), best = 0;
+
+    while (best < count && strncmp(urls[best], "http://", 7) != 0)
+        best++;
+    if (count > 0)
+        (void)snprintf(url_out, room, "%s", urls[best < count ? best : 0]);
+    return count > 0;
 }
 
 /* --- locks (V1) --------------------------------------------------------------------------------- */
@@ -206,7 +218,7 @@ int supervisor_new(const struct config *config, const char *only, struct supervi
     if (supervisor == NULL)
         return err_set(err, ERR_FULL, "no memory");
     supervisor->config = config;
-    supervisor->listen_fd = supervisor->stop_read = supervisor->stop_write = supervisor->signal_fd = -1;
+    supervisor->stop_read = supervisor->stop_write = supervisor->signal_fd = -1;
     for (size_t i = 0; i < role_count; i++)
         if (only == NULL || strcmp(only, roles[i]->name) == 0)
             supervisor->children[supervisor->count++] =
@@ -232,13 +244,20 @@ static void fd_close(int *fd)
     *fd = -1;
 }
 
+static void listen_end(struct supervisor *supervisor)
+{
+    if (supervisor->sockets_count == 0)
+        return;
+    listen_close(supervisor->sockets, supervisor->sockets_count, true);
+    supervisor->sockets_count = 0;
+    run_write(supervisor, "listen", "", "");
+}
+
 void supervisor_free(struct supervisor *supervisor)
 {
     if (supervisor == NULL)
         return;
-    if (supervisor->listen_fd >= 0)
-        run_write(supervisor, "listen", "", "");
-    fd_close(&supervisor->listen_fd);
+    listen_end(supervisor);
     fd_close(&supervisor->stop_read);
     fd_close(&supervisor->stop_write);
     fd_close(&supervisor->signal_fd);
@@ -247,98 +266,42 @@ void supervisor_free(struct supervisor *supervisor)
     free(supervisor);
 }
 
-/* --- the listening socket ----------------------------------------------------------------------- */
+/* --- the listening sockets ---------------------------------------------------------------------- */
 
-/* HOST:PORT, [V6]:PORT or :PORT, into two words. */
-static int address_split(const char *text, char *host, size_t host_room, const char **port_out, struct err *err)
+static void listen_write(const struct supervisor *supervisor)
 {
-    const char *colon = strrchr(text, ':');
-    size_t      bytes = colon != NULL ? (size_t)(colon - text) : 0;
-    bool        digits = colon != NULL && colon[1] != '\0' && strspn(colon + 1, "0123456789") == strlen(colon + 1);
+    char   text[LISTEN_MAX * (LISTEN_URL_BYTES + 1) + 1] = "";
+    size_t bytes = 0;
 
-    if (bytes >= 2 && text[0] == '[' && text[bytes - 1] == ']') {
-        text++;
-        bytes -= 2;
-    } else if (memchr(text, ':', bytes) != NULL) {
-        digits = false;
-    }
-    if (!digits || strtoul(colon + 1, NULL, 10) > 65535 || strlen(colon + 1) > 5 || bytes >= host_room)
-        return err_set(err, ERR_INPUT, "listen is \"%.80s\"; it takes HOST:PORT, such as 127.0.0.1:8000, 0.0.0.0:8000 or "
-                       "[::1]:8000", text);
-    memcpy(host, text, bytes);
-    host[bytes] = '\0';
-    *port_out = colon + 1;
-    return 0;
+    for (size_t i = 0; i < supervisor->sockets_count; i++)
+        bytes += (size_t)snprintf(text + bytes, sizeof text - bytes, "%s\n", supervisor->sockets[i].url);
+    run_write(supervisor, "listen", "", text);
 }
 
-static int socket_bind(const struct addrinfo *found, const char *listen_text, struct err *err)
+int supervisor_listen(struct supervisor *supervisor, struct err *err)
 {
-    int64_t give_up_us = clock_mono_us() + 1000000;
-    int     fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int     on = 1, off = 0;
-
-    if (fd < 0)
-        return err_errno(err, errno, "cannot make a socket for %.100s", listen_text);
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (found->ai_family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    while (bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
-        int problem = errno;
-
-        if (problem == EADDRINUSE && clock_mono_us() < give_up_us) {
-            (void)poll(NULL, 0, 20);
-            continue;
-        }
-        (void)close(fd);
-        if (problem == EADDRINUSE)
-            return err_set(err, ERR_RETRY, "%.100s is in use by another program; choose another address with --listen "
-                           "HOST:PORT", listen_text);
-        return err_errno(err, problem, "cannot listen on %.100s", listen_text);
-    }
-    return fd;
-}
-
-static void listen_url(int fd, const char *host, char *url_out, size_t room)
-{
-    struct sockaddr_storage address;
-    socklen_t               bytes = sizeof address;
-    char                    port[16] = "?";
-
-    if (getsockname(fd, (struct sockaddr *)&address, &bytes) == 0)
-        (void)getnameinfo((struct sockaddr *)&address, bytes, NULL, 0, port, sizeof port, NI_NUMERICSERV);
-    if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
-        host = "127.0.0.1"; /* every address of this machine: name one that works here */
-    (void)snprintf(url_out, room, strchr(host, ':') != NULL ? "http://[%s]:%s" : "http://%s:%s", host, port);
-}
-
-int supervisor_listen(struct supervisor *supervisor, char *url_out, size_t room, struct err *err)
-{
-    const struct addrinfo wanted = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
-    struct addrinfo      *found;
-    const char           *port = NULL;
-    char                  host[256], line[400];
-    bool                  needed = false;
-    int                   rc;
+    struct listen_address *addresses;
+    size_t                 count;
+    bool                   needed = false;
+    int                    rc = -1;
 
     for (size_t i = 0; i < supervisor->count; i++)
         needed |= strcmp(supervisor->children[i].role->name, "capture") == 0;
-    url_out[0] = '\0';
     if (!needed)
         return 0;
-    if (address_split(supervisor->config->listen, host, sizeof host, &port, err) < 0)
-        return -1;
-    rc = getaddrinfo(host[0] != '\0' ? host : NULL, port, &wanted, &found);
-    if (rc != 0)
-        return err_set(err, ERR_INPUT, "listen: the host \"%.100s\" is not known here: %s", host, gai_strerror(rc));
-    rc = socket_bind(found, supervisor->config->listen, err);
-    freeaddrinfo(found);
-    if (rc < 0)
-        return -1;
-    supervisor->listen_fd = rc;
-    listen_url(rc, host, url_out, room);
-    (void)snprintf(line, sizeof line, "%s\n", url_out);
-    run_write(supervisor, "listen", "", line);
-    return 0;
+    addresses = calloc(LISTEN_MAX, sizeof *addresses);
+    if (addresses == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    if (listen_read(supervisor->config->listen, addresses, &count, err) == 0 &&
+        listen_open(addresses, count, supervisor->sockets, err) == 0) {
+        supervisor->sockets_count = count;
+        for (size_t i = 0; i < count; i++)
+            supervisor->listeners[i] = supervisor->sockets[i].role;
+        listen_write(supervisor);
+        rc = 0;
+    }
+    free(addresses);
+    return rc;
 }
 
 /* --- children ----------------------------------------------------------------------------------- */
@@ -347,7 +310,7 @@ int supervisor_listen(struct supervisor *supervisor, char *url_out, size_t room,
 static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent)
 {
     struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
-                            .listen_fd = -1, .stop_fd = supervisor->stop_read, .options = child->options };
+                            .stop_fd = supervisor->stop_read, .options = child->options };
     struct err      err = { .kind = ERR_NONE };
     sigset_t        none;
     int             rc;
@@ -367,9 +330,9 @@ static void child_main(struct supervisor *supervisor, const struct child *child,
     for (size_t i = 0; i < supervisor->count; i++)
         fd_close(&supervisor->children[i].lock_fd);
     if (strcmp(child->role->name, "capture") == 0)
-        env.listen_fd = supervisor->listen_fd;
+        env.listeners = supervisor->listeners, env.listeners_count = supervisor->sockets_count;
     else
-        fd_close(&supervisor->listen_fd);
+        listen_close(supervisor->sockets, supervisor->sockets_count, false);
     say_init(child->role->name, SAY_INFO);
     rc = child->role->run(&env, &err);
     if (rc < 0)
@@ -454,8 +417,7 @@ static void stop_begin(struct supervisor *supervisor, const char *why)
     supervisor->stopping = true;
     supervisor->kill_at_us = clock_mono_us() + SUPERVISOR_STOP_US_MAX;
     fd_close(&supervisor->stop_write); /* every stop_fd reads end-of-file now */
-    fd_close(&supervisor->listen_fd);
-    run_write(supervisor, "listen", "", "");
+    listen_end(supervisor);
     for (size_t i = 0; i < supervisor->count; i++)
         if (supervisor->children[i].state == CHILD_WAITING)
             child_set_state(supervisor, &supervisor->children[i], CHILD_STOPPED);

@@ -4,7 +4,7 @@
  *                                 |                  |
  *                                 +---- stop --------+----> STOPPED
  *
- * It binds the listening socket before it forks, so that a capture which dies leaves a queue of
+ * It binds the listening sockets before it forks, so that a capture which dies leaves a queue of
  * connections behind and not a refusal; it reads nothing that strangers wrote.
  *  V1  one supervisor a role and data folder: DIR/run/ROLE.lock, held by fcntl(2), so a lock never
  *      outlives its process and names its owner
@@ -21,6 +21,7 @@
 
 #include "base/role.h"
 #include "command/config.h"
+#include "command/listen.h"
 
 enum {
     SUPERVISOR_WAIT_US_MIN = 200000,
@@ -36,9 +37,8 @@ struct supervisor;
 int  supervisor_new(const struct config *config, const char *only, struct supervisor **out, struct err *err) must_check;
 void supervisor_free(struct supervisor *supervisor);
 
-/* Binds config->listen when capture is among the roles; url_out ("http://127.0.0.1:8000") is also written to
- * DIR/run/listen. An address that is still in use is tried for a second: its last owner may be dying. */
-int supervisor_listen(struct supervisor *supervisor, char *url_out, size_t room, struct err *err) must_check;
+/* Binds config->listen when capture is among the roles; the addresses are also written to DIR/run/listen. */
+int supervisor_listen(struct supervisor *supervisor, struct err *err) must_check;
 
 /* Starts the roles and stays until SIGTERM, SIGINT or SIGHUP, or until a role could not be forked. */
 int supervisor_run(struct supervisor *supervisor, struct err *err) must_check;
@@ -59,7 +59,9 @@ struct supervisor_role_state {
 bool supervisor_role_state(const char *data, const struct role *role, struct supervisor_role_state *out);
 /* The pid of the process that serves this role of DIR now; 0: nobody. */
 pid_t supervisor_owner(const char *data, const struct role *role);
-/* The address of the running server. False: none was written. */
+/* The addresses of the running server, as they stand in DIR/run/listen: "http://127.0.0.1:8000", "unix:/PATH". */
+size_t supervisor_urls(const char *data, char urls_out[LISTEN_MAX][LISTEN_URL_BYTES]);
+/* The one of them that a program on this machine does best to use. False: none was written. */
 bool supervisor_url(const char *data, char *url_out, size_t room);
 
 #endif

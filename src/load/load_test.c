@@ -57,7 +57,7 @@ static int role_main(int argc, char **argv)
     struct load_options options = options_of();
     int64_t *const      numbers[] = { &options.memory_bytes, &options.threads, &options.batch_rows, &options.batch_wait_us,
                                       &options.people_wait_us, &options.idle_us, &options.query_time_us, &options.queries };
-    struct role_env     env = { .data_folder = argv[2], .run_folder = run_folder, .listen_fd = -1, .stop_fd = atoi(argv[3]),
+    struct role_env     env = { .data_folder = argv[2], .run_folder = run_folder, .stop_fd = atoi(argv[3]),
                                 .options = &options };
     struct rlimit       limit = { strtoull(argv[4], NULL, 10), RLIM_INFINITY };
     struct err          err = { .text = "" };

@@ -117,7 +117,7 @@ static void threads_share_what_is_guarded(void **state)
 {
     struct load_options      options;
     struct log_topic_options topic = { .codec = LOG_CODEC_LZ4 };
-    struct role_env          env = { .data_folder = folder, .run_folder = run_folder, .listen_fd = -1, .options = &options };
+    struct role_env          env = { .data_folder = folder, .run_folder = run_folder, .options = &options };
     struct log_writer       *writer;
     struct log_batch        *batch = log_batch_new();
     struct log              *log;

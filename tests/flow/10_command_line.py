@@ -68,7 +68,9 @@ def test_wrong_configurations_name_line_and_column():
         ("capture:\n  body_bytes_max: 20 MB\n", ":2:19: "),
         ("capture:\n  body_bytes_max: 99TiB\n", "must be from "),
         ("load: 7\n", ":1:7: load takes keys below it"),
-        ("listen: [1, 2]\n", ":1:1: listen takes one value"),
+        ("data: [1, 2]\n", ":1:1: data takes one value"),
+        ("listen: [\"127.0.0.1:1\", {}]\n", ":1:1: listen takes one value: a text, or a list of texts"),
+        ("listen: [\"127.0.0.1:1\", eight]\n", ":1:11: listen: \"eight\" is no address; it takes HOST:PORT"),
         ("listen: a\nlisten: b\n", ":2:1: duplicate key"),
         ("listen: \"open\n", "without closing quote"),
     ]

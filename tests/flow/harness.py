@@ -94,7 +94,7 @@ class Serve:
             try:
                 # The address is its own word: another server may have a port that was free a moment ago.
                 with open(os.path.join(self.data, "run", "listen")) as listen:
-                    self.port = int(listen.read().rsplit(":", 1)[1])
+                    self.port = int(listen.readline().rsplit(":", 1)[1])
                 if self.get("/_readiness").status == 200:
                     return
             except (OSError, IndexError):
