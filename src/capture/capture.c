@@ -72,8 +72,9 @@ static int capture_open_log(const struct role_env *env, const struct capture_set
     return 0;
 }
 
-static void capture_share(struct capture_shared *shared, struct log_commit *const commits[CAPTURE_LANES])
+static void capture_share(struct capture_shared *shared, struct log *log, struct log_commit *const commits[CAPTURE_LANES])
 {
+    atomic_store_explicit(&shared->log, log, memory_order_release);
     for (int i = CAPTURE_LANES; i-- > 0;)
         atomic_store_explicit(&shared->commits[i], commits[i], memory_order_release);
 }
@@ -113,7 +114,7 @@ static void *capture_open_later(void *arg)
         nanosleep(&pause, NULL);
         if (capture_open_log(opening->env, opening->shared->settings, &opening->log, commits, &err) == 0) {
             say(SAY_INFO, "there is room on the disk: events are accepted");
-            capture_share(opening->shared, commits);
+            capture_share(opening->shared, opening->log, commits);
             break;
         }
     }
@@ -126,7 +127,7 @@ static int capture_open(struct capture_opening *opening, struct err *err)
     int                rc = capture_open_log(opening->env, opening->shared->settings, &opening->log, commits, err);
 
     atomic_init(&opening->stop, false);
-    capture_share(opening->shared, commits);
+    capture_share(opening->shared, opening->log, commits);
     if (rc == 0 || err->kind != ERR_FULL)
         return rc;
     say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
@@ -190,6 +191,7 @@ static int capture_run(const struct role_env *env, struct err *err)
 
     (void)signal(SIGPIPE, SIG_IGN);
     atomic_init(&shared.failed, false);
+    atomic_init(&shared.log, NULL);
     for (int i = 0; i < CAPTURE_LANES; i++)
         atomic_init(&shared.commits[i], NULL);
     (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);

@@ -120,6 +120,7 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_BODY || (conn->state == CONN_HEAD && conn->buf_bytes > 0))
         capture_count(loop->shared->metrics, CAPTURE_METRIC_CLIENT_ABORTED, 1);
     flight_remove(conn);
+    loop_later_remove(conn);
     conn_set_state(conn, CONN_CLOSED);
     (void)close(conn->fd); /* which takes it out of epoll too */
     conn->fd = -1;

@@ -49,6 +49,7 @@ struct conn {
     bool unread;      /* bytes may come that nobody will read: linger before closing */
     bool drain_after; /* the reply to come answers a body that is still coming (body_length) */
     bool beacon, http10, head_only, chunked;
+    bool imports;     /* its last events were an import's */
     uint8_t path;    /* enum endpoint_path of the request in work */
     uint8_t ip_bytes;
     char    ip[CLIENT_IP_BYTES_MAX + 1];
@@ -72,6 +73,10 @@ struct conn {
     uint16_t       origin_bytes;
     uint8_t       *answer; /* v1: the PostHog-Request-Id, then the verdicts; NULL: another endpoint */
     size_t         answer_id_bytes, answer_bytes, answer_size; /* answer_bytes: of both */
+
+    /* what happened on the socket and waits for the end of a turn (loop.c); 0: it is not in that list */
+    uint32_t     later_events;
+    struct conn *later_prev, *later_next;
 
     /* WRITE */
     uint8_t *out;

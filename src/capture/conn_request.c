@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 #include "capture/config_answer.h"
 #include "capture/loop.h"
@@ -173,6 +174,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
                                           .historical = loop_filling(loop, INPUT_HISTORICAL)->batch };
     struct intake_result       result = { 0 };
     struct refusal             refusal;
+    int64_t                    from_us = clock_mono_us();
     int                        rc;
 
     rc = conn_check_room(conn, body_bytes, &refusal);
@@ -196,8 +198,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
     }
     if (result.rejected > 0)
         capture_count(loop->shared->metrics, CAPTURE_METRIC_EVENTS_REJECTED, result.rejected);
-    conn_set_state(conn, CONN_WAIT);
-    flight_add(loop_filling(loop, result.historical ? INPUT_HISTORICAL : INPUT_RAW), conn);
+    loop_add(loop, result.historical ? INPUT_HISTORICAL : INPUT_RAW, conn, from_us);
 }
 
 /* --- the rest ---------------------------------------------------------------------------------- */

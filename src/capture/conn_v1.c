@@ -3,6 +3,7 @@
  * request echoes, because the request itself is gone by then. */
 #include <assert.h>
 
+#include "base/clock.h"
 #include "capture/loop.h"
 #include "capture/v1_answer.h"
 
@@ -66,6 +67,7 @@ void conn_handle_v1(struct conn *conn, struct span body)
                                          .historical = loop_filling(loop, INPUT_HISTORICAL)->batch };
     struct v1_intake_result  result = { 0 };
     struct refusal           refusal;
+    int64_t                  from_us = clock_mono_us();
     int                      rc;
 
     rc = conn_check_room(conn, body.bytes, &refusal);
@@ -88,6 +90,5 @@ void conn_handle_v1(struct conn *conn, struct span body)
         conn_reply_accepted(conn);
         return;
     }
-    conn_set_state(conn, CONN_WAIT);
-    flight_add(loop_filling(loop, result.common.historical ? INPUT_HISTORICAL : INPUT_RAW), conn);
+    loop_add(loop, result.common.historical ? INPUT_HISTORICAL : INPUT_RAW, conn, from_us);
 }

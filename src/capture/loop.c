@@ -20,6 +20,7 @@ enum {
     LOOP_OUT_BYTES_MAX = 16 << 20, /* the largest answer is /metrics */
     LOOP_POOLED_BYTES_MAX = 1 << 20, /* of each class of buffer */
     LOOP_RETRY_MS = 10,
+    LOOP_PACED_PART = 8, /* of the memory: so much of imports does not wait for its turn */
     LOOP_HOLD_WAITING_MIN = 8,
     LOOP_HOLD_US_MAX = 500,
     LOOP_DRAIN_IDLE_US = 1000000 /* at a stop: how long a kept connection may still bring a request */
@@ -124,6 +125,18 @@ static void loop_run_deadlines(struct loop *loop)
         }
 }
 
+/* Until when the records of imports wait beside live ones; not past now: they need not. */
+static int64_t lane_pace_us(const struct lane *lane)
+{
+    const struct loop   *loop = lane->loop;
+    const struct flight *flight = &lane->flights[lane->filling];
+
+    if (lane->input != INPUT_HISTORICAL || loop->draining || flight->since_us == 0 ||
+        log_batch_bytes(flight->batch) > loop->memory_max / LOOP_PACED_PART)
+        return 0;
+    return pace_due_us(&loop->pace, loop->mono_us, flight->since_us);
+}
+
 /* Until when a lane's filling flight stays; INT64_MAX: until the other one lands. */
 static int64_t lane_due_us(const struct lane *lane)
 {
@@ -131,6 +144,8 @@ static int64_t lane_due_us(const struct lane *lane)
 
     if (lane->flights[lane->filling ^ 1].busy || log_batch_count(lane->flights[lane->filling].batch) == 0)
         return INT64_MAX;
+    if (lane_pace_us(lane) > now_us)
+        return lane_pace_us(lane);
     return lane->hold_until_us > now_us ? lane->hold_until_us : now_us + LOOP_RETRY_MS * 1000; /* the committer had no room */
 }
 
@@ -139,6 +154,8 @@ static int64_t loop_wait_us(const struct loop *loop)
 {
     int64_t next = INT64_MAX, lanes = INT64_MAX;
 
+    if (loop->later_first != NULL)
+        return 0;
     for (int i = 0; i < CAPTURE_LANES; i++)
         if (lane_due_us(&loop->lanes[i]) < lanes)
             lanes = lane_due_us(&loop->lanes[i]);
@@ -205,6 +222,21 @@ void flight_remove(struct conn *conn)
     conn->flight = NULL;
 }
 
+void loop_add(struct loop *loop, enum input input, struct conn *conn, int64_t from_us)
+{
+    struct flight *flight = loop_filling(loop, input);
+
+    if (flight->since_us == 0)
+        flight->since_us = loop->mono_us;
+    conn->imports = input == INPUT_HISTORICAL;
+    if (conn->imports)
+        pace_import(&loop->pace, loop->mono_us, clock_mono_us() - from_us);
+    else
+        pace_live(&loop->pace, loop->mono_us);
+    conn_set_state(conn, CONN_WAIT);
+    flight_add(flight, conn);
+}
+
 /* @thread committer */
 static void flight_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result)
 {
@@ -263,8 +295,12 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
                         (double)(loop->mono_us - flight->submitted_us) / 1e6);
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_EVENTS, (double)log_batch_count(flight->batch));
         lane_hold(flight->lane, flight->waiting, loop->mono_us - flight->submitted_us);
+        loop->ends[flight->lane->input] = result->base + log_batch_count(flight->batch);
+        if (flight->lane->input == INPUT_RAW)
+            pace_commit(&loop->pace, loop->mono_us, loop->mono_us - flight->submitted_us);
     }
     log_batch_reset(flight->batch);
+    flight->since_us = 0;
     while ((conn = flight->first) != NULL) {
         flight_remove(conn);
         conn_on_ack(conn, result->ok ? NULL : &refusal);
@@ -294,7 +330,11 @@ static void lane_submit(struct lane *lane)
         return;
     if (lane->hold_until_us > loop->mono_us && flight->waiting < lane->hold_waiting)
         return;
+    if (lane_pace_us(lane) > loop->mono_us)
+        return;
     lane->hold_until_us = 0;
+    if (lane->input == INPUT_HISTORICAL)
+        pace_gone(&loop->pace, loop->mono_us);
     flight->submitted_us = loop->mono_us;
     flight->busy = true;
     if (log_commit_submit(atomic_load(&loop->shared->commits[lane->input]), flight->batch, flight_done, flight, &err) == 0) {
@@ -339,6 +379,8 @@ static void loop_handle_event(struct loop *loop, const struct epoll_event *event
         loop_begin_drain(loop);
     else if (event->data.ptr == loop)
         ; /* woken: acks are looked for in every turn */
+    else if (((struct conn *)event->data.ptr)->imports)
+        loop_later_add(loop, event->data.ptr, event->events);
     else
         conn_on_event(event->data.ptr, event->events);
 }
@@ -365,10 +407,12 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     for (int i = 0; i < count; i++)
         loop_handle_event(loop, &events[i]);
     loop_run_deadlines(loop);
+    loop_run_later(loop);
     if (loop->listen_again_us != 0 && loop->mono_us >= loop->listen_again_us)
         listener_start(loop);
     if (atomic_load_explicit(&loop->shared->failed, memory_order_relaxed))
         loop_begin_drain(loop);
+    loop_pace(loop);
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_submit(&loop->lanes[i]);
     tokens_unpin(loop->shared->tokens, loop->number);
@@ -430,6 +474,7 @@ static int lanes_init(struct loop *loop)
 int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, struct err *err)
 {
     *loop = (struct loop){ .shared = shared, .number = number, .epoll_fd = -1, .wake_fd = -1 };
+    pace_init(&loop->pace, clock_mono_us());
     loop->memory_max = (size_t)(shared->settings->memory_max / shared->settings->threads);
     buf_init(&loop->out, LOOP_OUT_BYTES_MAX);
     buf_init(&loop->answer, LOOP_OUT_BYTES_MAX);

@@ -9,7 +9,8 @@
  * held for at most as long as a sync takes (never above 500 us), until as many wait as would make a full
  * group: measured with 64 connections, 49 instead of 31 requests share a sync. Alone, or in small company, nobody is held.
  * There are two lanes, each with a topic, a committer and flights of its own: live requests, and those that say
- * historical_migration. An import fills its own syncs, and nobody waits in line behind its records.
+ * historical_migration. An import fills its own syncs, nobody waits in line behind its records, and beside live traffic
+ * its own wait for their turn (pace.h). A connection whose last request was an import's is looked at after all others.
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
  *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer) */
@@ -21,6 +22,7 @@
 #include "capture/capture_metrics.h"
 #include "capture/conn.h"
 #include "capture/intake.h"
+#include "capture/pace.h"
 #include "capture/settings.h"
 #include "capture/tokens_snapshot.h"
 #include "capture/v1_intake.h"
@@ -40,6 +42,7 @@ struct capture_shared {
     const char                    *run_folder;
     _Atomic(struct log_commit *)   commits[CAPTURE_LANES]; /* NULL: the disk was full at the start, and still is. The
                                                             * first is stored last */
+    _Atomic(struct log *)          log;    /* as the commits */
     struct tokens                 *tokens;
     struct capture_metrics        *metrics;
     const struct role_listener    *listeners;
@@ -56,6 +59,7 @@ struct flight {
     struct log_batch        *batch;
     struct conn             *first, *last; /* waiting */
     size_t                   waiting;
+    int64_t                  since_us; /* the first of those who wait came; 0: nobody did */
     int64_t                  submitted_us;
     bool                     busy;   /* with the committer */
     struct log_commit_result result; /* written by the committer before done */
@@ -100,6 +104,9 @@ struct loop {
     void              *buf_pool[LOOP_BUF_CLASSES];
     size_t             buf_pooled[LOOP_BUF_CLASSES];
     struct lane        lanes[CAPTURE_LANES];
+    struct pace        pace;
+    uint64_t           ends[CAPTURE_LANES]; /* of the topics, as the last commits told */
+    struct conn       *later_first, *later_last; /* connections of imports on whose sockets something happened */
     struct port        ports[LOOP_PORTS_MAX];
     bool               draining, finished;
     int64_t            drain_until_us, listen_again_us;
@@ -123,6 +130,15 @@ int64_t loop_state_us(const struct loop *loop, enum conn_state state);
 struct flight *loop_filling(struct loop *loop, enum input input);
 void flight_add(struct flight *flight, struct conn *conn);
 void flight_remove(struct conn *conn);
+/* The records of a request are in the filling flight, and conn waits for them. They were begun at from_us. */
+void loop_add(struct loop *loop, enum input input, struct conn *conn, int64_t from_us);
+/* loop_imports.c. Where ingest is, for the pace. */
+void loop_pace(struct loop *loop);
+/* Something happened on the socket of an import's connection: it has its turn after all others. */
+void loop_later_add(struct loop *loop, struct conn *conn, uint32_t events);
+void loop_later_remove(struct conn *conn);
+/* One of them, and more while the time for them lasts. */
+void loop_run_later(struct loop *loop);
 /* Bodies and records held now. */
 size_t loop_memory(const struct loop *loop);
 

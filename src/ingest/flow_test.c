@@ -352,6 +352,40 @@ static void test_merge_limits(void **state)
     fixture_fini(&fixture);
 }
 
+/* An event that was set aside after its id was noted may come again, with its id; and what was stored may not. */
+static void test_merge_too_large_comes_again(void **state)
+{
+    static const struct { const char *id, *event, *data; } steps[] = {
+        { "a", "view", "{}" }, { "a", "$create_alias", ALIAS("b") }, { "a", "$create_alias", ALIAS("c") },
+        { "n", "view", "{}" },
+    };
+    /* which limit, and how many events and letters there are after it */
+    static const struct { uint64_t ids_max; size_t events, letters; } again[] = {
+        { 2, 4, 1 }, { 2, 4, 2 }, { 100, 5, 2 }, { 100, 5, 2 }, { 2, 5, 2 },
+    };
+    struct fixture fixture;
+    struct span    body;
+
+    (void)state;
+    fixture_init(&fixture);
+    fixture.limits = (struct people_limits){ .merge_ids_max = 2, .joins_per_hour_max = 100 };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        body = fixture_record(&fixture, (struct record){ .distinct_id = span_text(steps[i].id), .event = span_text(steps[i].event),
+                                                         .data = span_text(steps[i].data) }, fixture.arena);
+        fixture_run(&fixture, &body, 1);
+    }
+    for (size_t i = 0; i < sizeof again / sizeof *again; i++) {
+        body = fixture_record(&fixture, (struct record){ .distinct_id = SPAN("n"), .event = SPAN("$merge_dangerously"),
+                                                         .data = SPAN(ALIAS("a")), .uuid = { .bytes = { 1, [6] = 0x70, [8] = 0x80 } } },
+                              fixture.arena);
+        fixture.limits.merge_ids_max = again[i].ids_max;
+        fixture_run(&fixture, &body, 1);
+        assert_int_equal(fixture_count(&fixture, ROW_EVENT), again[i].events);
+        assert_int_equal(fixture_count(&fixture, ROW_DEAD_LETTER), again[i].letters);
+    }
+    fixture_fini(&fixture);
+}
+
 /* A batch that is given up gives its warnings back. */
 static void test_warning_gate(void **state)
 {
@@ -379,7 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flows), cmocka_unit_test(test_warning_hours), cmocka_unit_test(test_warning_gate),
         cmocka_unit_test(test_size_warnings),
-        cmocka_unit_test(test_merge_limits)
+        cmocka_unit_test(test_merge_limits), cmocka_unit_test(test_merge_too_large_comes_again)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,9 +8,9 @@ enum {
     LANES_QUIET_US = 1000000,     /* without a live record for so long, nobody is in a hurry */
     LANES_AGE_US = 200000,        /* an older live record waits too long: a batch under load takes some 100 ms */
     LANES_TOOK_US = 250000,       /* so does who comes behind such a batch */
-    LANES_LOAD_LAG_US = 2000000,  /* load waits up to a second to fill a row group, and then writes down its place */
+    LANES_LOAD_LAG_US = 1200000,  /* of live rows beside imports: load waits a quarter of a second and then writes down its place */
     LANES_LOAD_LAG_QUIET_US = 4000000,
-    LANES_LOAD_CUT_US = 1500000,
+    LANES_LOAD_CUT_US = 1000000,
     LANES_LOAD_LATE_US = 30000000,
     LANES_SAMPLE_US = 250000,
     LANES_BATCH_US = 10000,       /* of low records in a batch, beside live traffic */

@@ -8,7 +8,7 @@
  *   ingest's own lag   while the oldest live record waited long, or a batch took long, their rate is halved every
  *                      100 ms; otherwise it grows by a step. (Additive increase, multiplicative decrease: two who
  *                      share something and know nothing of each other come to fair shares that way.)
- *   load's lag         the same, every 1.5 s, when the rows that load has not taken are seconds old, or will take it
+ *   load's lag         the same, every second, when the rows that load has not taken are seconds old, or will take it
  *                      seconds: imported rows stand in one line with live ones there
  *
  * Without live traffic for a second they run at full speed, as long as load keeps up: when it did not, they keep to

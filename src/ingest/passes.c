@@ -123,11 +123,19 @@ static int drop_repeated(struct passes *passes, struct people_txn *txn, struct i
     if (asked > 0 && people_seen_add(txn, ids, asked, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
         return -1;
     asked = 0;
-    for (size_t i = 0; i < count; i++)
-        if (item_pending(&items[i]) && ids[asked++].repeated) {
-            item_decide(&items[i], FATE_DEDUPLICATED);
-            items[i].warnings.first = NULL; /* told when it came first */
-        }
+    for (size_t i = 0; i < count; i++) {
+        int unseen = 0;
+
+        if (!item_pending(&items[i]) || !ids[asked++].repeated)
+            continue;
+        unseen = people_unseen_take(txn, items[i].project->id, &items[i].record.uuid, err);
+        if (unseen < 0)
+            return -1;
+        if (unseen == 1)
+            continue; /* set aside when it came before, and sent again by somebody who can do better now */
+        item_decide(&items[i], FATE_DEDUPLICATED);
+        items[i].warnings.first = NULL; /* told when it came first */
+    }
     return 0;
 }
 
@@ -258,7 +266,8 @@ static void expect_people(struct people_batch *people, const struct item *items,
     people_batch_expect(people, ids, expected);
 }
 
-static int ask_people(struct passes *passes, struct people_batch *people, struct item *items, size_t count, struct err *err)
+static int ask_people(struct passes *passes, struct people_txn *txn, struct people_batch *people, struct item *items,
+                      size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
         struct item *item = &items[i];
@@ -277,6 +286,8 @@ static int ask_people(struct passes *passes, struct people_batch *people, struct
         if (item->result.merge_too_large) {
             item_bury(item, "people", "Merge limit exceeded",
                       SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), passes->slice);
+            if (people_unseen_put(txn, item->project->id, &item->record.uuid, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
+                return -1;
             continue;
         }
         for (size_t j = 0; j < item->result.warning_count; j++)
@@ -400,7 +411,7 @@ static int slice_run(struct passes *passes, struct people_txn *txn, struct peopl
     if (tell_visitors(passes, txn, items, count, err) < 0)
         return -1;
     expect_people(people, items, count);
-    if (ask_people(passes, people, items, count, err) < 0)
+    if (ask_people(passes, txn, people, items, count, err) < 0)
         return -1;
     note_time(passes, 2, from_us);
     if (define_all(passes, txn, items, count, err) < 0)

@@ -178,8 +178,12 @@ static int add_record(struct follow *follow, struct follow_topic *topic, struct 
     }
     if (follow->crash_on.bytes > 0)
         crash_if_asked(follow);
-    if (warehouse_add(warehouse, &follow->row, &why) == 0)
+    if (warehouse_add(warehouse, &follow->row, &why) == 0) {
+        const struct row_cell *import = &follow->row.cells[ROW_EVENT_HISTORICAL_MIGRATION];
+
+        follow->live += follow->row.table == ROW_EVENT && (import->null || import->i64 == 0);
         return 0;
+    }
     if (why.kind != ERR_INPUT) {
         *err = why;
         return -1;

@@ -51,6 +51,7 @@ struct follow {
     struct row           row;
     struct buf           text; /* of dead letters and warnings */
     struct eraser        eraser;
+    size_t               live;       /* events of the open batch that are no import's; the loader forgets them with it */
     int                  last_topic; /* where the row that was added last came from */
     uint64_t             last_offset;
 };

@@ -4,7 +4,8 @@
  * milliseconds and a sync whatever is in it, so a quarter of a second between them leaves loading more
  * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
  * Full row groups of events are half as dear as the same rows through the write-ahead log (warehouse.h): a
- * batch that would fill one within four times batch_wait waits for it, and then ends just there.
+ * batch that would fill one within four times batch_wait waits for it, and then ends just there. Live events do not wait for
+ * a group that only an import beside them would fill in time.
  *
  * All trouble goes one way: roll back, wait if waiting can help, ask the warehouse where it really is, go
  * on from there. There is no state to repair, because the rows and the place are one transaction. */
@@ -147,6 +148,7 @@ static void load_trouble(struct load *load, const struct err *err)
     poison_end(load->poison, NULL);
     load->placed = false;
     load->begun_us = 0;
+    load->follow.live = 0;
     if (err->kind == ERR_INPUT && load->tried > 0 && load_narrow(load, err)) {
         load->backoff_us = 0;
         return;
@@ -260,6 +262,7 @@ static int load_commit(struct load *load, struct err *err)
     if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
         load->people_us = start_us + took_us + load->options->people_wait_us;
     load->begun_us = 0;
+    load->follow.live = 0;
     load->rows_max = load->rows_max * 2 < (size_t)load->options->batch_rows ? load->rows_max * 2
                                                                               : (size_t)load->options->batch_rows;
     load_recovered(load);
@@ -326,13 +329,15 @@ static bool load_behind(struct load *load, int64_t now_us)
 
 static bool load_due(const struct load *load, int64_t now_us)
 {
-    size_t  events = warehouse_pending_of(load->warehouse, ROW_EVENT), left;
+    size_t  events = warehouse_pending_of(load->warehouse, ROW_EVENT), live = load->follow.live, left;
     int64_t age_us = now_us - load->begun_us, wait_us = load->options->batch_wait_us;
 
     if (warehouse_pending(load->warehouse) >= load->rows_max || poison_hurries(load->poison))
         return true;
     if (age_us < wait_us)
         return false;
+    if (live > 0 && live < events && (double)WAREHOUSE_GROUP_ROWS * (double)age_us > (double)live * (double)(GROUP_WAIT_FACTOR * wait_us))
+        return true;
     left = (WAREHOUSE_GROUP_ROWS - events % WAREHOUSE_GROUP_ROWS) % WAREHOUSE_GROUP_ROWS;
     return left == 0 || age_us >= GROUP_WAIT_FACTOR * wait_us ||
            (double)left * (double)age_us > (double)events * (double)(GROUP_WAIT_FACTOR * wait_us - age_us);

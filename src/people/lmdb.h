@@ -29,7 +29,8 @@
     X(DEFINITIONS, "definitions", 0)       /* project, name of event or property -> since when, of which type */ \
     X(ERASING, "erasing", 0)               /* number, distinct id -> what the log still holds */               \
     X(REQUESTS, "requests", MDB_INTEGERKEY) /* number -> what an operator asked for that is not due yet */      \
-    X(VISITS, "visits", 0)                 /* day, project, hash of a cookieless visitor -> salt, session, identifies */
+    X(VISITS, "visits", 0)                 /* day, project, hash of a cookieless visitor -> salt, session, identifies */ \
+    X(UNSEEN, "unseen", 0)                 /* project, event id -> day: noted as seen, and then set aside */
 #define PEOPLE_TABLE_ENUM(suffix, name, flags) TABLE_##suffix,
 enum people_table { PEOPLE_TABLES(PEOPLE_TABLE_ENUM) TABLE_COUNT };
 

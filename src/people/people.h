@@ -145,6 +145,10 @@ struct people_seen {
  * after PEOPLE_SEEN_DAYS. */
 enum { PEOPLE_SEEN_DAYS = 28 };
 int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t count, int32_t day, struct err *err) must_check;
+/* An event whose id was noted, and which was set aside after that: when it comes again, it is no repeat. day: as above. */
+int people_unseen_put(struct people_txn *txn, uint32_t project, const struct uuid *uuid, int32_t day, struct err *err) must_check;
+/* 1: the id that was called a repeat is none, this once; 0; -1. */
+int people_unseen_take(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err) must_check;
 /* The place that was noted with an id when it came first; of any transaction. 1 found, 0 not seen or forgotten, -1.
  * An id that is past its days may still be found, until it is swept away. */
 #define PEOPLE_SEEN_PLACE_UNKNOWN UINT64_MAX /* noted by a Penstock that did not keep places */

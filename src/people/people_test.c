@@ -677,6 +677,45 @@ static uint64_t crash_check(struct people *people)
     return at.input_next[0];
 }
 
+/* What was taken back is no repeat once, in its project, as long as the id would be noted; and what is old does not stay. */
+static void unseen_once(void **state)
+{
+    enum { COUNT = 500 };
+    struct place *place = *state;
+    struct people *people = must_open(place);
+    struct people_txn *txn = must_begin(people, true);
+    struct err err = { 0 };
+    struct uuid id = uuid_of(7);
+    MDB_stat stat;
+
+    assert_int_equal(people_unseen_take(txn, 7, &id, &err), 0);
+    MUST(people_unseen_put(txn, 7, &id, 20000, &err));
+    MUST(people_unseen_put(txn, 7, &id, 20001, &err));
+    assert_int_equal(people_unseen_take(txn, 8, &id, &err), 0);
+    MUST(people_commit(txn, &err));
+    txn = must_begin(people, true);
+    assert_int_equal(people_unseen_take(txn, 7, &id, &err), 1);
+    assert_int_equal(people_unseen_take(txn, 7, &id, &err), 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        id = uuid_of(i);
+        MUST(people_unseen_put(txn, 7, &id, 20000, &err));
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        id = uuid_of(i);
+        MUST(people_unseen_put(txn, 8, &id, 20000 + PEOPLE_SEEN_DAYS, &err)); /* the last day of the others */
+    }
+    id = uuid_of(COUNT - 1);
+    assert_int_equal(people_unseen_take(txn, 7, &id, &err), 1);
+    for (unsigned i = 0; i < COUNT; i++) {
+        id = uuid_of(i);
+        MUST(people_unseen_put(txn, 9, &id, 20001 + PEOPLE_SEEN_DAYS, &err));
+    }
+    assert_int_equal(mdb_stat(txn->txn, people->tables[TABLE_UNSEEN], &stat), 0);
+    assert_int_equal(stat.ms_entries, 2 * COUNT);
+    people_abort(txn);
+    people_close(people);
+}
+
 static void killed_at_any_moment(void **state)
 {
     enum { KILLS = 100 };
@@ -787,7 +826,7 @@ int main(void)
         PLACED(groups_are_kept),  PLACED(seen_ids_first_wins),   PLACED(seen_ids_are_swept),
         PLACED(seen_ids_have_a_place), PLACED(seen_ids_of_an_older_store),
         PLACED(place_is_kept),    PLACED(full_map_is_an_answer), PLACED(full_disk_is_an_answer),
-        PLACED(damage_is_told),   PLACED(killed_at_any_moment),  PLACED(readers_do_not_wait),
+        PLACED(unseen_once), PLACED(damage_is_told),   PLACED(killed_at_any_moment),  PLACED(readers_do_not_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,3 +105,27 @@ def test_poison_is_replayed_when_the_cause_is_gone():
         assert status["stored"] == 2 and status["dead_letters"]["open"] == 0, status
         row, = serve.sql("SELECT uuid, timestamp FROM events WHERE event = 'poison'")
         assert row["uuid"] == own and row["timestamp"].replace("T", " ").startswith("2026-02-03 04:05:06.789"), row
+
+
+def test_a_merge_that_was_too_large_is_replayed():
+    """Its id was noted before the persons were looked at; still the letter's event is taken, once the limit is higher."""
+    def event(name, distinct_id, **properties):
+        return {"event": name, "distinct_id": distinct_id, "uuid": uuid7(), "properties": properties}
+
+    merge = event("$merge_dangerously", "n", alias="a")
+    with Serve(config="ingest:\n  merge_ids_max: 2\n") as serve:
+        serve.post("/batch/", {"api_key": serve.token(), "batch": [
+            event("view", "a"), event("$create_alias", "a", alias="b"), event("$create_alias", "a", alias="c"),
+            event("view", "n"), merge]})
+        status = serve.settle()
+        letter, = letters(serve)
+        assert status["stored"] == 4 and letter["reason"] == "Merge limit exceeded" and letter["uuid"] == merge["uuid"], status
+        serve.stop()
+        os.unlink(os.path.join(serve.data, "penstock.yaml"))
+        serve.start()
+        for n in (1, 2):
+            serve.cli("dlq", "replay", letter["letter"])
+            status = serve.settle()
+            assert (status["stored"], status["deduplicated"], status["dead_lettered"]) == (5, n - 1, 1), status
+        assert len(serve.sql("SELECT 1 FROM events WHERE uuid = '%s'" % merge["uuid"])) == 1
+        assert len(serve.sql("SELECT DISTINCT person_id FROM person_distinct_ids WHERE distinct_id IN ('n', 'a', 'b', 'c')")) == 1
