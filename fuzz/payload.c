@@ -23,11 +23,12 @@ static const struct capture_settings settings = { .inflated_bytes_max = 1 << 20,
                                                   .batch_events_max = 200,
                                                   .request_memory_max = 1 << 20 };
 
-static bool fuzz_find_project(void *ctx, struct span token, uint32_t *project_out)
+static const struct catalog_token *fuzz_find_sender(void *ctx, struct span token)
 {
+    static const struct catalog_token sender = { .project = 1 };
+
     (void)ctx;
-    *project_out = 1;
-    return !span_is(token, "phc_unknown");
+    return span_is(token, "phc_unknown") ? NULL : &sender;
 }
 
 static void fuzz_check_text(struct span text)
@@ -92,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     static struct log_batch *batch;
     const uint8_t           *line;
     uint8_t                 *body;
-    struct intake_request    request = { .find_project = fuzz_find_project, .now_us = 1770091506000000 };
+    struct intake_request    request = { .rules = { .find = fuzz_find_sender }, .now_us = 1770091506000000 };
     struct intake_result     result;
     struct refusal           refusal = { 0 };
     size_t                   at;

@@ -30,11 +30,12 @@ static const struct capture_settings settings = { .v1_inflated_bytes_max = 1 << 
                                                   .batch_events_max = 200,
                                                   .request_memory_max = 1 << 20 };
 
-static bool fuzz_find_project(void *ctx, struct span token, uint32_t *project_out)
+static const struct catalog_token *fuzz_find_sender(void *ctx, struct span token)
 {
+    static const struct catalog_token sender = { .project = 1 };
+
     (void)ctx;
-    *project_out = 1;
-    return !span_is(token, "phc_unknown");
+    return span_is(token, "phc_unknown") ? NULL : &sender;
 }
 
 static void fuzz_check_text(struct span text)
@@ -169,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct v1_intake_request   request = { .http = &http,
                                            .ip = SPAN("203.0.113.7"),
                                            .now_us = INT64_C(1770091506000000),
-                                           .find_project = fuzz_find_project };
+                                           .rules = { .find = fuzz_find_sender } };
     struct v1_intake_result    result;
     struct refusal             refusal = { 0 };
     struct buf                 head;

@@ -201,6 +201,11 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_tokens;
     }
+    shared.rates = rates_new();
+    if (shared.rates == NULL) {
+        err_set(err, ERR_FULL, "capture: no memory for rates");
+        goto no_log;
+    }
     if (capture_open(&opening, err) < 0) {
         err_wrap(err, "capture");
         goto no_log;
@@ -209,6 +214,7 @@ static int capture_run(const struct role_env *env, struct err *err)
     if (opening.log != NULL)
         log_close(opening.log);
 no_log:
+    rates_free(shared.rates);
     tokens_close(shared.tokens);
 no_tokens:
     capture_metrics_close(shared.metrics);

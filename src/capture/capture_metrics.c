@@ -14,7 +14,7 @@ static const double capture_bytes_bounds[] = { 256,    1024,    4096,    16384, 
                                                262144, 1048576, 4194304, 20971520, INFINITY };
 static const double capture_skew_bounds[] = { 0.1, 1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400, INFINITY };
 
-static const int capture_statuses[CAPTURE_STATUS_COUNT] = { 200, 204, 400, 401, 404, 405, 408, 413, 414, 415, 431, 503, 0 };
+static const int capture_statuses[CAPTURE_STATUS_COUNT] = { 200, 204, 400, 401, 404, 405, 408, 413, 414, 415, 429, 431, 503, 0 };
 
 enum {
     AT_ANSWERS = CAPTURE_METRIC_SINGLE_COUNT,
@@ -22,7 +22,8 @@ enum {
     AT_REJECTED = AT_DROPPED + REFUSAL_CAUSE_COUNT,
     AT_TIME = AT_REJECTED + RECORD_REJECTION_COUNT,
     AT_VERDICTS = AT_TIME + RECORD_TIME_OFFSET + 1,
-    METRIC_COUNT = AT_VERDICTS + V1_VERDICT_COUNT
+    AT_QUOTA = AT_VERDICTS + V1_VERDICT_COUNT,
+    METRIC_COUNT = AT_QUOTA + CATALOG_RESOURCE_COUNT
 };
 
 struct capture_metrics {
@@ -55,7 +56,7 @@ static void capture_metrics_define(struct capture_metrics *metrics)
         int at = AT_DROPPED + cause;
 
         metrics->defs[at] = (struct metric_def){ .name = "capture_events_dropped_total",
-                                                 .help = "events refused with their whole request" };
+                                                 .help = "events refused with their whole request, or kept out by a rule" };
         (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "cause=\"%s\"",
                        refusal_tag((enum refusal_cause)cause));
     }
@@ -81,6 +82,14 @@ static void capture_metrics_define(struct capture_metrics *metrics)
                                                  .help = "events of v1 requests by what their client was told" };
         (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "result=\"%s\",details=\"%s\"",
                        v1_verdict_result((enum v1_verdict)verdict), v1_verdict_details((enum v1_verdict)verdict));
+    }
+    for (int resource = 0; resource < CATALOG_RESOURCE_COUNT; resource++) {
+        int at = AT_QUOTA + resource;
+
+        metrics->defs[at] = (struct metric_def){ .name = "capture_quota_limit_exceeded",
+                                                 .help = "events that a quota kept out, and v1 requests refused whole" };
+        (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "resource=\"%s\"",
+                       catalog_resource_name((enum catalog_resource)resource));
     }
     for (int i = CAPTURE_METRIC_SINGLE_COUNT; i < METRIC_COUNT; i++)
         metrics->defs[i].labels = metrics->labels[i];
@@ -139,11 +148,27 @@ void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause c
     metric_add(metrics->page, (size_t)(AT_DROPPED + (int)cause), events == 0 ? 1 : events);
 }
 
+/* What the rules did. */
+static void capture_count_ruled(struct capture_metrics *metrics, const struct intake_result *result)
+{
+    for (int i = 0; i < CATALOG_RESOURCE_COUNT; i++)
+        if (result->by_quota[i] > 0) {
+            metric_add(metrics->page, (size_t)(AT_QUOTA + i), result->by_quota[i]);
+            if (result->over_quota > 0) /* else the whole request was refused, and is counted with its cause */
+                capture_count_refusal(metrics, rules_quota_cause((enum catalog_resource)i), result->by_quota[i]);
+        }
+    if (result->restricted > 0)
+        capture_count_refusal(metrics, REFUSAL_RESTRICTED, result->restricted);
+    metric_add(metrics->page, CAPTURE_METRIC_IDS_LIMITED, result->ids_limited);
+}
+
 void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes)
 {
     metric_add(metrics->page, CAPTURE_METRIC_EVENTS_RECEIVED, result->events);
     if (result->filtered > 0)
         capture_count_refusal(metrics, REFUSAL_FILTERED, result->filtered);
+    if (result->over_quota + result->restricted + result->ids_limited + result->by_quota[CATALOG_EVENTS] > 0)
+        capture_count_ruled(metrics, result);
     metric_observe(metrics->page, CAPTURE_METRIC_BATCH_SIZE, (double)result->events);
     metric_observe(metrics->page, CAPTURE_METRIC_RAW_PAYLOAD, (double)body_bytes);
     metric_observe(metrics->page, CAPTURE_METRIC_FULL_PAYLOAD, (double)result->text_bytes);

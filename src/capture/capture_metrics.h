@@ -13,6 +13,8 @@
     X(EVENTS_INGESTED, "capture_events_ingested_total", COUNTER, NULL, "events that are on disk and acknowledged") \
     X(EVENTS_REJECTED, "capture_events_rejected_total", COUNTER, NULL,                                           \
       "bad events of otherwise good requests, kept as dead letters")                                             \
+    X(IDS_LIMITED, "capture_events_rate_limited_token_distinctid", COUNTER, NULL,                                \
+      "events that are kept without a person, because their distinct id sends more than its limit")              \
     X(CONNECTIONS, "capture_active_connections", GAUGE, NULL, "open connections")                                \
     X(CONNECTIONS_TOTAL, "capture_connections_total", COUNTER, NULL, "connections accepted")                     \
     X(CONNECTIONS_SHED, "capture_connections_shed_total", COUNTER, NULL, "connections answered 503 at once")     \
@@ -33,7 +35,7 @@
 #define CAPTURE_METRIC_ENUM(name, text, kind, bounds, help) CAPTURE_METRIC_##name,
 enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_METRIC_SINGLE_COUNT };
 
-enum { CAPTURE_STATUS_COUNT = 13 }; /* known status codes and "other" */
+enum { CAPTURE_STATUS_COUNT = 14 }; /* known status codes and "other" */
 
 struct capture_metrics;
 

@@ -20,6 +20,7 @@
 #include "capture/client_ip.h"
 #include "capture/endpoint.h"
 #include "capture/refusal.h"
+#include "capture/rules.h"
 #include "capture/reply.h"
 #include "wire/http1.h"
 
@@ -115,7 +116,8 @@ void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, str
 /* For both kinds of event endpoints. conn_check_room: -1: a body of this size cannot be taken now. */
 int  conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal) must_check;
 struct span conn_client_ip(const struct conn *conn);
-bool conn_find_project(void *ctx, struct span token, uint32_t *project_out);
+/* What the rules want to know of the request in work. */
+struct rules_request conn_rules(struct conn *conn);
 int  conn_keep_origin(struct conn *conn) must_check;
 /* BODY: brings the head at `at` back into loop->request, for an answer before the body is whole. False: there
  * is no whole head yet. */

@@ -105,14 +105,22 @@ void conn_reply_accepted(struct conn *conn)
 
 /* --- events ------------------------------------------------------------------------------------ */
 
-bool conn_find_project(void *ctx, struct span token, uint32_t *project_out)
+static const struct catalog_token *conn_find_sender(void *ctx, struct span token)
 {
-    const struct loop            *loop = ctx;
-    const struct catalog_project *project = catalog_snapshot_find(loop->snapshot, token);
+    const struct loop *loop = ctx;
 
-    if (project != NULL)
-        *project_out = project->id;
-    return project != NULL;
+    return catalog_snapshot_find_token(loop->snapshot, token);
+}
+
+struct rules_request conn_rules(struct conn *conn)
+{
+    struct loop *loop = conn->loop;
+
+    return (struct rules_request){ .find = conn_find_sender,
+                                   .find_ctx = loop,
+                                   .rates = loop->shared->rates,
+                                   .mono_us = loop->mono_us,
+                                   .browser = loop->request.known[HTTP_ORIGIN].bytes > 0 };
 }
 
 /* The origin outlives the buffer that the request lies in. */
@@ -169,8 +177,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
                                           .engage = endpoint->engage,
                                           .ip = conn_client_ip(conn),
                                           .now_us = loop->wall_us,
-                                          .find_project = conn_find_project,
-                                          .find_ctx = loop,
+                                          .rules = conn_rules(conn),
                                           .historical = loop_filling(loop, INPUT_HISTORICAL)->batch };
     struct intake_result       result = { 0 };
     struct refusal             refusal;
@@ -186,7 +193,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
         conn_reply_refusal(conn, &refusal, conn_origin(conn));
         return;
     }
-    conn->beacon = result.beacon && result.filtered < result.events;
+    conn->beacon = result.beacon && result.filtered + result.over_quota < result.events;
     conn->accepted = result.accepted;
     if (conn_keep_origin(conn) < 0) {
         conn_close(conn); /* no memory: the client sends again, the ids are the same */

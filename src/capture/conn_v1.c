@@ -62,8 +62,7 @@ void conn_handle_v1(struct conn *conn, struct span body)
                                          .body = body,
                                          .ip = conn_client_ip(conn),
                                          .now_us = loop->wall_us,
-                                         .find_project = conn_find_project,
-                                         .find_ctx = loop,
+                                         .rules = conn_rules(conn),
                                          .historical = loop_filling(loop, INPUT_HISTORICAL)->batch };
     struct v1_intake_result  result = { 0 };
     struct refusal           refusal;

@@ -35,6 +35,7 @@ struct intake_work {
     struct refusal              *refusal;
     struct shape                 shape;
     struct record                common; /* what all its records share */
+    const struct catalog_token  *sender; /* NULL: there was no event to ask for it */
     struct refusal               first_bad;
     bool                         has_first_bad;
 };
@@ -258,6 +259,13 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
     record.data = draft->object;
     intake_stamp(work, draft, &record, &client_us);
     intake_identify(work, draft, &record, client_us);
+    if (work->sender->rules != 0) {
+        if (rules_drop(work->sender, &record)) {
+            work->result->restricted++;
+            return 0;
+        }
+        work->result->ids_limited += rules_mark_id(&work->request->rules, work->sender, &record);
+    }
     work->result->accepted++;
     return intake_append(work, &record);
 }
@@ -277,9 +285,46 @@ static int intake_token(struct intake_work *work, size_t well_typed)
         return 0;
     if (event_token(&work->shape, work->intake->arena, &work->common.token, work->refusal) < 0)
         return -1;
-    if (!work->request->find_project(work->request->find_ctx, work->common.token, &work->common.project))
+    work->sender = work->request->rules.find(work->request->rules.find_ctx, work->common.token);
+    if (work->sender == NULL)
         return refusal_set(work->refusal, 401, REFUSAL_UNKNOWN_TOKEN, "API key is not known: no project has it");
+    work->common.project = work->sender->project;
     return 0;
+}
+
+/* --- what its sender may send ------------------------------------------------------------------ */
+
+/* How many events a quota leaves. */
+static size_t intake_ask_quotas(struct intake_work *work)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < work->shape.count; i++) {
+        struct draft         *draft = &work->shape.drafts[i];
+        struct span           name = { 0 };
+        enum catalog_resource resource;
+
+        if (intake_filtered(draft))
+            continue;
+        if (draft_has(&draft->event))
+            name = json_text(&draft->event, work->intake->arena);
+        resource = catalog_resource_of(name.at == NULL ? SPAN("") : name, draft->product_tour);
+        draft->over_quota = rules_quota_is_over(work->sender, resource, work->common.received_us);
+        work->result->by_quota[resource] += draft->over_quota;
+        work->result->over_quota += draft->over_quota;
+        left += !draft->over_quota;
+    }
+    return left;
+}
+
+static int intake_ask_rules(struct intake_work *work)
+{
+    size_t left = work->shape.count - work->result->filtered;
+
+    if ((work->sender->rules & CATALOG_RULE_QUOTA) != 0)
+        left = intake_ask_quotas(work);
+    return (work->sender->rules & CATALOG_RULE_LIMIT) != 0 && left > 0
+               ? rules_take(&work->request->rules, work->sender, left, false, work->refusal) : 0;
 }
 
 static void intake_sent_at(struct intake_work *work, int64_t query_us)
@@ -321,7 +366,7 @@ static int intake_write(struct intake_work *work)
         const struct draft *draft = &work->shape.drafts[i];
         int                 rc;
 
-        if (intake_filtered(draft))
+        if (draft->over_quota || intake_filtered(draft))
             continue;
         if (draft->fault.rejection != RECORD_REJECTED_NONE) {
             draft_fault_format(&draft->fault, detail, sizeof detail);
@@ -332,7 +377,7 @@ static int intake_write(struct intake_work *work)
         if (rc < 0)
             return -1;
     }
-    if (work->result->accepted > 0 || !work->has_first_bad)
+    if (work->result->accepted + work->result->restricted > 0 || !work->has_first_bad)
         return 0;
     *work->refusal = work->first_bad;
     return -1;
@@ -360,7 +405,8 @@ static int intake_events(struct intake_work *work, const struct payload *payload
         else if (draft->fault.rejection == RECORD_REJECTED_NONE)
             well_typed++;
     }
-    if (intake_token(work, well_typed) < 0)
+    if (intake_token(work, well_typed) < 0 ||
+        (work->sender != NULL && work->sender->rules != 0 && intake_ask_rules(work) < 0))
         return -1;
     if (work->shape.historical)
         intake_historical(work);
@@ -394,7 +440,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
     }
     if (rc < 0) {
         log_batch_rewind(work.batch, work.mark);
-        result->accepted = result->rejected = 0;
+        result->accepted = result->rejected = result->ids_limited = 0;
     }
     payload_scratch_trim(&intake->scratch);
     return rc;

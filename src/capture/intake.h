@@ -6,20 +6,17 @@
 #define PENSTOCK_CAPTURE_INTAKE_H
 
 #include "capture/payload.h"
+#include "capture/rules.h"
 #include "capture/settings.h"
 #include "event/record.h"
 #include "log/log.h"
-
-/* Which project a token belongs to: false when none. */
-typedef bool intake_find_project(void *ctx, struct span token, uint32_t *project_out);
 
 struct intake_request {
     struct payload_request payload;
     bool                   engage; /* a nameless object is a person update */
     struct span            ip;     /* of the client, as text */
     int64_t                now_us;
-    intake_find_project   *find_project;
-    void                  *find_ctx;
+    struct rules_request   rules;
     struct log_batch      *historical; /* takes the records of a request that says historical_migration; NULL: the
                                         * batch of all others does */
 };
@@ -31,6 +28,10 @@ struct intake_result {
     uint32_t accepted; /* RECORD_EVENTs in the batch; 0 is a success too when all were filtered */
     uint32_t rejected; /* RECORD_REJECTEDs in the batch */
     uint32_t filtered;
+    uint32_t over_quota; /* kept out by a quota, all; those by resource: */
+    uint32_t by_quota[CATALOG_RESOURCE_COUNT];
+    uint32_t restricted; /* dropped by a restriction */
+    uint32_t ids_limited; /* accepted, above the limit of their distinct id */
     uint32_t by_time[RECORD_TIME_OFFSET + 1];
     uint32_t by_rejection[RECORD_REJECTION_COUNT];
     size_t   text_bytes; /* of the JSON */

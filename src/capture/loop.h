@@ -44,6 +44,7 @@ struct capture_shared {
                                                             * first is stored last */
     _Atomic(struct log *)          log;    /* as the commits */
     struct tokens                 *tokens;
+    struct rates                  *rates;
     struct capture_metrics        *metrics;
     const struct role_listener    *listeners;
     size_t                         listeners_count;

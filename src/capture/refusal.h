@@ -19,7 +19,11 @@
     X(MISSING_HEADERS, "missing_required_headers") X(HEADER_VALUE, "invalid_header_value")                   \
     X(CONTENT_TYPE, "unsupported_content_type") X(ENCODING, "unsupported_encoding")                          \
     X(BAD_BATCH, "invalid_batch") X(NO_UUID, "missing_event_uuid") X(BAD_UUID, "invalid_event_uuid")         \
-    X(DUPLICATE_UUID, "duplicate_event_uuid")
+    X(DUPLICATE_UUID, "duplicate_event_uuid") X(RATE_LIMITED, "rate_limited")                                \
+    X(QUOTA_EXCEPTIONS, "exceptions_over_quota") X(QUOTA_SURVEYS, "surveys_over_quota")                      \
+    X(QUOTA_LLM, "llm_events_over_quota") X(QUOTA_EVENTS, "events_over_quota")                               \
+    X(QUOTA_RECORDINGS, "recordings_over_quota") X(BILLING, "billing_limit_exceeded")                        \
+    X(RESTRICTED, "event_restriction_drop")
 #define REFUSAL_ENUM(name, tag) REFUSAL_##name,
 enum refusal_cause { REFUSAL_CAUSES(REFUSAL_ENUM) REFUSAL_CAUSE_COUNT };
 

@@ -63,12 +63,14 @@ static void draft_take_property(struct draft *draft, const struct json_value *ke
         draft->ignore_sent_at = value->kind == JSON_TRUE;
     else if (KEY_IS(key, "capture_internal"))
         draft->capture_internal = true;
+    else if (KEY_IS(key, "$product_tour_id"))
+        draft->product_tour = value->kind != JSON_NULL;
 }
 
 #define LENGTH_OF(literal) (UINT64_C(1) << (sizeof(literal) - 1))
 static const uint64_t draft_properties_wanted = LENGTH_OF("token") | LENGTH_OF("distinct_id") |
                                                 LENGTH_OF("$cookieless_mode") | LENGTH_OF("$ignore_sent_at") |
-                                                LENGTH_OF("capture_internal");
+                                                LENGTH_OF("capture_internal") | LENGTH_OF("$product_tour_id");
 
 static int draft_read_properties(struct json_reader *reader, struct draft *draft)
 {
@@ -78,7 +80,7 @@ static int draft_read_properties(struct json_reader *reader, struct draft *draft
 
     draft->prop_token = draft->prop_distinct_id = (struct json_value){ 0 };
     draft->cookieless = COOKIELESS_ABSENT;
-    draft->ignore_sent_at = draft->capture_internal = false;
+    draft->ignore_sent_at = draft->capture_internal = draft->product_tour = false;
     if (json_object_enter(reader) < 0)
         return -1;
     while ((more = json_object_next_of(reader, draft_properties_wanted, &key)) == 1) {

@@ -35,7 +35,7 @@ static const char *v1_answer_tag(enum refusal_cause cause)
     case REFUSAL_UNAVAILABLE:
     case REFUSAL_STORAGE_FULL:
     case REFUSAL_STORAGE_LATE: return "service_unavailable";
-    default: return refusal_tag(cause);
+    default: return refusal_tag(cause); /* rate_limited, too, whose status says whether to send again */
     }
 }
 

@@ -20,7 +20,10 @@ enum { V1_NAME_BYTES_MAX = 200, V1_DISTINCT_ID_BYTES_MAX = 200 };
     X(NO_DISTINCT_ID, "drop", "missing_distinct_id") X(LONG_DISTINCT_ID, "drop", "distinct_id_too_large")       \
     X(BAD_TIMESTAMP, "drop", "invalid_event_timestamp")                                                         \
     X(BAD_PROPERTIES, "drop", "malformed_event_properties") X(BAD_OPTIONS, "drop", "invalid_options")           \
-    X(PERFORMANCE, "drop", "performance_event") X(TOO_LARGE, "drop", "event_too_big")
+    X(PERFORMANCE, "drop", "performance_event") X(TOO_LARGE, "drop", "event_too_big")                            \
+    X(ID_LIMITED, "warning", "person_processing_disabled") X(RESTRICTED, "drop", "event_restriction_drop")      \
+    X(QUOTA_EXCEPTIONS, "drop", "exceptions_over_quota") X(QUOTA_SURVEYS, "drop", "survey_responses_over_quota") \
+    X(QUOTA_LLM, "drop", "llm_events_over_quota")
 #define V1_VERDICT_ENUM(name, result, details) V1_VERDICT_##name,
 enum v1_verdict { V1_VERDICTS(V1_VERDICT_ENUM) V1_VERDICT_COUNT };
 
@@ -28,7 +31,7 @@ const char *v1_verdict_result(enum v1_verdict verdict);
 const char *v1_verdict_details(enum v1_verdict verdict);
 static inline bool v1_verdict_keeps(enum v1_verdict verdict)
 {
-    return verdict == V1_VERDICT_OK || verdict == V1_VERDICT_PERSON_OFF;
+    return verdict == V1_VERDICT_OK || verdict == V1_VERDICT_PERSON_OFF || verdict == V1_VERDICT_ID_LIMITED;
 }
 
 /* Absent values have raw.at NULL; a JSON null counts as absent where the field may be left out. */

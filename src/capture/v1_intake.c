@@ -37,6 +37,7 @@ struct v1_work {
     struct v1_headers               headers;
     struct v1_batch                 events;
     struct record                   common;
+    const struct catalog_token     *sender;
 };
 
 struct v1_intake *v1_intake_new(const struct capture_settings *settings)
@@ -96,8 +97,14 @@ static int v1_authorize(struct v1_work *work)
 {
     if (v1_headers_read(work->request->http, &work->headers, work->refusal) < 0)
         return -1;
-    if (!work->request->find_project(work->request->find_ctx, work->headers.token, &work->common.project))
+    work->sender = work->request->rules.find(work->request->rules.find_ctx, work->headers.token);
+    if (work->sender == NULL)
         return refusal_set(work->refusal, 401, REFUSAL_UNKNOWN_TOKEN, "API key is not known: no project has it");
+    if (rules_quota_is_over(work->sender, CATALOG_EVENTS, work->common.received_us)) {
+        work->result->common.by_quota[CATALOG_EVENTS]++;
+        return refusal_set(work->refusal, 429, REFUSAL_BILLING, "the quota of events of this project is used up");
+    }
+    work->common.project = work->sender->project;
     return 0;
 }
 
@@ -154,6 +161,63 @@ static void v1_fill_common(struct v1_work *work)
     work->result->common.skew_s = ((double)common->sent_at_us - (double)common->received_us) / 1e6;
 }
 
+/* --- what its sender may send ------------------------------------------------------------------ */
+
+static enum v1_verdict v1_quota_verdict(enum catalog_resource resource)
+{
+    return resource == CATALOG_EXCEPTIONS ? V1_VERDICT_QUOTA_EXCEPTIONS
+           : resource == CATALOG_SURVEYS  ? V1_VERDICT_QUOTA_SURVEYS
+                                          : V1_VERDICT_QUOTA_LLM;
+}
+
+/* Quotas of some kinds of events take those out, one by one; work->judged says which are good otherwise. */
+static void v1_ask_quotas(struct v1_work *work, const struct v1_fields *fields)
+{
+    for (size_t i = 0; i < work->events.count; i++) {
+        struct v1_event      *event = &work->events.events[i];
+        enum catalog_resource resource;
+
+        if (!v1_verdict_keeps(event->verdict))
+            continue;
+        resource = catalog_resource_of(fields[i].event, fields[i].product_tour.raw.at != NULL);
+        if (resource == CATALOG_EVENTS || !rules_quota_is_over(work->sender, resource, work->common.received_us))
+            continue;
+        event->verdict = v1_quota_verdict(resource);
+        work->result->common.by_quota[resource]++;
+        work->result->common.over_quota++;
+    }
+}
+
+/* After all were judged: whom the quotas leave, and whether that comes too fast. */
+static int v1_ask_rules(struct v1_work *work, const struct v1_fields *fields)
+{
+    size_t left = 0;
+
+    if ((work->sender->rules & CATALOG_RULE_QUOTA) != 0)
+        v1_ask_quotas(work, fields);
+    for (size_t i = 0; i < work->events.count; i++)
+        left += v1_verdict_keeps(work->events.events[i].verdict);
+    if (left == 0 && work->result->common.over_quota > 0)
+        return refusal_set(work->refusal, 429, REFUSAL_BILLING, "every event is over a quota of its project");
+    return (work->sender->rules & CATALOG_RULE_LIMIT) != 0 && left > 0
+               ? rules_take(&work->request->rules, work->sender, left, true, work->refusal) : 0;
+}
+
+/* A record that is complete: false when a restriction drops it. */
+static bool v1_admit(struct v1_work *work, struct v1_event *event, struct record *record)
+{
+    if (rules_drop(work->sender, record)) {
+        event->verdict = V1_VERDICT_RESTRICTED;
+        work->result->common.restricted++;
+        return false;
+    }
+    if (rules_mark_id(&work->request->rules, work->sender, record)) {
+        event->verdict = V1_VERDICT_ID_LIMITED;
+        work->result->common.ids_limited++;
+    }
+    return true;
+}
+
 /* --- one event --------------------------------------------------------------------------------- */
 
 static void v1_stamp(struct v1_work *work, const struct v1_fields *fields, struct record *record)
@@ -189,7 +253,7 @@ static int v1_append(struct v1_work *work, const struct record *record)
     return 0;
 }
 
-static int v1_keep(struct v1_work *work, const struct v1_event *event, const struct v1_fields *fields, uint32_t index)
+static int v1_keep(struct v1_work *work, struct v1_event *event, const struct v1_fields *fields, uint32_t index)
 {
     struct buf   *data = &work->intake->data;
     struct record record = work->common;
@@ -204,6 +268,8 @@ static int v1_keep(struct v1_work *work, const struct v1_event *event, const str
         record.flags |= RECORD_PERSON_OFF;
     if (event->repaired)
         record.flags |= RECORD_REPAIRED;
+    if (work->sender->rules != 0 && !v1_admit(work, event, &record))
+        return 0;
     v1_stamp(work, fields, &record);
     buf_reset(data);
     v1_event_write(event, fields, buf_span(&work->intake->library), data);
@@ -214,16 +280,45 @@ static int v1_keep(struct v1_work *work, const struct v1_event *event, const str
     return v1_append(work, &record);
 }
 
+static int v1_judge(struct v1_work *work, struct v1_event *event, struct v1_fields *fields)
+{
+    if (v1_event_judge(event, (size_t)work->intake->settings->event_bytes_max, work->intake->arena, fields, &event->verdict) < 0)
+        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
+    return 0;
+}
+
+/* Of a sender with rules: all are judged before the first is kept. */
+static int v1_take_ruled(struct v1_work *work)
+{
+    struct v1_fields *fields = arena_alloc_array(work->intake->arena, work->events.count, sizeof *fields);
+
+    if (fields == NULL)
+        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
+    for (size_t i = 0; i < work->events.count; i++)
+        if (v1_judge(work, &work->events.events[i], &fields[i]) < 0)
+            return -1;
+    if (v1_ask_rules(work, fields) < 0)
+        return -1;
+    for (size_t i = 0; i < work->events.count; i++) {
+        struct v1_event *event = &work->events.events[i];
+
+        if (v1_verdict_keeps(event->verdict) && v1_keep(work, event, &fields[i], (uint32_t)i) < 0)
+            return -1;
+        work->result->by_verdict[event->verdict]++;
+    }
+    return 0;
+}
+
 static int v1_take_events(struct v1_work *work)
 {
+    if (work->sender->rules != 0)
+        return v1_take_ruled(work);
     for (size_t i = 0; i < work->events.count; i++) {
         struct v1_event *event = &work->events.events[i];
         struct v1_fields fields;
 
-        if (v1_event_judge(event, (size_t)work->intake->settings->event_bytes_max, work->intake->arena, &fields,
-                           &event->verdict) < 0)
-            return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
-                               "the request needs more working memory than allowed");
+        if (v1_judge(work, event, &fields) < 0)
+            return -1;
         work->result->by_verdict[event->verdict]++;
         if (v1_verdict_keeps(event->verdict) && v1_keep(work, event, &fields, (uint32_t)i) < 0)
             return -1;
@@ -271,7 +366,7 @@ int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *requ
     rc = v1_run(&work);
     if (rc < 0) {
         log_batch_rewind(work.batch, work.mark);
-        result->common.accepted = 0;
+        result->common.accepted = result->common.ids_limited = 0;
         memset(result->by_verdict, 0, sizeof result->by_verdict);
     }
     v1_trim(&intake->text);

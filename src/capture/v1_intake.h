@@ -12,8 +12,7 @@ struct v1_intake_request {
     struct span                body;
     struct span                ip; /* of the client, as text */
     int64_t                    now_us;
-    intake_find_project       *find_project;
-    void                      *find_ctx;
+    struct rules_request       rules;
     struct log_batch          *historical; /* as in intake.h */
 };
 

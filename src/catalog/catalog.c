@@ -81,6 +81,28 @@ static const char *const migrations[] = {
     " BEGIN UPDATE changes SET version = version + 1; END;",
     /* Until now the setting changed nothing and events in cookieless mode were stored. Off would drop them. */
     "UPDATE projects SET cookieless = 'stateful';",
+    "CREATE TABLE quotas ("
+    "    project INTEGER NOT NULL REFERENCES projects (id),"
+    "    token TEXT NOT NULL DEFAULT ''," /* '': each of the project's */
+    "    resource TEXT NOT NULL,"
+    "    until_us INTEGER NOT NULL,"
+    "    created_us INTEGER NOT NULL,"
+    "    PRIMARY KEY (project, token, resource)) WITHOUT ROWID;"
+    "CREATE TABLE limits ("
+    "    id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "    project INTEGER NOT NULL REFERENCES projects (id),"
+    "    token TEXT NOT NULL DEFAULT '',"
+    "    kind TEXT NOT NULL,"
+    "    events INTEGER NOT NULL,"
+    "    burst INTEGER NOT NULL,"
+    "    created_us INTEGER NOT NULL,"
+    "    UNIQUE (project, token, kind));"
+    "CREATE TRIGGER quotas_inserted AFTER INSERT ON quotas BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER quotas_updated AFTER UPDATE ON quotas BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER quotas_deleted AFTER DELETE ON quotas BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER limits_inserted AFTER INSERT ON limits BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER limits_updated AFTER UPDATE ON limits BEGIN UPDATE changes SET version = version + 1; END;"
+    "CREATE TRIGGER limits_deleted AFTER DELETE ON limits BEGIN UPDATE changes SET version = version + 1; END;",
 };
 enum { MIGRATION_COUNT = sizeof migrations / sizeof *migrations };
 

@@ -18,7 +18,8 @@ enum {
     CATALOG_TIME_ZONE_BYTES_MAX = 63,
     CATALOG_RETENTION_DAYS_MAX = 36500,
     CATALOG_RESTRICTIONS_MAX = 1000, /* of one project: each of its events is held against all of them */
-    CATALOG_RESTRICTION_BYTES_MAX = 1600 /* of one condition: 400 characters of four bytes */
+    CATALOG_RESTRICTION_BYTES_MAX = 1600, /* of one condition: 400 characters of four bytes */
+    CATALOG_LIMIT_MAX = 1000000000        /* events of a limit: its arithmetic is exact up to here */
 };
 
 struct catalog;
@@ -35,6 +36,27 @@ const char *catalog_cookieless_name(enum catalog_cookieless mode);
 bool catalog_cookieless_find(const char *name, enum catalog_cookieless *out);
 
 struct catalog_restriction;
+struct catalog_limit;
+
+/* What of a project's events is counted apart when they are to be limited: X(enum suffix, name, tag of what is not
+ * taken, what it is). Stored by name. */
+#define CATALOG_RESOURCES(X)                                                                                    \
+    X(EXCEPTIONS, "exceptions", "exceptions_over_quota", "events named $exception")                             \
+    X(SURVEYS, "surveys", "surveys_over_quota",                                                                 \
+      "survey sent, survey shown and survey dismissed without $product_tour_id")                                \
+    X(LLM_EVENTS, "llm_events", "llm_events_over_quota", "events whose name begins with $ai_")                  \
+    X(EVENTS, "events", "events_over_quota", "all other events")                                                \
+    X(RECORDINGS, "recordings", "recordings_over_quota", "what comes to /s")
+#define CATALOG_RESOURCE_ENUM(suffix, name, tag, help) CATALOG_##suffix,
+enum catalog_resource { CATALOG_RESOURCES(CATALOG_RESOURCE_ENUM) CATALOG_RESOURCE_COUNT };
+
+/* What can be limited by rate: X(enum suffix, name, what it is). Stored by name. */
+#define CATALOG_LIMITS(X)                                                                                       \
+    X(LIMIT_TOKEN, "token", "events a second; a request above it is answered that it comes too soon")           \
+    X(LIMIT_DISTINCT_ID, "distinct_id",                                                                         \
+      "events a minute of one distinct id; those above it are kept without a person, in the overflow lane")
+#define CATALOG_LIMIT_ENUM(suffix, name, help) CATALOG_##suffix,
+enum catalog_limit_kind { CATALOG_LIMITS(CATALOG_LIMIT_ENUM) CATALOG_LIMIT_KIND_COUNT };
 
 /* A project's settings that the roles follow. */
 struct catalog_project {
@@ -53,6 +75,8 @@ struct catalog_project {
     const struct catalog_restriction *restrictions;
     size_t                            restriction_count;
     size_t                            secret_count; /* of its tokens: who has none need not look */
+    int64_t                           quota_until_us[CATALOG_RESOURCE_COUNT]; /* of the project alone */
+    const struct catalog_limit       *limits[CATALOG_LIMIT_KIND_COUNT];       /* the same; NULL: none */
 };
 
 /* Creates a project; *id_out is its id (1, 2, ...). */
@@ -79,7 +103,7 @@ int catalog_token_check(struct span token, struct err *err) must_check;
 
 /* X(enum suffix, name, what it does). Stored by name. */
 #define CATALOG_ACTIONS(X)                                                                                      \
-    X(DROP, "drop", "the event is not processed: counted as dropped, blocked_token")                            \
+    X(DROP, "drop", "the event is not taken; what was accepted before: dropped, blocked_token")                            \
     X(DEAD_LETTER, "dead_letter", "the event becomes a dead letter, restricted_to_dlq")                         \
     X(OVERFLOW, "overflow", "the event goes the overflow lane from the start")                                  \
     X(SKIP_PERSONS, "skip_persons", "no person is looked up, created or changed")                               \
@@ -117,6 +141,51 @@ bool catalog_restriction_holds(const struct catalog_restriction *restriction, st
 unsigned catalog_restrictions_ask(const struct catalog_project *project, struct span token, struct span distinct_id,
                                   struct span event, const struct uuid *uuid);
 
+/* --- quotas and limits ---------------------------------------------------------------------------
+ *
+ * A quota that is used up: until a time, events of one resource are not taken. A limit: so many in a time. Both are a
+ * project's, or one token's, whose quota counts beside its project's and whose limit counts instead of it. */
+
+const char *catalog_resource_name(enum catalog_resource resource);
+const char *catalog_resource_tag(enum catalog_resource resource);
+/* False: no such resource. */
+bool catalog_resource_find(const char *name, enum catalog_resource *out);
+/* Which one an event of this name belongs to. */
+enum catalog_resource catalog_resource_of(struct span event, bool product_tour);
+
+struct catalog_quota {
+    uint32_t              project;
+    struct span           token; /* bytes 0: each of the project's */
+    enum catalog_resource resource;
+    int64_t               until_us;
+    int64_t               created_us;
+};
+
+/* Instead of an earlier one of the same project, token and resource. created_us is not looked at. ERR_INPUT: no such
+ * project, or no such token of it. */
+int catalog_quota_set(struct catalog *catalog, const struct catalog_quota *quota, struct err *err) must_check;
+/* ERR_INPUT: there is none. */
+int catalog_quota_remove(struct catalog *catalog, const struct catalog_quota *quota, struct err *err) must_check;
+
+const char *catalog_limit_name(enum catalog_limit_kind kind);
+bool catalog_limit_find(const char *name, enum catalog_limit_kind *out);
+
+struct catalog_limit {
+    uint32_t                id, project; /* the id stays when the numbers change */
+    struct span             token;       /* bytes 0: the project's tokens share it */
+    enum catalog_limit_kind kind;
+    uint32_t                events; /* a second (LIMIT_TOKEN), a minute (LIMIT_DISTINCT_ID); 1 to CATALOG_LIMIT_MAX */
+    uint32_t                burst;  /* LIMIT_TOKEN: so many at once; as above */
+    int64_t                 created_us;
+    size_t                  index;  /* in catalog_snapshot_limits */
+};
+
+/* Instead of an earlier one of the same project, token and kind. id, created_us and index are not looked at. ERR_INPUT:
+ * no such project, no such token of it, or a number that cannot be. */
+int catalog_limit_set(struct catalog *catalog, const struct catalog_limit *limit, struct err *err) must_check;
+/* ERR_INPUT: there is none. */
+int catalog_limit_remove(struct catalog *catalog, const struct catalog_limit *limit, struct err *err) must_check;
+
 /* --- snapshots --------------------------------------------------------------------------------- */
 
 struct catalog_snapshot;
@@ -126,7 +195,14 @@ struct catalog_token {
     uint32_t project;
     bool     secret;
     int64_t  created_us;
+    /* Of a snapshot, borrowed from it. */
+    const struct catalog_project *owner;
+    unsigned                      rules; /* enum catalog_rule: what there is to ask before its events are taken; mostly 0 */
+    int64_t                       quota_until_us[CATALOG_RESOURCE_COUNT]; /* its own or its project's; 0: none */
+    const struct catalog_limit   *limits[CATALOG_LIMIT_KIND_COUNT];       /* the same; NULL: none */
 };
+
+enum catalog_rule { CATALOG_RULE_QUOTA = 1, CATALOG_RULE_LIMIT = 2, CATALOG_RULE_DROP = 4 /* a restriction of that action */ };
 
 /* Everything, at one version. */
 int  catalog_snapshot_load(struct catalog *catalog, struct catalog_snapshot **out, struct err *err) must_check;
@@ -144,6 +220,10 @@ size_t catalog_snapshot_tokens(const struct catalog_snapshot *snapshot, const st
 size_t catalog_snapshot_projects(const struct catalog_snapshot *snapshot, const struct catalog_project **out);
 /* All projects', by project and id. */
 size_t catalog_snapshot_restrictions(const struct catalog_snapshot *snapshot, const struct catalog_restriction **out);
+/* All projects', by project, token and resource. */
+size_t catalog_snapshot_quotas(const struct catalog_snapshot *snapshot, const struct catalog_quota **out);
+/* All projects', by id. */
+size_t catalog_snapshot_limits(const struct catalog_snapshot *snapshot, const struct catalog_limit **out);
 
 /* --- what people did with dead letters ----------------------------------------------------------
  *

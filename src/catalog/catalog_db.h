@@ -40,6 +40,17 @@
                        " value, created_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                       \
     X(RESTRICTION_REMOVE, "DELETE FROM restrictions WHERE id = ?1")                                             \
     X(RESTRICTIONS_OF, "SELECT count(*) FROM restrictions WHERE project = ?1")                                  \
+    X(QUOTA_COUNT, "SELECT count(*) FROM quotas")                                                               \
+    X(QUOTAS, "SELECT project, token, resource, until_us, created_us FROM quotas ORDER BY project, token, resource") \
+    X(QUOTA_SET, "INSERT INTO quotas (project, token, resource, until_us, created_us) VALUES (?1, ?2, ?3, ?4, ?5)" \
+                 " ON CONFLICT (project, token, resource) DO UPDATE SET until_us = ?4, created_us = ?5")        \
+    X(QUOTA_REMOVE, "DELETE FROM quotas WHERE project = ?1 AND token = ?2 AND resource = ?3")                   \
+    X(LIMIT_COUNT, "SELECT count(*) FROM limits")                                                               \
+    X(LIMITS, "SELECT id, project, token, kind, events, burst, created_us FROM limits ORDER BY id")             \
+    X(LIMIT_SET, "INSERT INTO limits (project, token, kind, events, burst, created_us)"                         \
+                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"                                                             \
+                 " ON CONFLICT (project, token, kind) DO UPDATE SET events = ?4, burst = ?5, created_us = ?6")  \
+    X(LIMIT_REMOVE, "DELETE FROM limits WHERE project = ?1 AND token = ?2 AND kind = ?3")                       \
     X(LETTER_FIND, "SELECT replay_uuid, coalesce(replayed_us, 0), replays, coalesce(discarded_us, 0),"          \
                    " coalesce(repaired_us, 0), repaired FROM dead_letters WHERE letter = ?1")                   \
     X(LETTER_REPAIR, "INSERT INTO dead_letters (letter, repaired, repaired_us) VALUES (?1, ?2, ?3)"             \
@@ -83,5 +94,10 @@ void catalog_project_read(sqlite3_stmt *rows, struct catalog_project *out);
 /* The row that CATALOG_RESTRICTIONS stands on, its texts into the arena. 1; 0: nothing that this program would have
  * written, leave it out; -1: no room in the arena. */
 int catalog_restriction_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_restriction *out) must_check;
+/* The same for CATALOG_QUOTAS and CATALOG_LIMITS. */
+int catalog_quota_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_quota *out) must_check;
+int catalog_limit_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_limit *out) must_check;
+/* A text of the row, in the arena; bytes 0 for NULL; at NULL: no room. */
+struct span catalog_column_copy(sqlite3_stmt *rows, int column, struct arena *arena);
 
 #endif

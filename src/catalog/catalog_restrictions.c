@@ -135,7 +135,7 @@ int catalog_restriction_remove(struct catalog *catalog, uint32_t id, struct err 
 
 /* --- of a snapshot ----------------------------------------------------------------------------- */
 
-static struct span column_copy(sqlite3_stmt *rows, int column, struct arena *arena)
+struct span catalog_column_copy(sqlite3_stmt *rows, int column, struct arena *arena)
 {
     const void *text = sqlite3_column_text(rows, column);
     size_t      bytes = (size_t)sqlite3_column_bytes(rows, column);
@@ -151,14 +151,14 @@ int catalog_restriction_read(sqlite3_stmt *rows, struct arena *arena, struct cat
     *out = (struct catalog_restriction){
         .id = (uint32_t)sqlite3_column_int64(rows, 0),
         .project = (uint32_t)sqlite3_column_int64(rows, 1),
-        .token = column_copy(rows, 3, arena),
-        .distinct_id = column_copy(rows, 4, arena),
-        .event = column_copy(rows, 5, arena),
-        .property = column_copy(rows, 7, arena),
-        .value = column_copy(rows, 8, arena),
+        .token = catalog_column_copy(rows, 3, arena),
+        .distinct_id = catalog_column_copy(rows, 4, arena),
+        .event = catalog_column_copy(rows, 5, arena),
+        .property = catalog_column_copy(rows, 7, arena),
+        .value = catalog_column_copy(rows, 8, arena),
         .created_us = sqlite3_column_int64(rows, 9),
     };
-    uuid = column_copy(rows, 6, arena);
+    uuid = catalog_column_copy(rows, 6, arena);
     if (out->token.at == NULL || out->distinct_id.at == NULL || out->event.at == NULL || out->property.at == NULL ||
         out->value.at == NULL || uuid.at == NULL)
         return -1;

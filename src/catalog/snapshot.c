@@ -10,7 +10,7 @@
 
 #include "catalog/catalog_db.h"
 
-enum { RESTRICTION_TEXTS_BYTES_MAX = 256 << 20 };
+enum { TEXTS_BYTES_MAX = 256 << 20 };
 
 struct slot {
     uint64_t hash;
@@ -32,7 +32,10 @@ struct catalog_snapshot {
     struct slot *slots;
     size_t slot_mask;
     struct catalog_restriction *restrictions; /* by project and id */
-    struct arena *texts;                      /* their conditions */
+    size_t quota_count, limit_count;
+    struct catalog_quota *quotas; /* by project, token and resource */
+    struct catalog_limit *limits; /* by id */
+    struct arena *texts;          /* of restrictions, quotas and limits */
 };
 
 /* --- loading ----------------------------------------------------------------------------------- */
@@ -95,6 +98,43 @@ static int snapshot_read_restrictions(struct catalog *catalog, struct catalog_sn
     return read < 0 ? err_set(err, ERR_FULL, "catalog: no memory for %zu restrictions", count) : got;
 }
 
+static int snapshot_read_quotas(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
+{
+    sqlite3_stmt *rows = catalog->statements[CATALOG_QUOTAS];
+    size_t count = 0;
+    int got, read = 1;
+
+    while ((got = catalog_db_row(catalog, CATALOG_QUOTAS, err)) == 1) {
+        assert(count < snapshot->quota_count);
+        read = catalog_quota_read(rows, snapshot->texts, &snapshot->quotas[count]);
+        if (read < 0)
+            break;
+        count += read > 0;
+    }
+    catalog_db_reset(catalog, CATALOG_QUOTAS);
+    snapshot->quota_count = count;
+    return read < 0 ? err_set(err, ERR_FULL, "catalog: no memory for %zu quotas", count) : got;
+}
+
+static int snapshot_read_limits(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
+{
+    sqlite3_stmt *rows = catalog->statements[CATALOG_LIMITS];
+    size_t count = 0;
+    int got, read = 1;
+
+    while ((got = catalog_db_row(catalog, CATALOG_LIMITS, err)) == 1) {
+        assert(count < snapshot->limit_count);
+        read = catalog_limit_read(rows, snapshot->texts, &snapshot->limits[count]);
+        if (read < 0)
+            break;
+        snapshot->limits[count].index = count;
+        count += read > 0;
+    }
+    catalog_db_reset(catalog, CATALOG_LIMITS);
+    snapshot->limit_count = count;
+    return read < 0 ? err_set(err, ERR_FULL, "catalog: no memory for %zu limits", count) : got;
+}
+
 static int snapshot_allocate(struct catalog_snapshot *snapshot, struct err *err)
 {
     size_t slots = 16;
@@ -107,7 +147,12 @@ static int snapshot_allocate(struct catalog_snapshot *snapshot, struct err *err)
     snapshot->padded = calloc(snapshot->token_count + 1, sizeof *snapshot->padded);
     snapshot->slots = calloc(slots, sizeof *snapshot->slots);
     snapshot->restrictions = calloc(snapshot->restriction_count + 1, sizeof *snapshot->restrictions);
-    snapshot->texts = arena_new(4 << 10, RESTRICTION_TEXTS_BYTES_MAX);
+    snapshot->quotas = calloc(snapshot->quota_count + 1, sizeof *snapshot->quotas);
+    snapshot->limits = calloc(snapshot->limit_count + 1, sizeof *snapshot->limits);
+    snapshot->texts = arena_new(4 << 10, TEXTS_BYTES_MAX);
+    if (snapshot->quotas == NULL || snapshot->limits == NULL)
+        return err_set(err, ERR_FULL, "catalog: no memory for %zu quotas and limits",
+                       snapshot->quota_count + snapshot->limit_count);
     if (snapshot->restrictions == NULL || snapshot->texts == NULL)
         return err_set(err, ERR_FULL, "catalog: no memory for %zu restrictions", snapshot->restriction_count);
     if (snapshot->projects == NULL || snapshot->tokens == NULL || snapshot->padded == NULL || snapshot->slots == NULL)
@@ -159,24 +204,89 @@ static void snapshot_hand_out_restrictions(struct catalog_snapshot *snapshot)
     }
 }
 
+/* Those of whole projects first, then their tokens', then those of a token alone. */
+static void snapshot_hand_out_quotas(struct catalog_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->quota_count; i++) {
+        const struct catalog_quota *quota = &snapshot->quotas[i];
+        struct catalog_project     *project = (struct catalog_project *)(uintptr_t)catalog_snapshot_project(snapshot, quota->project);
+
+        if (project != NULL && quota->token.bytes == 0)
+            project->quota_until_us[quota->resource] = quota->until_us;
+    }
+    for (size_t i = 0; i < snapshot->limit_count; i++) {
+        const struct catalog_limit *limit = &snapshot->limits[i];
+        struct catalog_project     *project = (struct catalog_project *)(uintptr_t)catalog_snapshot_project(snapshot, limit->project);
+
+        if (project != NULL && limit->token.bytes == 0)
+            project->limits[limit->kind] = limit;
+    }
+    for (size_t i = 0; i < snapshot->token_count; i++) {
+        struct catalog_token *token = &snapshot->tokens[i];
+
+        token->owner = catalog_snapshot_project(snapshot, token->project);
+        if (token->owner == NULL)
+            continue;
+        memcpy(token->quota_until_us, token->owner->quota_until_us, sizeof token->quota_until_us);
+        memcpy(token->limits, token->owner->limits, sizeof token->limits);
+    }
+    for (size_t i = 0; i < snapshot->quota_count; i++) {
+        const struct catalog_quota *quota = &snapshot->quotas[i];
+        struct catalog_token       *token = (struct catalog_token *)(uintptr_t)catalog_snapshot_find_token(snapshot, quota->token);
+
+        if (token != NULL && token->project == quota->project && token->quota_until_us[quota->resource] < quota->until_us)
+            token->quota_until_us[quota->resource] = quota->until_us;
+    }
+    for (size_t i = 0; i < snapshot->limit_count; i++) {
+        const struct catalog_limit *limit = &snapshot->limits[i];
+        struct catalog_token       *token = (struct catalog_token *)(uintptr_t)catalog_snapshot_find_token(snapshot, limit->token);
+
+        if (token != NULL && token->project == limit->project)
+            token->limits[limit->kind] = limit;
+    }
+}
+
+static unsigned token_rules(const struct catalog_token *token)
+{
+    unsigned rules = 0;
+
+    if (token->owner == NULL)
+        return 0;
+    for (size_t i = 0; i < CATALOG_RESOURCE_COUNT; i++)
+        rules |= token->quota_until_us[i] != 0 ? CATALOG_RULE_QUOTA : 0;
+    for (size_t i = 0; i < CATALOG_LIMIT_KIND_COUNT; i++)
+        rules |= token->limits[i] != NULL ? CATALOG_RULE_LIMIT : 0;
+    for (size_t i = 0; i < token->owner->restriction_count; i++)
+        rules |= token->owner->restrictions[i].action == CATALOG_DROP ? CATALOG_RULE_DROP : 0;
+    return rules;
+}
+
 static int snapshot_read(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    int64_t version, projects, tokens, restrictions;
+    int64_t version, projects, tokens, restrictions, quotas, limits;
 
     if (catalog_db_number(catalog, CATALOG_VERSION, &version, err) < 0 ||
         catalog_db_number(catalog, CATALOG_PROJECT_COUNT, &projects, err) < 0 ||
         catalog_db_number(catalog, CATALOG_TOKEN_COUNT, &tokens, err) < 0 ||
-        catalog_db_number(catalog, CATALOG_RESTRICTION_COUNT, &restrictions, err) < 0)
+        catalog_db_number(catalog, CATALOG_RESTRICTION_COUNT, &restrictions, err) < 0 ||
+        catalog_db_number(catalog, CATALOG_QUOTA_COUNT, &quotas, err) < 0 ||
+        catalog_db_number(catalog, CATALOG_LIMIT_COUNT, &limits, err) < 0)
         return -1;
     snapshot->version = (uint64_t)version;
     snapshot->project_count = (size_t)projects;
     snapshot->token_count = (size_t)tokens;
     snapshot->restriction_count = (size_t)restrictions;
+    snapshot->quota_count = (size_t)quotas;
+    snapshot->limit_count = (size_t)limits;
     if (snapshot_allocate(snapshot, err) < 0 || snapshot_read_projects(catalog, snapshot, err) < 0 ||
-        snapshot_read_tokens(catalog, snapshot, err) < 0 || snapshot_read_restrictions(catalog, snapshot, err) < 0)
+        snapshot_read_tokens(catalog, snapshot, err) < 0 || snapshot_read_restrictions(catalog, snapshot, err) < 0 ||
+        snapshot_read_quotas(catalog, snapshot, err) < 0 || snapshot_read_limits(catalog, snapshot, err) < 0)
         return -1;
     snapshot_index(snapshot);
     snapshot_hand_out_restrictions(snapshot);
+    snapshot_hand_out_quotas(snapshot);
+    for (size_t i = 0; i < snapshot->token_count; i++)
+        snapshot->tokens[i].rules = token_rules(&snapshot->tokens[i]);
     return 0;
 }
 
@@ -206,6 +316,8 @@ void catalog_snapshot_free(struct catalog_snapshot *snapshot)
     if (snapshot == NULL)
         return;
     arena_free(snapshot->texts);
+    free(snapshot->quotas);
+    free(snapshot->limits);
     free(snapshot->restrictions);
     free(snapshot->slots);
     free(snapshot->padded);
@@ -291,4 +403,16 @@ size_t catalog_snapshot_restrictions(const struct catalog_snapshot *snapshot, co
 {
     *out = snapshot->restrictions;
     return snapshot->restriction_count;
+}
+
+size_t catalog_snapshot_quotas(const struct catalog_snapshot *snapshot, const struct catalog_quota **out)
+{
+    *out = snapshot->quotas;
+    return snapshot->quota_count;
+}
+
+size_t catalog_snapshot_limits(const struct catalog_snapshot *snapshot, const struct catalog_limit **out)
+{
+    *out = snapshot->limits;
+    return snapshot->limit_count;
 }

@@ -88,6 +88,14 @@ int command_project(const struct command_args *args, bool make, struct catalog *
     return make && wanted == NULL && err->kind == ERR_INPUT ? catalog_project_create(catalog, "default", out, err) : -1;
 }
 
+int command_token(const struct command_args *args, struct span *out, struct err *err)
+{
+    const char *text = args_text(args, "--token");
+
+    *out = text != NULL ? span_text(text) : SPAN("");
+    return text != NULL && *text == '\0' ? err_set(err, ERR_INPUT, "--token is empty; leave it out to mean all of the project") : 0;
+}
+
 void command_wait_in_force(const struct command_args *args, struct catalog *catalog)
 {
     enum { WAIT_US = 3000000, POLL_US = 5000 };

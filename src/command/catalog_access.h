@@ -1,4 +1,4 @@
-/* command/catalog_access.h - what the commands that change the catalog share (token, project, restrict).
+/* command/catalog_access.h - what the commands that change the catalog share (token, project, restrict, quota, limit).
  *
  * A running server sees a change within 200 ms, and a command that makes one returns when it has: the next
  * line of a script may count on it. */
@@ -21,6 +21,8 @@ int command_project_named(struct catalog *catalog, const char *wanted, uint32_t 
  * and there is none. ERR_INPUT: no such project. */
 int command_project(const struct command_args *args, bool make, struct catalog *catalog, uint32_t *out,
                     struct err *err) must_check;
+/* What --token names, "" without it; ERR_INPUT: "" was given. */
+int command_token(const struct command_args *args, struct span *out, struct err *err) must_check;
 /* Waits until a running capture has what was written; not at all when none runs. */
 void command_wait_in_force(const struct command_args *args, struct catalog *catalog);
 

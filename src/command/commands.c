@@ -84,6 +84,20 @@ static const struct command_flag flags_restrict_add[] = {
     { "--property", "KEY=VALUE", "filter only: only events with this property; VALUE is JSON, or else text" },
     FLAG_JSON, FLAG_END,
 };
+#define FLAGS_QUOTA                                                                                             \
+    { "--project", "ID|NAME", "whose (default: the first)" },                                                   \
+    { "--token", "TOKEN", "only what comes with this token (default: all of the project's)" }
+static const struct command_flag flags_quota_set[] = {
+    FLAG_DATA, FLAGS_QUOTA,
+    { "--until", "TIME", "2026-02-03T04:05:06Z, or how long from now: 90m, 24h, 30d" },
+    FLAG_END,
+};
+static const struct command_flag flags_quota_remove[] = { FLAG_DATA, FLAGS_QUOTA, FLAG_END };
+static const struct command_flag flags_limit_set[] = {
+    FLAG_DATA, FLAGS_QUOTA,
+    { "--burst", "N", "token only: so many events at once after a pause (default: ten times EVENTS)" },
+    FLAG_END,
+};
 static const struct command_flag flags_log_dump[] = {
     FLAG_DATA,
     { "--from", "OFFSET", "first offset (default: the oldest that is kept)" },
@@ -206,7 +220,7 @@ const struct command commands[] = {
       "penstock restrict list\npenstock restrict list --project shop --json", flags_restrict_list, restrict_list_run },
     { "restrict add", "ACTION", 1, 1, "drop, set aside or slow down some of a project's events",
       "ACTION is one of\n"
-      "  drop          the event is not processed; counted as dropped, blocked_token\n"
+      "  drop          the event is not taken; what was accepted before is dropped, blocked_token\n"
       "  dead_letter   the event becomes a dead letter, restricted_to_dlq; it can be replayed later\n"
       "  overflow      the event goes the overflow lane from the start\n"
       "  skip_persons  no person is looked up, created or changed\n"
@@ -218,6 +232,34 @@ const struct command commands[] = {
     { "restrict remove", "ID", 1, 1, "take a restriction away",
       "ID is the number that `penstock restrict list` shows.", "penstock restrict remove 3", flags_data,
       restrict_remove_run },
+    { "quota list", "", 0, 0, "which quotas are used up, and until when", "",
+      "penstock quota list\npenstock quota list --project shop --json", flags_restrict_list, quota_list_run },
+    { "quota set", "RESOURCE", 1, 1, "take no more of a resource until a time; a running server follows at once",
+      "RESOURCE is one of\n"
+      "  exceptions  events named $exception\n"
+      "  surveys     survey sent, survey shown and survey dismissed, unless they belong to a product tour\n"
+      "  llm_events  events whose name begins with $ai_\n"
+      "  events      all other events\n"
+      "  recordings  what comes to /s\n"
+      "What is not taken is answered as if it were (200), is not stored and is counted in the metric\n"
+      "capture_events_dropped_total. A quota that is there already gets the new time.",
+      "penstock quota set events --until 2026-03-01T00:00:00Z\n"
+      "penstock quota set recordings --project shop --token phc_mobile --until 24h", flags_quota_set, quota_set_run },
+    { "quota remove", "RESOURCE", 1, 1, "take a resource again", "",
+      "penstock quota remove events\npenstock quota remove recordings --project shop --token phc_mobile", flags_quota_remove,
+      quota_remove_run },
+    { "limit list", "", 0, 0, "which rates are limited", "",
+      "penstock limit list\npenstock limit list --project shop --json", flags_restrict_list, limit_list_run },
+    { "limit set", "KIND EVENTS", 2, 2, "take so many events in a time; a running server follows at once",
+      "KIND is one of\n"
+      "  token        EVENTS a second of all tokens of the project together, or of the one that --token names. A request\n"
+      "               above it is answered 429 with Retry-After (503 to browsers, whose SDK sends again only then)\n"
+      "  distinct_id  EVENTS a minute of any one distinct id. Those above it are stored without a person, in the\n"
+      "               overflow lane; none is refused",
+      "penstock limit set token 500 --burst 20000\npenstock limit set distinct_id 300000 --project shop", flags_limit_set,
+      limit_set_run },
+    { "limit remove", "KIND", 1, 1, "limit a rate no more", "",
+      "penstock limit remove token\npenstock limit remove distinct_id --project shop", flags_quota_remove, limit_remove_run },
     { "person show", "ID_OR_UUID", 1, 1, "a person, its properties and distinct ids, as ingest knows them",
       "ID_OR_UUID is a distinct id, or the person's uuid (which is looked for among all persons).",
       "penstock person show alice@example.com\npenstock person show --project shop alice --json", flags_person,

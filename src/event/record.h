@@ -54,8 +54,9 @@ enum record_flag {
     RECORD_UUID_MADE      = 1 << 4, /* random: the client gave neither uuid nor time */
     RECORD_DISTINCT_CUT   = 1 << 5, /* the client's id was longer than 200 characters */
     RECORD_REPAIRED       = 1 << 6, /* unpaired surrogates or U+0000 were replaced */
+    RECORD_PERSON_OFF     = 1 << 7, /* person processing is forced off (header force_disable_person_processing) */
     RECORD_HEATMAP_SKIP   = 1 << 8, /* its heatmap data went another way (header skip_heatmap_processing) */
-    RECORD_PERSON_OFF     = 1 << 7  /* person processing is forced off (header force_disable_person_processing) */
+    RECORD_OVERFLOW       = 1 << 9  /* its id sends more than its project allows: the overflow lane from the start */
 };
 
 enum record_timestamp_source { /* metric label ts_path */

@@ -161,11 +161,13 @@ static bool bucket_take(struct overflow *overflow, uint64_t key, int64_t at_us)
     return true;
 }
 
-/* Whether a restriction asks for it. */
+/* Whether capture or a restriction asks for it. */
 static bool asked_for(const struct overflow_view *view, const struct record *record)
 {
     const struct catalog_project *project = catalog_snapshot_project(view->catalog, record->project);
 
+    if ((record->flags & RECORD_OVERFLOW) != 0)
+        return true;
     return project != NULL && project->restriction_count > 0 &&
            (catalog_restrictions_ask(project, record->token, record->distinct_id, record->event, &record->uuid) &
             1u << CATALOG_OVERFLOW) != 0;
@@ -193,12 +195,13 @@ int overflow_sort(struct overflow *overflow, struct inputs *inputs, const struct
                   size_t *moved_out, struct err *err)
 {
     const struct catalog_restriction *restrictions;
+    const struct catalog_limit       *limits;
     struct gathered                  *batch = &inputs->batch;
     size_t                            kept = inputs->control_count;
 
     *moved_out = 0;
     if (overflow->flag_count == 0 && (!view->behind || overflow->burst < 1) &&
-        catalog_snapshot_restrictions(view->catalog, &restrictions) == 0)
+        catalog_snapshot_restrictions(view->catalog, &restrictions) + catalog_snapshot_limits(view->catalog, &limits) == 0)
         return 0;
     for (size_t i = inputs->control_count; i < batch->count; i++) {
         const struct raw_record *raw = &batch->records[i];

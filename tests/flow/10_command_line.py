@@ -10,6 +10,7 @@ from harness import BINARY, Serve, command, free_port, uuid7
 
 COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "token create", "token revoke", "log info",
             "project list", "project show", "project create", "project set", "restrict list", "restrict add", "restrict remove",
+            "quota list", "quota set", "quota remove", "limit list", "limit set", "limit remove",
             "person show", "person delete", "person undelete", "person split",
             "log verify", "log dump", "dlq list", "dlq show", "dlq edit",
             "dlq replay", "dlq discard", "dlq download", "doctor", "config check", "config show", "config explain", "completions", "version"]
@@ -314,6 +315,36 @@ def test_projects_and_restrictions():
         command("restrict", "remove", "1", *at)
         assert command("restrict", "remove", "1", *at, check=False).returncode == 2
         assert len(json.loads(command("restrict", "list", "--json", *at).stdout)) == 1
+
+        token = json.loads(command("token", "list", "--json", *at).stdout)[0]["token"]
+        for argv, text in [(["quota", "set", "evnts", "--until", "1h"], "did you mean \"events\"?"), (["quota", "set", "events"], "--until is missing"),
+                           (["quota", "set", "events", "--until", "soon"], "takes a time"), (["quota", "remove", "events"], "no such quota"),
+                           (["quota", "set", "events", "--until", "1h", "--token", "phc_x"], "has no token phc_x"),
+                           (["limit", "set", "token", "0"], "from 1 to"), (["limit", "set", "tken", "5"], "did you mean \"token\"?"),
+                           (["limit", "set", "distinct_id", "5", "--burst", "9"], "--burst goes with"), (["limit", "remove", "token"], "no such limit"),
+                           (["limit", "set", "token", "5", "--token", ""], "--token is empty")]:
+            done = command(*argv, *at, check=False)
+            assert done.returncode == 2 and text in done.stderr and done.stdout == "", done.stderr
+        command("quota", "set", "events", "--until", "2040-01-02T03:04:05Z", "--project", "Shop 2", *at)
+        command("quota", "set", "recordings", "--until", "90m", "--token", token, *at)
+        listed = json.loads(command("quota", "list", "--json", *at).stdout)
+        assert [(q["project_id"], q["resource"], q.get("token"), q["in_force"]) for q in listed] == [
+            (1, "recordings", token, True), (2, "events", None, True)] and listed[1]["until"] == "2040-01-02T03:04:05Z", listed
+        assert "none is taken until 2040-01-02T03:04:05Z" in command("quota", "list", "--project", "2", *at).stdout
+        command("quota", "remove", "events", "--project", "2", *at)
+        assert len(json.loads(command("quota", "list", "--json", *at).stdout)) == 1
+        command("limit", "set", "token", "500", *at)
+        command("limit", "set", "token", "600", "--burst", "9", "--token", token, *at)
+        command("limit", "set", "distinct_id", "300000", "--project", "2", *at)
+        listed = json.loads(command("limit", "list", "--json", *at).stdout)
+        for one in listed:
+            del one["created_at"]
+        assert listed == [{"project_id": 1, "kind": "token", "events_per_second": 500, "burst": 5000},
+                          {"project_id": 1, "kind": "token", "token": token, "events_per_second": 600, "burst": 9},
+                          {"project_id": 2, "kind": "distinct_id", "events_per_minute": 300000}], listed
+        assert "500 events a second, 5000 at once" in command("limit", "list", *at).stdout
+        command("limit", "remove", "token", "--token", token, *at)
+        assert len(json.loads(command("limit", "list", "--json", *at).stdout)) == 2
 
         assert command("token", "create", "--secret", *at).stdout.startswith("phs_")
         assert [t["secret"] for t in json.loads(command("token", "list", "--json", *at).stdout)] == [False, True]

@@ -1,5 +1,6 @@
 """What a project's people decide: settings, restrictions, filters; and heatmaps, which are rows of their own."""
 import json
+import re
 
 from harness import Serve, command, uuid7
 
@@ -77,10 +78,14 @@ def test_settings_and_restrictions_reach_a_running_server():
         assert "$ip" in rows[first]["properties"] and "$ip" not in rows[second]["properties"]
         assert rows[bot]["person_mode"] == "propertyless"
         assert serve.sql("SELECT count(*) AS n FROM person_distinct_ids WHERE distinct_id = 'bot'") == [{"n": 0}]
-        assert status["dropped"] == {"blocked_token": 1, "event_filtered": 2}, status
+        assert status["dropped"] == {"event_filtered": 2}, status
+        assert status["accepted"] == 8, status  # what a restriction drops at capture was never accepted
         assert [r["reason"] for r in serve.sql("SELECT reason FROM dead_letters WHERE uuid = '%s'" % letter)] == ["restricted_to_dlq"]
-        for uuid in (gone, local, noise):
+        for uuid in (local, noise):
             assert json.loads(command("trace", uuid, "--json", *at).stdout)["fate"].startswith("dropped")
+        kept_out = re.search(r'^capture_events_dropped_total{role="capture",cause="event_restriction_drop"} (\d+)$',
+                             serve.request("GET", "/metrics").text, re.M)
+        assert kept_out is not None and kept_out.group(1) == "1" and gone not in rows
         # What was set aside is still there.
         assert json.loads(command("dlq", "replay", letter, "--json", *at).stdout)
         serve.settle()
