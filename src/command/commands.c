@@ -49,6 +49,13 @@ static const struct command_flag flags_status[] = {
     { "--check", NULL, "with --by: also count the warehouse's rows, which reads two columns of all of them" },
     FLAG_JSON, FLAG_END,
 };
+static const struct command_flag flags_warehouse_rebuild[] = {
+    FLAG_DATA,
+    { "--yes", NULL, "do not ask" },
+    { "--partial", NULL, "also when the log has no more all that the warehouse has" },
+    { "--wait", NULL, "until everything that is in the log now is in the new warehouse" },
+    FLAG_END,
+};
 static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
 static const struct command_flag flags_json[] = { FLAG_JSON, FLAG_END };
 static const struct command_flag flags_none[] = { FLAG_END };
@@ -283,6 +290,11 @@ const struct command commands[] = {
     { "log dump", "TOPIC", 1, 1, "print a topic's records, one JSON object a line", "",
       "penstock log dump raw --count 5\npenstock log dump events --from 1000 --count 1\n"
       "penstock log dump raw --hex", flags_log_dump, log_dump_run },
+    { "warehouse rebuild", "", 0, 0, "build the warehouse anew from the log, while events go on being accepted",
+      "For a warehouse that is damaged, or that somebody changed. The old file is kept beside the new one, under another name. What\n"
+      "the log has no more (ingest.output_retention) would be missing in the new one: then --partial is needed. Queries\n"
+      "are answered meanwhile, from what is there already; `penstock status` tells how much is to come.",
+      "penstock warehouse rebuild\npenstock warehouse rebuild --yes --wait", flags_warehouse_rebuild, warehouse_rebuild_run },
     { "doctor", "", 0, 0, "check this machine, the data folder and the running server; say what to do",
       "Exit code 1 when a line says fail.", "penstock doctor\npenstock doctor --data /var/lib/penstock --json",
       flags_data_json, doctor_run },

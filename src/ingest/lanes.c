@@ -8,7 +8,9 @@ enum {
     LANES_QUIET_US = 1000000,     /* without a live record for so long, nobody is in a hurry */
     LANES_AGE_US = 200000,        /* an older live record waits too long: a batch under load takes some 100 ms */
     LANES_TOOK_US = 250000,       /* so does who comes behind such a batch */
-    LANES_LOAD_LAG_US = 1200000,  /* of live rows beside imports: load waits a quarter of a second and then writes down its place */
+    LANES_LOAD_LAG_US = 700000,   /* load waits a quarter of a second, commits, and then writes down its place */
+    LANES_LOAD_LAG_US_MAX = 2000000,
+    LANES_ALONE_US = 2000000,     /* after low records: load has taken them */
     LANES_LOAD_LAG_QUIET_US = 4000000,
     LANES_LOAD_CUT_US = 1000000,
     LANES_LOAD_LATE_US = 30000000,
@@ -86,6 +88,18 @@ void lanes_load_at(struct lanes *lanes, uint64_t events_taken, int64_t now_us)
     speed = lanes->load_speed > LANES_LOAD_SPEED_MIN ? lanes->load_speed : LANES_LOAD_SPEED_MIN;
     needed_us = (int64_t)((double)waiting * 1e6 / speed);
     lanes->load_lag_us = age_us > needed_us ? age_us : needed_us;
+    if (now_us - lanes->live_us < LANES_QUIET_US && now_us - lanes->low_us > LANES_ALONE_US)
+        lanes->load_alone_us += ((double)lanes->load_lag_us - lanes->load_alone_us) / 16;
+}
+
+/* From which lag of load on low records are too many. */
+static int64_t load_lag_most_us(const struct lanes *lanes, bool calm)
+{
+    int64_t most_us = (int64_t)(lanes->load_alone_us * 3 / 2);
+
+    if (calm)
+        return LANES_LOAD_LAG_QUIET_US;
+    return most_us < LANES_LOAD_LAG_US ? LANES_LOAD_LAG_US : most_us > LANES_LOAD_LAG_US_MAX ? LANES_LOAD_LAG_US_MAX : most_us;
 }
 
 /* --- the rate ---------------------------------------------------------------------------------- */
@@ -101,7 +115,7 @@ static void rate_cut(struct lanes *lanes, int64_t now_us, int64_t pause_us)
 static void rate_step(struct lanes *lanes, const struct lanes_view *view)
 {
     int64_t passed_us = view->now_us - lanes->stepped_us;
-    bool    late = lanes->load_lag_us > (quiet(lanes, view) ? LANES_LOAD_LAG_QUIET_US : LANES_LOAD_LAG_US);
+    bool    late = lanes->load_lag_us > load_lag_most_us(lanes, quiet(lanes, view));
     double  drained;
 
     lanes->congested |= view->live_age_us > LANES_AGE_US;

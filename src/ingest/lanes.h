@@ -8,8 +8,9 @@
  *   ingest's own lag   while the oldest live record waited long, or a batch took long, their rate is halved every
  *                      100 ms; otherwise it grows by a step. (Additive increase, multiplicative decrease: two who
  *                      share something and know nothing of each other come to fair shares that way.)
- *   load's lag         the same, every second, when the rows that load has not taken are seconds old, or will take it
- *                      seconds: imported rows stand in one line with live ones there
+ *   load's lag         the same, every second, when the rows that load has not taken are older than half as long again as
+ *                      they are without low records, or it needs longer for them (0.7 to 2 s; 4 s without live traffic):
+ *                      imported rows stand in one line with live ones there
  *
  * Without live traffic for a second they run at full speed, as long as load keeps up: when it did not, they keep to
  * the rate for half a minute.
@@ -64,6 +65,7 @@ struct lanes {
     int64_t  loaded_us;
     double   load_speed;         /* events a second, smoothed */
     int64_t  load_lag_us;        /* age of what it has not taken, or the time to take it: the longer one */
+    double   load_alone_us;      /* the same, smoothed, of when only live rows came; 0: not known */
     int64_t  load_late_us;       /* when that was last too long */
     int64_t  cut_us;             /* when the rate was last halved */
 };

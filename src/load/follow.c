@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/say.h"
 #include "wire/base64.h"
 #include "wire/json.h"
 #include "wire/utf8.h"
@@ -52,6 +53,20 @@ void follow_fini(struct follow *follow)
     eraser_fini(&follow->eraser);
 }
 
+/* A warehouse that begins anew is behind what the log was told before, and retention must know at once. */
+static void tell_back(struct follow *follow, int id)
+{
+    static struct say_gate gate;
+    uint64_t               told;
+    struct err             err;
+
+    if (log_cursor_load(follow->log, follow_topics[id], 0, "load", &told, &err) < 1 || told <= follow->topics[id].next)
+        return;
+    if (log_cursor_store(follow->log, follow_topics[id], 0, "load", follow->topics[id].next, &err) < 0)
+        say_seldom(&gate, SAY_WARN, "the log may delete what the warehouse has not: %s", err.text);
+    follow->topics[id].stored = NO_OFFSET;
+}
+
 int follow_seek(struct follow *follow, const struct warehouse_place *place, struct err *err)
 {
     close_readers(follow);
@@ -65,6 +80,7 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
             topic->reader = NULL;
             return err_wrap(err, follow_topics[i]);
         }
+        tell_back(follow, i);
     }
     return 0;
 }

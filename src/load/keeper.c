@@ -73,8 +73,8 @@ static void set_aside(struct keeper *keeper, const char *why)
 
     gmtime_r(&now, &utc);
     strftime(mark, sizeof mark, ".damaged-%Y%m%dT%H%M%SZ", &utc);
+    set_aside_file(keeper->options->path, ".wal", mark); /* first: killed between the two, the file alone is whole */
     set_aside_file(keeper->options->path, "", mark);
-    set_aside_file(keeper->options->path, ".wal", mark);
     keeper->rebuilds++;
     say(SAY_ERROR, "the warehouse is damaged and was set aside as %s%s; it is now built anew from the log, as far back "
                    "as the log goes (%s)", keeper->options->path, mark, why);
@@ -153,7 +153,19 @@ void keeper_shut(struct keeper *keeper, bool damaged)
     pthread_mutex_unlock(&keeper->lock);
 }
 
+static int rewrite(void *ctx, struct err *err)
+{
+    const struct keeper *keeper = ctx;
+
+    return warehouse_rewrite(keeper->options, err);
+}
+
 int keeper_rewrite(struct keeper *keeper, struct err *err)
+{
+    return keeper_alone(keeper, rewrite, keeper, err);
+}
+
+int keeper_alone(struct keeper *keeper, keeper_work *work, void *ctx, struct err *err)
 {
     int rc;
 
@@ -162,7 +174,7 @@ int keeper_rewrite(struct keeper *keeper, struct err *err)
     while (keeper->users > 0)
         pthread_cond_wait(&keeper->changed, &keeper->lock);
     close_it(keeper);
-    rc = warehouse_rewrite(keeper->options, err);
+    rc = work(ctx, err);
     keeper->leaving--;
     pthread_cond_broadcast(&keeper->changed);
     pthread_mutex_unlock(&keeper->lock);

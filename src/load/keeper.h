@@ -29,6 +29,9 @@ void keeper_shut(struct keeper *keeper, bool damaged);
 /* Waits for the other users, closes, and has the file written anew (warehouse_rewrite); nobody opens it meanwhile. The
  * caller must not be a user. */
 int keeper_rewrite(struct keeper *keeper, struct err *err) must_check;
+/* The same with something else in the rewriting's place. */
+typedef int keeper_work(void *ctx, struct err *err);
+int keeper_alone(struct keeper *keeper, keeper_work *work, void *ctx, struct err *err) must_check;
 /* Closes when there are no users and was none for idle_us. */
 void keeper_rest(struct keeper *keeper, int64_t now_us, int64_t idle_us);
 /* How often a damaged warehouse was set aside. */

@@ -24,12 +24,13 @@
 #include "load/follow.h"
 #include "load/keeper.h"
 #include "load/query_socket.h"
+#include "load/rebuild.h"
 
 enum {
     GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
     STORE_EVERY_US = 200000,      /* the log's copy of the cursors: for retention, and for ingest, which slows imports by it */
-    REWRITE_WAIT_US = 2000000, REWRITE_RETRY_US = 60000000,
+    REWRITE_WAIT_US = 2000000, REWRITE_RETRY_US = 60000000, REBUILD_LOOK_US = 500000,
     BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
 };
 
@@ -105,6 +106,7 @@ struct load {
     int64_t                    work_us;   /* last time there was anything to do */
     int64_t                    people_us; /* people are not looked at before */
     int64_t                    store_us;
+    int64_t                    rebuild_us; /* whether a new warehouse is asked for is not looked at before */
     int64_t                    backoff_us;
     bool                       troubled;
 };
@@ -229,6 +231,47 @@ static void load_rewrite(struct load *load, int64_t now_us)
     eraser->rewrite_us = now_us + REWRITE_RETRY_US;
     say_seldom(&gate, SAY_WARN, "the warehouse could not be written anew, and still holds bytes of what was erased; trying "
                                 "again: %s", err.text);
+}
+
+static int rebuild(void *ctx, struct err *err)
+{
+    const struct load *load = ctx;
+    char               mark[REBUILD_MARK_BYTES];
+    int                rc = rebuild_asked(load->env->data_folder, mark, err);
+
+    if (rc <= 0)
+        return rc;
+    if (rebuild_do(load->env->data_folder, mark, err) < 0)
+        return -1;
+    say(SAY_INFO, "the warehouse is built anew from the log; what it was is warehouse.duckdb%s", mark);
+    return 0;
+}
+
+/* Somebody asked for a new warehouse: what is in the open batch comes again with everything else. */
+static void load_rebuild(struct load *load, int64_t now_us)
+{
+    static struct say_gate gate;
+    char                   mark[REBUILD_MARK_BYTES];
+    struct err             err = { .kind = ERR_NONE };
+    int                    asked = 0;
+
+    if (now_us < load->rebuild_us)
+        return;
+    load->rebuild_us = now_us + REBUILD_LOOK_US;
+    asked = rebuild_asked(load->env->data_folder, mark, &err);
+    if (asked > 0) {
+        if (load->warehouse != NULL)
+            warehouse_rollback(load->warehouse);
+        load->begun_us = 0;
+        load->follow.live = 0;
+        load_leave(load);
+        asked = keeper_alone(load->keeper, rebuild, load, &err);
+        load->work_us = now_us;
+    }
+    if (asked < 0) {
+        load->rebuild_us = now_us + REWRITE_RETRY_US;
+        say_seldom(&gate, SAY_ERROR, "the warehouse was to be built anew, which is tried again in a minute: %s", err.text);
+    }
 }
 
 static void count_batch(struct load *load, const struct warehouse_place *before, int64_t took_us)
@@ -410,6 +453,7 @@ static void load_wait(struct load *load)
 
 static int load_loop(struct load *load, struct err *err)
 {
+    load_rebuild(load, clock_mono_us());
     /* Opened at once: a missing library or a damaged file is told at the start and not with the first row. */
     if (load_place(load, err) < 0 && err->kind == ERR_INPUT)
         return -1;
@@ -419,6 +463,7 @@ static int load_loop(struct load *load, struct err *err)
         int64_t now_us = clock_mono_us();
         int     rc = 0;
 
+        load_rebuild(load, now_us);
         if (!load->placed || load->begun_us != 0 || load_behind(load, now_us)) {
             if (load->warehouse == NULL)
                 load->placed = false; /* closed meanwhile: ask it again where it is */
