@@ -54,21 +54,30 @@ void follow_fini(struct follow *follow)
 }
 
 /* A warehouse that begins anew is behind what the log was told before, and retention must know at once. */
-static void tell_back(struct follow *follow, int id)
+static int tell_back(struct follow *follow, int id, uint64_t next, struct err *err)
 {
-    static struct say_gate gate;
-    uint64_t               told;
-    struct err             err;
+    uint64_t told;
+    int      rc = log_cursor_load(follow->log, follow_topics[id], 0, "load", &told, err);
 
-    if (log_cursor_load(follow->log, follow_topics[id], 0, "load", &told, &err) < 1 || told <= follow->topics[id].next)
-        return;
-    if (log_cursor_store(follow->log, follow_topics[id], 0, "load", follow->topics[id].next, &err) < 0)
-        say_seldom(&gate, SAY_WARN, "the log may delete what the warehouse has not: %s", err.text);
+    if (rc < 1 || told <= next)
+        return rc < 0 ? -1 : 0;
     follow->topics[id].stored = NO_OFFSET;
+    return log_cursor_store(follow->log, follow_topics[id], 0, "load", next, err);
+}
+
+int follow_begin_anew(struct follow *follow, struct err *err)
+{
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        if (follow_topics[i] != NULL && tell_back(follow, i, 0, err) < 0)
+            return err_wrap(err, follow_topics[i]);
+    return 0;
 }
 
 int follow_seek(struct follow *follow, const struct warehouse_place *place, struct err *err)
 {
+    static struct say_gate gate;
+    struct err             why;
+
     close_readers(follow);
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         struct follow_topic *topic = &follow->topics[i];
@@ -80,7 +89,8 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
             topic->reader = NULL;
             return err_wrap(err, follow_topics[i]);
         }
-        tell_back(follow, i);
+        if (tell_back(follow, i, topic->next, &why) < 0)
+            say_seldom(&gate, SAY_WARN, "the log may delete what the warehouse has not: %s", why.text);
     }
     return 0;
 }

@@ -61,6 +61,8 @@ void follow_fini(struct follow *follow);
 
 /* Begins anew at these places (after start, after a failure). */
 int follow_seek(struct follow *follow, const struct warehouse_place *place, struct err *err) must_check;
+/* The warehouse is about to be a new one: tells the log that nothing is loaded. */
+int follow_begin_anew(struct follow *follow, struct err *err) must_check;
 /* The topic's records that were published and are not in a batch yet. 0 before follow_seek. */
 uint64_t follow_lag(struct follow *follow, int topic);
 /* Adds rows of this topic to the open batch until it has rows_max or there are no more, or after a good

@@ -235,13 +235,13 @@ static void load_rewrite(struct load *load, int64_t now_us)
 
 static int rebuild(void *ctx, struct err *err)
 {
-    const struct load *load = ctx;
-    char               mark[REBUILD_MARK_BYTES];
-    int                rc = rebuild_asked(load->env->data_folder, mark, err);
+    struct load *load = ctx;
+    char         mark[REBUILD_MARK_BYTES];
+    int          rc = rebuild_asked(load->env->data_folder, mark, err);
 
     if (rc <= 0)
         return rc;
-    if (rebuild_do(load->env->data_folder, mark, err) < 0)
+    if (follow_begin_anew(&load->follow, err) < 0 || rebuild_do(load->env->data_folder, mark, err) < 0)
         return -1;
     say(SAY_INFO, "the warehouse is built anew from the log; what it was is warehouse.duckdb%s", mark);
     return 0;
