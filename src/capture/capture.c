@@ -6,10 +6,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/say.h"
 #include "capture/loop.h"
+
+enum { CAPTURE_FILES_OWN = 128 }; /* of the log, the catalog, loops, listening sockets; and some for later */
 
 static void *capture_thread(void *arg)
 {
@@ -176,6 +179,38 @@ static int capture_serve(struct capture_opening *opening, struct err *err)
     return rc;
 }
 
+/* How many connections there may be, of all and of an address. Files that the log opens later must find a
+ * descriptor, or its writer ends; so connections leave some. */
+static int capture_limit(struct capture_shared *shared, struct err *err)
+{
+    const struct capture_settings *settings = shared->settings;
+    struct addresses_limits        limits = { .connections_max = settings->address_connections_max,
+                                              .connects_per_s = settings->address_connects_per_second,
+                                              .requests_per_s = settings->address_requests_per_second,
+                                              .bytes_per_s = settings->address_bytes_per_second,
+                                              .exempt = settings->address_exempt };
+    int64_t                        most = settings->connections_max;
+    struct rlimit                  files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        if (files.rlim_cur < files.rlim_max) {
+            files.rlim_cur = files.rlim_max;
+            (void)setrlimit(RLIMIT_NOFILE, &files);
+            (void)getrlimit(RLIMIT_NOFILE, &files);
+        }
+        if (files.rlim_cur != RLIM_INFINITY && (int64_t)files.rlim_cur - CAPTURE_FILES_OWN < most) {
+            most = (int64_t)files.rlim_cur - CAPTURE_FILES_OWN;
+            say(SAY_WARN, "%lld open files are allowed (ulimit -n): at most %lld connections, not %lld",
+                (long long)files.rlim_cur, (long long)(most < 1 ? 1 : most), (long long)settings->connections_max);
+        }
+    }
+    most /= settings->threads;
+    shared->connections_max = (size_t)(most < 1 ? 1 : most);
+    if (addresses_open(&limits, &shared->addresses, err) < 0)
+        return err_wrap(err, "capture");
+    return 0;
+}
+
 static int capture_run(const struct role_env *env, struct err *err)
 {
     const struct capture_settings *settings = env->options;
@@ -197,6 +232,8 @@ static int capture_run(const struct role_env *env, struct err *err)
     (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);
     if (capture_metrics_open(env->run_folder, &shared.metrics, err) < 0)
         return err_wrap(err, "capture");
+    if (capture_limit(&shared, err) < 0)
+        goto no_addresses;
     if (tokens_open(path, (size_t)settings->threads, shared.metrics, &shared.tokens, err) < 0) {
         err_wrap(err, "capture");
         goto no_tokens;
@@ -217,6 +254,8 @@ no_log:
     rates_free(shared.rates);
     tokens_close(shared.tokens);
 no_tokens:
+    addresses_close(shared.addresses);
+no_addresses:
     capture_metrics_close(shared.metrics);
     return rc;
 }

@@ -20,6 +20,10 @@
     X(CONNECTIONS_SHED, "capture_connections_shed_total", COUNTER, NULL, "connections answered 503 at once")     \
     X(CLIENT_ABORTED, "capture_client_aborted_total", COUNTER, NULL, "requests whose client left before their end") \
     X(BODY_TIMEOUTS, "capture_body_read_timeout_total", COUNTER, NULL, "bodies that stalled")                    \
+    X(OVERLOAD, "capture_overload_level", GAUGE, NULL,                                                           \
+      "0: none; 1: recordings are sent away, 2: newcomers too, 3: the largest projects too, 4: all requests with events") \
+    X(ADDRESS_REFUSED, "capture_address_connections_refused_total", COUNTER, NULL,                               \
+      "connections answered 503 because their address has too many")                                           \
     X(MEMORY, "capture_memory_bytes", GAUGE, NULL, "bodies and records held now")                                \
     X(REQUEST_SECONDS, "http_requests_duration_seconds", HISTOGRAM, capture_seconds_bounds,                      \
       "from the whole request to its answer")                                                                    \

@@ -12,7 +12,12 @@
 
 #include "capture/loop.h"
 
-enum { CONN_BODY_RATE_MIN = 1024 /* bytes a second, below it a body counts as stalled */ };
+enum {
+    CONN_RATE_MIN = 1024,               /* bytes a second: a body that brings less has stalled, a reply that loses less too */
+    CONN_TURN_REQUESTS_MAX = 16,        /* pipelined ones, answered at once, before others have their turn */
+    CONN_REPLIES_BYTES_MAX = 32 << 20,  /* of a loop: replies that wait for slow readers */
+    CONN_AHEAD_BYTES_MAX = 64 << 10     /* room made for what was announced and has not come, where memory is short */
+};
 
 #define TO(name) (1u << CONN_##name)
 static const unsigned conn_allowed[CONN_STATE_COUNT] = {
@@ -111,6 +116,15 @@ static void conn_drop_origin(struct conn *conn)
     conn->origin = conn->answer = NULL;
 }
 
+static void conn_drop_out(struct conn *conn)
+{
+    if (conn->out == NULL)
+        return;
+    conn->loop->replies -= conn->out_size;
+    loop_buf_give(conn->loop, conn->out, conn->out_size);
+    conn->out = NULL;
+}
+
 void conn_close(struct conn *conn)
 {
     struct loop *loop = conn->loop;
@@ -120,14 +134,15 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_BODY || (conn->state == CONN_HEAD && conn->buf_bytes > 0))
         capture_count(loop->shared->metrics, CAPTURE_METRIC_CLIENT_ABORTED, 1);
     flight_remove(conn);
-    loop_later_remove(conn);
+    loop_queue_remove(conn);
+    addresses_leave(loop->shared->addresses, conn->address);
+    conn->address = NULL;
     conn_set_state(conn, CONN_CLOSED);
     (void)close(conn->fd); /* which takes it out of epoll too */
     conn->fd = -1;
     conn_drop_buf(conn);
     conn_drop_origin(conn);
-    loop_buf_give(loop, conn->out, conn->out_size);
-    conn->out = NULL;
+    conn_drop_out(conn);
     loop->conn_count--;
     conn->timer_next = loop->retired;
     loop->retired = conn;
@@ -191,12 +206,15 @@ void conn_send(struct conn *conn, struct span bytes)
     }
     conn->out_bytes = bytes.bytes - (size_t)sent;
     conn->out_at = 0;
-    conn->out = loop_buf_take(conn->loop, conn->out_bytes, &conn->out_size);
+    conn->out = conn->loop->replies + conn->out_bytes > CONN_REPLIES_BYTES_MAX
+                    ? NULL : loop_buf_take(conn->loop, conn->out_bytes, &conn->out_size);
     if (conn->out == NULL) {
         conn_close(conn);
         return;
     }
+    conn->loop->replies += conn->out_size;
     memcpy(conn->out, bytes.at + sent, conn->out_bytes);
+    conn->window_bytes = 0;
     conn_set_state(conn, CONN_WRITE);
 }
 
@@ -208,12 +226,14 @@ static void conn_write_more(struct conn *conn)
         return;
     conn->out_at += (size_t)sent;
     if (conn->out_at < conn->out_bytes) {
-        if (sent > 0)
-            conn_set_state(conn, CONN_WRITE); /* progress: the time begins anew */
+        conn->window_bytes += (size_t)sent;
+        if (conn->window_bytes >= (uint64_t)conn->loop->shared->settings->reply_timeout_us * CONN_RATE_MIN / 1000000 + 1) {
+            conn->window_bytes = 0;
+            conn_set_state(conn, CONN_WRITE); /* enough progress: the time begins anew */
+        }
         return;
     }
-    loop_buf_give(conn->loop, conn->out, conn->out_size);
-    conn->out = NULL;
+    conn_drop_out(conn);
     conn_replied(conn);
 }
 
@@ -239,10 +259,16 @@ static size_t conn_drain(struct conn *conn, size_t bytes)
 static size_t conn_eat(struct conn *conn, uint8_t *at, size_t *bytes)
 {
     size_t eaten = 0;
+    int    steps = 0;
 
     while (eaten < *bytes && conn_wants_input(conn)) {
         size_t left = *bytes - eaten;
         size_t used = 0;
+
+        if (steps++ == CONN_TURN_REQUESTS_MAX) {
+            conn->more = true;
+            break;
+        }
 
         if (conn->state == CONN_LINGER)
             return *bytes;
@@ -310,6 +336,8 @@ static void conn_keep(struct conn *conn, const uint8_t *at, size_t bytes)
         size_t whole = conn->head_bytes + (size_t)conn->body_length;
 
         want = whole < bytes * 16 ? whole : bytes * 16; /* who has sent much may have room for more at once */
+        if (conn->loop->memory_now > conn->loop->memory_max / 4 && want > bytes + CONN_AHEAD_BYTES_MAX)
+            want = bytes;
     }
     conn->buf = loop_buf_take(conn->loop, want, &conn->buf_size);
     if (conn->buf == NULL) {
@@ -349,7 +377,7 @@ static void conn_read(struct conn *conn)
 {
     struct loop *loop = conn->loop;
 
-    while (conn->readable && conn_wants_input(conn)) {
+    while (conn->readable && !conn->more && conn_wants_input(conn)) {
         bool     own = conn->buf != NULL;
         uint8_t *at;
         size_t   room;
@@ -381,12 +409,23 @@ static void conn_read(struct conn *conn)
     }
 }
 
-/* A reply is out: on with what came meanwhile. */
-static void conn_resume(struct conn *conn)
+void conn_run(struct conn *conn)
 {
-    if (conn->state == CONN_IDLE && conn->buf != NULL)
+    bool more = conn->more;
+
+    conn->more = false;
+    if (conn->buf != NULL && (conn->state == CONN_IDLE || more))
         conn_eat_own(conn);
     conn_read(conn);
+    if (conn->more && conn->state != CONN_CLOSED)
+        loop_queue_add(conn);
+}
+
+/* A reply is out: on with what came meanwhile, when it is its turn. */
+static void conn_resume(struct conn *conn)
+{
+    if (conn->buf != NULL || conn->readable)
+        loop_queue_add(conn);
 }
 
 /* --- what happens to it ------------------------------------------------------------------------ */
@@ -412,7 +451,13 @@ void conn_on_event(struct conn *conn, uint32_t events)
         conn_resume(conn);
         return;
     }
-    conn_read(conn);
+    if (!conn->readable || !conn_wants_input(conn))
+        return;
+    /* Who may be sent away is so at once; who waits already, or has begun, keeps its place. */
+    if (conn->loop->level != PRESSURE_NONE && !conn->queued && conn->state != CONN_BODY && !loop_slice_over(conn->loop))
+        conn_run(conn);
+    else
+        loop_queue_add(conn);
 }
 
 void conn_on_ack(struct conn *conn, const struct refusal *refusal)
@@ -433,7 +478,7 @@ void conn_on_ack(struct conn *conn, const struct refusal *refusal)
 static void conn_on_stall(struct conn *conn)
 {
     struct loop   *loop = conn->loop;
-    uint64_t       least = (uint64_t)loop->shared->settings->body_stall_us * CONN_BODY_RATE_MIN / 1000000;
+    uint64_t       least = (uint64_t)loop->shared->settings->body_stall_us * CONN_RATE_MIN / 1000000;
     struct refusal refusal;
 
     if (conn->window_bytes >= least && conn->window_bytes > 0) {

@@ -32,6 +32,8 @@ enum { CONN_MAGIC = 0x434f4e4e };
 
 struct loop;
 struct flight;
+struct address;
+struct intake_result;
 
 struct conn {
     uint32_t magic;
@@ -43,6 +45,15 @@ struct conn {
     enum conn_state state;
     struct conn    *timer_prev, *timer_next; /* in the list of its state */
     int64_t         deadline_us;
+
+    /* waits for its turn: loop_queue.c */
+    bool         queued;
+    bool         more; /* of what is in the buffer: it had its share of this turn */
+    struct conn *queue_prev, *queue_next;
+    int64_t      queued_us;
+
+    struct address *address; /* its place in the table of addresses; NULL: not counted */
+    uint32_t        project; /* of the last request that was taken; 0: none yet */
 
     bool readable;    /* the socket may hold more than was read */
     bool ended;       /* the peer has closed its side: readable until 0 was read */
@@ -75,10 +86,6 @@ struct conn {
     uint8_t       *answer; /* v1: the PostHog-Request-Id, then the verdicts; NULL: another endpoint */
     size_t         answer_id_bytes, answer_bytes, answer_size; /* answer_bytes: of both */
 
-    /* what happened on the socket and waits for the end of a turn (loop.c); 0: it is not in that list */
-    uint32_t     later_events;
-    struct conn *later_prev, *later_next;
-
     /* WRITE */
     uint8_t *out;
     size_t   out_at, out_bytes, out_size;
@@ -88,6 +95,8 @@ struct conn {
 struct conn *conn_new(struct loop *loop, const struct role_listener *listener, int fd_take);
 /* Something happened on the socket. */
 void conn_on_event(struct conn *conn, uint32_t events);
+/* Its turn: handles what it has and what its socket has, some requests at most. */
+void conn_run(struct conn *conn);
 /* Its state's time is over. */
 void conn_on_deadline(struct conn *conn);
 /* The commit of its records is done (ok), or failed. It has left the flight's list. */
@@ -113,8 +122,12 @@ struct span conn_origin(const struct conn *conn);
 void conn_handle_v1(struct conn *conn, struct span body);
 void conn_reply_verdicts(struct conn *conn);
 void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
+/* conn_shed.c: whether the request in loop->request, whose head was read, is sent away; then it is answered. */
+bool conn_is_shed(struct conn *conn);
 /* For both kinds of event endpoints. conn_check_room: -1: a body of this size cannot be taken now. */
 int  conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal) must_check;
+/* What a request that was taken has cost, to its project. */
+void conn_note_work(struct conn *conn, const struct intake_result *result);
 struct span conn_client_ip(const struct conn *conn);
 /* What the rules want to know of the request in work. */
 struct rules_request conn_rules(struct conn *conn);

@@ -129,6 +129,11 @@ static void conn_finish(struct conn *conn, uint8_t *at, size_t body_bytes)
         assert(answer == HTTP1_DONE); /* it was before: the parser looks at the bytes alone */
         (void)answer;
     }
+    if (conn->chunked && conn->address != NULL) { /* how long it would be was not known at its head */
+        int64_t wait_us;
+
+        (void)addresses_spend(conn->loop->shared->addresses, conn->address, 0, body_bytes, conn->loop->mono_us, &wait_us);
+    }
     conn_handle(conn, at + conn->head_bytes, body_bytes);
 }
 
@@ -193,7 +198,8 @@ enum conn_step conn_step(struct conn *conn, uint8_t *at, size_t *bytes, size_t *
             return STEP_MORE;
         }
         conn_begin(conn);
-        if (conn_announces_too_much(conn)) {
+        if (conn_announces_too_much(conn) ||
+            ((conn->loop->level != PRESSURE_NONE || conn->address != NULL) && conn_is_shed(conn))) {
             *used_out = conn->head_bytes;
             return STEP_USED;
         }

@@ -79,6 +79,7 @@ void conn_handle_v1(struct conn *conn, struct span body)
         return;
     }
     capture_count_verdicts(loop->shared->metrics, result.by_verdict);
+    conn_note_work(conn, &result.common);
     conn->beacon = false;
     conn->accepted = result.common.accepted;
     if (conn_keep_origin(conn) < 0 || conn_keep_verdicts(conn, result.answer) < 0) {

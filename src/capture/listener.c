@@ -12,7 +12,7 @@
 #include "base/say.h"
 #include "capture/loop.h"
 
-enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_PAUSE_US = 100000 };
+enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_PAUSE_US = 100000 };
 
 _Static_assert(LOOP_PORTS_MAX <= 64, "ports are few: they are gone through at every start and stop");
 
@@ -55,20 +55,20 @@ bool listener_owns(const struct loop *loop, const void *ptr)
     return (uintptr_t)ptr >= (uintptr_t)loop->ports && (uintptr_t)ptr < (uintptr_t)(loop->ports + LOOP_PORTS_MAX);
 }
 
-static void listener_shed(struct loop *loop, int fd)
+static void listener_shed(struct loop *loop, int fd, struct span text)
 {
-    static const char text[] = "service unavailable: too many connections";
-    struct reply      reply = { .status = 503,
-                                .type = "text/plain; charset=utf-8",
-                                .body = { (const uint8_t *)text, sizeof text - 1 },
-                                .retry_after_s = 1,
-                                .close = true };
+    struct reply reply = { .status = 503,
+                           .type = "text/plain; charset=utf-8",
+                           .body = text,
+                           .retry_after_s = 1,
+                           .close = true };
 
     buf_reset(&loop->out);
     reply_write(&loop->out, &reply, &loop->clock);
     (void)!send(fd, loop->out.at, loop->out.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    /* A request that is here already is thrown away: closed over it, the connection would be reset, answer and all. */
+    (void)recv(fd, NULL, LOOP_READ_BYTES, MSG_TRUNC | MSG_DONTWAIT);
     (void)close(fd);
-    capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_SHED, 1);
 }
 
 static void listener_take(struct loop *loop, const struct role_listener *from, int fd, const struct sockaddr_storage *peer)
@@ -76,17 +76,26 @@ static void listener_take(struct loop *loop, const struct role_listener *from, i
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
     struct conn       *conn;
     int                one = 1;
-    int64_t            each = loop->shared->settings->connections_max / loop->shared->settings->threads;
+    struct address    *address;
 
-    if (loop->conn_count >= (size_t)(each < 1 ? 1 : each)) {
-        listener_shed(loop, fd);
+    if (loop->conn_count >= loop->shared->connections_max) {
+        listener_shed(loop, fd, SPAN("service unavailable: too many connections"));
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_SHED, 1);
+        return;
+    }
+    if (addresses_enter(loop->shared->addresses, peer, loop->mono_us, &address) != ADDRESS_FINE) {
+        listener_shed(loop, fd, SPAN("service unavailable: too many connections from your address"));
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_ADDRESS_REFUSED, 1);
         return;
     }
     if (!from->local)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     conn = conn_new(loop, from, fd);
-    if (conn == NULL)
+    if (conn == NULL) {
+        addresses_leave(loop->shared->addresses, address);
         return;
+    }
+    conn->address = address;
     conn->ip_bytes = (uint8_t)client_ip_format(peer, conn->ip);
     event.data.ptr = conn;
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -98,8 +107,9 @@ void listener_on_ready(struct loop *loop, void *ptr)
 {
     static struct say_gate gate;
     const struct port     *port = ptr;
+    int                    accepts_max = loop->level >= PRESSURE_NEWCOMERS ? LISTENER_ACCEPTS_OVERLOAD : LISTENER_ACCEPTS_MAX;
 
-    for (int i = 0; i < LISTENER_ACCEPTS_MAX; i++) {
+    for (int i = 0; i < accepts_max; i++) {
         struct sockaddr_storage peer = { 0 };
         socklen_t               bytes = sizeof peer;
         int fd = accept4(port->from->fd, (struct sockaddr *)(void *)&peer, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);

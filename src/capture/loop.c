@@ -85,6 +85,7 @@ size_t loop_memory(const struct loop *loop)
 {
     size_t bytes = loop->memory + intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake);
 
+    bytes += loop->conn_count * sizeof(struct conn);
     for (int i = 0; i < CAPTURE_LANES; i++) {
         const struct flight *flights = loop->lanes[i].flights;
         int                  filling = loop->lanes[i].filling;
@@ -154,7 +155,7 @@ static int64_t loop_wait_us(const struct loop *loop)
 {
     int64_t next = INT64_MAX, lanes = INT64_MAX;
 
-    if (loop->later_first != NULL)
+    if (loop->queues[0].first != NULL || loop->queues[1].first != NULL)
         return 0;
     for (int i = 0; i < CAPTURE_LANES; i++)
         if (lane_due_us(&loop->lanes[i]) < lanes)
@@ -379,8 +380,6 @@ static void loop_handle_event(struct loop *loop, const struct epoll_event *event
         loop_begin_drain(loop);
     else if (event->data.ptr == loop)
         ; /* woken: acks are looked for in every turn */
-    else if (((struct conn *)event->data.ptr)->imports)
-        loop_later_add(loop, event->data.ptr, event->events);
     else
         conn_on_event(event->data.ptr, event->events);
 }
@@ -404,10 +403,12 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     loop->snapshot = tokens_pin(loop->shared->tokens, loop->number);
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_take_acks(&loop->lanes[i]);
+    loop_queue_judge(loop);
     for (int i = 0; i < count; i++)
         loop_handle_event(loop, &events[i]);
+    loop_queue_run(loop);
     loop_run_deadlines(loop);
-    loop_run_later(loop);
+    loop_queue_run_imports(loop);
     if (loop->listen_again_us != 0 && loop->mono_us >= loop->listen_again_us)
         listener_start(loop);
     if (atomic_load_explicit(&loop->shared->failed, memory_order_relaxed))
@@ -417,7 +418,8 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
         lane_submit(&loop->lanes[i]);
     tokens_unpin(loop->shared->tokens, loop->number);
     loop_free_retired(loop);
-    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop_memory(loop));
+    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop->memory_now);
+    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_OVERLOAD, (int64_t)loop->level);
     if (loop->draining && !loop_flying(loop) &&
         (loop->conn_count == 0 || loop->mono_us >= loop->drain_until_us))
         loop->finished = true;
@@ -478,6 +480,7 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
     loop->memory_max = (size_t)(shared->settings->memory_max / shared->settings->threads);
     buf_init(&loop->out, LOOP_OUT_BYTES_MAX);
     buf_init(&loop->answer, LOOP_OUT_BYTES_MAX);
+    pressure_init(&loop->pressure, shared->settings->queue_wait_us);
     reply_ready_make(&loop->ready);
     loop->intake = intake_new(shared->settings);
     loop->v1_intake = v1_intake_new(shared->settings);

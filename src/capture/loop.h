@@ -13,16 +13,19 @@
  * its own wait for their turn (pace.h). A connection whose last request was an import's is looked at after all others.
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
+ *  O4  who has something to do waits in the queue; in one turn some 2 ms of it are done, then epoll is asked again
  *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer) */
 #ifndef PENSTOCK_CAPTURE_LOOP_H
 #define PENSTOCK_CAPTURE_LOOP_H
 
 #include <stdatomic.h>
 
+#include "capture/addresses.h"
 #include "capture/capture_metrics.h"
 #include "capture/conn.h"
 #include "capture/intake.h"
 #include "capture/pace.h"
+#include "capture/pressure.h"
 #include "capture/settings.h"
 #include "capture/tokens_snapshot.h"
 #include "capture/v1_intake.h"
@@ -49,6 +52,8 @@ struct capture_shared {
     const struct role_listener    *listeners;
     size_t                         listeners_count;
     int                            stop_fd;
+    struct addresses              *addresses; /* NULL: no bounds for addresses */
+    size_t                         connections_max; /* of one loop */
     struct loop                   *loops; /* threads of them */
     atomic_bool                    failed; /* the log's writer is finished */
     struct err                     failure; /* @lock failed goes from false to true once; written before */
@@ -84,6 +89,12 @@ struct port {
 
 struct timer_list { struct conn *first, *last; };
 
+/* In the order in which they were noticed. */
+struct turn_queue {
+    struct conn *first, *last;
+    size_t       count;
+};
+
 struct loop {
     /* fixed after start */
     struct capture_shared *shared;
@@ -100,6 +111,14 @@ struct loop {
     struct timer_list  timers[CONN_STATE_COUNT];
     size_t             conn_count;
     size_t             memory;     /* connections' buffers */
+    size_t             replies;    /* bytes of replies that wait for their readers; part of memory */
+    struct turn_queue  queues[2];  /* who waits for a turn: all; those whose last request was an import's */
+    unsigned           slice_looks, shed_turn;
+    bool               slice_over; /* enough was done in this turn */
+    struct pressure    pressure;
+    enum pressure_level level, memory_level; /* of this turn */
+    size_t             memory_now;
+    uint32_t           project;    /* to which the last token belonged that was looked up */
     struct conn       *retired;    /* closed in this turn */
     struct conn       *conn_pool;
     void              *buf_pool[LOOP_BUF_CLASSES];
@@ -107,7 +126,6 @@ struct loop {
     struct lane        lanes[CAPTURE_LANES];
     struct pace        pace;
     uint64_t           ends[CAPTURE_LANES]; /* of the topics, as the last commits told */
-    struct conn       *later_first, *later_last; /* connections of imports on whose sockets something happened */
     struct port        ports[LOOP_PORTS_MAX];
     bool               draining, finished;
     int64_t            drain_until_us, listen_again_us;
@@ -135,17 +153,22 @@ void flight_remove(struct conn *conn);
 void loop_add(struct loop *loop, enum input input, struct conn *conn, int64_t from_us);
 /* loop_imports.c. Where ingest is, for the pace. */
 void loop_pace(struct loop *loop);
-/* Something happened on the socket of an import's connection: it has its turn after all others. */
-void loop_later_add(struct loop *loop, struct conn *conn, uint32_t events);
-void loop_later_remove(struct conn *conn);
-/* One of them, and more while the time for them lasts. */
-void loop_run_later(struct loop *loop);
 /* Bodies and records held now. */
 size_t loop_memory(const struct loop *loop);
 
 /* A buffer of at least `bytes`; *size_out is what it really has. NULL: no memory. */
 uint8_t *loop_buf_take(struct loop *loop, size_t bytes, size_t *size_out);
 void     loop_buf_give(struct loop *loop, uint8_t *buf, size_t size);
+
+/* loop_queue.c: what connections have to do, in turn. add: it may be there already. judge: once a turn, how much is
+ * too much. slice_over: whether a turn has done enough. */
+void loop_queue_add(struct conn *conn);
+void loop_queue_remove(struct conn *conn);
+void loop_queue_judge(struct loop *loop);
+void loop_queue_run(struct loop *loop);
+/* One of those of imports, and more while the time for them lasts. */
+void loop_queue_run_imports(struct loop *loop);
+bool loop_slice_over(struct loop *loop);
 
 /* listener.c: init makes loop->ports of what the supervisor gave, and starts. */
 void listener_init(struct loop *loop);

@@ -2,6 +2,8 @@
  * same number, so that a client which works there works here. */
 #include "capture/settings.h"
 
+#include "capture/addresses.h"
+
 #define AT(field) offsetof(struct capture_settings, field)
 #define MIB       ((int64_t)1 << 20)
 #define SECOND    ((int64_t)1000000)
@@ -34,6 +36,23 @@ const struct option capture_options[] = {
       AT(reply_timeout_us) },
     { "commit_wait", OPTION_DURATION, "5s", 1000, 600 * SECOND,
       "events that are not on disk after this time are answered 503 (the disk is stalled)", AT(commit_wait_us) },
+    { "queue_wait", OPTION_DURATION, "40ms", 0, 60 * SECOND,
+      "when requests wait longer than this for their turn, and go on doing so, new ones are answered 503: docs/overload.md; "
+      "0: never", AT(queue_wait_us) },
+    { "address_connections_max", OPTION_COUNT, "1000", 0, 1000000,
+      "open connections of one address (of one /64 of IPv6); one more is answered 503 and closed; 0: any number",
+      AT(address_connections_max) },
+    { "address_connects_per_second", OPTION_COUNT, "500", 0, 1000000,
+      "new connections of one address a second, five seconds' worth at once; more are answered 503 and closed; 0: any number",
+      AT(address_connects_per_second) },
+    { "address_requests_per_second", OPTION_COUNT, "0", 0, 1000000000,
+      "requests with events from one address a second, five seconds' worth at once; more are answered 503; 0: any number",
+      AT(address_requests_per_second) },
+    { "address_bytes_per_second", OPTION_BYTES, "0", 0, INT64_MAX,
+      "bytes of their bodies a second, likewise", AT(address_bytes_per_second) },
+    { "address_exempt", OPTION_LIST, "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10", 0, 0,
+      "addresses and prefixes to which the four limits above do not apply: add those of your proxies", AT(address_exempt),
+      addresses_check_exempt },
     { "drain", OPTION_DURATION, "30s", 0, 600 * SECOND, "at a stop: how long requests in flight may take",
       AT(drain_us) },
     { "trust_forwarded", OPTION_BOOL, "true", 0, 0, "take the client's address from X-Forwarded-For, X-Real-IP",

@@ -23,6 +23,12 @@ struct capture_settings {
     int64_t reply_timeout_us;
     int64_t commit_wait_us;
     int64_t drain_us;
+    int64_t queue_wait_us;
+    int64_t address_connections_max;
+    int64_t address_connects_per_second;
+    int64_t address_requests_per_second;
+    int64_t address_bytes_per_second;
+    const char *address_exempt;
     bool    trust_forwarded;
     bool    compress;
     int64_t segment_bytes;

@@ -1,0 +1,83 @@
+/* capture/conn_shed.c - requests with events that are sent away at their head: because of their address, or because
+ * more comes than can be done. A body that is small is read and thrown away, so that the connection can be used
+ * again; before a large one the connection ends: reading it would cost what was to be saved. */
+#include <assert.h>
+
+#include "capture/loop.h"
+
+enum {
+    SHED_DRAIN_BYTES_MAX = 256 << 10, /* one read of the loop's buffer */
+    SHED_RETRY_S_MAX = 4              /* spread, so that those who were sent away do not come back together */
+};
+
+static int shed_retry_s(struct loop *loop)
+{
+    return 1 + (int)(loop->shed_turn++ % SHED_RETRY_S_MAX);
+}
+
+static bool shed_by_address(struct conn *conn, struct refusal *refusal)
+{
+    struct capture_shared *shared = conn->loop->shared;
+    int64_t                wait_us = 0;
+    enum address_verdict   verdict;
+
+    if (conn->address == NULL)
+        return false;
+    verdict = addresses_spend(shared->addresses, conn->address, 1, conn->body_length, conn->loop->mono_us, &wait_us);
+    if (verdict == ADDRESS_FINE)
+        return false;
+    if (verdict == ADDRESS_REQUESTS)
+        refusal_set(refusal, 503, REFUSAL_ADDRESS,
+                    "service unavailable: more than %lld requests a second from your address, send again later",
+                    (long long)addresses_limits(shared->addresses)->requests_per_s);
+    else
+        refusal_set(refusal, 503, REFUSAL_ADDRESS,
+                    "service unavailable: more than %lld bytes a second from your address, send again later",
+                    (long long)addresses_limits(shared->addresses)->bytes_per_s);
+    refusal->retry_after_s = wait_us >= 3600000000 ? 3600 : (int)(wait_us / 1000000) + 1;
+    return true;
+}
+
+static bool shed_by_pressure(struct conn *conn, enum endpoint_path path, struct refusal *refusal)
+{
+    struct loop *loop = conn->loop;
+
+    switch (loop->level) {
+    case PRESSURE_NONE: return false;
+    case PRESSURE_REPLAY:
+    case PRESSURE_NEWCOMERS:
+    case PRESSURE_LARGEST:
+        if (path != ENDPOINT_PATH_S && !conn->imports && !(loop->memory_level >= PRESSURE_NEWCOMERS && conn->project == 0) &&
+            !(loop->level == PRESSURE_LARGEST && pressure_is_large(&loop->pressure, conn->project)))
+            return false;
+        break;
+    case PRESSURE_ALL: break;
+    }
+    refusal_set(refusal, 503, REFUSAL_OVERLOAD, "service unavailable: more events come than can be taken, send again");
+    refusal->retry_after_s = shed_retry_s(loop);
+    return true;
+}
+
+bool conn_is_shed(struct conn *conn)
+{
+    struct loop           *loop = conn->loop;
+    struct span            token;
+    const struct endpoint *endpoint = endpoint_find(loop->request.path, &token);
+    struct refusal         refusal;
+
+    if ((endpoint->kind != ENDPOINT_EVENTS && endpoint->kind != ENDPOINT_V1_EVENTS) || loop->request.method == HTTP_OPTIONS)
+        return false;
+    if (!shed_by_pressure(conn, endpoint->path, &refusal) && !shed_by_address(conn, &refusal))
+        return false;
+    conn->path = (uint8_t)endpoint->path;
+    conn->request_us = loop->mono_us;
+    if (conn->chunked || loop->request.expect_continue || conn->body_length > SHED_DRAIN_BYTES_MAX)
+        conn->close_after = conn->unread = true;
+    else
+        conn->drain_after = conn->body_length > 0;
+    if (conn->close_after)
+        conn->unread = true;
+    capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
+    conn_reply_refusal(conn, &refusal, conn_origin(conn));
+    return true;
+}

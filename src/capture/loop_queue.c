@@ -1,0 +1,121 @@
+/* capture/loop_queue.c - who waits for a turn. epoll tells who has bytes, and that alone is asked for often: at the
+ * latest when LOOP_SLICE_US were spent on requests. So it is known how long each of them waits, and who must be sent
+ * away is sent away within a few milliseconds, however many requests are ahead; when everything was handled as epoll
+ * gave it, a request waited in the kernel, where nobody saw it. */
+#include <assert.h>
+
+#include "base/clock.h"
+#include "capture/loop.h"
+
+enum {
+    LOOP_SLICE_US = 2000,
+    LOOP_SLICE_LOOK = 8 /* the clock is looked at after so many: a request takes some microseconds or more */
+};
+
+static struct turn_queue *loop_queue_of(const struct conn *conn)
+{
+    return &conn->loop->queues[conn->imports];
+}
+
+void loop_queue_add(struct conn *conn)
+{
+    struct turn_queue *queue = loop_queue_of(conn);
+
+    if (conn->queued)
+        return;
+    conn->queued = true;
+    conn->queued_us = conn->loop->mono_us;
+    conn->queue_next = NULL;
+    conn->queue_prev = queue->last;
+    if (queue->last != NULL)
+        queue->last->queue_next = conn;
+    else
+        queue->first = conn;
+    queue->last = conn;
+    queue->count++;
+}
+
+/* conn->imports changes at its turn alone, when it is in neither. */
+void loop_queue_remove(struct conn *conn)
+{
+    struct turn_queue *queue = loop_queue_of(conn);
+
+    if (!conn->queued)
+        return;
+    conn->queued = false;
+    if (conn->queue_prev != NULL)
+        conn->queue_prev->queue_next = conn->queue_next;
+    else
+        queue->first = conn->queue_next;
+    if (conn->queue_next != NULL)
+        conn->queue_next->queue_prev = conn->queue_prev;
+    else
+        queue->last = conn->queue_prev;
+    queue->count--;
+}
+
+bool loop_slice_over(struct loop *loop)
+{
+    if (++loop->slice_looks % LOOP_SLICE_LOOK != 0)
+        return loop->slice_over;
+    loop->slice_over = clock_mono_us() - loop->mono_us >= LOOP_SLICE_US;
+    return loop->slice_over;
+}
+
+/* The disk does not take what waits, and half of the time that anybody waits for it is over: who comes now would be
+ * answered 503 after all of it. */
+static bool loop_disk_is_late(const struct loop *loop)
+{
+    const struct lane *lane = &loop->lanes[INPUT_RAW];
+    const struct conn *first = lane->flights[lane->filling].first;
+
+    return first != NULL && loop->mono_us - first->request_us > loop->shared->settings->commit_wait_us / 2;
+}
+
+void loop_queue_judge(struct loop *loop)
+{
+    const struct turn_queue *queue = &loop->queues[0];
+    int64_t                  oldest_us = queue->first == NULL ? 0 : loop->mono_us - queue->first->queued_us;
+    enum pressure_level      by_wait = pressure_by_wait(&loop->pressure, queue->count, oldest_us, loop->mono_us);
+
+    loop->memory_now = loop_memory(loop);
+    loop->memory_level = pressure_by_memory(loop->memory_now, loop->memory_max);
+    loop->level = by_wait > loop->memory_level ? by_wait : loop->memory_level;
+    if (loop_disk_is_late(loop))
+        loop->level = PRESSURE_ALL;
+    loop->slice_over = false;
+    loop->slice_looks = 0;
+}
+
+void loop_queue_run(struct loop *loop)
+{
+    enum pressure_level level = loop->level;
+    bool                late = loop_disk_is_late(loop);
+
+    while (loop->queues[0].first != NULL && !loop_slice_over(loop)) {
+        struct conn *conn = loop->queues[0].first;
+
+        loop_queue_remove(conn);
+        /* Who got in before the level rose keeps its place, but for the rest of a queue that is too long already. */
+        loop->level = pressure_is_late(&loop->pressure, loop->mono_us - conn->queued_us, loop->mono_us) || late ? PRESSURE_ALL
+                                                                                                              : loop->memory_level;
+        conn_run(conn);
+    }
+    loop->level = level;
+}
+
+void loop_queue_run_imports(struct loop *loop)
+{
+    int64_t until_us = loop->queues[1].first == NULL                    ? 0
+                       : pace_beside_live(&loop->pace, loop->mono_us) ? clock_mono_us() + PACE_TURN_US
+                                                                       : INT64_MAX;
+
+    while (loop->queues[1].first != NULL) {
+        struct conn *conn = loop->queues[1].first;
+
+        loop_queue_remove(conn);
+        conn_run(conn);
+        if (clock_mono_us() >= until_us)
+            return;
+    }
+}
