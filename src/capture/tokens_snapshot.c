@@ -3,21 +3,28 @@
  * reference count would make them share a cache line. */
 #include "capture/tokens_snapshot.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/say.h"
+#include "catalog/catalog_image.h"
 
-enum { TOKENS_POLL_MS = 100, TOKENS_PINNED_POLL_MS = 1 };
+enum { TOKENS_POLL_MS = 50, TOKENS_PINNED_POLL_MS = 1, TOKENS_FIRST_POLL_MS = 2, TOKENS_FIRST_TRIES = 5000 / TOKENS_FIRST_POLL_MS };
 
 struct tokens_reader {
     _Alignas(64) _Atomic(const struct catalog_snapshot *) pinned;
 };
 
 struct tokens {
-    struct catalog         *catalog; /* @thread helper, after open */
+    int                     run_fd;
+    struct stat             seen; /* the image that `current` is made of. @thread helper, after open */
+    bool                    started;
     struct capture_metrics *metrics;
     _Atomic(struct catalog_snapshot *) current;
     atomic_bool           stop;
@@ -55,20 +62,69 @@ static void tokens_tell(struct tokens *tokens, const struct catalog_snapshot *sn
     capture_gauge(tokens->metrics, CAPTURE_METRIC_CATALOG_VERSION, (int64_t)catalog_snapshot_version(snapshot));
 }
 
+/* Another file, or changed in place? A replaced file may get its predecessor's inode, so the time counts too. */
+static bool image_is_seen(const struct tokens *tokens, const struct stat *st)
+{
+    return st->st_ino == tokens->seen.st_ino && st->st_size == tokens->seen.st_size &&
+           st->st_mtim.tv_sec == tokens->seen.st_mtim.tv_sec && st->st_mtim.tv_nsec == tokens->seen.st_mtim.tv_nsec;
+}
+
+static int image_read(int fd, size_t bytes, struct catalog_snapshot **out, struct err *err)
+{
+    uint8_t *image = malloc(bytes + 1);
+    size_t   have = 0;
+    int      rc;
+
+    if (image == NULL)
+        return err_set(err, ERR_FULL, "no memory for an image of the catalog");
+    while (have < bytes) {
+        ssize_t got = pread(fd, image + have, bytes - have, (off_t)have);
+
+        if (got <= 0 && !(got < 0 && errno == EINTR))
+            break;
+        have += got > 0 ? (size_t)got : 0;
+    }
+    rc = catalog_image_snapshot(span_of(image, have), out, err);
+    free(image);
+    return rc;
+}
+
+/* 1: a newer snapshot in *out; 0: there is none; -1. */
+static int tokens_look(struct tokens *tokens, struct catalog_snapshot **out, struct err *err)
+{
+    struct stat st;
+    int         fd, rc;
+
+    if (fstatat(tokens->run_fd, CATALOG_IMAGE_FILE, &st, 0) < 0)
+        return errno == ENOENT ? 0 : err_errno(err, errno, CATALOG_IMAGE_FILE);
+    if (image_is_seen(tokens, &st))
+        return 0;
+    fd = openat(tokens->run_fd, CATALOG_IMAGE_FILE, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, errno, CATALOG_IMAGE_FILE);
+    if (fstat(fd, &st) < 0)
+        rc = err_errno(err, errno, CATALOG_IMAGE_FILE);
+    else if (st.st_size > CATALOG_IMAGE_BYTES_MAX)
+        rc = err_set(err, ERR_FULL, "%s is larger than %d bytes", CATALOG_IMAGE_FILE, CATALOG_IMAGE_BYTES_MAX);
+    else
+        rc = image_read(fd, (size_t)st.st_size, out, err);
+    (void)close(fd);
+    tokens->seen = st; /* also a bad one: it is not read again and again, the next one will differ */
+    return rc < 0 ? -1 : 1;
+}
+
 static void tokens_refresh(struct tokens *tokens)
 {
     static struct say_gate   gate;
     struct catalog_snapshot *old = atomic_load(&tokens->current);
     struct catalog_snapshot *new;
     struct err               err = { 0 };
-    int                      changed = catalog_changed(tokens->catalog, old, &err);
+    int                      changed = tokens_look(tokens, &new, &err);
 
-    if (changed == 0)
-        return;
-    if (changed < 0 || catalog_snapshot_load(tokens->catalog, &new, &err) < 0) {
+    if (changed < 0)
         say_seldom(&gate, SAY_WARN, "the catalog cannot be read, its last state stays in force: %s", err.text);
+    if (changed <= 0)
         return;
-    }
     atomic_store(&tokens->current, new);
     tokens_tell(tokens, new);
     while (tokens_pinned(tokens, old))
@@ -87,7 +143,22 @@ static void *tokens_help(void *arg)
     return NULL;
 }
 
-int tokens_open(const char *catalog_path, size_t readers, struct capture_metrics *metrics, struct tokens **out,
+/* Its maker may have been started in this moment. */
+static int tokens_first(struct tokens *tokens, struct catalog_snapshot **out, struct err *err)
+{
+    struct timespec pause = { .tv_nsec = TOKENS_FIRST_POLL_MS * 1000000L };
+    int             found = 0;
+
+    (void)err_set(err, ERR_RETRY, "the process that tells the catalog has left no image in 5 s");
+    for (int i = 0; i < TOKENS_FIRST_TRIES && found <= 0; i++) {
+        found = tokens_look(tokens, out, err);
+        if (found <= 0)
+            nanosleep(&pause, NULL);
+    }
+    return found == 1 ? 0 : -1;
+}
+
+int tokens_open(const char *run_folder, size_t readers, struct capture_metrics *metrics, struct tokens **out,
                 struct err *err)
 {
     struct tokens           *tokens = calloc(1, sizeof *tokens);
@@ -99,14 +170,18 @@ int tokens_open(const char *catalog_path, size_t readers, struct capture_metrics
     tokens->reader_count = readers;
     tokens->metrics = metrics;
     tokens->readers = aligned_alloc(64, readers * sizeof *tokens->readers);
+    tokens->run_fd = open(run_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (tokens->readers == NULL) {
         err_set(err, ERR_FULL, "no memory for tokens");
         goto failed;
     }
+    if (tokens->run_fd < 0) {
+        err_errno(err, errno, "%.200s", run_folder);
+        goto failed;
+    }
     for (size_t i = 0; i < readers; i++)
         atomic_init(&tokens->readers[i].pinned, NULL);
-    if (catalog_open(catalog_path, &tokens->catalog, err) < 0 ||
-        catalog_snapshot_load(tokens->catalog, &first, err) < 0)
+    if (tokens_first(tokens, &first, err) < 0)
         goto failed;
     atomic_init(&tokens->current, first);
     tokens_tell(tokens, first);
@@ -116,20 +191,23 @@ int tokens_open(const char *catalog_path, size_t readers, struct capture_metrics
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&tokens->wake, &attr);
     pthread_condattr_destroy(&attr);
-    if (pthread_create(&tokens->helper, NULL, tokens_help, tokens) != 0) {
-        err_set(err, ERR_FULL, "no thread for tokens");
-        catalog_snapshot_free(first);
-        goto failed;
-    }
     *out = tokens;
     return 0;
 
 failed:
-    if (tokens->catalog != NULL)
-        catalog_close(tokens->catalog);
+    if (tokens->run_fd >= 0)
+        (void)close(tokens->run_fd);
     free(tokens->readers);
     free(tokens);
     return -1;
+}
+
+int tokens_start(struct tokens *tokens, struct err *err)
+{
+    if (pthread_create(&tokens->helper, NULL, tokens_help, tokens) != 0)
+        return err_set(err, ERR_FULL, "no thread for tokens");
+    tokens->started = true;
+    return 0;
 }
 
 void tokens_close(struct tokens *tokens)
@@ -140,9 +218,10 @@ void tokens_close(struct tokens *tokens)
     atomic_store(&tokens->stop, true);
     pthread_cond_signal(&tokens->wake);
     pthread_mutex_unlock(&tokens->lock);
-    pthread_join(tokens->helper, NULL);
+    if (tokens->started)
+        pthread_join(tokens->helper, NULL);
     catalog_snapshot_free(atomic_load(&tokens->current));
-    catalog_close(tokens->catalog);
+    (void)close(tokens->run_fd);
     pthread_cond_destroy(&tokens->wake);
     pthread_mutex_destroy(&tokens->lock);
     free(tokens->readers);

@@ -240,6 +240,43 @@ int catalog_open(const char *path, struct catalog **out, struct err *err)
     return 0;
 }
 
+static int catalog_start_image(struct catalog *catalog, struct span image, struct err *err)
+{
+    unsigned char *copy = sqlite3_malloc64(image.bytes + 1);
+    int            rc = sqlite3_open_v2(":memory:", &catalog->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL);
+    int            version;
+
+    if (rc != SQLITE_OK || copy == NULL) {
+        sqlite3_free(copy);
+        return err_set(err, ERR_FULL, "catalog: no memory for its image");
+    }
+    memcpy(copy, image.at, image.bytes);
+    rc = sqlite3_deserialize(catalog->db, "main", copy, (sqlite3_int64)image.bytes, (sqlite3_int64)image.bytes,
+                             SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_READONLY); /* copy is its own now */
+    if (rc != SQLITE_OK)
+        return catalog_db_fail(catalog, rc, "image", err);
+    if (catalog_migrated(catalog, &version, err) < 0)
+        return -1;
+    if (version != MIGRATION_COUNT)
+        return err_set(err, ERR_INPUT, "catalog: an image of version %d; this Penstock reads %d", version, (int)MIGRATION_COUNT);
+    return catalog_prepare(catalog, err);
+}
+
+int catalog_open_image(struct span image, struct catalog **out, struct err *err)
+{
+    struct catalog *catalog = calloc(1, sizeof *catalog);
+
+    if (catalog == NULL)
+        return err_set(err, ERR_FULL, "catalog: no memory");
+    catalog->data_version = -1;
+    if (catalog_start_image(catalog, image, err) < 0) {
+        catalog_close(catalog);
+        return -1;
+    }
+    *out = catalog;
+    return 0;
+}
+
 void catalog_close(struct catalog *catalog)
 {
     if (catalog == NULL)

@@ -74,6 +74,9 @@ struct catalog {
     uint64_t      version;       /* of the catalog (C2) */
 };
 
+/* The same from an image (catalog_image.c), which is copied; read-only, without any file. ERR_INPUT: of another version. */
+int catalog_open_image(struct span image, struct catalog **out, struct err *err) must_check;
+
 /* -1 and the kind that follows from an SQLite result code. */
 int catalog_db_fail(const struct catalog *catalog, int rc, const char *what, struct err *err);
 /* Runs a statement without rows and resets it. */

@@ -71,13 +71,25 @@ static uint64_t segment_disk_bytes(const struct part *part, uint64_t base)
     return fstatat(part->dir_fd, name, &st, 0) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
 }
 
-/* When the segment was made; INT64_MAX when its header does not tell, which keeps the one before it. */
-static int64_t segment_created_us(const struct part *part, uint64_t base)
+/* When the segment at `next` was made; INT64_MAX when its header does not tell, which keeps the one before it. Who may
+ * write segments and not read them goes by the last change of the one before: it was sealed right then. */
+static int64_t segment_followed_us(const struct part *part, uint64_t base, uint64_t next)
 {
     struct part_header header;
     struct err         ignored = { .kind = ERR_NONE };
+    char               name[PART_NAME_BYTES];
+    struct stat        st;
+    int                fd;
 
-    return part_segment_header_read(part, base, &header, &ignored) > 0 ? header.created_us : INT64_MAX;
+    part_segment_name(name, next, ".seg");
+    fd = io_open(part->dir_fd, name, O_RDONLY, 0);
+    if (fd < 0 && errno == EACCES) {
+        part_segment_name(name, base, ".seg");
+        return fstatat(part->dir_fd, name, &st, 0) < 0 ? INT64_MAX
+                                                        : (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000;
+    }
+    io_close(fd);
+    return part_segment_header_read(part, next, &header, &ignored) > 0 ? header.created_us : INT64_MAX;
 }
 
 static int segment_delete(struct log_writer *writer, uint64_t base, struct err *err)
@@ -106,7 +118,7 @@ static int retain_segments(struct log_writer *writer, const struct part_segments
         bytes += segment_disk_bytes(&writer->part, segments->bases[i]);
     for (size_t i = 0; i + 1 < segments->count && segments->bases[i + 1] <= needed; i++) {
         uint64_t base = segments->bases[i], own = segment_disk_bytes(&writer->part, base);
-        int64_t  next_us = segment_created_us(&writer->part, segments->bases[i + 1]);
+        int64_t  next_us = segment_followed_us(&writer->part, base, segments->bases[i + 1]);
         bool     too_many = options->retention_bytes > 0 && bytes > options->retention_bytes;
         bool     too_old = options->retention_us > 0 && next_us < now_us && now_us - next_us > options->retention_us;
 

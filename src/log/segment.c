@@ -131,12 +131,11 @@ static void *fill_main(void *arg)
 static int segment_start(struct segment *seg, const char *name, struct err *err)
 {
     struct stat st;
-    int         rc;
 
-    seg->fill_fd = io_open(seg->part->dir_fd, name, O_RDWR | O_DIRECT, 0);
+    seg->fill_fd = io_open(seg->part->dir_fd, name, O_WRONLY | O_DIRECT, 0);
     seg->fill_direct = seg->fill_fd >= 0;
     if (seg->fill_fd < 0 && errno == EINVAL) /* not every file system has it */
-        seg->fill_fd = io_open(seg->part->dir_fd, name, O_RDWR, 0);
+        seg->fill_fd = io_open(seg->part->dir_fd, name, O_WRONLY, 0);
     if (seg->fill_fd < 0 || fstat(seg->fd, &st) < 0) {
         (void)err_errno(err, errno, "%s: open %s", seg->part->label, name);
         io_close(seg->fill_fd);
@@ -146,12 +145,19 @@ static int segment_start(struct segment *seg, const char *name, struct err *err)
     pthread_mutex_init(&seg->lock, NULL);
     pthread_cond_init(&seg->wake, NULL);
     pthread_cond_init(&seg->idle, NULL);
-    rc = pthread_create(&seg->helper, NULL, fill_main, seg);
-    if (rc != 0) {
-        io_close(seg->fill_fd);
-        return err_errno(err, rc, "%s: start the filling thread", seg->part->label);
-    }
     return 0;
+}
+
+/* With the lock held: fills up to `goal`. The helper is started by the first who wants it, not by the opening: a process
+ * that locks itself in after it opened the log must not have threads before that. Without one blocks are reserved. */
+static void fill_ask(struct segment *seg, uint64_t goal)
+{
+    if (!seg->helper_runs)
+        seg->helper_runs = pthread_create(&seg->helper, NULL, fill_main, seg) == 0;
+    if (!seg->helper_runs)
+        return;
+    seg->fill_goal = goal;
+    pthread_cond_signal(&seg->wake);
 }
 
 int segment_create(struct segment *seg, const struct part *part, const struct segment_limits *limits, uint64_t id,
@@ -169,7 +175,7 @@ int segment_create(struct segment *seg, const struct part *part, const struct se
     part_segment_name(name, base, ".seg");
     part_segment_name(name_new, base, ".new");
     part_segment_header_put(header, id, base, epoch, now_us);
-    seg->fd = io_open(part->dir_fd, name_new, O_RDWR | O_CREAT | O_TRUNC, 0640);
+    seg->fd = io_open(part->dir_fd, name_new, O_WRONLY | O_CREAT | O_TRUNC, 0640);
     if (seg->fd < 0)
         return err_errno(err, errno, "%s: make %s", part->label, name_new);
     if (check_space(seg, seg->fd, first) < 0 || io_pwrite(seg->fd, header, sizeof header, 0) < 0 ||
@@ -208,7 +214,7 @@ int segment_open(struct segment *seg, const struct part *part, const struct segm
     *seg = (struct segment){ .base = base, .pos = pos, .synced = pos, .part = part,
                              .segment_bytes = limits->segment_bytes, .disk_reserve_bytes = limits->disk_reserve_bytes };
     part_segment_name(name, base, ".seg");
-    seg->fd = io_open(part->dir_fd, name, O_RDWR, 0);
+    seg->fd = io_open(part->dir_fd, name, O_WRONLY, 0);
     if (seg->fd < 0)
         return err_errno(err, errno, "%s: open %s", part->label, name);
     if (segment_start(seg, name, err) < 0) {
@@ -241,10 +247,8 @@ static int segment_reserve(struct segment *seg, uint64_t upto, uint64_t *end_out
     int      failed = 0;
 
     pthread_mutex_lock(&seg->lock);
-    if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end))) {
-        seg->fill_goal = goal;
-        pthread_cond_signal(&seg->wake);
-    }
+    if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end)))
+        fill_ask(seg, goal);
     while (failed == 0 && seg->fill_errno == 0 && seg->fill_end < upto) {
         if (seg->filling)
             pthread_cond_wait(&seg->idle, &seg->lock);
@@ -309,7 +313,7 @@ int segment_sync(struct segment *seg, struct err *err)
 static void fill_stop(struct segment *seg)
 {
     pthread_mutex_lock(&seg->lock);
-    if (seg->stopping) {
+    if (!seg->helper_runs) {
         pthread_mutex_unlock(&seg->lock);
         return;
     }
@@ -317,6 +321,7 @@ static void fill_stop(struct segment *seg)
     pthread_cond_signal(&seg->wake);
     pthread_mutex_unlock(&seg->lock);
     pthread_join(seg->helper, NULL);
+    seg->helper_runs = false;
 }
 
 int segment_seal(struct segment *seg, struct err *err)

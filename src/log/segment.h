@@ -11,7 +11,8 @@
  *
  * The file is filled with zeros ahead of the writing position and then overwritten: a sync of overwritten
  * blocks has no metadata to commit. A helper thread fills, in steps and on a descriptor of its own (the
- * kernel tells a failed write-back once per descriptor, so one must not take the other's error).
+ * kernel tells a failed write-back once per descriptor, so one must not take the other's error). Both are opened for
+ * writing alone: whoever may write the log need not be able to read it.
  *  S1  what is past `pos` reads as zeros, or was written by a failed append and is zeroed before the next
  *  S2  nothing is written without the space having been reserved before: ERR_FULL leaves the file as it was
  *  S3  after a failed sync nothing is synced again; every call answers ERR_STOP
@@ -40,7 +41,7 @@ struct segment {
     int             fill_fd;     /* @thread helper, once it runs; and the next */
     bool            fill_direct; /* past the page cache */
     uint64_t        fill_end, fill_goal;
-    bool            filling, stopping;
+    bool            helper_runs, filling, stopping;
     int             fill_errno; /* of a failed sync or write: S3 */
 };
 
