@@ -4,7 +4,7 @@
  * library that builds filters would be one more thing that runs before the walls stand. Calls without conditions come
  * first and are decided by their number alone; the kernel (5.11 and later) remembers those and asks no filter again.
  * Why a trap and not a plain kill: the kernel tells nobody which call it was. The handler cannot be replaced by who is
- * caught (rt_sigaction is not in the list), names the call and makes one that kills. */
+ * caught (rt_sigaction of SIGSYS is not in the list), names the call and makes one that kills. */
 #include "base/cage.h"
 
 #include <errno.h>
@@ -128,6 +128,7 @@ static void filter_make(struct filter *filter)
     filter_if(filter, SYS_clone, 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM, SECCOMP_RET_TRAP);
     filter_if(filter, SYS_kill, 1, UINT32_MAX, 0, SECCOMP_RET_TRAP); /* is it there? */
     filter_if(filter, SYS_tgkill, 0, UINT32_MAX, (uint32_t)getpid(), SECCOMP_RET_TRAP); /* abort() */
+    filter_if(filter, SYS_rt_sigaction, 0, ~1u, 32, SECCOMP_RET_TRAP); /* libc's own two, with the first thread */
     filter_if(filter, SYS_prctl, 0, UINT32_MAX, PR_SET_NAME, refuse(EPERM));
     filter_if(filter, SYS_prlimit64, 2, UINT32_MAX, 0, refuse(EPERM)); /* low half of the new limit: NULL */
     filter_if(filter, SYS_ioctl, 1, UINT32_MAX, FIONREAD, refuse(ENOTTY));
@@ -143,7 +144,7 @@ static const char *call_name(int number)
 {
     static const struct { long number; const char *name; } told[] = {
         CALL(socket), CALL(connect), CALL(bind), CALL(listen), CALL(socketpair), CALL(execve), CALL(execveat), CALL(clone),
-        CALL(ptrace), CALL(process_vm_readv), CALL(process_vm_writev), CALL(kill), CALL(tgkill), CALL(mmap), CALL(mprotect),
+        CALL(process_vm_readv), CALL(process_vm_writev), CALL(kill), CALL(tgkill), CALL(mmap), CALL(mprotect),
         CALL(mount), CALL(setuid), CALL(chroot), CALL(memfd_create), CALL(mkdirat), CALL(linkat), CALL(symlinkat),
         CALL(rt_sigaction), CALL(fchmod), CALL(fchown), CALL(bpf), CALL(io_uring_setup), CALL(unshare), CALL(setns),
 #if defined(__x86_64__)
@@ -157,12 +158,16 @@ static const char *call_name(int number)
     return "not in the list";
 }
 
-/* Only calls that the filter allows, until the last one. */
+/* Only calls that the filter allows, until the last one; whoever is in here a second time does without words. */
 static void on_forbidden(int signal_number, siginfo_t *info, void *context)
 {
+    static volatile sig_atomic_t told;
+
     (void)signal_number;
     (void)context;
-    say(SAY_ERROR, "cage: system call %d (%s) is forbidden here: this process ends", info->si_syscall, call_name(info->si_syscall));
+    if (told++ == 0)
+        say(SAY_ERROR, "cage: system call %d (%s) is forbidden here: this process ends", info->si_syscall,
+            call_name(info->si_syscall));
     (void)syscall(CALL_DEADLY, 0, 0, 0, 0);
     _exit(1);
 }

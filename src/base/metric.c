@@ -218,10 +218,9 @@ struct metric_view {
     struct span      name, labels, help;
 };
 
-static bool page_view_open(const char *folder, const char *file, struct page_view *out)
+static bool page_view_open(int folder_fd, const char *file, struct page_view *out)
 {
     size_t      role_bytes = strlen(file);
-    char        path[512];
     struct stat st;
     int         fd;
 
@@ -230,8 +229,7 @@ static bool page_view_open(const char *folder, const char *file, struct page_vie
     (void)snprintf(out->role, sizeof out->role, "%.*s", (int)(role_bytes - 8), file);
     out->second = strchr(out->role, '.') != NULL;
     out->role[strcspn(out->role, ".")] = '\0';
-    (void)snprintf(path, sizeof path, "%s/%s", folder, file);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = openat(folder_fd, file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     if (fstat(fd, &st) < 0 || st.st_size < PAGE_HEAD_BYTES || st.st_size > PAGE_BYTES_MAX) {
@@ -357,20 +355,25 @@ static void page_write(struct buf *out, const struct page_view *view)
     }
 }
 
-int metric_render_folder(const char *folder, struct buf *out, struct err *err)
+int metric_render_at(int folder_fd, struct buf *out, struct err *err)
 {
-    DIR           *dir = opendir(folder);
+    int            fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR           *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     struct buf     up;
 
-    if (dir == NULL)
-        return err_errno(err, errno, "metrics folder %s", folder);
+    if (dir == NULL) {
+        (void)err_errno(err, errno, "metrics folder");
+        if (fd >= 0)
+            (void)close(fd);
+        return -1;
+    }
     buf_init(&up, 1 << 16);
     buf_add_text(&up, "# HELP penstock_role_up Whether the role's process is running.\n# TYPE penstock_role_up gauge\n");
     while ((entry = readdir(dir)) != NULL) {
         struct page_view view;
 
-        if (!page_view_open(folder, entry->d_name, &view))
+        if (!page_view_open(folder_fd, entry->d_name, &view))
             continue;
         if (!view.second)
             buf_add_format(&up, "penstock_role_up{role=\"%s\"} %d\n", view.role, view.alive ? 1 : 0);
@@ -384,15 +387,32 @@ int metric_render_folder(const char *folder, struct buf *out, struct err *err)
     return out->failed ? err_set(err, ERR_FULL, "the metrics text passes %zu bytes", out->bytes_max) : 0;
 }
 
+int metric_render_folder(const char *folder, struct buf *out, struct err *err)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc;
+
+    if (fd < 0)
+        return err_errno(err, errno, "metrics folder %s", folder);
+    rc = metric_render_at(fd, out, err);
+    (void)close(fd);
+    return rc;
+}
+
 bool metric_read(const char *folder, const char *role, const char *name, const char *labels, double *out)
 {
     struct page_view   view;
     struct metric_view metric;
     char               file[80];
-    bool               found = false;
+    bool               found = false, open_view;
+    int                fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+    if (fd < 0)
+        return false;
     (void)snprintf(file, sizeof file, "%.60s.metrics", role);
-    if (!page_view_open(folder, file, &view))
+    open_view = page_view_open(fd, file, &view);
+    (void)close(fd);
+    if (!open_view)
         return false;
     for (size_t at = PAGE_HEAD_BYTES; view.alive && !found && page_view_next(&view, &at, &metric);)
         if (span_is(metric.name, name) && span_is(metric.labels, labels)) {

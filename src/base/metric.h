@@ -40,6 +40,8 @@ uint64_t metric_get(const struct metric_page *page, size_t index); /* a histogra
 /* Prometheus text format 0.0.4 of every page in folder, each sample with a label role="...". Pages whose
  * process is gone are left out and penstock_role_up{role} is 0 for them. */
 int metric_render_folder(const char *folder, struct buf *out, struct err *err) must_check;
+/* The same by an open folder, for who may not walk to it any more. */
+int metric_render_at(int folder_fd, struct buf *out, struct err *err) must_check;
 /* One value out of a folder's pages, for `penstock status`: false when there is none, or its process is gone. */
 bool metric_read(const char *folder, const char *role, const char *name, const char *labels, double *out);
 

@@ -42,6 +42,7 @@ struct role_env {
     size_t      listeners_count;
     int         stop_fd;      /* becomes readable when the role is to stop: drain, then return */
     const void *options;      /* the role's own struct, filled from its table */
+    bool        own_process;  /* nothing else runs in this process: the role may lock it in (base/cage.h) */
 };
 
 struct role {

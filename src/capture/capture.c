@@ -1,15 +1,21 @@
 /* capture/capture.c - starts what the loops share, then the loops; stops in the reverse order. The
- * committer is stopped before the loops' memory goes, because its last answers write to their eventfds. */
+ * committer is stopped before the loops' memory goes, because its last answers write to their eventfds.
+ * The order at the start is the cage's: what has to be read is read first (tokens, the log's end), then the process locks
+ * itself in (capture/capture_cage.h), and after that it starts threads and takes connections. */
 #include "capture/capture.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/say.h"
+#include "capture/capture_cage.h"
 #include "capture/loop.h"
 
 enum { CAPTURE_FILES_OWN = 128 }; /* of the log, the catalog, loops, listening sockets; and some for later */
@@ -29,35 +35,25 @@ struct capture_opening {
     atomic_bool            stop;
 };
 
-static int capture_open_lane(struct log *log, const struct capture_settings *settings, enum input input,
-                             struct log_commit **out, struct err *err)
+static int capture_open_topic(struct log *log, const struct capture_settings *settings, enum input input,
+                              struct log_writer **out, struct err *err)
 {
-    static const char *const     cursors[] = { "ingest", NULL };
-    struct log_topic_options     topic = { .codec = settings->compress ? LOG_CODEC_LZ4 : LOG_CODEC_NONE,
-                                           .segment_bytes = (uint64_t)settings->segment_bytes,
-                                           .retention_bytes = (uint64_t)settings->retention_bytes,
-                                           .retention_us = settings->retention_us,
-                                           .disk_reserve_bytes = (uint64_t)settings->disk_reserve_bytes,
-                                           .cursors_needed = cursors };
-    struct log_commit_options    commit = { .pending_bytes_max = (size_t)settings->memory_max };
-    struct log_writer           *writer;
+    static const char *const cursors[] = { "ingest", NULL };
+    struct log_topic_options topic = { .codec = settings->compress ? LOG_CODEC_LZ4 : LOG_CODEC_NONE,
+                                       .segment_bytes = (uint64_t)settings->segment_bytes,
+                                       .retention_bytes = (uint64_t)settings->retention_bytes,
+                                       .retention_us = settings->retention_us,
+                                       .disk_reserve_bytes = (uint64_t)settings->disk_reserve_bytes,
+                                       .cursors_needed = cursors };
 
-    if (log_writer_open(log, input_topic(input), 0, &topic, &writer, err) < 0)
-        return -1;
-    return log_commit_start(writer, &commit, out, err);
+    return log_writer_open(log, input_topic(input), 0, &topic, out, err);
 }
 
-static void capture_stop_lanes(struct log_commit *const commits[CAPTURE_LANES])
-{
-    for (int i = 0; i < CAPTURE_LANES; i++)
-        log_commit_stop(commits[i]);
-}
-
-/* Opens the topics for writing, gives their committers. The log outlives them. */
+/* Opens the topics for writing: the last time that anything is read from them. No threads. The log outlives its writers. */
 static int capture_open_log(const struct role_env *env, const struct capture_settings *settings, struct log **log_out,
-                            struct log_commit *commits_out[CAPTURE_LANES], struct err *err)
+                            struct log_writer *writers_out[CAPTURE_LANES], struct err *err)
 {
-    struct log_commit *commits[CAPTURE_LANES] = { NULL };
+    struct log_writer *writers[CAPTURE_LANES] = { NULL };
     char               folder[4096];
     struct log_options options = { .folder = folder };
 
@@ -65,21 +61,36 @@ static int capture_open_log(const struct role_env *env, const struct capture_set
     if (log_open(&options, log_out, err) < 0)
         return -1;
     for (int i = 0; i < CAPTURE_LANES; i++)
-        if (capture_open_lane(*log_out, settings, (enum input)i, &commits[i], err) < 0) {
-            capture_stop_lanes(commits);
+        if (capture_open_topic(*log_out, settings, (enum input)i, &writers[i], err) < 0) {
+            while (i-- > 0)
+                log_writer_close(writers[i]);
             log_close(*log_out);
             *log_out = NULL;
             return -1;
         }
-    memcpy(commits_out, commits, sizeof commits);
+    memcpy(writers_out, writers, sizeof writers);
     return 0;
 }
 
-static void capture_share(struct capture_shared *shared, struct log *log, struct log_commit *const commits[CAPTURE_LANES])
+/* Gives each writer its committer, and the loops the committers. */
+static int capture_start_commits(struct capture_shared *shared, struct log *log,
+                                 struct log_writer *const writers_take[CAPTURE_LANES], struct err *err)
 {
+    struct log_commit_options options = { .pending_bytes_max = (size_t)shared->settings->memory_max };
+    struct log_commit        *commits[CAPTURE_LANES] = { NULL };
+
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        if (log_commit_start(writers_take[i], &options, &commits[i], err) < 0) {
+            for (int k = i; k < CAPTURE_LANES; k++)
+                log_writer_close(writers_take[k]);
+            while (i-- > 0)
+                log_commit_stop(commits[i]);
+            return -1;
+        }
     atomic_store_explicit(&shared->log, log, memory_order_release);
     for (int i = CAPTURE_LANES; i-- > 0;)
         atomic_store_explicit(&shared->commits[i], commits[i], memory_order_release);
+    return 0;
 }
 
 /* One thread a loop; the first loop has this one. */
@@ -109,31 +120,40 @@ static void *capture_open_later(void *arg)
 {
     struct capture_opening *opening = arg;
     struct timespec         pause = { .tv_nsec = 200000000 };
-    struct log_commit      *commits[CAPTURE_LANES];
+    struct log_writer      *writers[CAPTURE_LANES];
 
     while (!atomic_load(&opening->stop)) {
         struct err err = { 0 };
 
         nanosleep(&pause, NULL);
-        if (capture_open_log(opening->env, opening->shared->settings, &opening->log, commits, &err) == 0) {
-            say(SAY_INFO, "there is room on the disk: events are accepted");
-            capture_share(opening->shared, opening->log, commits);
+        if (capture_open_log(opening->env, opening->shared->settings, &opening->log, writers, &err) == 0) {
+            if (capture_start_commits(opening->shared, opening->log, writers, &err) < 0)
+                say(SAY_ERROR, "%s", err.text);
+            else
+                say(SAY_INFO, "there is room on the disk: events are accepted");
             break;
         }
     }
     return NULL;
 }
 
+/* What was read is read; from here on this process is locked in, and only then has threads. */
 static int capture_open(struct capture_opening *opening, struct err *err)
 {
-    struct log_commit *commits[CAPTURE_LANES] = { NULL };
-    int                rc = capture_open_log(opening->env, opening->shared->settings, &opening->log, commits, err);
+    struct capture_shared *shared = opening->shared;
+    struct log_writer     *writers[CAPTURE_LANES] = { NULL };
+    int                    rc = capture_open_log(opening->env, shared->settings, &opening->log, writers, err);
+    bool                   full = rc < 0 && err->kind == ERR_FULL;
 
     atomic_init(&opening->stop, false);
-    capture_share(opening->shared, opening->log, commits);
-    if (rc == 0 || err->kind != ERR_FULL)
+    if (rc < 0 && !full)
         return rc;
-    say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
+    if (full)
+        say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
+    if (opening->env->own_process && capture_cage_enter(opening->env, shared->run_fd, shared->settings, full, shared->metrics, err) < 0)
+        return -1;
+    if (!full)
+        return capture_start_commits(shared, opening->log, writers, err);
     if (pthread_create(&opening->thread, NULL, capture_open_later, opening) != 0)
         return -1;
     opening->waiting = true;
@@ -215,12 +235,10 @@ static int capture_run(const struct role_env *env, struct err *err)
 {
     const struct capture_settings *settings = env->options;
     struct capture_shared          shared = { .settings = settings,
-                                              .run_folder = env->run_folder,
                                               .listeners = env->listeners,
                                               .listeners_count = env->listeners_count,
                                               .stop_fd = env->stop_fd,
                                               .failure_taken = ATOMIC_FLAG_INIT };
-    char                           path[4096];
     struct capture_opening         opening = { .env = env, .shared = &shared };
     int                            rc = -1;
 
@@ -229,12 +247,16 @@ static int capture_run(const struct role_env *env, struct err *err)
     atomic_init(&shared.log, NULL);
     for (int i = 0; i < CAPTURE_LANES; i++)
         atomic_init(&shared.commits[i], NULL);
-    (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);
-    if (capture_metrics_open(env->run_folder, &shared.metrics, err) < 0)
-        return err_wrap(err, "capture");
+    shared.run_fd = open(env->run_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (shared.run_fd < 0)
+        return err_errno(err, errno, "capture: %.200s", env->run_folder);
+    if (capture_metrics_open(env->run_folder, &shared.metrics, err) < 0) {
+        err_wrap(err, "capture");
+        goto no_metrics;
+    }
     if (capture_limit(&shared, err) < 0)
         goto no_addresses;
-    if (tokens_open(path, (size_t)settings->threads, shared.metrics, &shared.tokens, err) < 0) {
+    if (tokens_open(shared.run_fd, (size_t)settings->threads, shared.metrics, &shared.tokens, err) < 0) {
         err_wrap(err, "capture");
         goto no_tokens;
     }
@@ -247,16 +269,23 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_log;
     }
+    if (tokens_start(shared.tokens, err) < 0) {
+        capture_open_end(&opening);
+        err_wrap(err, "capture");
+        goto no_log;
+    }
     rc = capture_serve(&opening, err);
+no_log:
     if (opening.log != NULL)
         log_close(opening.log);
-no_log:
     rates_free(shared.rates);
     tokens_close(shared.tokens);
 no_tokens:
     addresses_close(shared.addresses);
 no_addresses:
     capture_metrics_close(shared.metrics);
+no_metrics:
+    (void)close(shared.run_fd);
     return rc;
 }
 

@@ -35,6 +35,8 @@
     X(FULL_PAYLOAD, "capture_full_payload_size", HISTOGRAM, capture_bytes_bounds, "bytes of a body as JSON")     \
     X(CLOCK_SKEW, "capture_client_clock_skew_seconds", HISTOGRAM, capture_skew_bounds,                           \
       "how far sent_at was from our clock, either way")                                                          \
+    X(CAGE_SECCOMP, "capture_cage_seccomp", GAUGE, NULL, "1: system calls outside the list end the process")     \
+    X(CAGE_LANDLOCK, "capture_cage_landlock", GAUGE, NULL, "version of Landlock that keeps it from files; 0: none") \
     X(CATALOG_VERSION, "capture_catalog_version", GAUGE, NULL, "version of the catalog whose tokens are in force")
 #define CAPTURE_METRIC_ENUM(name, text, kind, bounds, help) CAPTURE_METRIC_##name,
 enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_METRIC_SINGLE_COUNT };

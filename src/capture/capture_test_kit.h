@@ -25,6 +25,7 @@
 #include "capture/capture.h"
 #include "capture/settings.h"
 #include "catalog/catalog.h"
+#include "catalog/catalog_image.h"
 #include "event/record.h"
 #include "log/log.h"
 
@@ -38,7 +39,7 @@ struct kit {
     struct capture_settings settings;
     struct role_listener    listener;
     int                     stop_fd, port;
-    pthread_t               thread;
+    pthread_t               thread, catalog_thread;
     struct role_env         env;
     int                     rc;
     struct err              err;
@@ -66,6 +67,15 @@ static inline void *kit_main(void *arg)
 
     kit->rc = capture_role.run(&kit->env, &kit->err);
     return NULL;
+}
+
+/* Beside capture, as the supervisor starts it. */
+static inline void *kit_catalog(void *arg)
+{
+    struct kit *kit = arg;
+    struct err  err = { 0 };
+
+    return catalog_reader.run(&kit->env, &err) < 0 ? kit : NULL;
 }
 
 static inline void kit_set(struct kit *kit, const char *name, const char *text)
@@ -148,6 +158,7 @@ static inline void kit_start(struct kit *kit)
                                   .listeners_count = 1,
                                   .stop_fd = kit->stop_fd,
                                   .options = &kit->settings };
+    assert_int_equal(pthread_create(&kit->catalog_thread, NULL, kit_catalog, kit), 0);
     assert_int_equal(pthread_create(&kit->thread, NULL, kit_main, kit), 0);
     (void)snprintf(folder, sizeof folder, "%s/log", kit->folder);
     options.folder = folder;
@@ -175,6 +186,8 @@ static inline void kit_join(struct kit *kit)
     char command[128];
 
     pthread_join(kit->thread, NULL);
+    kit_ask_to_stop(kit); /* also when capture ended by itself */
+    pthread_join(kit->catalog_thread, NULL);
     kit_forget(kit);
     log_reader_close(kit->reader);
     log_reader_close(kit->historical);

@@ -262,8 +262,7 @@ static void conn_handle_metrics(struct conn *conn)
     struct err  err = { 0 };
 
     buf_reset(answer);
-    if (conn->loop->shared->run_folder == NULL ||
-        metric_render_folder(conn->loop->shared->run_folder, answer, &err) < 0 || answer->failed)
+    if (metric_render_at(conn->loop->shared->run_fd, answer, &err) < 0 || answer->failed)
         conn_reply_text(conn, 500, "text/plain; charset=utf-8", SPAN("metrics cannot be read"));
     else
         conn_reply_text(conn, 200, "text/plain; version=0.0.4; charset=utf-8", buf_span(answer));

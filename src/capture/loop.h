@@ -42,7 +42,7 @@ enum {
 /* What all loops share. Fixed after start, except the atomics. */
 struct capture_shared {
     const struct capture_settings *settings;
-    const char                    *run_folder;
+    int                            run_fd; /* DIR/run, for the metrics of all roles */
     _Atomic(struct log_commit *)   commits[CAPTURE_LANES]; /* NULL: the disk was full at the start, and still is. The
                                                             * first is stored last */
     _Atomic(struct log *)          log;    /* as the commits */

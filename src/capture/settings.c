@@ -67,5 +67,10 @@ const struct option capture_options[] = {
     { "disk_reserve_bytes", OPTION_BYTES, "64MiB", 0, INT64_MAX,
       "disk space that capture leaves free for those who must go on: 503 storage_full before it is touched",
       AT(disk_reserve_bytes) },
+    { "user", OPTION_TEXT, "penstock", 0, 0,
+      "started by root, capture becomes this user; without a user penstock, or with \"\", it stays root and says so", AT(user) },
+    { "cage", OPTION_BOOL, "true", 0, 0,
+      "capture locks itself in: system calls and files that it does not need are out of its reach; false to look at it with strace or gdb",
+      AT(cage) },
     { 0 },
 };

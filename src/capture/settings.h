@@ -35,6 +35,8 @@ struct capture_settings {
     int64_t retention_us;
     int64_t retention_bytes;
     int64_t disk_reserve_bytes;
+    const char *user;
+    bool        cage;
 };
 
 extern const struct option capture_options[];

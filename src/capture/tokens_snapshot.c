@@ -158,7 +158,7 @@ static int tokens_first(struct tokens *tokens, struct catalog_snapshot **out, st
     return found == 1 ? 0 : -1;
 }
 
-int tokens_open(const char *run_folder, size_t readers, struct capture_metrics *metrics, struct tokens **out,
+int tokens_open(int run_fd, size_t readers, struct capture_metrics *metrics, struct tokens **out,
                 struct err *err)
 {
     struct tokens           *tokens = calloc(1, sizeof *tokens);
@@ -170,13 +170,9 @@ int tokens_open(const char *run_folder, size_t readers, struct capture_metrics *
     tokens->reader_count = readers;
     tokens->metrics = metrics;
     tokens->readers = aligned_alloc(64, readers * sizeof *tokens->readers);
-    tokens->run_fd = open(run_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    tokens->run_fd = run_fd;
     if (tokens->readers == NULL) {
         err_set(err, ERR_FULL, "no memory for tokens");
-        goto failed;
-    }
-    if (tokens->run_fd < 0) {
-        err_errno(err, errno, "%.200s", run_folder);
         goto failed;
     }
     for (size_t i = 0; i < readers; i++)
@@ -195,8 +191,6 @@ int tokens_open(const char *run_folder, size_t readers, struct capture_metrics *
     return 0;
 
 failed:
-    if (tokens->run_fd >= 0)
-        (void)close(tokens->run_fd);
     free(tokens->readers);
     free(tokens);
     return -1;
@@ -221,7 +215,6 @@ void tokens_close(struct tokens *tokens)
     if (tokens->started)
         pthread_join(tokens->helper, NULL);
     catalog_snapshot_free(atomic_load(&tokens->current));
-    (void)close(tokens->run_fd);
     pthread_cond_destroy(&tokens->wake);
     pthread_mutex_destroy(&tokens->lock);
     free(tokens->readers);

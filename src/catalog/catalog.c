@@ -244,7 +244,7 @@ static int catalog_start_image(struct catalog *catalog, struct span image, struc
 {
     unsigned char *copy = sqlite3_malloc64(image.bytes + 1);
     int            rc = sqlite3_open_v2(":memory:", &catalog->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL);
-    int            version;
+    int            version = 0;
 
     if (rc != SQLITE_OK || copy == NULL) {
         sqlite3_free(copy);

@@ -137,14 +137,15 @@ int catalog_image_snapshot(struct span bytes, struct catalog_snapshot **out, str
 
 /* --- the file ---------------------------------------------------------------------------------- */
 
-/* Replaced whole; the one before lives on for who has it open. Not synced: it is made again at every start. */
+/* Replaced whole; the one before lives on for who has it open. Not synced: it is made again at every start. Who may come
+ * into DIR/run may read it. */
 static int file_replace(const char *path, struct span bytes, struct err *err)
 {
     char fresh[4200];
     int  fd, rc = 0;
 
     (void)snprintf(fresh, sizeof fresh, "%s.new", path);
-    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return err_errno(err, errno, "catalog: %.200s", fresh);
     for (size_t done = 0; rc == 0 && done < bytes.bytes;) {

@@ -298,6 +298,11 @@ const struct command commands[] = {
     { "doctor", "", 0, 0, "check this machine, the data folder and the running server; say what to do",
       "Exit code 1 when a line says fail.", "penstock doctor\npenstock doctor --data /var/lib/penstock --json",
       flags_data_json, doctor_run },
+    { "cage", "", 0, 0, "try on this machine what capture must not be able to do",
+      "Capture, which reads what strangers send, locks itself in when it starts. Each line is one thing that a capture in\n"
+      "other hands would try, done for real by a process in the same cage over a small log of its own in $TMPDIR.\n"
+      "Exit code 1 when a line says fail.", "penstock cage\npenstock cage --config /etc/penstock.yaml",
+      flags_config_show, cage_run },
     { "config check", "FILE", 1, 1, "read a configuration file and say all that is wrong, with line and column", "",
       "penstock config check penstock.yaml", flags_none, config_check_run },
     { "config show", "", 0, 0, "every setting, its value, and where that came from", "",

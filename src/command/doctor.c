@@ -14,7 +14,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/cage.h"
 #include "base/clock.h"
+#include "base/metric.h"
 #include "command/account.h"
 #include "command/command.h"
 #include "command/config.h"
@@ -247,6 +249,28 @@ static void check_roles(struct doctor *doctor)
                 doctor->data);
 }
 
+/* What keeps capture in, as the running one says; or what this machine could do. */
+static void check_cage(struct doctor *doctor)
+{
+    char        folder[4200];
+    double      seccomp = 0, landlock = 0;
+    const char *why;
+
+    (void)snprintf(folder, sizeof folder, "%s/run", doctor->data);
+    if (metric_read(folder, "capture", "capture_cage_seccomp", "", &seccomp) &&
+        metric_read(folder, "capture", "capture_cage_landlock", "", &landlock))
+        verdict(doctor, seccomp > 0 && landlock > 0 ? FINE : WARN, "cage", "capture's system calls are %s, its files %s%s",
+                seccomp > 0 ? "limited" : "not limited", landlock > 0 ? "too (Landlock)" : "not (Landlock)",
+                seccomp > 0 && landlock > 0 ? "" : "; serve said why when it started it");
+    else if (!cage_possible(&why))
+        verdict(doctor, WARN, "cage", "capture will not be locked in: %s", why);
+    else if (cage_landlock_version() == 0)
+        verdict(doctor, WARN, "cage", "this kernel has no Landlock (CONFIG_SECURITY_LANDLOCK, lsm=landlock): capture could open "
+                "any file of its user");
+    else
+        verdict(doctor, FINE, "cage", "capture will be locked in: system calls by list, files by Landlock %d", cage_landlock_version());
+}
+
 static void check_account(struct doctor *doctor)
 {
     struct account account;
@@ -279,6 +303,7 @@ int doctor_run(const struct command_args *args)
     check_geoip(&doctor, &config);
     if (!there)
         verdict(&doctor, FINE, "folder", "%s does not exist yet; `penstock serve` makes it", doctor.data);
+    check_cage(&doctor);
     check_sync(&doctor, folder);
     check_disk(&doctor, folder);
     if (there) {

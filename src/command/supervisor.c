@@ -24,6 +24,8 @@
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "capture/capture.h"
+#include "catalog/catalog_image.h"
 #include "command/command.h"
 #include "command/listen.h"
 
@@ -211,6 +213,15 @@ static int folder_make(const char *path, struct err *err)
     return err_errno(err, errno, "cannot make the folder %.200s", path);
 }
 
+/* Of a run before this one: tokens may have come and gone since. */
+static void image_forget(const struct supervisor *supervisor)
+{
+    char path[4200];
+
+    if (run_path(supervisor, CATALOG_IMAGE_FILE, "", path, sizeof path) == 0)
+        (void)unlink(path);
+}
+
 int supervisor_new(const struct config *config, const char *only, struct supervisor **out, struct err *err)
 {
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
@@ -219,6 +230,8 @@ int supervisor_new(const struct config *config, const char *only, struct supervi
         return err_set(err, ERR_FULL, "no memory");
     supervisor->config = config;
     supervisor->stop_read = supervisor->stop_write = supervisor->signal_fd = -1;
+    if (only == NULL || strcmp(only, capture_role.name) == 0) /* first: capture waits for what it leaves */
+        supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1 };
     for (size_t i = 0; i < role_count; i++)
         if (only == NULL || strcmp(only, roles[i]->name) == 0)
             supervisor->children[supervisor->count++] =
@@ -230,6 +243,7 @@ int supervisor_new(const struct config *config, const char *only, struct supervi
     for (size_t i = 0; i < supervisor->count; i++)
         if (child_lock(supervisor, &supervisor->children[i], err) < 0)
             goto fail;
+    image_forget(supervisor);
     *out = supervisor;
     return 0;
 fail:
@@ -286,7 +300,7 @@ int supervisor_listen(struct supervisor *supervisor, struct err *err)
     int                    rc = -1;
 
     for (size_t i = 0; i < supervisor->count; i++)
-        needed |= strcmp(supervisor->children[i].role->name, "capture") == 0;
+        needed |= supervisor->children[i].role == &capture_role;
     if (!needed)
         return 0;
     addresses = calloc(LISTEN_MAX, sizeof *addresses);
@@ -310,7 +324,7 @@ int supervisor_listen(struct supervisor *supervisor, struct err *err)
 static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent)
 {
     struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
-                            .stop_fd = supervisor->stop_read, .options = child->options };
+                            .stop_fd = supervisor->stop_read, .options = child->options, .own_process = true };
     struct err      err = { .kind = ERR_NONE };
     sigset_t        none;
     int             rc;
@@ -329,7 +343,7 @@ static void child_main(struct supervisor *supervisor, const struct child *child,
     fd_close(&supervisor->signal_fd);
     for (size_t i = 0; i < supervisor->count; i++)
         fd_close(&supervisor->children[i].lock_fd);
-    if (strcmp(child->role->name, "capture") == 0)
+    if (child->role == &capture_role)
         env.listeners = supervisor->listeners, env.listeners_count = supervisor->sockets_count;
     else
         listen_close(supervisor->sockets, supervisor->sockets_count, false);

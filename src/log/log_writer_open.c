@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "log/log_cursor.h"
 #include "log/recover.h"
 
 /* L5. The lock is on the folder itself: unlike a lock file it cannot be deleted from under its owner. */
@@ -315,6 +316,15 @@ done:
     return rc;
 }
 
+/* So that who opens the log can say then what it will have to read later. */
+static int cursors_make(const struct log_writer *writer, struct err *err)
+{
+    int folder = writer->options.cursors_needed == NULL ? -2 : log_cursor_folder(&writer->part, true, err);
+
+    io_close(folder);
+    return folder == -1 ? -1 : 0;
+}
+
 int log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                     struct log_writer **out, struct err *err)
 {
@@ -334,7 +344,7 @@ int log_writer_open(struct log *log, const char *topic, uint32_t partition, cons
     if (writer->limits.segment_bytes > WRITER_SEGMENT_BYTES_MAX)
         writer->limits.segment_bytes = WRITER_SEGMENT_BYTES_MAX;
     if (part_open(&writer->part, log, topic, partition, true, err) < 0 || writer_lock(writer, err) < 0 ||
-        writer_recover(writer, err) < 0) {
+        cursors_make(writer, err) < 0 || writer_recover(writer, err) < 0) {
         writer->stopped = true; /* closing adds nothing to what could not be opened */
         log_writer_close(writer);
         return -1;

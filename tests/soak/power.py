@@ -104,6 +104,7 @@ class Sender(threading.Thread):
 CONFIG = """capture:
   segment_bytes: 1MiB
   retention: 1s
+  cage: false # the journal is written by calls of its own
 ingest:
   output_retention: 1s
   geoip_folder: "off"
