@@ -35,18 +35,25 @@ struct capture_opening {
     atomic_bool            stop;
 };
 
-static int capture_open_topic(struct log *log, const struct capture_settings *settings, enum input input,
-                              struct log_writer **out, struct err *err)
+const char *lane_topic(int lane)
+{
+    return lane == LANE_REPLAY ? "replay" : input_topic((enum input)lane);
+}
+
+static int capture_open_topic(struct log *log, const struct capture_settings *settings, int lane, struct log_writer **out,
+                              struct err *err)
 {
     static const char *const cursors[] = { "ingest", NULL };
+    bool                     replay = lane == LANE_REPLAY;
+    int64_t                  bytes = replay ? settings->replay_retention_bytes : settings->retention_bytes;
     struct log_topic_options topic = { .codec = settings->compress ? LOG_CODEC_LZ4 : LOG_CODEC_NONE,
                                        .segment_bytes = (uint64_t)settings->segment_bytes,
-                                       .retention_bytes = (uint64_t)settings->retention_bytes,
-                                       .retention_us = settings->retention_us,
+                                       .retention_bytes = (uint64_t)bytes,
+                                       .retention_us = replay ? settings->replay_retention_us : settings->retention_us,
                                        .disk_reserve_bytes = (uint64_t)settings->disk_reserve_bytes,
-                                       .cursors_needed = cursors };
+                                       .cursors_needed = replay ? NULL : cursors };
 
-    return log_writer_open(log, input_topic(input), 0, &topic, out, err);
+    return log_writer_open(log, lane_topic(lane), 0, &topic, out, err);
 }
 
 /* Opens the topics for writing: the last time that anything is read from them. No threads. The log outlives its writers. */
@@ -61,7 +68,7 @@ static int capture_open_log(const struct role_env *env, const struct capture_set
     if (log_open(&options, log_out, err) < 0)
         return -1;
     for (int i = 0; i < CAPTURE_LANES; i++)
-        if (capture_open_topic(*log_out, settings, (enum input)i, &writers[i], err) < 0) {
+        if (capture_open_topic(*log_out, settings, i, &writers[i], err) < 0) {
             while (i-- > 0)
                 log_writer_close(writers[i]);
             log_close(*log_out);

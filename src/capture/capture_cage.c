@@ -44,7 +44,7 @@ static int folders_open(struct cage_folders *folders, const struct role_env *env
     if (log_fd < 0 || folder_add(folders, run_fd, ".", CAGE_READ | CAGE_LIST, err) < 0)
         return -1;
     for (int i = 0; i < CAPTURE_LANES && log_fd > 0; i++) {
-        int topic_fd = folder_add(folders, log_fd, input_topic((enum input)i), CAGE_LIST, err);
+        int topic_fd = folder_add(folders, log_fd, lane_topic(i), CAGE_LIST, err);
         int part_fd = topic_fd <= 0 ? topic_fd : folder_add(folders, topic_fd, "0", topic, err);
 
         if (part_fd < 0 || (part_fd > 0 && folder_add(folders, part_fd, "cursors", CAGE_READ | CAGE_LIST, err) < 0))

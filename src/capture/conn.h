@@ -120,6 +120,8 @@ void conn_reply_accepted(struct conn *conn);
 struct span conn_origin(const struct conn *conn);
 /* conn_v1.c: a whole v1 request; its verdicts, when its events are safe; its refusals, as JSON. */
 void conn_handle_v1(struct conn *conn, struct span body);
+/* conn_replay.c: a whole request of /s. */
+void conn_handle_replay(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes);
 void conn_reply_verdicts(struct conn *conn);
 void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
 /* conn_shed.c: whether the request in loop->request, whose head was read, is sent away; then it is answered. */

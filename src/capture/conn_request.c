@@ -307,6 +307,9 @@ void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes)
     case ENDPOINT_V1_EVENTS:
         conn_handle_v1(conn, span_of(body, body_bytes));
         return;
+    case ENDPOINT_REPLAY:
+        conn_handle_replay(conn, endpoint, body, body_bytes);
+        return;
     case ENDPOINT_ROOT:
         conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("capture"));
         return;

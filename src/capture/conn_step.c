@@ -42,7 +42,8 @@ static bool conn_body_small(const struct conn *conn, uint64_t bytes)
 {
     const struct capture_settings *settings = conn->loop->shared->settings;
 
-    return bytes <= (uint64_t)settings->v1_body_bytes_max && bytes <= (uint64_t)settings->body_bytes_max;
+    return bytes <= (uint64_t)settings->v1_body_bytes_max && bytes <= (uint64_t)settings->body_bytes_max &&
+           bytes <= (uint64_t)settings->replay_body_bytes_max;
 }
 
 /* For the request whose head is in loop->request. */
@@ -50,9 +51,11 @@ static size_t conn_body_bytes_max(const struct conn *conn)
 {
     const struct capture_settings *settings = conn->loop->shared->settings;
     struct span                    token;
+    enum endpoint_kind             kind = endpoint_find(conn->loop->request.path, &token)->kind;
 
-    if (settings->v1_body_bytes_max < settings->body_bytes_max &&
-        endpoint_find(conn->loop->request.path, &token)->kind == ENDPOINT_V1_EVENTS)
+    if (kind == ENDPOINT_REPLAY)
+        return (size_t)settings->replay_body_bytes_max;
+    if (kind == ENDPOINT_V1_EVENTS && settings->v1_body_bytes_max < settings->body_bytes_max)
         return (size_t)settings->v1_body_bytes_max;
     return (size_t)settings->body_bytes_max;
 }

@@ -94,7 +94,7 @@ static int event_compact(const struct json_value *value, struct arena *arena, st
     return out->at == NULL ? -1 : 0;
 }
 
-int event_distinct_id(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out)
+int event_distinct_text(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out)
 {
     const struct json_value *value = draft_has(&draft->distinct_id) ? &draft->distinct_id : &draft->prop_distinct_id;
     struct span              text = { 0 };
@@ -109,8 +109,6 @@ int event_distinct_id(const struct draft *draft, struct arena *arena, struct spa
         return -1;
     if (text.at == NULL)
         return -1;
-    if (event_text_blank(text))
-        return 0;
     if (text.bytes > EVENT_DISTINCT_ID_CHARS_MAX) {
         struct span cut = utf8_cut(text, EVENT_DISTINCT_ID_CHARS_MAX);
 
@@ -118,6 +116,17 @@ int event_distinct_id(const struct draft *draft, struct arena *arena, struct spa
         text = cut;
     }
     *out = text;
+    return 0;
+}
+
+int event_distinct_id(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out)
+{
+    if (event_distinct_text(draft, arena, out, cut_out) < 0)
+        return -1;
+    if (out->bytes > 0 && event_text_blank(*out)) {
+        *out = (struct span){ 0 };
+        *cut_out = false;
+    }
     return 0;
 }
 

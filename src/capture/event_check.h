@@ -13,6 +13,9 @@ void event_check_types(struct draft *draft);
  * arena. -1: the arena is full. */
 int event_distinct_id(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out) must_check;
 
+/* The same, where white space is an id too. */
+int event_distinct_text(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out) must_check;
+
 /* Whether the text is empty or nothing but white space (Unicode White_Space). text must be UTF-8. */
 bool event_text_blank(struct span text);
 

@@ -83,7 +83,8 @@ void loop_buf_give(struct loop *loop, uint8_t *buf, size_t size)
 
 size_t loop_memory(const struct loop *loop)
 {
-    size_t bytes = loop->memory + intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake);
+    size_t bytes = loop->memory + intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake) +
+                   replay_intake_bytes(loop->replay_intake);
 
     bytes += loop->conn_count * sizeof(struct conn);
     for (int i = 0; i < CAPTURE_LANES; i++) {
@@ -132,7 +133,7 @@ static int64_t lane_pace_us(const struct lane *lane)
     const struct loop   *loop = lane->loop;
     const struct flight *flight = &lane->flights[lane->filling];
 
-    if (lane->input != INPUT_HISTORICAL || loop->draining || flight->since_us == 0 ||
+    if (lane->number != LANE_IMPORTS || loop->draining || flight->since_us == 0 ||
         log_batch_bytes(flight->batch) > loop->memory_max / LOOP_PACED_PART)
         return 0;
     return pace_due_us(&loop->pace, loop->mono_us, flight->since_us);
@@ -184,11 +185,9 @@ static int loop_wait(const struct loop *loop, struct epoll_event *events)
 
 /* --- flights ----------------------------------------------------------------------------------- */
 
-struct flight *loop_filling(struct loop *loop, enum input input)
+struct flight *loop_filling(struct loop *loop, int lane)
 {
-    struct lane *lane = &loop->lanes[input];
-
-    return &lane->flights[lane->filling];
+    return &loop->lanes[lane].flights[loop->lanes[lane].filling];
 }
 
 void flight_add(struct flight *flight, struct conn *conn)
@@ -223,16 +222,16 @@ void flight_remove(struct conn *conn)
     conn->flight = NULL;
 }
 
-void loop_add(struct loop *loop, enum input input, struct conn *conn, int64_t from_us)
+void loop_add(struct loop *loop, int lane, struct conn *conn, int64_t from_us)
 {
-    struct flight *flight = loop_filling(loop, input);
+    struct flight *flight = loop_filling(loop, lane);
 
     if (flight->since_us == 0)
         flight->since_us = loop->mono_us;
-    conn->imports = input == INPUT_HISTORICAL;
-    if (conn->imports)
+    conn->imports = lane != LANE_LIVE;
+    if (lane == LANE_IMPORTS)
         pace_import(&loop->pace, loop->mono_us, clock_mono_us() - from_us);
-    else
+    else if (lane == LANE_LIVE)
         pace_live(&loop->pace, loop->mono_us);
     conn_set_state(conn, CONN_WAIT);
     flight_add(flight, conn);
@@ -296,8 +295,8 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
                         (double)(loop->mono_us - flight->submitted_us) / 1e6);
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_EVENTS, (double)log_batch_count(flight->batch));
         lane_hold(flight->lane, flight->waiting, loop->mono_us - flight->submitted_us);
-        loop->ends[flight->lane->input] = result->base + log_batch_count(flight->batch);
-        if (flight->lane->input == INPUT_RAW)
+        loop->ends[flight->lane->number] = result->base + log_batch_count(flight->batch);
+        if (flight->lane->number == LANE_LIVE)
             pace_commit(&loop->pace, loop->mono_us, loop->mono_us - flight->submitted_us);
     }
     log_batch_reset(flight->batch);
@@ -334,11 +333,11 @@ static void lane_submit(struct lane *lane)
     if (lane_pace_us(lane) > loop->mono_us)
         return;
     lane->hold_until_us = 0;
-    if (lane->input == INPUT_HISTORICAL)
+    if (lane->number == LANE_IMPORTS)
         pace_gone(&loop->pace, loop->mono_us);
     flight->submitted_us = loop->mono_us;
     flight->busy = true;
-    if (log_commit_submit(atomic_load(&loop->shared->commits[lane->input]), flight->batch, flight_done, flight, &err) == 0) {
+    if (log_commit_submit(atomic_load(&loop->shared->commits[lane->number]), flight->batch, flight_done, flight, &err) == 0) {
         lane->filling ^= 1;
         return;
     }
@@ -462,7 +461,7 @@ static int lanes_init(struct loop *loop)
     for (int i = 0; i < CAPTURE_LANES; i++) {
         struct lane *lane = &loop->lanes[i];
 
-        *lane = (struct lane){ .loop = loop, .input = (enum input)i };
+        *lane = (struct lane){ .loop = loop, .number = i };
         for (int k = 0; k < 2; k++) {
             lane->flights[k].lane = lane;
             lane->flights[k].batch = log_batch_new();
@@ -484,8 +483,9 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
     reply_ready_make(&loop->ready);
     loop->intake = intake_new(shared->settings);
     loop->v1_intake = v1_intake_new(shared->settings);
+    loop->replay_intake = replay_intake_new(shared->settings);
     loop->read_buf = malloc(LOOP_READ_BYTES);
-    if (lanes_init(loop) < 0 || loop->intake == NULL || loop->v1_intake == NULL || loop->read_buf == NULL) {
+    if (lanes_init(loop) < 0 || loop->intake == NULL || loop->v1_intake == NULL || loop->replay_intake == NULL || loop->read_buf == NULL) {
         err_set(err, ERR_FULL, "no memory for a loop");
         goto failed;
     }
@@ -530,6 +530,7 @@ void loop_fini(struct loop *loop)
             log_batch_free(loop->lanes[i].flights[k].batch);
     intake_free(loop->intake);
     v1_intake_free(loop->v1_intake);
+    replay_intake_free(loop->replay_intake);
     buf_fini(&loop->out);
     buf_fini(&loop->answer);
     free(loop->read_buf);

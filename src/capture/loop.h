@@ -8,9 +8,9 @@
  * costs the same however many share it. So after a group of eight or more was answered, the next one is
  * held for at most as long as a sync takes (never above 500 us), until as many wait as would make a full
  * group: measured with 64 connections, 49 instead of 31 requests share a sync. Alone, or in small company, nobody is held.
- * There are two lanes, each with a topic, a committer and flights of its own: live requests, and those that say
- * historical_migration. An import fills its own syncs, nobody waits in line behind its records, and beside live traffic
- * its own wait for their turn (pace.h). A connection whose last request was an import's is looked at after all others.
+ * There are three lanes, each with a topic, a committer and flights of its own: live requests, those that say
+ * historical_migration, and recordings. An import fills its own syncs, nobody waits in line behind its records, and beside live traffic
+ * its own wait for their turn (pace.h). A connection whose last request was an import's or a recording's is looked at after all others.
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
  *  O4  who has something to do waits in the queue; in one turn some 2 ms of it are done, then epoll is asked again
@@ -26,18 +26,25 @@
 #include "capture/intake.h"
 #include "capture/pace.h"
 #include "capture/pressure.h"
+#include "capture/replay_intake.h"
 #include "capture/settings.h"
 #include "capture/tokens_snapshot.h"
 #include "capture/v1_intake.h"
 #include "log/log.h"
 
 enum {
-    CAPTURE_LANES = INPUT_HISTORICAL + 1, /* numbered as the topics that they write: INPUT_RAW, INPUT_HISTORICAL */
+    LANE_LIVE = INPUT_RAW,
+    LANE_IMPORTS = INPUT_HISTORICAL,
+    LANE_REPLAY, /* recordings, which nobody waits for: looked at after all others, and the first to be refused */
+    CAPTURE_LANES,
     LOOP_READ_BYTES = 256 << 10, /* one read takes a whole ordinary request; measured: larger gains nothing */
     LOOP_PORTS_MAX = 16,
     LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
     LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
 };
+
+/* "raw", ... */
+const char *lane_topic(int lane);
 
 /* What all loops share. Fixed after start, except the atomics. */
 struct capture_shared {
@@ -74,7 +81,7 @@ struct flight {
 
 struct lane {
     struct loop  *loop;
-    enum input    input;
+    int           number; /* LANE_LIVE, ... */
     struct flight flights[2];
     int           filling;
     int64_t       hold_until_us; /* 0, or: who was just answered may come back until then */
@@ -102,6 +109,7 @@ struct loop {
     int                    epoll_fd, wake_fd;
     struct intake         *intake;
     struct v1_intake      *v1_intake;
+    struct replay_intake  *replay_intake;
     size_t                 memory_max;
 
     /* @thread loop */
@@ -124,6 +132,8 @@ struct loop {
     void              *buf_pool[LOOP_BUF_CLASSES];
     size_t             buf_pooled[LOOP_BUF_CLASSES];
     struct lane        lanes[CAPTURE_LANES];
+    int64_t            replay_space_us; /* when replay_space was asked for */
+    uint64_t           replay_space;    /* free on the disk */
     struct pace        pace;
     uint64_t           ends[CAPTURE_LANES]; /* of the topics, as the last commits told */
     struct port        ports[LOOP_PORTS_MAX];
@@ -146,11 +156,11 @@ void loop_wake(struct loop *loop);
 
 /* Time over which a connection may stay in this state; 0: for ever. */
 int64_t loop_state_us(const struct loop *loop, enum conn_state state);
-struct flight *loop_filling(struct loop *loop, enum input input);
+struct flight *loop_filling(struct loop *loop, int lane);
 void flight_add(struct flight *flight, struct conn *conn);
 void flight_remove(struct conn *conn);
 /* The records of a request are in the filling flight, and conn waits for them. They were begun at from_us. */
-void loop_add(struct loop *loop, enum input input, struct conn *conn, int64_t from_us);
+void loop_add(struct loop *loop, int lane, struct conn *conn, int64_t from_us);
 /* loop_imports.c. Where ingest is, for the pace. */
 void loop_pace(struct loop *loop);
 /* Bodies and records held now. */

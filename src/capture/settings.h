@@ -13,6 +13,11 @@ struct capture_settings {
     int64_t inflated_bytes_max;
     int64_t v1_body_bytes_max;
     int64_t v1_inflated_bytes_max;
+    int64_t replay_body_bytes_max;
+    int64_t replay_inflated_bytes_max;
+    int64_t replay_retention_us;
+    int64_t replay_retention_bytes;
+    int64_t replay_reserve_bytes;
     int64_t event_bytes_max;
     int64_t batch_events_max;
     int64_t request_memory_max;

@@ -167,6 +167,12 @@ static void draft_take_field(struct draft *draft, const struct json_value *key, 
     }
 }
 
+bool draft_take_member(struct draft *draft, const struct json_value *key, const struct json_value *value)
+{
+    draft_take_field(draft, key, value);
+    return draft->fault.rejection == RECORD_REJECTED_NONE;
+}
+
 /* --- the walk ---------------------------------------------------------------------------------- */
 
 static struct draft *shape_draft_new(struct shape_walk *walk)
@@ -294,21 +300,26 @@ static int shape_read_batch(struct shape_walk *walk)
 
 /* --- the request ------------------------------------------------------------------------------- */
 
-static int shape_refuse(const struct shape_walk *walk, const struct shape_request *request, struct refusal *refusal)
+int shape_refuse_text(const struct json_reader *reader, const struct shape_request *request, struct refusal *refusal)
 {
     struct err err = { 0 };
 
+    if (!utf8_valid(request->text))
+        return refusal_set(refusal, 400, REFUSAL_DECODING, "failed to decode request: %s",
+                           request->gzipped ? "invalid gzip data" : "invalid UTF8 in request payload");
+    json_explain(reader, &err);
+    return refusal_set(refusal, 400, REFUSAL_PARSING, "failed to parse request: %s", err.text);
+}
+
+static int shape_refuse(const struct shape_walk *walk, const struct shape_request *request, struct refusal *refusal)
+{
     if (walk->too_many)
         return refusal_set(refusal, 413, REFUSAL_OVERSIZE,
                            "maximum event size exceeded: more than %zu events in one request", walk->events_max);
     if (walk->no_memory)
         return refusal_set(refusal, 413, REFUSAL_OVERSIZE,
                            "maximum event size exceeded: the request needs more working memory than allowed");
-    if (!utf8_valid(request->text))
-        return refusal_set(refusal, 400, REFUSAL_DECODING, "failed to decode request: %s",
-                           request->gzipped ? "invalid gzip data" : "invalid UTF8 in request payload");
-    json_explain(&walk->reader, &err);
-    return refusal_set(refusal, 400, REFUSAL_PARSING, "failed to parse request: %s", err.text);
+    return shape_refuse_text(&walk->reader, request, refusal);
 }
 
 static bool shape_is_batch(const struct shape_envelope *envelope, struct json_value *token_out)
@@ -383,9 +394,7 @@ static int shape_walk_text(struct shape_walk *walk, const struct shape_request *
                        "failed to parse request: expected an event, an array of events or a batch");
 }
 
-/* A surrogate written as three raw bytes (ED A0 80 to ED BF BF): posthog-js of 2023 does so with a cut emoji when it
- * packs base64 itself. It becomes U+FFFD, which is as long; true when nothing else is wrong with the text. */
-static bool shape_repair_surrogates(struct span text)
+bool shape_repair_surrogates(struct span text)
 {
     uint8_t *at = (uint8_t *)(uintptr_t)text.at; /* writable: payload.h P1 */
     size_t   wrong;

@@ -59,6 +59,16 @@ struct shape_request {
 int shape_read(struct arena *arena, const struct shape_request *request, struct shape *out,
                struct refusal *refusal) must_check;
 
+/* --- for replay_shape.c, which reads other requests of the same kind ---------------------------- */
+
+/* One member of an event, which is not `properties`. False: draft->fault says what is wrong with it. */
+bool draft_take_member(struct draft *draft, const struct json_value *key, const struct json_value *value);
+/* The text cannot be read; the reader knows why. -1. */
+int shape_refuse_text(const struct json_reader *reader, const struct shape_request *request, struct refusal *refusal);
+/* A surrogate written as three raw bytes (ED A0 80 to ED BF BF): posthog-js of 2023 does so with a cut emoji when it
+ * packs base64 itself. It becomes U+FFFD, which is as long; true when nothing else is wrong with the text. */
+bool shape_repair_surrogates(struct span text);
+
 static inline bool draft_has(const struct json_value *value)
 {
     return value->raw.at != NULL;

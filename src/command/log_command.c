@@ -159,6 +159,8 @@ static void record_json(const struct record *record, struct buf *out)
         text_member(out, "detail", record->detail);
         text_member(out, "data", record->data);
     } else {
+        if (record->detail.bytes > 0)
+            text_member(out, "session_id", record->detail); /* of a recording */
         buf_add_text(out, ",\"data\":");
         json_write_compact(out, record->data);
     }
@@ -177,7 +179,7 @@ static int record_body(const char *topic, struct span *body, struct buf *out, st
 {
     struct record_moved moved;
 
-    if (strcmp(topic, input_topic(INPUT_RAW)) == 0 || strcmp(topic, input_topic(INPUT_HISTORICAL)) == 0)
+    if (strcmp(topic, "replay") == 0 || strcmp(topic, input_topic(INPUT_RAW)) == 0 || strcmp(topic, input_topic(INPUT_HISTORICAL)) == 0)
         return 1;
     if (strcmp(topic, input_topic(INPUT_OVERFLOW)) != 0)
         return 0;

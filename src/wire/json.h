@@ -21,7 +21,10 @@
 #include "base/err.h"
 #include "base/span.h"
 
-enum { JSON_DEPTH_MAX = 64 }; /* source: docs/limits.md; upstream's parser stops at 128 */
+enum {
+    JSON_DEPTH_MAX = 64, /* source: docs/limits.md; upstream's parser stops at 128 */
+    JSON_DEEP_MAX = 1024 /* json_skip_deep */
+};
 
 enum json_kind { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
@@ -46,6 +49,7 @@ enum json_problem {
 enum {
     JSON_REPAIR = 1,   /* the text is ours to write to: see J5 */
     JSON_PORTABLE = 2, /* do without vector instructions; same answers (tests compare the two) */
+    JSON_KEEP_NULS = 8, /* J5 without its \u0000: for bytes that somebody wrote as text, such as packed recordings */
     JSON_VECTOR = 4    /* set by json_reader_init alone, where the CPU has AVX2 */
 };
 
@@ -81,6 +85,9 @@ int json_array_next(struct json_reader *reader) must_check;
 
 /* Passes the whole value that comes next, validated to its depths, and gives it. -1: error. */
 int json_skip(struct json_reader *reader, struct json_value *value_out) must_check;
+
+/* The same for a value that may be JSON_DEEP_MAX levels deep, whatever the reader is in. */
+int json_skip_deep(struct json_reader *reader, struct json_value *value_out) must_check;
 
 /* 0 when only white space is left; -1 (JSON_TRAILING) otherwise. */
 int json_finish(struct json_reader *reader) must_check;

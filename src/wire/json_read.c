@@ -25,7 +25,7 @@ void json_reader_init(struct json_reader *reader, struct span text, unsigned fla
 
     reader->start = reader->at = text.at;
     reader->end = text.bytes == 0 ? text.at : text.at + text.bytes;
-    reader->flags = flags & (JSON_REPAIR | JSON_PORTABLE);
+    reader->flags = flags & (JSON_REPAIR | JSON_PORTABLE | JSON_KEEP_NULS);
     reader->depth = 0;
     reader->surrogates_repaired = 0;
     reader->nuls_repaired = 0;
@@ -180,7 +180,7 @@ static const uint8_t *escape_unicode(struct json_reader *reader, const uint8_t *
         }
     }
     unit = json_hex4(at + 2);
-    if (unit == 0 && (reader->flags & JSON_REPAIR)) {
+    if (unit == 0 && (reader->flags & (JSON_REPAIR | JSON_KEEP_NULS)) == JSON_REPAIR) {
         repair(at + 2);
         reader->nuls_repaired++;
     }

@@ -22,6 +22,8 @@ def replay(serve, requests):
     for request in requests:
         headers = {k: v for k, v in request.headers.items() if k not in ("content-length", "connection", "host")}
         answer = serve.request(request.method, request.target, request.body if request.method == "POST" else None, headers)
+        if request.is_replay():
+            assert (answer.status, answer.text) == (200, '{"status":"Ok"}'), answer.text
         if not (request.is_capture() or request.is_v1()):
             continue
         assert answer.status == 200, "%s %s: %d %s" % (request.run(), request.target, answer.status, answer.text)
@@ -112,12 +114,36 @@ def test_clean_runs_are_stored_as_sent():
     sent, _ = run_modes(lambda mode: mode == "ok")
     for run, driver in recorded.runs().items():
         if run[2] == "ok" and driver and driver.get("events") is not None:
-            assert len(sent[run]) == driver["events"], "%s: the driver captured %d" % (run, driver["events"])
+            recordings = sum(len(r.events()) for r in recorded.requests() if r.is_replay() and r.run() == run)
+            assert len(sent[run]) + recordings == driver["events"], "%s: the driver captured %d" % (run, driver["events"])
 
 
 def test_retried_requests_store_each_event_once():
     sent, rows = run_modes(lambda mode: mode != "ok")
     assert len(rows) < sum(1 for r in recorded.requests() if r.mode != "ok" and (r.is_capture() or r.is_v1()) for _ in r.events())
+
+
+def test_recordings_are_kept_whole():
+    """Each request to /s is one record of the topic `replay`, with what was recorded byte for byte."""
+    requests = [r for r in recorded.requests() if r.is_replay()]
+    assert len(requests) > 5
+    with Serve() as serve:
+        serve.token(recorded.TOKEN)
+        replay(serve, requests)
+        records = [json.loads(line) for line in serve.cli("log", "dump", "replay").stdout.split("\n") if line]
+        assert len(records) == len(requests)
+        for request, record in zip(requests, records):
+            events = [rawjson.members(text) for text in request.events()]
+            properties = [rawjson.members(event["properties"]) for event in events]
+            items = [item for each in properties for item in
+                     (rawjson.elements(each["$snapshot_data"]) if each["$snapshot_data"].startswith("[") else [each["$snapshot_data"]])]
+            stored = record["data"]["properties"]
+            assert record["event"] == "$snapshot_items" and record["session_id"] == json.loads(properties[0]["$session_id"])
+            wanted = [json.loads(item) for item in items]
+            assert len(items) > 0 and stored["$snapshot_items"] == wanted
+            assert record["uuid"] == json.loads(events[0]["uuid"]) and record["token"] == recorded.TOKEN
+            assert stored["$window_id"] == json.loads(properties[0]["$window_id"]) and stored["$lib"] == "web"
+        assert serve.settle()["accepted"] == 0  # none of them is an event
 
 
 def test_events_without_uuid_come_back_the_same():

@@ -11,7 +11,8 @@ import rawjson
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "wire")
 TOKEN = "phc_testtokenpenstock0000000000000000000000000"
-CAPTURE_PATHS = {"/e/", "/i/v0/e/", "/batch/", "/capture/", "/track/", "/engage/", "/s/"}
+CAPTURE_PATHS = {"/e/", "/i/v0/e/", "/batch/", "/capture/", "/track/", "/engage/"}
+REPLAY_PATH = "/s/"
 V1_PATH = "/i/v1/analytics/events"
 
 
@@ -31,6 +32,9 @@ class Request:
 
     def is_capture(self):
         return self.method == "POST" and self.path in CAPTURE_PATHS
+
+    def is_replay(self):
+        return self.method == "POST" and self.path == REPLAY_PATH
 
     def is_v1(self):
         return self.method == "POST" and self.path == V1_PATH
