@@ -32,6 +32,7 @@ enum { ROLE_LISTENER_NAME_BYTES = 320 };
 struct role_listener {
     int  fd;
     bool local; /* a unix socket: its peers have no address */
+    bool tls;   /* its connections begin with a TLS handshake */
     char name[ROLE_LISTENER_NAME_BYTES]; /* as it was set: "127.0.0.1:8000", "unix:/run/capture.sock" */
 };
 
@@ -40,6 +41,7 @@ struct role_env {
     const char *run_folder;   /* DIR/run: metrics, sockets, pids */
     const struct role_listener *listeners; /* capture: the listening sockets; they stay the supervisor's */
     size_t      listeners_count;
+    int         tls_fd;       /* capture, when a listener says tls: brings certificates (capture/tls.h) */
     int         stop_fd;      /* becomes readable when the role is to stop: drain, then return */
     const void *options;      /* the role's own struct, filled from its table */
     bool        own_process;  /* nothing else runs in this process: the role may lock it in (base/cage.h) */

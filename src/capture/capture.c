@@ -238,6 +238,14 @@ static int capture_limit(struct capture_shared *shared, struct err *err)
     return 0;
 }
 
+static int capture_tls(const struct role_env *env, struct capture_shared *shared, struct err *err)
+{
+    for (size_t i = 0; i < env->listeners_count; i++)
+        if (env->listeners[i].tls)
+            return tls_open(env->tls_fd, shared->metrics, &shared->tls, err);
+    return 0;
+}
+
 static int capture_run(const struct role_env *env, struct err *err)
 {
     const struct capture_settings *settings = env->options;
@@ -270,13 +278,17 @@ static int capture_run(const struct role_env *env, struct err *err)
     shared.rates = rates_new();
     if (shared.rates == NULL) {
         err_set(err, ERR_FULL, "capture: no memory for rates");
-        goto no_log;
+        goto no_rates;
+    }
+    if (capture_tls(env, &shared, err) < 0) {
+        err_wrap(err, "capture");
+        goto no_tls;
     }
     if (capture_open(&opening, err) < 0) {
         err_wrap(err, "capture");
         goto no_log;
     }
-    if (tokens_start(shared.tokens, err) < 0) {
+    if (tokens_start(shared.tokens, err) < 0 || tls_start(shared.tls, err) < 0) {
         capture_open_end(&opening);
         err_wrap(err, "capture");
         goto no_log;
@@ -285,7 +297,10 @@ static int capture_run(const struct role_env *env, struct err *err)
 no_log:
     if (opening.log != NULL)
         log_close(opening.log);
+    tls_close(shared.tls);
+no_tls:
     rates_free(shared.rates);
+no_rates:
     tokens_close(shared.tokens);
 no_tokens:
     addresses_close(shared.addresses);

@@ -37,6 +37,15 @@
       "how far sent_at was from our clock, either way")                                                          \
     X(CAGE_SECCOMP, "capture_cage_seccomp", GAUGE, NULL, "1: system calls outside the list end the process")     \
     X(CAGE_LANDLOCK, "capture_cage_landlock", GAUGE, NULL, "version of Landlock that keeps it from files; 0: none") \
+    X(TLS_HANDSHAKES, "capture_tls_handshakes_total", COUNTER, NULL, "TLS handshakes that were finished")       \
+    X(TLS_RESUMED, "capture_tls_resumed_total", COUNTER, NULL, "of these, resumed with a ticket")               \
+    X(TLS_FAILED, "capture_tls_handshakes_failed_total", COUNTER, NULL, "TLS handshakes that failed or came late") \
+    X(TLS_PLAIN, "capture_tls_plain_total", COUNTER, NULL, "plain HTTP on a port of TLS, answered 400")         \
+    X(TLS_RELOADS, "capture_tls_certificate_loads_total", COUNTER, NULL, "certificates that came into force")   \
+    X(TLS_RELOADS_FAILED, "capture_tls_certificate_loads_failed_total", COUNTER, NULL,                           \
+      "certificates or keys that were refused; the earlier ones stay")                                           \
+    X(TLS_EXPIRES, "capture_tls_certificate_expires_seconds", GAUGE, NULL,                                       \
+      "Unix time at which the first certificate in force expires")                                               \
     X(CATALOG_VERSION, "capture_catalog_version", GAUGE, NULL, "version of the catalog whose tokens are in force")
 #define CAPTURE_METRIC_ENUM(name, text, kind, bounds, help) CAPTURE_METRIC_##name,
 enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_METRIC_SINGLE_COUNT };

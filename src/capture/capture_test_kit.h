@@ -38,7 +38,7 @@ struct kit {
     char                    folder[64], run_folder[80];
     struct capture_settings settings;
     struct role_listener    listener;
-    int                     stop_fd, port;
+    int                     stop_fd, tls_fd, port;
     pthread_t               thread, catalog_thread;
     struct role_env         env;
     int                     rc;
@@ -157,6 +157,7 @@ static inline void kit_start(struct kit *kit)
                                   .listeners = &kit->listener,
                                   .listeners_count = 1,
                                   .stop_fd = kit->stop_fd,
+                                  .tls_fd = kit->tls_fd,
                                   .options = &kit->settings };
     assert_int_equal(pthread_create(&kit->catalog_thread, NULL, kit_catalog, kit), 0);
     assert_int_equal(pthread_create(&kit->thread, NULL, kit_main, kit), 0);

@@ -4,13 +4,12 @@
 #include "capture/conn.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "capture/loop.h"
+#include "capture/transport.h"
 
 enum {
     CONN_RATE_MIN = 1024,               /* bytes a second: a body that brings less has stalled, a reply that loses less too */
@@ -21,7 +20,8 @@ enum {
 
 #define TO(name) (1u << CONN_##name)
 static const unsigned conn_allowed[CONN_STATE_COUNT] = {
-    [CONN_FREE] = TO(HEAD) | TO(CLOSED),
+    [CONN_FREE] = TO(HEAD) | TO(HELLO) | TO(CLOSED),
+    [CONN_HELLO] = TO(HEAD) | TO(WRITE) | TO(LINGER) | TO(CLOSED),
     [CONN_IDLE] = TO(HEAD) | TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
     [CONN_HEAD] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
     [CONN_BODY] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(LINGER) | TO(CLOSED),
@@ -94,7 +94,8 @@ struct conn *conn_new(struct loop *loop, const struct role_listener *listener, i
     }
     *conn = (struct conn){ .magic = CONN_MAGIC, .fd = fd_take, .loop = loop, .listener = listener };
     loop->conn_count++;
-    conn_set_state(conn, CONN_HEAD); /* who connects and says nothing has the time of a slow head */
+    /* Who connects and says nothing has the time of a slow head. */
+    conn_set_state(conn, conn_hello_needed(conn) ? CONN_HELLO : CONN_HEAD);
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);
     return conn;
 }
@@ -137,6 +138,8 @@ void conn_close(struct conn *conn)
     loop_queue_remove(conn);
     addresses_leave(loop->shared->addresses, conn->address);
     conn->address = NULL;
+    conn_hello_leave(conn);
+    tls_end(conn);
     conn_set_state(conn, CONN_CLOSED);
     (void)close(conn->fd); /* which takes it out of epoll too */
     conn->fd = -1;
@@ -165,7 +168,7 @@ static void conn_replied(struct conn *conn)
     conn_drop_origin(conn);
     if (conn->close_after && (conn->unread || conn->readable || conn->buf_bytes > 0)) {
         /* Closing with unread bytes would reset the connection, and the answer might never be read. */
-        (void)shutdown(conn->fd, SHUT_WR);
+        transport_finish(conn);
         conn_drop_buf(conn);
         conn_set_state(conn, CONN_LINGER);
     } else if (conn->close_after) {
@@ -181,15 +184,10 @@ static void conn_replied(struct conn *conn)
 /* How many bytes the socket took; -1: it is broken (and closed here). */
 static ssize_t conn_send_some(struct conn *conn, struct span bytes)
 {
-    ssize_t sent;
+    ssize_t sent = transport_send(conn, bytes);
 
-    do
-        sent = send(conn->fd, bytes.at, bytes.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
     if (sent >= 0)
         return sent;
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM)
-        return 0;
     conn_close(conn);
     return -1;
 }
@@ -387,10 +385,8 @@ static void conn_read(struct conn *conn)
             return;
         at = own ? conn->buf + conn->buf_bytes : loop->read_buf;
         room = own ? conn->buf_size - conn->buf_bytes : LOOP_READ_BYTES;
-        got = recv(conn->fd, at, room, MSG_DONTWAIT);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        got = transport_receive(conn, at, room);
+        if (got == TRANSPORT_AGAIN) {
             conn->readable = conn->ended;
             return;
         }
@@ -398,7 +394,7 @@ static void conn_read(struct conn *conn)
             conn_close(conn);
             return;
         }
-        conn->readable = (size_t)got == room || conn->ended;
+        conn->readable |= conn->ended;
         conn->window_bytes += (size_t)got;
         if (own) {
             conn->buf_bytes += (size_t)got;
@@ -444,6 +440,8 @@ void conn_on_event(struct conn *conn, uint32_t events)
         conn->ended = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
         conn->readable = true;
+    if (conn->state == CONN_HELLO && !conn_hello(conn))
+        return;
     if ((events & EPOLLOUT) && conn->state == CONN_WRITE) {
         conn_write_more(conn);
         if (conn->state != CONN_IDLE && conn->state != CONN_DRAIN)
@@ -498,6 +496,9 @@ void conn_on_deadline(struct conn *conn)
     struct refusal refusal;
 
     switch (conn->state) {
+    case CONN_HELLO:
+        conn_hello_late(conn);
+        return;
     case CONN_HEAD:
         if (conn->buf_bytes == 0) {
             conn_close(conn);

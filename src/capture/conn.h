@@ -1,5 +1,7 @@
 /* capture/conn.h - one connection: reads requests, waits for the commit, writes replies.
  *
+ *   HELLO (TLS: the handshake) --> HEAD
+ *
  *            first byte           head whole, body not        records in the batch
  *   IDLE ------------------> HEAD ---------------------> BODY ---------------------> WAIT
  *    ^ ^                      |  \______________________/  |                           | ack or 503
@@ -24,7 +26,7 @@
 #include "capture/reply.h"
 #include "wire/http1.h"
 
-#define CONN_STATES(X) X(FREE) X(IDLE) X(HEAD) X(BODY) X(WAIT) X(WRITE) X(DRAIN) X(LINGER) X(CLOSED)
+#define CONN_STATES(X) X(FREE) X(HELLO) X(IDLE) X(HEAD) X(BODY) X(WAIT) X(WRITE) X(DRAIN) X(LINGER) X(CLOSED)
 #define CONN_STATE_ENUM(name) CONN_##name,
 enum conn_state { CONN_STATES(CONN_STATE_ENUM) CONN_STATE_COUNT };
 
@@ -34,6 +36,7 @@ struct loop;
 struct flight;
 struct address;
 struct intake_result;
+struct ssl_st;
 
 struct conn {
     uint32_t magic;
@@ -54,6 +57,9 @@ struct conn {
 
     struct address *address; /* its place in the table of addresses; NULL: not counted */
     uint32_t        project; /* of the last request that was taken; 0: none yet */
+    struct ssl_st *tls; /* NULL: as it comes (capture/transport.h) */
+    bool tls_broken;    /* nothing more may be sent through it */
+    bool hello_waits;   /* HELLO: in the loop's line, by wait_prev and wait_next */
 
     bool readable;    /* the socket may hold more than was read */
     bool ended;       /* the peer has closed its side: readable until 0 was read */
@@ -104,6 +110,19 @@ void conn_on_ack(struct conn *conn, const struct refusal *refusal);
 void conn_close(struct conn *conn);
 /* Closed for a turn: the memory may be used again. */
 void conn_retire(struct conn *conn);
+
+/* --- conn_hello.c ------------------------------------------------------------------------------- */
+
+/* Whether connections of its listener begin with something before HTTP. */
+bool conn_hello_needed(const struct conn *conn);
+/* HELLO: goes on with it. True: it is over, and requests may follow. */
+bool conn_hello(struct conn *conn);
+/* HELLO: its time is over. */
+void conn_hello_late(struct conn *conn);
+/* Closing: leaves the loop's line, if it stands there. */
+void conn_hello_leave(struct conn *conn);
+/* The begin of a turn: those who wait in line, as many as a turn has time for. */
+void conn_hello_turn(struct loop *loop);
 
 /* --- between conn.c, conn_step.c and conn_request.c -------------------------------------------- */
 

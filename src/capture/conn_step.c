@@ -2,9 +2,9 @@
  * parts is complete: its spans pointed into a buffer that has moved since, and a second look costs less
  * than keeping a hundred headers for every slow connection. */
 #include <assert.h>
-#include <sys/socket.h>
 
 #include "capture/loop.h"
+#include "capture/transport.h"
 
 /* The head is whole and fine; what follows belongs to its body. */
 static void conn_begin(struct conn *conn)
@@ -99,7 +99,7 @@ static void conn_continue(struct conn *conn)
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
     /* Lost when the socket is full, which it is not before a first answer; clients send without it too. */
-    (void)!send(conn->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)transport_send(conn, span_text(text));
 }
 
 static enum conn_step conn_want_body(struct conn *conn)

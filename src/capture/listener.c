@@ -55,7 +55,8 @@ bool listener_owns(const struct loop *loop, const void *ptr)
     return (uintptr_t)ptr >= (uintptr_t)loop->ports && (uintptr_t)ptr < (uintptr_t)(loop->ports + LOOP_PORTS_MAX);
 }
 
-static void listener_shed(struct loop *loop, int fd, struct span text)
+/* In words, where words can be said at once; a handshake would cost more than what is refused here. */
+static void listener_shed(struct loop *loop, const struct role_listener *from, int fd, struct span text)
 {
     struct reply reply = { .status = 503,
                            .type = "text/plain; charset=utf-8",
@@ -63,6 +64,10 @@ static void listener_shed(struct loop *loop, int fd, struct span text)
                            .retry_after_s = 1,
                            .close = true };
 
+    if (from->tls) {
+        (void)close(fd);
+        return;
+    }
     buf_reset(&loop->out);
     reply_write(&loop->out, &reply, &loop->clock);
     (void)!send(fd, loop->out.at, loop->out.bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -79,12 +84,12 @@ static void listener_take(struct loop *loop, const struct role_listener *from, i
     struct address    *address;
 
     if (loop->conn_count >= loop->shared->connections_max) {
-        listener_shed(loop, fd, SPAN("service unavailable: too many connections"));
+        listener_shed(loop, from, fd, SPAN("service unavailable: too many connections"));
         capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_SHED, 1);
         return;
     }
     if (addresses_enter(loop->shared->addresses, peer, loop->mono_us, &address) != ADDRESS_FINE) {
-        listener_shed(loop, fd, SPAN("service unavailable: too many connections from your address"));
+        listener_shed(loop, from, fd, SPAN("service unavailable: too many connections from your address"));
         capture_count(loop->shared->metrics, CAPTURE_METRIC_ADDRESS_REFUSED, 1);
         return;
     }

@@ -104,6 +104,7 @@ int64_t loop_state_us(const struct loop *loop, enum conn_state state)
 
     switch (state) {
     case CONN_IDLE: return loop->draining ? LOOP_DRAIN_IDLE_US : settings->idle_timeout_us;
+    case CONN_HELLO: return settings->hello_timeout_us;
     case CONN_HEAD: return settings->header_timeout_us;
     case CONN_BODY:
     case CONN_DRAIN: return settings->body_stall_us;
@@ -168,6 +169,8 @@ static int64_t loop_wait_us(const struct loop *loop)
         next = loop->drain_until_us;
     if (loop->listen_again_us != 0 && loop->listen_again_us < next)
         next = loop->listen_again_us;
+    if (loop->hello_first != NULL)
+        return 0;
     if (next == INT64_MAX && lanes == INT64_MAX)
         return -1;
     if (lanes < next)
@@ -403,6 +406,7 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_take_acks(&loop->lanes[i]);
     loop_queue_judge(loop);
+    conn_hello_turn(loop);
     for (int i = 0; i < count; i++)
         loop_handle_event(loop, &events[i]);
     loop_queue_run(loop);
@@ -512,6 +516,7 @@ void loop_fini(struct loop *loop)
         while (loop->timers[state].first != NULL)
             conn_close(loop->timers[state].first);
     loop_free_retired(loop);
+    tls_drop(&loop->tls);
     while (loop->conn_pool != NULL) {
         struct conn *conn = loop->conn_pool;
 

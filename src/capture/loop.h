@@ -28,6 +28,7 @@
 #include "capture/pressure.h"
 #include "capture/replay_intake.h"
 #include "capture/settings.h"
+#include "capture/tls.h"
 #include "capture/tokens_snapshot.h"
 #include "capture/v1_intake.h"
 #include "log/log.h"
@@ -39,6 +40,8 @@ enum {
     CAPTURE_LANES,
     LOOP_READ_BYTES = 256 << 10, /* one read takes a whole ordinary request; measured: larger gains nothing */
     LOOP_PORTS_MAX = 16,
+    LOOP_HELLOS_MAX = 8, /* steps of TLS handshakes in one turn: some milliseconds at most */
+    LOOP_TLS_BYTES = 16 << 10, /* counted for each TLS connection: docs/decisions/tls.md */
     LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
     LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
 };
@@ -61,6 +64,7 @@ struct capture_shared {
     int                            stop_fd;
     struct addresses              *addresses; /* NULL: no bounds for addresses */
     size_t                         connections_max; /* of one loop */
+    struct tls                    *tls; /* NULL: no listener says tls */
     struct loop                   *loops; /* threads of them */
     atomic_bool                    failed; /* the log's writer is finished */
     struct err                     failure; /* @lock failed goes from false to true once; written before */
@@ -127,6 +131,9 @@ struct loop {
     enum pressure_level level, memory_level; /* of this turn */
     size_t             memory_now;
     uint32_t           project;    /* to which the last token belonged that was looked up */
+    struct conn       *hello_first, *hello_last; /* their handshakes go on in the next turn */
+    int                hello_left;               /* and so many may in this one */
+    struct tls_held    tls;
     struct conn       *retired;    /* closed in this turn */
     struct conn       *conn_pool;
     void              *buf_pool[LOOP_BUF_CLASSES];

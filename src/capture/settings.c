@@ -36,6 +36,8 @@ const struct option capture_options[] = {
       "working memory of one request beside its body", AT(request_memory_max) },
     { "memory_max", OPTION_BYTES, "512MiB", 32 * MIB, 1024 * 1024 * MIB,
       "bodies and records held at one time; above it requests are answered 503", AT(memory_max) },
+    { "hello_timeout", OPTION_DURATION, "10s", 1000, 600 * SECOND,
+      "from a connection's begin to the end of its TLS handshake", AT(hello_timeout_us) },
     { "header_timeout", OPTION_DURATION, "10s", 1000, 600 * SECOND, "from a request's first byte to its last header",
       AT(header_timeout_us) },
     { "body_stall", OPTION_DURATION, "20s", 1000, 600 * SECOND,

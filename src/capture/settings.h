@@ -22,6 +22,7 @@ struct capture_settings {
     int64_t batch_events_max;
     int64_t request_memory_max;
     int64_t memory_max;
+    int64_t hello_timeout_us;
     int64_t header_timeout_us;
     int64_t body_stall_us;
     int64_t idle_timeout_us;

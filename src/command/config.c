@@ -16,14 +16,20 @@
 
 #include "command/command.h"
 #include "command/listen.h"
+#include "command/tls_files.h"
 
 /* The settings of Penstock as a whole. */
 static const struct option top_options[] = {
     { "data", OPTION_TEXT, "penstock-data", 0, 0, "the folder that holds everything: log, people, warehouse, catalog",
       offsetof(struct config, data) },
     { "listen", OPTION_LIST, "127.0.0.1:8000", 0, 0,
-      "addresses that SDKs send to: HOST:PORT (0.0.0.0:8000 for every network, [::]:8000 for IPv6 too), or a socket "
-      "unix:/PATH (after it mode=0660)", offsetof(struct config, listen), listen_check },
+      "addresses that SDKs send to: HOST:PORT (0.0.0.0:8000 for every network, [::]:8000 for IPv6 too), with TLS: HOST:PORT tls; or a "
+      "socket unix:/PATH (after it mode=0660)", offsetof(struct config, listen), listen_check },
+    { "tls.certificate", OPTION_LIST, "", 0, 0,
+      "for addresses that say tls: files with a certificate and its chain (PEM); of several, the name that a client asks "
+      "for chooses", offsetof(struct config, tls_certificate), tls_files_list_check },
+    { "tls.key", OPTION_LIST, "", 0, 0, "the private keys of these certificates, in the same order; not open to every user",
+      offsetof(struct config, tls_key), tls_files_list_check },
     { NULL, OPTION_TEXT, NULL, 0, 0, NULL, 0 },
 };
 
@@ -291,6 +297,21 @@ done:
     return rc;
 }
 
+/* Whether keys may stand below this word: a role's, or the first word of a key of Penstock as a whole. Gives one of them
+ * as an example; NULL: no. */
+static const char *group_example(const char *word)
+{
+    const struct role *role = role_find(word);
+    size_t             bytes = strlen(word);
+
+    if (role != NULL)
+        return role->options->name;
+    for (const struct option *option = top_options; option->name != NULL; option++)
+        if (strncmp(option->name, word, bytes) == 0 && option->name[bytes] == '.')
+            return option->name + bytes + 1;
+    return NULL;
+}
+
 static int file_mapping(struct config_file *file, struct fy_node *mapping, const char *prefix, struct err *err)
 {
     struct fy_node_pair *pair;
@@ -312,13 +333,13 @@ static int file_mapping(struct config_file *file, struct fy_node *mapping, const
             continue;
         }
         (void)snprintf(key, sizeof key, "%s%s%.*s", prefix, prefix[0] != '\0' ? "." : "", (int)bytes, text);
-        if (prefix[0] == '\0' && role_find(key) != NULL && node != NULL && fy_node_get_type(node) == FYNT_MAPPING) {
+        if (prefix[0] == '\0' && group_example(key) != NULL && node != NULL && fy_node_get_type(node) == FYNT_MAPPING) {
             if (file_mapping(file, node, key, err) < 0)
                 return -1;
-        } else if (prefix[0] == '\0' && role_find(key) != NULL) {
+        } else if (prefix[0] == '\0' && group_example(key) != NULL) {
             if (node != NULL && (fy_node_get_type(node) != FYNT_SCALAR || fy_node_is_alias(node))) {
                 (void)err_set(err, ERR_INPUT, "%s takes keys below it, such as `%s.%s: ...`", key, key,
-                              role_find(key)->options->name);
+                              group_example(key));
                 (void)at_node(file, key_node, err);
                 if (file_wrong(file, err) < 0)
                     return -1;

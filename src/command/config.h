@@ -37,6 +37,7 @@ struct config {
     size_t              count;
     const char         *data;    /* top-level keys */
     const char         *listen;
+    const char         *tls_certificate, *tls_key;
     void               *options[ROLES_MAX]; /* by the index of roles[] */
     /* Set after config_init: is told each wrong key of a file, and the file is read to its end. NULL: the first one ends it. */
     void (*tell)(const struct err *err);

@@ -21,6 +21,7 @@
 #include "command/command.h"
 #include "command/config.h"
 #include "command/supervisor.h"
+#include "command/tls_files.h"
 #include "ingest/geoip.h"
 #include "warehouse/duckdb.h"
 #include "wire/json.h"
@@ -31,6 +32,7 @@ enum {
     FILES_MIN = 4096,      /* connections and segments: docs/limits.md */
     SYNC_TRIALS = 20,
     SYNC_SLOW_US = 50000,  /* a reply waits for two syncs at worst: 100 ms is felt */
+    TLS_DAYS_LOW = 14,
     CLOCK_YEAR_2024_US_S = 1704067200
 };
 
@@ -160,6 +162,44 @@ static void check_geoip(struct doctor *doctor, const struct config *config)
         geoip_close(geoip);
         verdict(doctor, FINE, "geoip", "databases of cities in %s", folder);
     }
+}
+
+/* --- where it listens ------------------------------------------------------------------------------ */
+
+static void check_tls(struct doctor *doctor, const struct config *config)
+{
+    struct tls_files *files = NULL;
+    struct err        err = { .kind = ERR_NONE };
+    char              names[200] = "";
+    int64_t           expires_us = 0, days;
+
+    if (tls_files_new(config->tls_certificate, config->tls_key, &files, &err) < 0 ||
+        tls_files_read(files, &expires_us, names, sizeof names, &err) < 0) {
+        verdict(doctor, FAIL, "tls", "%s", err.text);
+    } else {
+        days = (expires_us - clock_wall_us()) / ((int64_t)86400 * 1000000);
+        if (expires_us <= clock_wall_us())
+            verdict(doctor, FAIL, "tls", "the certificate for %s has expired: clients refuse it; renew it", names);
+        else
+            verdict(doctor, days < TLS_DAYS_LOW ? WARN : FINE, "tls", "the certificate for %s expires in %" PRId64 " days%s",
+                    names, days, days < TLS_DAYS_LOW ? ": renew it" : "");
+    }
+    tls_files_free(files);
+}
+
+static void check_listen(struct doctor *doctor, const struct config *config)
+{
+    struct listen_address *addresses = calloc(LISTEN_MAX, sizeof *addresses);
+    struct err             err = { .kind = ERR_NONE };
+    size_t                 count;
+    bool                   tls = false;
+
+    if (addresses != NULL && listen_read(config->listen, addresses, &count, &err) == 0)
+        for (size_t i = 0; i < count; i++)
+            tls |= addresses[i].tls;
+    free(addresses);
+    if (tls)
+        check_tls(doctor, config);
 }
 
 /* --- the data folder ------------------------------------------------------------------------------ */
@@ -299,6 +339,8 @@ int doctor_run(const struct command_args *args)
         verdict(&doctor, FAIL, "config", "%s", err.text);
     else
         verdict(&doctor, FINE, "config", "%s", there ? "is right" : "defaults");
+    if (err.kind == ERR_NONE)
+        check_listen(&doctor, &config);
     check_duckdb(&doctor, &config);
     check_geoip(&doctor, &config);
     if (!there)

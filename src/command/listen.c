@@ -80,7 +80,12 @@ static int address_read_word(const char *word, struct listen_address *out, struc
         out->mode = (mode_t)mode;
         return 0;
     }
-    return err_set(err, ERR_INPUT, "\"%.80s\": \"%.40s\" says nothing here; after a path may come mode=0660", out->text, word);
+    if (strcmp(word, "tls") == 0 && !out->local) {
+        out->tls = true;
+        return 0;
+    }
+    return err_set(err, ERR_INPUT, "\"%.80s\": \"%.40s\" says nothing here; %s", out->text, word,
+                   out->local ? "after a path may come mode=0660" : "after a port may come tls");
 }
 
 static int address_read(char *entry, struct listen_address *out, struct err *err)
@@ -202,17 +207,19 @@ static int inet_bind(const struct addrinfo *found, const char *text, bool six_on
     return fd;
 }
 
-static void inet_url(int fd, const char *host, char *url_out, size_t room)
+static void inet_url(int fd, const struct listen_address *from, char *url_out, size_t room)
 {
     struct sockaddr_storage address;
     socklen_t               bytes = sizeof address;
     char                    port[16] = "?";
+    const char             *host = from->host;
 
     if (getsockname(fd, (struct sockaddr *)&address, &bytes) == 0)
         (void)getnameinfo((struct sockaddr *)&address, bytes, NULL, 0, port, sizeof port, NI_NUMERICSERV);
     if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
         host = "127.0.0.1"; /* every address of this machine: name one that works here */
-    (void)snprintf(url_out, room, strchr(host, ':') != NULL ? "http://[%s]:%s" : "http://%s:%s", host, port);
+    (void)snprintf(url_out, room, strchr(host, ':') != NULL ? "%s://[%s]:%s" : "%s://%s:%s", from->tls ? "https" : "http",
+                   host, port);
 }
 
 static int inet_open(const struct listen_address *address, bool six_only, struct listen_socket *out, struct err *err)
@@ -223,35 +230,53 @@ static int inet_open(const struct listen_address *address, bool six_only, struct
 
     if (rc != 0)
         return err_set(err, ERR_INPUT, "listen: the host \"%.100s\" is not known here: %s", address->host, gai_strerror(rc));
+    out->role.tls = address->tls;
     out->role.fd = inet_bind(found, address->text, six_only && strcmp(address->host, "::") == 0, err);
     freeaddrinfo(found);
     if (out->role.fd < 0)
         return -1;
-    inet_url(out->role.fd, address->host, out->url, sizeof out->url);
+    inet_url(out->role.fd, address, out->url, sizeof out->url);
+    return 0;
+}
+
+/* *problem_out: why nobody takes a connection there; 0: somebody does. */
+static int unix_knock(const struct sockaddr_un *place, int *problem_out, struct err *err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return err_errno(err, errno, "cannot make a socket");
+    *problem_out = connect(fd, (const struct sockaddr *)place, sizeof *place) == 0 ? 0 : errno;
+    if (*problem_out == EAGAIN) /* its queue is full */
+        *problem_out = 0;
+    (void)close(fd);
     return 0;
 }
 
 /* Removes the socket file that a server left behind; -1: somebody answers there, or it is no socket. */
 static int unix_clear(const struct sockaddr_un *place, struct err *err)
 {
+    int64_t     give_up_us = clock_mono_us() + LISTEN_RETRY_US;
     struct stat file;
-    int         fd, problem;
+    int         problem;
 
     if (lstat(place->sun_path, &file) < 0)
         return errno == ENOENT ? 0 : err_errno(err, errno, "cannot look at %.150s", place->sun_path);
     if (!S_ISSOCK(file.st_mode))
         return err_set(err, ERR_INPUT, "cannot listen on %.150s: a file that is no socket stands there; move it away, or name "
                        "another path", place->sun_path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_errno(err, errno, "cannot make a socket");
-    problem = connect(fd, (const struct sockaddr *)place, sizeof *place) == 0 ? 0 : errno;
-    (void)close(fd);
+    for (;;) {
+        if (unix_knock(place, &problem, err) < 0)
+            return -1;
+        if (problem != 0 || clock_mono_us() >= give_up_us)
+            break;
+        (void)poll(NULL, 0, 20); /* the last owner may be dying */
+    }
     if (problem == ECONNREFUSED && unlink(place->sun_path) < 0 && errno != ENOENT)
         return err_errno(err, errno, "cannot remove %.150s, which a server left behind", place->sun_path);
     if (problem == ECONNREFUSED || problem == ENOENT)
         return 0;
-    if (problem == 0 || problem == EAGAIN) /* EAGAIN: its queue is full */
+    if (problem == 0)
         return bind_failed(EADDRINUSE, (const struct sockaddr *)place, place->sun_path, err);
     return err_errno(err, problem, "cannot listen on %.150s: a socket stands there, and asking who has it fails",
                      place->sun_path);

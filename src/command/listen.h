@@ -3,6 +3,7 @@
  * The setting `listen` is one address or several. Each is a place and, after it, words about it:
  *
  *     127.0.0.1:8000   0.0.0.0:8000   :8000   [::1]:8000   name.of.this.host:8000
+ *     0.0.0.0:8443 tls
  *     unix:/run/penstock/capture.sock mode=0660
  *
  *  I1  what is bound is bound before any role starts, so that a capture which dies leaves a queue and not a refusal
@@ -32,6 +33,7 @@ struct listen_address {
     bool   local;                          /* a unix socket */
     char   path[LISTEN_PATH_BYTES_MAX + 1];
     mode_t mode;
+    bool   tls;
     char   host[256];                      /* "": every address of this machine */
     char   port[6];
 };
@@ -39,7 +41,7 @@ struct listen_address {
 /* One entry, bound. */
 struct listen_socket {
     struct role_listener role; /* what capture gets; role.fd -1: closed */
-    char                 url[LISTEN_URL_BYTES]; /* "http://127.0.0.1:8000", "unix:/run/capture.sock" */
+    char                 url[LISTEN_URL_BYTES]; /* "http://127.0.0.1:8000", "https://...", "unix:/run/capture.sock" */
     char                 path[LISTEN_PATH_BYTES_MAX + 1];
     dev_t                device;                /* of the socket's file */
     ino_t                inode;
@@ -50,7 +52,7 @@ int listen_read(const char *list, struct listen_address out[LISTEN_MAX], size_t 
 /* Whether it can be read: for the table of settings. */
 int listen_check(const char *list, struct err *err) must_check;
 
-/* Binds all of them, or none. A TCP address that is in use is tried for a second: its last owner may be dying.
+/* Binds all of them, or none. An address that is in use is tried for a second: its last owner may be dying.
  * ERR_RETRY: in use, and by whom as far as that can be seen. */
 int listen_open(const struct listen_address *addresses, size_t count, struct listen_socket *out, struct err *err)
     must_check;

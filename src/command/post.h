@@ -10,7 +10,8 @@ struct command_args;
 struct post;
 
 /* The address for bodies in any form: --url, or the server that runs on the data folder (ERR_RETRY: none).
- * Of a unix socket: "unix:/PATH http://localhost/batch/". */
+ * Of a unix socket: "unix:/PATH http://localhost/batch/"; of this machine's server by TLS, whose
+ * certificate is not for 127.0.0.1: "own:https://127.0.0.1:8443/batch/". */
 int post_url(const struct command_args *args, char *to, size_t room, struct err *err) must_check;
 
 int  post_open(const char *url, struct post **out, struct err *err) must_check;

@@ -62,7 +62,7 @@ static void banner(const struct command_args *args, const struct config *config,
     if (strncmp(url, "unix:", 5) == 0)
         (void)snprintf(curl, sizeof curl, "--unix-socket %s http://localhost", url + 5);
     else
-        (void)snprintf(curl, sizeof curl, "%s", url);
+        (void)snprintf(curl, sizeof curl, "%s%s", strncmp(url, "https:", 6) == 0 ? "-k " : "", url);
 
     if (strcmp(config->data, "penstock-data") != 0)
         (void)snprintf(data, sizeof data, " --data %s", config->data);

@@ -28,6 +28,7 @@
 #include "catalog/catalog_image.h"
 #include "command/command.h"
 #include "command/listen.h"
+#include "command/tls_files.h"
 
 /* STOPPED is "not started, or ended after stop"; only role_set_state writes it. */
 enum child_state { CHILD_STOPPED, CHILD_UP, CHILD_WAITING };
@@ -53,6 +54,7 @@ struct supervisor {
     struct listen_socket sockets[LISTEN_MAX];
     struct role_listener listeners[LISTEN_MAX]; /* of the sockets: what capture gets */
     size_t               sockets_count;
+    struct tls_files    *tls; /* NULL: no address says tls */
     int                  stop_read, stop_write;
     int                  signal_fd;
     bool                 stopping;
@@ -149,14 +151,17 @@ size_t supervisor_urls(const char *data, char urls_out[LISTEN_MAX][LISTEN_URL_BY
 
 bool supervisor_url(const char *data, char *url_out, size_t room)
 {
+    static const char *const kinds[] = { "http:", "unix:", "" };
     char   urls[LISTEN_MAX][LISTEN_URL_BYTES];
-    size_t count = supervisor_urls(data, urls), best = 0;
+    size_t count = supervisor_urls(data, urls);
 
-    while (best < count && strncmp(urls[best], "http://", 7) != 0)
-        best++;
-    if (count > 0)
-        (void)snprintf(url_out, room, "%s", urls[best < count ? best : 0]);
-    return count > 0;
+    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++)
+        for (size_t i = 0; i < count; i++)
+            if (strncmp(urls[i], kinds[kind], strlen(kinds[kind])) == 0) {
+                (void)snprintf(url_out, room, "%s", urls[i]);
+                return true;
+            }
+    return false;
 }
 
 /* --- locks (V1) --------------------------------------------------------------------------------- */
@@ -272,6 +277,7 @@ void supervisor_free(struct supervisor *supervisor)
     if (supervisor == NULL)
         return;
     listen_end(supervisor);
+    tls_files_free(supervisor->tls);
     fd_close(&supervisor->stop_read);
     fd_close(&supervisor->stop_write);
     fd_close(&supervisor->signal_fd);
@@ -292,6 +298,21 @@ static void listen_write(const struct supervisor *supervisor)
     run_write(supervisor, "listen", "", text);
 }
 
+/* Before anything is bound: who asked for TLS and gave no fitting key should not find half a server. */
+static int tls_prepare(struct supervisor *supervisor, const struct listen_address *addresses, size_t count, struct err *err)
+{
+    const struct config *config = supervisor->config;
+    bool                 needed = false;
+
+    for (size_t i = 0; i < count; i++)
+        needed |= addresses[i].tls;
+    if (!needed)
+        return 0;
+    if (tls_files_new(config->tls_certificate, config->tls_key, &supervisor->tls, err) < 0)
+        return -1;
+    return tls_files_check(supervisor->tls, err);
+}
+
 int supervisor_listen(struct supervisor *supervisor, struct err *err)
 {
     struct listen_address *addresses;
@@ -307,6 +328,7 @@ int supervisor_listen(struct supervisor *supervisor, struct err *err)
     if (addresses == NULL)
         return err_set(err, ERR_FULL, "no memory");
     if (listen_read(supervisor->config->listen, addresses, &count, err) == 0 &&
+        tls_prepare(supervisor, addresses, count, err) == 0 &&
         listen_open(addresses, count, supervisor->sockets, err) == 0) {
         supervisor->sockets_count = count;
         for (size_t i = 0; i < count; i++)
@@ -321,10 +343,11 @@ int supervisor_listen(struct supervisor *supervisor, struct err *err)
 /* --- children ----------------------------------------------------------------------------------- */
 
 /* In the new process; never returns. */
-static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent)
+static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent, int tls_fd)
 {
     struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
-                            .stop_fd = supervisor->stop_read, .options = child->options, .own_process = true };
+                            .tls_fd = tls_fd, .stop_fd = supervisor->stop_read, .options = child->options,
+                            .own_process = true };
     struct err      err = { .kind = ERR_NONE };
     sigset_t        none;
     int             rc;
@@ -347,6 +370,8 @@ static void child_main(struct supervisor *supervisor, const struct child *child,
         env.listeners = supervisor->listeners, env.listeners_count = supervisor->sockets_count;
     else
         listen_close(supervisor->sockets, supervisor->sockets_count, false);
+    if (supervisor->tls != NULL)
+        tls_files_disconnect(supervisor->tls);
     say_init(child->role->name, SAY_INFO);
     rc = child->role->run(&env, &err);
     if (rc < 0)
@@ -358,11 +383,16 @@ static void child_main(struct supervisor *supervisor, const struct child *child,
 static int child_start(struct supervisor *supervisor, struct child *child, struct err *err)
 {
     pid_t parent = getpid(), pid;
+    int   tls_fd = -1;
 
+    if (supervisor->tls != NULL && child->role == &capture_role &&
+        tls_files_connect(supervisor->tls, &tls_fd, err) < 0)
+        return -1;
     (void)fflush(NULL);
     pid = fork();
     if (pid == 0)
-        child_main(supervisor, child, parent);
+        child_main(supervisor, child, parent, tls_fd);
+    fd_close(&tls_fd);
     if (pid < 0)
         return err_errno(err, errno, "cannot start role %s", child->role->name);
     child->pid = pid;
@@ -458,6 +488,11 @@ static int children_due(struct supervisor *supervisor, size_t *up_out, struct er
         }
         *up_out += child->state == CHILD_UP;
     }
+    if (supervisor->tls != NULL && !supervisor->stopping) {
+        int64_t look_us = tls_files_look(supervisor->tls, false);
+
+        next_us = look_us < next_us ? look_us : next_us;
+    }
     if (supervisor->stopping && supervisor->kill_at_us > now_us && supervisor->kill_at_us < next_us)
         next_us = supervisor->kill_at_us;
     return next_us == INT64_MAX ? -1 : (int)((next_us - now_us) / 1000 + 1);
@@ -468,7 +503,9 @@ static void signals_read(struct supervisor *supervisor)
     struct signalfd_siginfo info;
 
     while (read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGHUP && supervisor->tls != NULL && !supervisor->stopping)
+            (void)tls_files_look(supervisor->tls, true);
+        else if (info.ssi_signo != SIGCHLD)
             stop_begin(supervisor, strsignal((int)info.ssi_signo));
     children_reap(supervisor);
 }

@@ -65,10 +65,12 @@ def python(name):
     return os.path.join(_once(name, make), "bin", "python")
 
 
-def drive(sdk, scenario, serve, token):
-    """Runs one scenario of one SDK against serve; gives what its driver says it captured."""
-    host = "http://127.0.0.1:%d" % serve.port
-    env = dict(os.environ, NODE_PATH=node_modules() if sdk == "node" or sdk.startswith("posthog-js") else "")
+def drive(sdk, scenario, serve, token, host=None, ca=None):
+    """Runs one scenario of one SDK against serve (by another address: host, whose certificate the file ca signed);
+    gives what its driver says it captured."""
+    host = host or "http://127.0.0.1:%d" % serve.port
+    trust = {} if ca is None else {"REQUESTS_CA_BUNDLE": ca, "NODE_EXTRA_CA_CERTS": ca}
+    env = dict(os.environ, **trust, NODE_PATH=node_modules() if sdk == "node" or sdk.startswith("posthog-js") else "")
     env["PATH"] = NODE + os.pathsep + env["PATH"]
     env = {k: v for k, v in env.items() if not k.lower().endswith("_proxy")}
     if sdk == "node":
