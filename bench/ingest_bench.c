@@ -1,6 +1,6 @@
-/* bench/ingest_bench.c - what an event costs in ingest, by part, in one process and on one core.
+/* bench/ingest_bench.c - what an event costs in ingest, by part, in one process and on one core or several.
  *
- * usage: ingest_bench [EVENTS] [PERSONS] [GEOIP_FOLDER] [BATCH]   default 200000 20000 off (no look-ups)
+ * usage: ingest_bench [EVENTS] [PERSONS] [GEOIP_FOLDER] [BATCH] [THREADS]   default 200000 20000 off (no look-ups), 1 thread
  *
  * Fills a raw topic with events like those of a web SDK (about 1 KB, 30 properties; one in 20 identifies
  * its person, one in 50 sets a group's properties, one in 100 is a repeat), then runs the role's steps
@@ -136,6 +136,7 @@ int main(int argc, char **argv)
     options.geoip_folder = argc > 3 ? argv[3] : "off";
     if (argc > 4)
         options.batch_records = atoll(argv[4]);
+    options.threads = argc > 5 ? atoll(argv[5]) : 1;
     ingest_keep_memory();
     must(ingest_open(&env, &ingest, &err));
     wall_us = clock_mono_us();

@@ -195,6 +195,11 @@ static inline void row_set_text(struct row *row, int column, struct span value)
 
 size_t row_bytes(const struct row *row);
 void row_write(const struct row *row, uint8_t *to); /* to has row_bytes() of room */
+/* The table of a row that row_write has written. */
+static inline enum row_table row_stored_table(struct span row)
+{
+    return (enum row_table)row.at[1];
+}
 /* Text spans point into body. ERR_CORRUPT: not a row. */
 int row_read(struct span body, struct row *out, struct err *err) must_check;
 /* The row as a JSON object, times as text, JSON columns as JSON: for `tail` and dead-letter downloads. */

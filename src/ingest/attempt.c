@@ -8,7 +8,15 @@
 
 #include "base/note.h"
 
-enum { ATTEMPT_VERSION = 3, ATTEMPT_SHRINK = 8 };
+enum { ATTEMPT_VERSION = 4, ATTEMPT_SHRINK = 8 };
+
+/* The file of a Penstock that had one thread: version 3. */
+struct attempt_state_3 {
+    uint64_t version, busy;
+    uint64_t first[INPUT_COUNT], end[INPUT_COUNT];
+    uint64_t current, suspect, suspect_crashes;
+    uint64_t careful_until[INPUT_COUNT], careful_limit, careful_done;
+};
 
 struct attempt {
     struct attempt_state *state;
@@ -25,31 +33,95 @@ static uint64_t batch_records(const struct attempt_state *state)
     return records;
 }
 
+static struct attempt_suspect *suspect_find(struct attempt_state *state, uint64_t mark)
+{
+    for (uint64_t i = 0; i < state->suspect_count; i++)
+        if (state->suspects[i].mark == mark)
+            return &state->suspects[i];
+    return NULL;
+}
+
+/* It was being looked at when the process ended; A1: once more counts only when nothing stood beside it. */
+static void suspect_note(struct attempt_state *state, uint64_t mark, uint64_t crashes, bool alone)
+{
+    struct attempt_suspect *known = suspect_find(state, mark);
+    uint64_t                at = state->suspect_count;
+
+    if (known != NULL) {
+        known->crashes += alone ? crashes : 0;
+        return;
+    }
+    while (at > 0 && state->suspects[at - 1].mark > mark)
+        at--;
+    if (at == ATTEMPT_SUSPECTS_MAX)
+        return; /* it comes back when its turn comes, if it is one */
+    if (state->suspect_count == ATTEMPT_SUSPECTS_MAX)
+        state->suspect_count--;
+    memmove(&state->suspects[at + 1], &state->suspects[at], (state->suspect_count - at) * sizeof *state->suspects);
+    state->suspects[at] = (struct attempt_suspect){ mark, crashes };
+    state->suspect_count++;
+}
+
+static void forget_marks(struct attempt_state *state)
+{
+    for (int i = 0; i < ATTEMPT_HANDS_MAX; i++)
+        state->hands[i].mark = ATTEMPT_NONE;
+}
+
 static void conclude(struct attempt_state *state)
 {
     uint64_t count = batch_records(state);
+    bool     any = false;
 
     if (state->busy == 0)
         return;
     state->busy = 0;
-    if (state->current != ATTEMPT_NONE) {
-        state->suspect_crashes = state->current == state->suspect ? state->suspect_crashes + 1 : 1;
-        state->suspect = state->current;
-        state->current = ATTEMPT_NONE;
+    for (int i = 0; i < ATTEMPT_HANDS_MAX; i++)
+        if (state->hands[i].mark != ATTEMPT_NONE) {
+            suspect_note(state, state->hands[i].mark, 1, count == 1);
+            any = true;
+        }
+    forget_marks(state);
+    if (any)
         return;
-    }
     memcpy(state->careful_until, state->end, sizeof state->end);
     state->careful_limit = count / ATTEMPT_SHRINK > 0 ? count / ATTEMPT_SHRINK : 1;
     state->careful_done = 0;
 }
 
-/* An older file, or one that was never written whole, tells nothing. */
-static bool state_sane(const struct attempt_state *state)
+static bool batch_sane(const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT])
 {
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (state->end[i] < state->first[i])
+        if (end[i] < first[i])
             return false;
-    return state->version == ATTEMPT_VERSION;
+    return true;
+}
+
+static bool state_sane(const struct attempt_state *state)
+{
+    return state->version == ATTEMPT_VERSION && batch_sane(state->first, state->end) &&
+           state->suspect_count <= ATTEMPT_SUSPECTS_MAX;
+}
+
+/* An older file, or one that was never written whole, tells nothing; but for that of the version before. */
+static void state_begin(struct attempt_state *state)
+{
+    struct attempt_state_3 before;
+
+    memcpy(&before, state, sizeof before);
+    *state = (struct attempt_state){ .version = ATTEMPT_VERSION };
+    forget_marks(state);
+    if (before.version != 3 || !batch_sane(before.first, before.end))
+        return;
+    state->busy = before.busy;
+    memcpy(state->first, before.first, sizeof state->first);
+    memcpy(state->end, before.end, sizeof state->end);
+    memcpy(state->careful_until, before.careful_until, sizeof state->careful_until);
+    state->careful_limit = before.careful_limit;
+    state->careful_done = before.careful_done;
+    state->hands[0].mark = before.current;
+    if (before.suspect != ATTEMPT_NONE)
+        suspect_note(state, before.suspect, before.suspect_crashes, true);
 }
 
 int attempt_open(const char *run_folder, struct attempt **out, struct err *err)
@@ -65,9 +137,7 @@ int attempt_open(const char *run_folder, struct attempt **out, struct err *err)
     }
     attempt->mapped = run_folder != NULL;
     if (!state_sane(attempt->state))
-        *attempt->state = (struct attempt_state){
-            .version = ATTEMPT_VERSION, .current = ATTEMPT_NONE, .suspect = ATTEMPT_NONE
-        };
+        state_begin(attempt->state);
     conclude(attempt->state);
     *out = attempt;
     return 0;
@@ -90,12 +160,27 @@ static bool careful(const struct attempt_state *state, const uint64_t next[INPUT
     return false;
 }
 
+/* The first suspect that waits, lane by lane; NULL: none does. */
+static const struct attempt_suspect *suspect_next(const struct attempt_state *state, const uint64_t next[INPUT_COUNT],
+                                                  const uint64_t lag[INPUT_COUNT])
+{
+    for (uint64_t i = 0; i < state->suspect_count; i++) {
+        enum input lane = place_input(state->suspects[i].mark);
+        uint64_t   offset = place_offset(state->suspects[i].mark);
+
+        if (offset >= next[lane] && offset - next[lane] < lag[lane])
+            return &state->suspects[i];
+    }
+    return NULL;
+}
+
 size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_COUNT], const uint64_t lag[INPUT_COUNT],
                      size_t limit, size_t caps[INPUT_COUNT])
 {
-    const struct attempt_state *state = attempt->state;
-    enum input                  lane = place_input(state->suspect);
-    uint64_t                    offset = place_offset(state->suspect);
+    const struct attempt_state   *state = attempt->state;
+    const struct attempt_suspect *suspect = suspect_next(state, next, lag);
+    enum input                    lane;
+    uint64_t                      before;
 
     if (careful(state, next) && state->careful_limit < limit)
         limit = (size_t)state->careful_limit;
@@ -103,12 +188,14 @@ size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_CO
         limit = 1;
     for (int i = 0; i < INPUT_COUNT; i++)
         caps[i] = limit;
-    if (state->suspect == ATTEMPT_NONE || offset < next[lane] || offset - next[lane] >= lag[lane])
+    if (suspect == NULL)
         return limit;
-    if (offset == next[lane])
+    lane = place_input(suspect->mark);
+    before = place_offset(suspect->mark) - next[lane];
+    if (before == 0)
         limit = 1;
-    else if (offset - next[lane] < limit)
-        limit = (size_t)(offset - next[lane]);
+    else if (before < limit)
+        limit = (size_t)before;
     memset(caps, 0, INPUT_COUNT * sizeof *caps);
     caps[lane] = limit;
     return limit;
@@ -116,27 +203,40 @@ size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_CO
 
 uint64_t attempt_crashes(const struct attempt *attempt, uint64_t mark)
 {
-    return attempt->state->suspect == mark ? attempt->state->suspect_crashes : 0;
+    const struct attempt_suspect *suspect = suspect_find(attempt->state, mark);
+
+    return suspect == NULL ? 0 : suspect->crashes;
 }
 
 void attempt_begin(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT])
 {
-    attempt->state->current = ATTEMPT_NONE;
+    forget_marks(attempt->state);
     memcpy(attempt->state->first, first, sizeof attempt->state->first);
     memcpy(attempt->state->end, end, sizeof attempt->state->end);
     attempt->state->busy = 1;
 }
 
-void attempt_mark(struct attempt *attempt, uint64_t mark)
+void attempt_mark(struct attempt *attempt, unsigned hand, uint64_t mark)
 {
     if (attempt != NULL)
-        attempt->state->current = mark;
+        attempt->state->hands[hand].mark = mark;
 }
 
-void attempt_unmark(struct attempt *attempt)
+void attempt_unmark(struct attempt *attempt, unsigned hand)
 {
     if (attempt != NULL && batch_records(attempt->state) > 1)
-        attempt->state->current = ATTEMPT_NONE;
+        attempt->state->hands[hand].mark = ATTEMPT_NONE;
+}
+
+/* Records below next[i] are done with. */
+static void forget_suspects(struct attempt_state *state, const uint64_t next[INPUT_COUNT])
+{
+    uint64_t kept = 0;
+
+    for (uint64_t i = 0; i < state->suspect_count; i++)
+        if (place_offset(state->suspects[i].mark) >= next[place_input(state->suspects[i].mark)])
+            state->suspects[kept++] = state->suspects[i];
+    state->suspect_count = kept;
 }
 
 void attempt_end(struct attempt *attempt, const uint64_t next[INPUT_COUNT])
@@ -145,11 +245,8 @@ void attempt_end(struct attempt *attempt, const uint64_t next[INPUT_COUNT])
     bool                  done = memcmp(next, state->first, sizeof state->first) != 0;
 
     state->busy = 0;
-    state->current = ATTEMPT_NONE;
-    if (state->suspect != ATTEMPT_NONE && place_offset(state->suspect) < next[place_input(state->suspect)]) {
-        state->suspect = ATTEMPT_NONE;
-        state->suspect_crashes = 0;
-    }
+    forget_marks(state);
+    forget_suspects(state, next);
     if (!careful(state, next)) {
         memset(state->careful_until, 0, sizeof state->careful_until);
         state->careful_limit = state->careful_done = 0;

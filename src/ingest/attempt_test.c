@@ -47,7 +47,7 @@ static void die(const char *folder, uint64_t first, size_t count, uint64_t at)
     struct attempt *attempt = start(folder);
 
     begin(attempt, first, count);
-    attempt_mark(attempt, at);
+    attempt_mark(attempt, 0, at);
     attempt_close(attempt); /* the file stays as a kill would leave it */
 }
 
@@ -81,10 +81,12 @@ static void test_suspect(void **state)
     attempt = start(folder);
     assert_int_equal(attempt_crashes(attempt, 200), ATTEMPT_CRASHES_MAX);
     attempt_close(attempt);
-    die(folder, 200, 1, 201); /* another one starts at one again */
+    die(folder, 200, 2, 201); /* another one starts at one; that one is still where it was */
     attempt = start(folder);
-    assert_int_equal(attempt_crashes(attempt, 200), 0);
+    assert_int_equal(attempt_crashes(attempt, 200), ATTEMPT_CRASHES_MAX);
     assert_int_equal(attempt_crashes(attempt, 201), 1);
+    end(attempt, 202);
+    assert_int_equal(attempt_crashes(attempt, 200) + attempt_crashes(attempt, 201), 0);
     attempt_close(attempt);
     (void)snprintf(file, sizeof file, "%s/ingest.attempt", folder);
     assert_int_equal(unlink(file) + rmdir(folder), 0);
@@ -142,7 +144,7 @@ static void test_lanes(void **state)
     assert_int_equal(attempt_limit(attempt, next, lag, 30, caps), 30);
     assert_true(caps[INPUT_RAW] == 30 && caps[INPUT_HISTORICAL] == 30);
     attempt_begin(attempt, next, ends);
-    attempt_mark(attempt, place_make(INPUT_HISTORICAL, 9));
+    attempt_mark(attempt, 0, place_make(INPUT_HISTORICAL, 9));
     attempt_close(attempt);
 
     attempt = start(folder);
@@ -170,10 +172,97 @@ static void test_lanes(void **state)
     assert_int_equal(unlink(file) + rmdir(folder), 0);
 }
 
+/* Several threads were at work: each of their events is taken alone, and only the guilty one ever counts further. */
+static void test_hands(void **state)
+{
+    const uint64_t  marks[] = { 130, 104, 117 }, first[INPUT_COUNT] = { 100 }, last[INPUT_COUNT] = { 140 };
+    char            folder[] = "/tmp/penstock-attempt-XXXXXX", file[64];
+    struct attempt *attempt;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    attempt = start(folder);
+    attempt_begin(attempt, first, last);
+    for (unsigned hand = 0; hand < 3; hand++)
+        attempt_mark(attempt, hand, marks[hand]);
+    attempt_mark(attempt, ATTEMPT_HANDS_MAX - 1, 139);
+    attempt_unmark(attempt, ATTEMPT_HANDS_MAX - 1); /* had nothing in hand */
+    attempt_close(attempt);
+
+    attempt = start(folder);
+    assert_int_equal(attempt_crashes(attempt, 139), 0);
+    for (uint64_t next = 100, alone = 0; next < 140; alone = 0) { /* predecessors, then one alone, and so on */
+        size_t count = limit_of(attempt, next, 1000);
+
+        for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+            assert_true(count == 1 || next > marks[i] || next + count <= marks[i] || attempt_crashes(attempt, marks[i]) == 0);
+            alone += next == marks[i];
+        }
+        assert_true(alone == 0 || count == 1);
+        if (next == 117)
+            break;
+        count = count < 140 - next ? count : 140 - next;
+        begin(attempt, next, count);
+        end(attempt, next + count);
+        next += count;
+    }
+    assert_int_equal(attempt_crashes(attempt, 104), 0); /* lived through it */
+    assert_int_equal(attempt_crashes(attempt, 117), 1);
+    assert_int_equal(attempt_crashes(attempt, 130), 1);
+    attempt_close(attempt);
+    die(folder, 117, 1, 117);
+    die(folder, 117, 1, 117);
+    die(folder, 117, 20, 130); /* not alone: it was a suspect before and is no more of one */
+    attempt = start(folder);
+    assert_int_equal(attempt_crashes(attempt, 117), ATTEMPT_CRASHES_MAX);
+    assert_int_equal(attempt_crashes(attempt, 130), 1);
+    end(attempt, 140);
+    assert_int_equal(limit_of(attempt, 140, 1000), 1000);
+
+    for (unsigned round = 0; round < 4; round++) { /* more than there is room for: the first ones count */
+        const uint64_t from[INPUT_COUNT] = { 200 }, to[INPUT_COUNT] = { 400 };
+
+        attempt_begin(attempt, from, to);
+        for (unsigned hand = 0; hand < ATTEMPT_HANDS_MAX; hand++)
+            attempt_mark(attempt, hand, 300 - 20 * round + hand);
+        attempt_close(attempt);
+        attempt = start(folder);
+    }
+    assert_int_equal(attempt_crashes(attempt, 240), 1);
+    assert_int_equal(attempt_crashes(attempt, 275), 1);
+    assert_int_equal(attempt_crashes(attempt, 280), 0);
+    attempt_close(attempt);
+    (void)snprintf(file, sizeof file, "%s/ingest.attempt", folder);
+    assert_int_equal(unlink(file) + rmdir(folder), 0);
+}
+
+/* What a Penstock with one thread left behind is understood. */
+static void test_file_of_before(void **state)
+{
+    const uint64_t words[] = { 3, 1, 100, 0, 0, 0, 101, 0, 0, 0, 100, 100, 2, 0, 0, 0, 0, 0, 0 };
+    char            folder[] = "/tmp/penstock-attempt-XXXXXX", file[64];
+    struct attempt *attempt;
+    FILE           *out;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(file, sizeof file, "%s/ingest.attempt", folder);
+    out = fopen(file, "w");
+    assert_non_null(out);
+    assert_int_equal(fwrite(words, sizeof words, 1, out), 1);
+    assert_int_equal(fclose(out), 0);
+    attempt = start(folder); /* died twice over record 100, and now once more */
+    assert_int_equal(attempt_crashes(attempt, 100), ATTEMPT_CRASHES_MAX);
+    assert_int_equal(limit_of(attempt, 100, 50), 1);
+    attempt_close(attempt);
+    assert_int_equal(unlink(file) + rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_suspect), cmocka_unit_test(test_careful),
-                                        cmocka_unit_test(test_lanes) };
+                                        cmocka_unit_test(test_lanes), cmocka_unit_test(test_hands),
+                                        cmocka_unit_test(test_file_of_before) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

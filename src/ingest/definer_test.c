@@ -272,7 +272,7 @@ static void test_given_up(void **state)
     fixture.definer = definer_new();
     item.project = catalog_snapshot_project(fixture.snapshot, 7);
     for (int i = 0; i < 3; i++) {
-        struct definer_env env = { .arena = fixture.slice, .now_us = fixture.now_us, .sink = fixture_sink, .sink_ctx = &fixture };
+        struct definer_env env = { .arena = fixture.slice.arena, .now_us = fixture.now_us, .sink = fixture_sink, .sink_ctx = &fixture };
 
         fixture_must(people_begin(fixture.people, true, &txn, &err), &err);
         env.txn = txn;

@@ -38,6 +38,7 @@ struct cached {
 };
 
 struct geoip {
+    bool           shared; /* the files are another one's */
     size_t         file_count;
     MMDB_s         files[GEOIP_FILES_MAX];
     struct cached *cache;
@@ -102,10 +103,27 @@ void geoip_close(struct geoip *geoip)
 {
     if (geoip == NULL)
         return;
-    for (size_t i = 0; i < geoip->file_count; i++)
+    for (size_t i = 0; i < geoip->file_count && !geoip->shared; i++)
         MMDB_close(&geoip->files[i]);
     free(geoip->cache);
     free(geoip);
+}
+
+/* The handles are copied: a look-up only reads what is mapped. */
+struct geoip *geoip_share(const struct geoip *of)
+{
+    struct geoip *geoip = malloc(sizeof *geoip);
+
+    if (geoip == NULL)
+        return NULL;
+    *geoip = *of;
+    geoip->shared = true;
+    geoip->cache = calloc(GEOIP_CACHE_PLACES, sizeof *geoip->cache);
+    if (geoip->cache == NULL) {
+        free(geoip);
+        return NULL;
+    }
+    return geoip;
 }
 
 /* --- fields ------------------------------------------------------------------------------------ */

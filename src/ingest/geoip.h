@@ -11,13 +11,15 @@
 #include "base/err.h"
 #include "ingest/property_key.h"
 
-struct geoip; /* open databases, and a cache of answers. @thread one */
+struct geoip; /* open databases, and a cache of answers. @thread one; another thread has one that shares the databases */
 
 /* Opens every *.mmdb of folder that has cities. ERR_INPUT: there is none; the text says where it looked. */
 int  geoip_open(const char *folder, struct geoip **out, struct err *err) must_check;
 /* The database of a setting: of that folder; "off": none; empty or NULL: of the first usual folder that has one. NULL
  * when there is none, which was said: events then simply have no place. */
 struct geoip *geoip_open_usual(const char *asked);
+/* For another thread: the same databases, a cache of its own. To be closed before `of`. NULL: no memory. */
+struct geoip *geoip_share(const struct geoip *of);
 void geoip_close(struct geoip *geoip);
 
 /* What a database knows; empty text and has_* false where it knows nothing. */

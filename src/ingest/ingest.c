@@ -17,6 +17,7 @@
 
 #include "base/say.h"
 #include "ingest/fate_metrics.h"
+#include "ingest/hands.h"
 #include "ingest/ingest_metrics.h"
 #include "ingest/inputs.h"
 #include "ingest/lanes.h"
@@ -29,15 +30,13 @@
 
 enum {
     ARENA_CHUNK_BYTES = 8 << 20,
-    SLICE_CHUNK_BYTES = 2 << 20,
-    SCRATCH_BYTES_MAX = 256 << 20,
     WAIT_US = 100000,          /* between looks at the stop signal */
     RETRY_WAIT_US_MIN = 100000,
     RETRY_WAIT_US_MAX = 5000000,
     BEHIND_BATCHES = 2,
     TROUBLES_MAX = 20          /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
 };
-#define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch, and of a slice of it */
+#define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch */
 #define CHORES_EVERY_US ((int64_t)5 * 1000000)
 #define BEHIND_US ((int64_t)1000000) /* live records that wait so long, or so many batches of them, are too many */
 #define LOOK_EVERY_US ((int64_t)100000)
@@ -67,12 +66,11 @@ struct ingest {
     int64_t                  wait_us; /* when there was nothing to take */
     int64_t                  look_us; /* load's place and the lanes' ages are next due */
     struct people_place      place; /* as committed */
-    struct arena            *arena, *slice; /* of a batch, of some of its events */
-    struct buf               scratch;
+    struct arena            *arena; /* of a batch */
+    struct hands            *hands;
     struct warning_gate     *gate;
     struct definer          *definer;
     struct cookieless       *cookieless;
-    struct zones            *zones;
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
     struct log_eraser       *log_eraser;
@@ -139,15 +137,12 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     ingest->batch_limit = (size_t)ingest->options->batch_records;
     ingest->too_large = ATTEMPT_NONE;
     ingest->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
-    ingest->slice = arena_new(SLICE_CHUNK_BYTES, ARENA_BYTES_MAX);
     ingest->gate = warning_gate_new(env->run_folder);
     ingest->definer = definer_new();
-    ingest->zones = zones_new(NULL);
-    buf_init(&ingest->scratch, SCRATCH_BYTES_MAX);
     property_key_table_init(&ingest->keys);
     ingest->overflow = overflow_new(ingest->options->overflow_burst, ingest->options->overflow_per_second);
-    if (ingest->arena == NULL || ingest->slice == NULL || ingest->gate == NULL || ingest->definer == NULL || ingest->zones == NULL ||
-        ingest->overflow == NULL || inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
+    if (ingest->arena == NULL || ingest->gate == NULL || ingest->definer == NULL || ingest->overflow == NULL ||
+        inputs_init(&ingest->inputs, ingest->batch_limit) < 0) {
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
@@ -157,7 +152,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
     ingest->geoip = geoip_open_usual(ingest->options->geoip_folder);
-    if (ingest_recover(ingest, err) < 0)
+    if (hands_new(hands_count(ingest->options->threads), ingest->geoip, &ingest->hands, err) < 0 || ingest_recover(ingest, err) < 0)
         goto failed;
     lanes_init(&ingest->lanes, clock_mono_us(), ingest->place.output_end[OUTPUT_EVENTS]);
     *out = ingest;
@@ -182,6 +177,7 @@ void ingest_close(struct ingest *ingest)
     inputs_fini(&ingest->inputs);
     overflow_free(ingest->overflow);
     attempt_close(ingest->attempt);
+    hands_free(ingest->hands);
     geoip_close(ingest->geoip);
     catalog_snapshot_free(ingest->snapshot);
     if (ingest->catalog != NULL)
@@ -194,13 +190,10 @@ void ingest_close(struct ingest *ingest)
     if (ingest->metrics != NULL)
         metric_page_close(ingest->metrics);
     fate_metrics_close(ingest->fate_metrics);
-    buf_fini(&ingest->scratch);
     warning_gate_free(ingest->gate);
     definer_free(ingest->definer);
     cookieless_free(ingest->cookieless);
-    zones_free(ingest->zones);
     arena_free(ingest->arena);
-    arena_free(ingest->slice);
     free(ingest);
 }
 
@@ -262,6 +255,13 @@ static int sink_row(void *ctx, const struct row *row, struct err *err)
     struct ingest *ingest = ctx;
 
     return outputs_add(ingest->outputs, row, ingest->inputs.now_us, err);
+}
+
+static int put_row(void *ctx, struct span row, struct err *err)
+{
+    struct ingest *ingest = ctx;
+
+    return outputs_put(ingest->outputs, row, ingest->inputs.now_us, err);
 }
 
 /* The newest settings; an unreadable catalog leaves the last ones in force. */
@@ -340,7 +340,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     for (int i = 0; i < FATE_COUNT; i++)
         place->counters[i] += passes->fates[i];
     memcpy(place->input_next, inputs->next, sizeof place->input_next);
-    attempt_mark(ingest->attempt, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
+    attempt_mark(ingest->attempt, 0, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
     if (outputs_sync(ingest->outputs, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
         overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0 ||
@@ -381,7 +381,7 @@ static void note_batch(struct ingest *ingest, const struct passes *passes, const
 /* Whether it was memory that a batch did not have. */
 static bool arenas_filled(const struct ingest *ingest)
 {
-    return arena_bytes(ingest->arena) > ARENA_BYTES_MAX / 4 || arena_bytes(ingest->slice) > ARENA_BYTES_MAX / 4;
+    return arena_bytes(ingest->arena) > ARENA_BYTES_MAX / 4 || hands_filled(ingest->hands);
 }
 
 /* What a failed batch teaches the next attempt; true: try again at once. */
@@ -469,12 +469,11 @@ int ingest_step(struct ingest *ingest, struct err *err)
         return rc; /* without events there may still be ids to be moved, or something to be done for an operator */
     refresh_catalog(ingest);
     passes = (struct passes){
-        .arena = ingest->arena, .slice = ingest->slice, .keys = &ingest->keys, .catalog = ingest->snapshot, .geoip = ingest->geoip,
-        .gate = ingest->gate, .definer = ingest->definer, .cookieless = ingest->cookieless,
-        .zones = ingest->zones,
-        .attempt = ingest->attempt, .crash_on = ingest->crash_on, .buf = &ingest->scratch,
+        .arena = ingest->arena, .alone = &ingest->hands->alone, .hands = ingest->hands->at, .crew = ingest->hands->crew,
+        .slices = ingest->hands->slices, .keys = &ingest->keys, .catalog = ingest->snapshot, .gate = ingest->gate,
+        .definer = ingest->definer, .cookieless = ingest->cookieless, .attempt = ingest->attempt, .crash_on = ingest->crash_on,
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .sink = sink_row,
-        .sink_ctx = ingest,
+        .put = put_row, .sink_ctx = ingest,
         .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,
                     .joins_per_hour_max = (uint64_t)ingest->options->joins_per_hour_max }
     };

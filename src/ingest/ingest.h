@@ -29,6 +29,7 @@ struct ingest_options {
     int64_t     merge_ids_max;
     int64_t     joins_per_hour_max;
     int64_t     undo_window_us;
+    int64_t     threads;
 };
 
 extern const struct option ingest_option_table[];
@@ -49,7 +50,7 @@ int ingest_recover(struct ingest *ingest, struct err *err) must_check;
 /* Records that wait in all inputs. */
 uint64_t ingest_lag(const struct ingest *ingest);
 const struct people_place *ingest_place(const struct ingest *ingest);
-/* CPU microseconds of this thread by part since the start: normalise, seen, people, render, finish, sync, commit. */
+/* CPU microseconds of all threads by part since the start: normalise, seen, people, render, finish, sync, commit. */
 enum { INGEST_PARTS = 7 };
 const int64_t *ingest_spent_us(const struct ingest *ingest);
 

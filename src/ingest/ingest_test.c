@@ -125,8 +125,8 @@ static void test_sums_of_before(void **state)
 
 /* --- killed ------------------------------------------------------------------------------------ */
 
-/* `kills` times: some records arrive, the role starts and is killed wherever it then is. */
-static void check_kills(int64_t batch_records, int kills, bool exact_versions)
+/* `kills` times: some records arrive (at least so many), the role starts, with so many threads, and is killed wherever it then is. */
+static void check_kills(int64_t batch_records, size_t feed, int64_t threads, int kills, bool exact_versions)
 {
     struct site         quiet, killed;
     struct people_place quiet_place, killed_place;
@@ -134,8 +134,11 @@ static void check_kills(int64_t batch_records, int kills, bool exact_versions)
 
     site_init(&quiet, batch_records);
     site_init(&killed, batch_records);
+    quiet.options.threads = 1;
+    killed.options.threads = threads;
+    quiet.options.overflow_burst = killed.options.overflow_burst = 0; /* who is moved aside depends on how much waits just then */
     for (int i = 0; i < kills; i++) {
-        size_t count = 5 + random_next(&dice) % 30;
+        size_t count = feed + random_next(&dice) % 30;
         pid_t  pid;
 
         site_feed(&quiet, count);
@@ -165,9 +168,10 @@ static void check_kills(int64_t batch_records, int kills, bool exact_versions)
 static void test_kills(void **state)
 {
     (void)state;
-    check_kills(1, 100, true);
+    check_kills(1, 5, 1, 100, true);
     setenv("PENSTOCK_SEEN_RECENT_MAX", "100", 1); /* files of seen ids are made and merged meanwhile */
-    check_kills(50, 40, false);
+    check_kills(50, 5, 1, 40, false);
+    check_kills(1000, 700, 4, 30, false);
     unsetenv("PENSTOCK_SEEN_RECENT_MAX");
 }
 
@@ -234,12 +238,13 @@ static uint64_t site_published(struct site *site, const char *topic)
     return end;
 }
 
-static void test_poison(void **state)
+/* `count` events, of which the one at `at` ends the process; batches have room for all of them. */
+static void check_poison(size_t count, size_t at, int64_t threads)
 {
     struct site         site;
     struct people_place place;
     struct arena       *arena = arena_new(1 << 16, 1 << 24);
-    struct span         bodies[21];
+    struct span        *bodies = calloc(count, sizeof *bodies);
     struct buf          dead;
     struct span         rest;
     struct row          row;
@@ -247,16 +252,16 @@ static void test_poison(void **state)
     int                 status = 0, crashes = 0;
     pid_t               pid;
 
-    (void)state;
     site_init(&site, 1000);
-    for (int i = 0; i < 21; i++)
-        bodies[i] = named_record(&site, arena, i == 10 ? "poison" : "view");
-    site_append(&site, bodies, 21);
+    site.options.threads = threads;
+    for (size_t i = 0; i < count; i++)
+        bodies[i] = named_record(&site, arena, i == at ? "poison" : "view");
+    site_append(&site, bodies, count);
     setenv("PENSTOCK_CRASH_ON", "poison", 1);
     for (;;) {
         pid = site_start(&site);
         for (int tries = 0; waitpid(pid, &status, WNOHANG) == 0; tries++) {
-            if (site_published(&site, "events") == 20 && site_published(&site, "dead_letters") == 1)
+            if (site_published(&site, "events") == count - 1 && site_published(&site, "dead_letters") == 1)
                 goto done;
             assert_true(tries < 6000);
             usleep(10000);
@@ -270,8 +275,8 @@ done:
     unsetenv("PENSTOCK_CRASH_ON");
     assert_int_equal(crashes, ATTEMPT_CRASHES_MAX);
     site_finish(&site, &place);
-    assert_fates(&site, &place, 21);
-    assert_true(place.counters[FATE_STORED] == 20 && place.counters[FATE_DEAD_LETTERED] == 1);
+    assert_fates(&site, &place, count);
+    assert_true(place.counters[FATE_STORED] == count - 1 && place.counters[FATE_DEAD_LETTERED] == 1);
     dead = topic_bytes(&site, "dead_letters");
     rest = buf_span(&dead);
     assert_true(row_next(&rest, &row));
@@ -280,11 +285,22 @@ done:
     fixture_value(&row, "data", value, sizeof value);
     assert_string_equal(value, "{ \"properties\" : {} }");
     fixture_value(&row, "raw_offset", value, sizeof value);
-    assert_string_equal(value, "10");
+    assert_true(strtoull(value, NULL, 10) == at);
     buf_fini(&dead);
     arena_free(arena);
+    free(bodies);
     site_fini(&site);
 }
+
+static void test_poison(void **state)
+{
+    (void)state;
+    check_poison(21, 10, 1);
+    for (int round = 0; round < 3; round++) /* whoever has what in hand just then */
+        check_poison(900, 33 + 300 * (size_t)round, 4);
+    check_poison(900, 899, 2);
+}
+
 
 /* --- trouble ----------------------------------------------------------------------------------- */
 

@@ -16,7 +16,7 @@
 #include "ingest/outputs.h"
 #include "ingest/testing_site.h"
 
-enum { ROUNDS = 4, FEEDS = 20, EVENTS_EACH = 40 };
+enum { ROUNDS = 4, FEEDS = 20, EVENTS_EACH = 100 };
 
 static void *role_main(void *arg)
 {
@@ -43,6 +43,65 @@ static size_t run_files(struct site *site)
     return count;
 }
 
+/* An event of such a size, alone in its slice when it is large. part "$set": all later rows of its person are large too, and a
+ * slice's rows have not all room before their turn. */
+static void feed_large(struct site *site, const char *part, unsigned who, size_t bytes)
+{
+    struct arena *arena = arena_new(1 << 16, 1 << 28);
+    char         *data = malloc(bytes + 64);
+    struct span   body;
+    char          id[8];
+
+    (void)snprintf(id, sizeof id, "p%u", who);
+    (void)snprintf(data, 64, "{\"%s\":{\"large\":\"", part);
+    memset(data + strlen(data), 'x', bytes);
+    memcpy(data + bytes, "\"}}", 4);
+    body = fixture_record(&site->maker, (struct record){ .event = SPAN("large"), .distinct_id = span_text(id), .data = span_text(data) },
+                          arena);
+    site_append(site, &body, 1);
+    free(data);
+    arena_free(arena);
+}
+
+/* Ordinary events and large ones, three times, each time to the end. */
+static void site_run(struct site *site, int64_t threads, struct people_place *place)
+{
+    site_init(site, 700);
+    site->options.threads = threads;
+    for (int round = 0; round < 3; round++) {
+        site_feed(site, 900);
+        feed_large(site, "properties", 1, 200 << 10);
+        site_feed(site, 20);
+        feed_large(site, "properties", 1, 70 << 10);
+        feed_large(site, "properties", 1, 3 << 20);
+        for (unsigned who = 0; round == 1 && who < 16; who++)
+            feed_large(site, "$set", who, 50 << 10);
+        site_feed(site, 600);
+        site_finish(site, place);
+    }
+}
+
+/* The same bytes in, the same bytes out, in every topic, whatever the number of threads. */
+static void test_same_bytes(void **state)
+{
+    static const char *const topics[] = { "events", "people", "warnings", "dead_letters", "heatmaps", "definitions" };
+    static const int64_t     threads[] = { 2, 4, 7 };
+    struct site              one, many;
+    struct people_place      place_of_one, place;
+
+    (void)state;
+    site_run(&one, 1, &place_of_one);
+    assert_true(place_of_one.counters[FATE_DEDUPLICATED] > 100);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        site_run(&many, threads[i], &place);
+        for (size_t j = 0; j < sizeof topics / sizeof *topics; j++)
+            assert_same_topic(&one, &many, topics[j]);
+        assert_memory_equal(&place, &place_of_one, sizeof place);
+        site_fini(&many);
+    }
+    site_fini(&one);
+}
+
 /* Fed while it runs, stopped anywhere, it finishes as one does that nobody hurried. */
 static void test_threads(void **state)
 {
@@ -51,8 +110,10 @@ static void test_threads(void **state)
 
     (void)state;
     setenv("PENSTOCK_SEEN_RECENT_MAX", "100", 1);
-    site_init(&site, 50);
-    site_init(&quiet, 50);
+    site_init(&site, 200);
+    site_init(&quiet, 200);
+    site.options.threads = 3;
+    quiet.options.threads = 1;
     for (int round = 0; round < ROUNDS; round++) {
         pthread_t thread;
         void     *failure;
@@ -86,7 +147,7 @@ static void test_threads(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_threads) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_threads) };
 
     setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* rows carry the clock: they are compared bytewise */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* ingest/item.h - one accepted event on its way through ingest.
  *
  * A slice of a batch is an array of these. The passes fill it in order: read and normalise (normalize.h;
- * nothing but the event itself is looked at, so it can go parallel), people and groups (in order, one
- * thread), render (parallel again). `fate` is FATE_PENDING until a pass decides; a decided item is left
+ * nothing but the event itself is looked at, so any thread does it), people and groups (in order, one
+ * thread), render (any thread again). `fate` is FATE_PENDING until a pass decides; a decided item is left
  * alone by later ones. Everything it points to is in an arena or in the record's bytes. */
 #ifndef PENSTOCK_INGEST_ITEM_H
 #define PENSTOCK_INGEST_ITEM_H

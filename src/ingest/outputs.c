@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     OUTPUTS_FRAME_BYTES = 1 << 20,    /* a buffer this full is appended: still in the cache when it is compressed */
@@ -148,6 +149,18 @@ int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, 
         return -1;
     row_write(row, to);
     log_batch_end(outputs->topics[output].batch, bytes);
+    return 0;
+}
+
+int outputs_put(struct outputs *outputs, struct span row, int64_t now_us, struct err *err)
+{
+    enum output output = output_of_table[row_stored_table(row)];
+    uint8_t    *to = topic_begin(outputs, output, row.bytes, now_us, err);
+
+    if (to == NULL)
+        return -1;
+    memcpy(to, row.at, row.bytes);
+    log_batch_end(outputs->topics[output].batch, row.bytes);
     return 0;
 }
 

@@ -38,7 +38,7 @@ struct outputs_options {
     int64_t retention_us; /* 0: for ever */
 };
 
-struct outputs; /* @thread one */
+struct outputs; /* @thread one; rows of different topics may be added by two at once */
 
 /* Opens the topics, cuts them to the recorded ends, makes everything up to there visible. ERR_CORRUPT: a
  * topic ends before its recorded end. ERR_RETRY: another process writes there. */
@@ -48,6 +48,8 @@ void outputs_close(struct outputs *outputs);
 
 /* Copies the row into its topic's buffer; a full buffer is appended to the log. */
 int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, struct err *err) must_check;
+/* The same for a row that is in its stored form already. */
+int outputs_put(struct outputs *outputs, struct span row, int64_t now_us, struct err *err) must_check;
 /* The same for a record that goes to OUTPUT_RAW_OVERFLOW. *offset_out: its place there. */
 int outputs_add_moved(struct outputs *outputs, const struct record_moved *moved, int64_t now_us, uint64_t *offset_out,
                       struct err *err) must_check;

@@ -1,21 +1,19 @@
-/* ingest/passes.c - see passes.h. Pass by pass and not event by event: each pass keeps its code and tables at
- * hand. Slice by slice and not over the whole batch: an event needs some 10 KB between its bytes and its row,
- * and what a batch of thousands leaves behind is out of the CPU's cache when the next pass comes for it
- * (docs/performance.md). A slice's memory stays in the cache, since the next slice gets it again. */
+/* ingest/passes.c - see passes.h. What has an order is here: who was seen, whose it is, what is new, what is told. What
+ * an event needs by itself is in slice.c, and which thread does it when in crew.c. A slice that is alone, or holds a single
+ * large event, is done here by the caller from end to end: others would only wait for it, and one large event at a time
+ * bounds the memory. */
 #include "ingest/passes.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #include "wire/time.h"
 
-/* Measured: docs/performance.md. Bytes too, so that large events do not outgrow the cache either. */
-enum { SLICE_RECORDS = 32, SLICE_BYTES = 64 << 10 };
 _Static_assert((int)SLICE_RECORDS <= (int)PEOPLE_EXPECT_MAX, "a slice's persons are expected at once");
+_Static_assert((int)CREW_HANDS_MAX <= (int)ATTEMPT_HANDS_MAX, "each thread notes its event");
 
 /* --- counting ---------------------------------------------------------------------------------- */
 
-/* As read: by what the record says, before any rule. */
+/* As read: by what the record says, whatever the rules made of it. */
 static int count_read(struct passes *passes, struct item *item, struct err *err)
 {
     const struct record *record = &item->record;
@@ -54,64 +52,13 @@ static int count_gap(struct passes *passes, const struct gap *gap, struct err *e
     return 0;
 }
 
-/* --- normalise --------------------------------------------------------------------------------- */
-
-/* What must not be touched, or could not be held: set aside with its bytes. */
-static bool set_aside(struct passes *passes, struct item *item)
-{
-    bool       crashed = passes->attempt != NULL &&
-                   attempt_crashes(passes->attempt, item->mark) >= ATTEMPT_CRASHES_MAX;
-    struct err why;
-
-    if (!crashed && item->mark != passes->too_large)
-        return false;
-    item->fate = FATE_PENDING;
-    item->readable = record_read(item->body, &item->record, &why) == 0;
-    item->warnings.arena = passes->slice;
-    if (crashed)
-        item_bury(item, "ingest", "crashed", SPAN("ingest ended three times while it worked on this event alone"),
-                  passes->slice);
-    else {
-        item_bury(item, "ingest", "too_large", SPAN("the event, or its row, does not fit into the memory of a batch"),
-                  passes->slice);
-        if (item->readable)
-            item->project = catalog_snapshot_project(passes->catalog, tally_project(&item->record, passes->catalog));
-        if (item->project != NULL)
-            warning_text(warning_add(&item->warnings, WARNING_MESSAGE_SIZE), "step", SPAN("ingest"));
-    }
-    return true;
-}
-
-static int normalize_all(struct passes *passes, struct item *items, size_t count, struct err *err)
-{
-    const struct normalize_env env = {
-        .arena = passes->slice, .keys = passes->keys, .catalog = passes->catalog, .geoip = passes->geoip,
-        .zones = passes->zones, .now_us = passes->now_us
-    };
-
-    for (size_t i = 0; i < count; i++) {
-        struct item *item = &items[i];
-
-        if (set_aside(passes, item)) {
-            if (count_read(passes, item, err) < 0)
-                return -1;
-            continue;
-        }
-        attempt_mark(passes->attempt, item->mark);
-        if (normalize_item(&env, item, err) < 0 || count_read(passes, item, err) < 0)
-            return -1;
-        if (passes->crash_on.bytes > 0 && item->readable && span_equal(item->record.event, passes->crash_on))
-            abort();
-    }
-    return 0;
-}
-
 /* --- seen -------------------------------------------------------------------------------------- */
 
-static int drop_repeated(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
+static int drop_repeated(struct passes *passes, struct people_txn *txn, const struct slice *slice, struct err *err)
 {
-    struct people_seen *ids = arena_alloc_array(passes->slice, count, sizeof *ids);
-    size_t              asked = 0;
+    struct item        *items = slice->items;
+    size_t              count = slice->count, asked = 0;
+    struct people_seen *ids = arena_alloc_array(slice->arena, count, sizeof *ids);
 
     if (ids == NULL)
         return err_set(err, ERR_FULL, "no room in the arena for event ids");
@@ -141,13 +88,15 @@ static int drop_repeated(struct passes *passes, struct people_txn *txn, struct i
 
 /* --- visitors ---------------------------------------------------------------------------------- */
 
-static int tell_visitors(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
+static int tell_visitors(struct passes *passes, struct people_txn *txn, const struct slice *slice, struct err *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (items[i].visitor == NULL || !item_pending(&items[i]))
+    for (size_t i = 0; i < slice->count; i++) {
+        struct item *item = &slice->items[i];
+
+        if (item->visitor == NULL || !item_pending(item))
             continue;
-        attempt_mark(passes->attempt, items[i].mark);
-        if (cookieless_item(passes->cookieless, txn, &items[i], passes->slice, err) < 0)
+        attempt_mark(passes->attempt, 0, item->mark);
+        if (cookieless_item(passes->cookieless, txn, item, slice->arena, err) < 0)
             return -1;
     }
     return 0;
@@ -266,11 +215,11 @@ static void expect_people(struct people_batch *people, const struct item *items,
     people_batch_expect(people, ids, expected);
 }
 
-static int ask_people(struct passes *passes, struct people_txn *txn, struct people_batch *people, struct item *items,
-                      size_t count, struct err *err)
+static int ask_people(struct passes *passes, struct people_txn *txn, struct people_batch *people, const struct slice *slice,
+                      struct err *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct item *item = &items[i];
+    for (size_t i = 0; i < slice->count; i++) {
+        struct item *item = &slice->items[i];
 
         if (!item_pending(item))
             continue;
@@ -278,14 +227,14 @@ static int ask_people(struct passes *passes, struct people_txn *txn, struct peop
             item_decide(item, FATE_HEATMAP);
             continue;
         }
-        attempt_mark(passes->attempt, item->mark);
+        attempt_mark(passes->attempt, 0, item->mark);
         if (people_batch_apply(people, &item->who, &item->result, err) < 0)
             return -1;
         if (item->who.if_known)
             flag_event_settle(item, passes->keys);
         if (item->result.merge_too_large) {
             item_bury(item, "people", "Merge limit exceeded",
-                      SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), passes->slice);
+                      SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), slice->arena);
             if (people_unseen_put(txn, item->project->id, &item->record.uuid, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
                 return -1;
             continue;
@@ -301,66 +250,34 @@ static int ask_people(struct passes *passes, struct people_txn *txn, struct peop
 
 /* --- define ------------------------------------------------------------------------------------ */
 
-static int define_all(struct passes *passes, struct people_txn *txn, struct item *items, size_t count, struct err *err)
+static int define_all(struct passes *passes, struct people_txn *txn, const struct slice *slice, struct err *err)
 {
-    const struct definer_env env = { .txn = txn, .arena = passes->slice, .now_us = passes->now_us, .sink = passes->sink,
+    const struct definer_env env = { .txn = txn, .arena = slice->arena, .now_us = passes->now_us, .sink = passes->sink,
                                      .sink_ctx = passes->sink_ctx };
 
-    for (size_t i = 0; passes->definer != NULL && i < count; i++) {
-        if (items[i].fate != FATE_STORED)
+    for (size_t i = 0; passes->definer != NULL && i < slice->count; i++) {
+        struct item *item = &slice->items[i];
+
+        if (item->fate != FATE_STORED)
             continue;
-        attempt_mark(passes->attempt, items[i].mark);
-        if (definer_item(passes->definer, &env, &items[i], err) < 0)
+        attempt_mark(passes->attempt, 0, item->mark);
+        if (definer_item(passes->definer, &env, item, err) < 0)
             return -1;
     }
     return 0;
 }
 
-/* --- render ------------------------------------------------------------------------------------ */
-
-static struct render_env render_env(const struct passes *passes)
-{
-    return (struct render_env){
-        .buf = passes->buf, .gate = passes->gate, .now_us = passes->now_us, .sink = passes->sink,
-        .sink_ctx = passes->sink_ctx
-    };
-}
+/* --- gaps -------------------------------------------------------------------------------------- */
 
 static int render_gaps(struct passes *passes, const struct gap *gaps, size_t gap_count, struct err *err)
 {
-    struct render_env env = render_env(passes);
+    struct render_env env = { .buf = passes->hands[0].buf, .now_us = passes->now_us, .sink = passes->sink,
+                              .sink_ctx = passes->sink_ctx };
 
     for (size_t i = 0; i < gap_count; i++) {
         if (render_gap(&env, gaps[i].mark, gaps[i].count, gaps[i].expired ? "expired" : "damaged", err) < 0)
             return -1;
         if (place_input(gaps[i].mark) != INPUT_CONTROL && count_gap(passes, &gaps[i], err) < 0) /* it has no events */
-            return -1;
-    }
-    passes->warnings += env.warnings;
-    return 0;
-}
-
-static int render_all(struct passes *passes, struct item *items, size_t count, struct err *err)
-{
-    struct render_env env = render_env(passes);
-
-    for (size_t i = 0; i < count; i++) {
-        struct item *item = &items[i];
-
-        assert(!item_pending(item)); /* S1 */
-        attempt_mark(passes->attempt, item->mark);
-        if (item->fate == FATE_STORED && render_event(&env, item, err) < 0) {
-            if (env.row_too_large)
-                passes->crowded = item->mark;
-            return -1;
-        }
-        if (item->heatmap != NULL && fate_info(item->fate)->class == FATE_CLASS_STORED && render_heatmap(&env, item, err) < 0)
-            return -1;
-        if (item->fate == FATE_DEAD_LETTERED && render_dead_letter(&env, item, err) < 0)
-            return -1;
-        if (item->warnings.first != NULL && render_warnings(&env, item, err) < 0)
-            return -1;
-        if (count_fate(passes, item, err) < 0)
             return -1;
     }
     passes->warnings += env.warnings;
@@ -377,73 +294,168 @@ static void note_time(struct passes *passes, size_t pass, int64_t *from_us)
     *from_us = now_us;
 }
 
-/* How many of the records make the next slice; at least one. */
-static size_t slice_records(const struct raw_record *records, size_t count)
+/* The batch on its way through: what the steps of crew.h share. */
+struct belt {
+    struct passes           *passes;
+    struct people_txn       *txn;
+    struct people_batch     *people;
+    const struct raw_record *records; /* those that are not in a slice yet */
+    size_t                   count;
+};
+
+/* Everything that has an order. */
+static int slice_order(struct belt *belt, struct slice *slice, struct err *err)
 {
-    size_t bytes = 0, taken = 0;
+    struct passes *passes = belt->passes;
+    int64_t        from_us = clock_thread_us();
 
-    while (taken < count && taken < SLICE_RECORDS && (taken == 0 || bytes + records[taken].body.bytes <= SLICE_BYTES))
-        bytes += records[taken++].body.bytes;
-    return taken;
-}
+    for (size_t i = 0; i < slice->count; i++)
+        if (count_read(passes, &slice->items[i], err) < 0)
+            return -1;
+    if (drop_repeated(passes, belt->txn, slice, err) < 0)
+        return -1;
+    note_time(passes, 1, &from_us);
+    people_batch_event_arena(belt->people, slice->arena);
+    if (tell_visitors(passes, belt->txn, slice, err) < 0)
+        return -1;
+    expect_people(belt->people, slice->items, slice->count);
+    if (ask_people(passes, belt->txn, belt->people, slice, err) < 0 || people_batch_events_done(belt->people, err) < 0)
+        return -1;
+    note_time(passes, 2, &from_us);
+    if (define_all(passes, belt->txn, slice, err) < 0)
+        return -1;
+    for (size_t i = 0; i < slice->count; i++) {
+        struct item *item = &slice->items[i];
 
-static int slice_run(struct passes *passes, struct people_txn *txn, struct people_batch *people,
-                     const struct raw_record *records, size_t count, int64_t *from_us, struct err *err)
-{
-    struct item *items;
-
-    arena_reset(passes->slice);
-    items = arena_alloc_zero(passes->slice, count * sizeof *items);
-    if (items == NULL)
-        return err_set(err, ERR_FULL, "no room in the arena for %zu events", count);
-    for (size_t i = 0; i < count; i++) {
-        items[i].mark = records[i].mark;
-        items[i].raw_offset = records[i].place;
-        items[i].body = records[i].body;
+        warning_gate_sift(passes->gate, item->project == NULL ? 0 : item->project->id, &item->warnings, passes->now_us);
+        if (count_fate(passes, item, err) < 0)
+            return -1;
     }
-    if (normalize_all(passes, items, count, err) < 0)
-        return -1;
-    note_time(passes, 0, from_us);
-    attempt_unmark(passes->attempt);
-    if (drop_repeated(passes, txn, items, count, err) < 0)
-        return -1;
-    note_time(passes, 1, from_us);
-    if (tell_visitors(passes, txn, items, count, err) < 0)
-        return -1;
-    expect_people(people, items, count);
-    if (ask_people(passes, txn, people, items, count, err) < 0)
-        return -1;
-    note_time(passes, 2, from_us);
-    if (define_all(passes, txn, items, count, err) < 0)
-        return -1;
-    note_time(passes, 4, from_us);
-    if (render_all(passes, items, count, err) < 0 || people_batch_events_done(people, err) < 0)
-        return -1;
-    note_time(passes, 3, from_us);
-    attempt_unmark(passes->attempt);
+    attempt_unmark(passes->attempt, 0);
+    note_time(passes, 4, &from_us);
     return 0;
 }
+
+/* --- alone ------------------------------------------------------------------------------------- */
+
+static void slice_take(struct belt *belt, struct slice *slice, size_t count)
+{
+    slice_begin(slice, belt->records, count);
+    belt->records += count;
+    belt->count -= count;
+}
+
+static void slice_note(struct passes *passes, struct slice *slice)
+{
+    passes->spent_us[0] += slice->parse_us;
+    passes->spent_us[3] += slice->render_us;
+    passes->warnings += slice->warnings;
+    if (slice->crowded < passes->crowded) /* ATTEMPT_NONE is above all */
+        passes->crowded = slice->crowded;
+    slice->parse_us = slice->render_us = 0;
+    slice->warnings = 0;
+    slice->crowded = ATTEMPT_NONE;
+}
+
+static int run_alone(struct belt *belt, size_t count, struct err *err)
+{
+    struct passes *passes = belt->passes;
+    struct slice  *slice = passes->alone;
+    int            rc;
+
+    slice_take(belt, slice, count);
+    rc = slice_parse(passes, slice, &passes->hands[0], err);
+    if (rc == 0)
+        rc = slice_order(belt, slice, err);
+    if (rc == 0)
+        rc = slice_put(passes, slice, &passes->hands[0], err);
+    slice_note(passes, slice);
+    return rc;
+}
+
+/* --- together ---------------------------------------------------------------------------------- */
+
+/* More than a slice should hold. */
+static bool is_large(const struct raw_record *record)
+{
+    return record->body.bytes > SLICE_BYTES;
+}
+
+static bool belt_cut(void *ctx, unsigned slot)
+{
+    struct belt *belt = ctx;
+
+    if (belt->count == 0 || is_large(belt->records))
+        return false;
+    slice_take(belt, &belt->passes->slices[slot], slice_records(belt->records, belt->count));
+    return true;
+}
+
+static int belt_parse(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    struct passes *passes = ((struct belt *)ctx)->passes;
+
+    return slice_parse(passes, &passes->slices[slot], &passes->hands[hand], err);
+}
+
+static int belt_order(void *ctx, unsigned slot, struct err *err)
+{
+    struct belt *belt = ctx;
+
+    return slice_order(belt, &belt->passes->slices[slot], err);
+}
+
+static int belt_ahead(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    struct passes *passes = ((struct belt *)ctx)->passes;
+
+    return slice_ahead(passes, &passes->slices[slot], &passes->hands[hand], err);
+}
+
+static int belt_put(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    struct passes *passes = ((struct belt *)ctx)->passes;
+
+    return slice_put(passes, &passes->slices[slot], &passes->hands[hand], err);
+}
+
+/* Up to the end, or to a large event. */
+static int run_together(struct belt *belt, struct err *err)
+{
+    struct passes         *passes = belt->passes;
+    const struct crew_work work = { .ctx = belt, .cut = belt_cut, .parse = belt_parse, .order = belt_order,
+                                    .ahead = belt_ahead, .put = belt_put };
+    int                    rc = crew_run(passes->crew, &work, err);
+
+    for (unsigned i = 0; i < crew_slots(passes->crew); i++)
+        slice_note(passes, &passes->slices[i]);
+    return rc;
+}
+
+/* --- a batch ----------------------------------------------------------------------------------- */
 
 int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_record *records, size_t count,
                const struct gap *gaps, size_t gap_count, struct err *err)
 {
-    struct people_batch *people;
-    int64_t              from_us = clock_thread_us();
+    struct belt belt = { .passes = passes, .txn = txn, .records = records, .count = count };
+    int64_t     from_us = clock_thread_us();
 
     tally_init(&passes->tally, passes->arena);
-    if (people_batch_begin(txn, passes->arena, &people, err) < 0 || render_gaps(passes, gaps, gap_count, err) < 0)
+    if (people_batch_begin(txn, passes->arena, &belt.people, err) < 0 || render_gaps(passes, gaps, gap_count, err) < 0)
         return -1;
     if (passes->cookieless != NULL && cookieless_begin(passes->cookieless, txn, passes->now_us, err) < 0)
         return -1;
-    people_batch_event_arena(people, passes->slice);
-    people_batch_limit(people, &passes->limits);
-    for (size_t from = 0, taken; from < count; from += taken) {
-        taken = slice_records(records + from, count - from);
-        if (slice_run(passes, txn, people, records + from, taken, &from_us, err) < 0)
+    people_batch_limit(belt.people, &passes->limits);
+    note_time(passes, 1, &from_us);
+    while (belt.count > 0) {
+        size_t taken = slice_records(belt.records, belt.count);
+        bool   alone = passes->crew == NULL || taken == belt.count || is_large(belt.records);
+
+        if ((alone ? run_alone(&belt, taken, err) : run_together(&belt, err)) < 0)
             return -1;
     }
-    arena_reset(passes->slice);
-    if (people_batch_finish(people, passes->sink, passes->sink_ctx, err) < 0)
+    from_us = clock_thread_us();
+    if (people_batch_finish(belt.people, passes->sink, passes->sink_ctx, err) < 0)
         return -1;
     note_time(passes, 4, &from_us);
     return 0;

@@ -1,7 +1,7 @@
 /* ingest/render.h - decided items as rows.
  *
  * Every item gives exactly one thing: an event row (FATE_STORED), a dead letter, or nothing; its points of pages; and the
- * warnings that its rules left, as far as the gate lets them through. */
+ * warnings that the gate let through. Needs nothing but the item, so it can go parallel. */
 #ifndef PENSTOCK_INGEST_RENDER_H
 #define PENSTOCK_INGEST_RENDER_H
 
@@ -17,7 +17,6 @@ enum { RENDER_ROW_BYTES_MAX = 60 << 20 }; /* below LOG_BATCH_BYTES_MAX */
 
 struct render_env {
     struct buf          *buf; /* scratch */
-    struct warning_gate *gate;
     int64_t              now_us;
     row_sink            *sink;
     void                *sink_ctx;

@@ -22,7 +22,8 @@ struct fixture {
     struct catalog           *catalog;
     struct catalog_snapshot  *snapshot;
     struct people            *people;
-    struct arena             *arena, *slice;
+    struct arena             *arena;
+    struct slice              slice;
     struct property_key_table keys;
     struct warning_gate      *gate;
     struct definer           *definer; /* NULL: no definitions */
@@ -69,7 +70,7 @@ static inline void fixture_init(struct fixture *fixture)
     snprintf(path, sizeof path, "%s/people", fixture->folder);
     fixture_must(people_open(&(struct people_options){ .folder = path, .map_bytes_max = 1u << 30 }, &fixture->people, &err), &err);
     fixture->arena = arena_new(1 << 20, 1 << 30);
-    fixture->slice = arena_new(1 << 20, 1 << 30);
+    fixture->slice.arena = arena_new(1 << 20, 1 << 30);
     fixture->gate = warning_gate_new(NULL);
     fixture->zones = zones_new(NULL);
     fixture_must(cookieless_new(&fixture->cookieless, &err), &err);
@@ -96,7 +97,7 @@ static inline void fixture_fini(struct fixture *fixture)
     cookieless_free(fixture->cookieless);
     zones_free(fixture->zones);
     arena_free(fixture->arena);
-    arena_free(fixture->slice);
+    arena_free(fixture->slice.arena);
     people_close(fixture->people);
     catalog_snapshot_free(fixture->snapshot);
     catalog_close(fixture->catalog);
@@ -190,9 +191,10 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     struct people_txn *txn;
     struct err        err = { 0 };
     uint64_t          sum = 0;
+    const struct hand hand = { .geoip = fixture->geoip, .zones = fixture->zones, .buf = &fixture->scratch };
     struct passes     passes = {
-        .arena = fixture->arena, .slice = fixture->slice, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer, .cookieless = fixture->cookieless, .zones = fixture->zones,
-        .geoip = fixture->geoip, .attempt = fixture->attempt, .buf = &fixture->scratch, .too_large = fixture->too_large > 0 ? fixture->too_large - 1 : ATTEMPT_NONE,
+        .arena = fixture->arena, .alone = &fixture->slice, .hands = &hand, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer, .cookieless = fixture->cookieless,
+        .attempt = fixture->attempt, .too_large = fixture->too_large > 0 ? fixture->too_large - 1 : ATTEMPT_NONE,
         .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
         .limits = fixture->limits
     };

@@ -252,7 +252,7 @@ static inline void site_stop(struct site *site, pid_t pid)
  * that kill are about the others. Waits until a suspect is done with. */
 static inline void site_wait_unsuspected(struct site *site)
 {
-    struct attempt_state state = { .suspect = ATTEMPT_NONE };
+    struct attempt_state state = { .suspect_count = 0 };
     char                 path[128];
 
     (void)snprintf(path, sizeof path, "%s/ingest.attempt", site->run);
@@ -263,11 +263,11 @@ static inline void site_wait_unsuspected(struct site *site)
             assert_true(read(fd, &state, sizeof state) >= 0);
             close(fd);
         }
-        if (state.suspect == ATTEMPT_NONE || state.suspect_crashes == 0)
+        if (state.suspect_count == 0)
             return;
         usleep(10000);
     }
-    fail_msg("record %llu is suspected for a minute", (unsigned long long)state.suspect);
+    fail_msg("record %llu is suspected for a minute", (unsigned long long)state.suspects[0].mark);
 }
 
 /* --- killed before the n-th call --------------------------------------------------------------- */

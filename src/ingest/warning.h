@@ -1,6 +1,6 @@
 /* ingest/warning.h - what ingest tells a project's people about their own events.
  *
- * A rule adds a warning to the event it looks at; nothing is written yet. When the batch is rendered, each
+ * A rule adds a warning to the event it looks at; nothing is written yet. When all rules have been heard, each
  * warning passes the gate (most types: once an hour for each project, type and key, so that a mistake in a
  * client makes one line and not a million) and becomes a row of ingestion_warnings.
  * Memory: the batch's arena. A warning that finds no room is left out: it must never harm its event. */
@@ -116,6 +116,8 @@ struct warning_gate;
 struct warning_gate *warning_gate_new(const char *run_folder);
 void warning_gate_free(struct warning_gate *gate);
 bool warning_gate_pass(struct warning_gate *gate, uint32_t project, enum warning_type type, struct span key, int64_t now_us);
+/* Leaves those of an event in the list that pass. */
+void warning_gate_sift(struct warning_gate *gate, uint32_t project, struct warning_list *list, int64_t now_us);
 void warning_gate_commit(struct warning_gate *gate);
 void warning_gate_abort(struct warning_gate *gate);
 

@@ -133,6 +133,26 @@ bool warning_gate_pass(struct warning_gate *gate, uint32_t project, enum warning
     return true;
 }
 
+void warning_gate_sift(struct warning_gate *gate, uint32_t project, struct warning_list *list, int64_t now_us)
+{
+    struct warning *next = list->first;
+
+    list->first = list->last = NULL;
+    while (next != NULL) {
+        struct warning *warning = next;
+
+        next = warning->next;
+        if (!warning_gate_pass(gate, project, warning->type, warning->key, now_us))
+            continue;
+        warning->next = NULL;
+        if (list->first == NULL)
+            list->first = warning;
+        else
+            list->last->next = warning;
+        list->last = warning;
+    }
+}
+
 void warning_gate_commit(struct warning_gate *gate)
 {
     if (gate->kept != NULL)
