@@ -26,6 +26,7 @@
 #include "ingest/passes.h"
 #include "ingest/log_eraser.h"
 #include "ingest/requests.h"
+#include "ingest/store_rewriter.h"
 #include "wire/time.h"
 
 enum {
@@ -74,6 +75,7 @@ struct ingest {
     size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
     struct log_eraser       *log_eraser;
+    struct store_rewriter    rewriter;
     uint64_t                 log_done_below, log_done_records; /* a walk of it that is to be told; 0: none */
     int64_t                  request_us;    /* when the next request of an operator is due */
     bool                     moves_left;    /* ids of merged persons wait to be moved: people_moves_pending */
@@ -84,28 +86,11 @@ struct ingest {
 
 /* --- opening ----------------------------------------------------------------------------------- */
 
-static int open_people(struct ingest *ingest, struct err *err)
-{
-    char                  folder[4096];
-    const char           *recent = getenv("PENSTOCK_SEEN_RECENT_MAX"); /* for tests only: docs/testing.md */
-    struct people_options options = { .folder = folder, .memory_bytes = (size_t)ingest->options->people_memory };
-
-    (void)snprintf(folder, sizeof folder, "%s/people", ingest->env->data_folder);
-    if (options.memory_bytes == 0)
-        options.memory_bytes = 1; /* to the store 0 is a default */
-    if (recent != NULL)
-        options.seen_recent_max = (size_t)strtoul(recent, NULL, 10);
-    if (people_open(&options, &ingest->people, err) < 0 ||
-        people_seen_load(ingest->people, err) < 0)
-        return err_wrap(err, "people");
-    return 0;
-}
-
 static int open_stores(struct ingest *ingest, struct err *err)
 {
     char folder[4096];
 
-    if (open_people(ingest, err) < 0)
+    if (store_open(ingest->env, ingest->options, &ingest->people, err) < 0)
         return -1;
     (void)snprintf(folder, sizeof folder, "%s/log", ingest->env->data_folder);
     if (log_open(&(struct log_options){ .folder = folder }, &ingest->log, err) < 0)
@@ -211,7 +196,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
         if (ingest->people != NULL)
             people_close(ingest->people);
         ingest->people = NULL;
-        if (open_people(ingest, err) < 0 || people_begin(ingest->people, false, &txn, err) < 0)
+        if (store_open(ingest->env, ingest->options, &ingest->people, err) < 0 || people_begin(ingest->people, false, &txn, err) < 0)
             return -1;
     }
     rc = people_place_get(txn, &ingest->place, err);
@@ -506,7 +491,7 @@ static bool stop_asked(const struct role_env *env, int64_t wait_us)
 }
 
 /* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
-static void do_chores(struct ingest *ingest)
+static int do_chores(struct ingest *ingest, struct err *failed)
 {
     static struct say_gate   gate;
     struct people_seen_stats seen;
@@ -514,7 +499,7 @@ static void do_chores(struct ingest *ingest)
     int64_t                  now_us = clock_mono_us();
 
     if (now_us < ingest->chores_us)
-        return;
+        return 0;
     ingest->chores_us = now_us + CHORES_EVERY_US;
     people_seen_stats(ingest->people, &seen);
     ingest_metrics_seen(ingest->metrics, &seen);
@@ -524,6 +509,7 @@ static void do_chores(struct ingest *ingest)
         ingest->moves_left = true; /* an empty batch forgets them */
     if (ingest->log_done_below == 0)
         log_eraser_chore(ingest->log_eraser, ingest->people, ingest->snapshot, &ingest->log_done_below, &ingest->log_done_records);
+    return store_rewriter_step(&ingest->rewriter, ingest->env, ingest->options, ingest->behind, &ingest->people, failed);
 }
 
 /* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
@@ -571,7 +557,11 @@ static int ingest_loop(struct ingest *ingest, struct err *err)
         } else {
             inputs_wait(&ingest->inputs, ingest->wait_us);
         }
-        do_chores(ingest);
+        if (do_chores(ingest, &failed) < 0) {
+            rc = wait_out(ingest, &failed, &wait_us, &stops, err);
+            if (rc != 0)
+                return rc < 0 ? -1 : 0;
+        }
     }
     return 0;
 }

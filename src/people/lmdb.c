@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -126,13 +127,16 @@ static int people_open_tables(struct people *people, bool create, struct err *er
     return rc == 0 ? 0 : people_fail(rc, "open", err);
 }
 
-static int people_open_env(struct people *people, const struct people_options *options, struct err *err)
+/* name NULL: data.mdb, with lock.mdb. */
+static int people_open_env(struct people *people, const struct people_options *options, const char *name, struct err *err)
 {
     uint64_t map = options->map_bytes_max != 0 ? options->map_bytes_max : MAP_BYTES_DEFAULT;
+    char path[4096];
     int dead, rc;
 
     if (mkdir(options->folder, 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "people: %s cannot be made", options->folder);
+    (void)snprintf(path, sizeof path, "%s%s%s", options->folder, name == NULL ? "" : "/", name == NULL ? "" : name);
     rc = mdb_env_create(&people->env);
     if (rc == 0)
         rc = mdb_env_set_mapsize(people->env, map);
@@ -141,7 +145,7 @@ static int people_open_env(struct people *people, const struct people_options *o
     if (rc == 0)
         rc = mdb_env_set_maxreaders(people->env, READERS_MAX);
     if (rc == 0)
-        rc = mdb_env_open(people->env, options->folder, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+        rc = mdb_env_open(people->env, path, MDB_NOTLS | MDB_NORDAHEAD | (name == NULL ? 0u : MDB_NOSUBDIR), 0600);
     if (rc == 0)
         rc = mdb_reader_check(people->env, &dead);
     return rc == 0 ? 0 : people_fail(rc, options->folder, err);
@@ -169,6 +173,24 @@ static int people_sync_names(const char *folder, struct err *err)
 
 int people_open(const struct people_options *options, struct people **out, struct err *err)
 {
+    char name[PEOPLE_FILE_NAME_BYTES];
+    uint64_t number, newest;
+
+    for (;;) {
+        if (people_file_newest(options->folder, &number, err) < 0)
+            return -1;
+        people_file_name(number, name);
+        if (people_open_file(options, number == 0 ? NULL : name, out, err) < 0)
+            return -1;
+        if (people_file_newest(options->folder, &newest, err) == 0 && newest == number)
+            return 0;
+        people_close(*out); /* written anew meanwhile (rewrite.h): what was opened may be an empty file of the old name */
+        *out = NULL;
+    }
+}
+
+int people_open_file(const struct people_options *options, const char *name, struct people **out, struct err *err)
+{
     struct people *people = calloc(1, sizeof *people);
     size_t memory = options->memory_bytes == 0 ? HOT_BYTES_DEFAULT : options->memory_bytes;
     int rc;
@@ -176,7 +198,7 @@ int people_open(const struct people_options *options, struct people **out, struc
     if (people == NULL)
         return err_set(err, ERR_FULL, "people: no memory");
     people->seen_recent_max = options->seen_recent_max;
-    rc = people_open_env(people, options, err);
+    rc = people_open_env(people, options, name, err);
     if (rc == 0 && memory >= HOT_BYTES_MIN && (people->hot = hot_new(memory)) == NULL)
         rc = err_set(err, ERR_FULL, "people: no memory");
     if (rc == 0)

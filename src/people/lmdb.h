@@ -78,6 +78,15 @@ enum hot_answer people_hot_get(struct people_txn *txn, enum people_table table, 
 struct span people_hot_keep(struct people_txn *txn, enum people_table table, struct span key, struct span value);
 void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key);
 
+/* rewrite.c: the store's file, by number; which is the newest in a folder (0: data.mdb, or none yet). */
+enum { PEOPLE_FILE_NAME_BYTES = 40 };
+void people_file_name(uint64_t number, char to[PEOPLE_FILE_NAME_BYTES]);
+int  people_file_newest(const char *folder, uint64_t *number_out, struct err *err) must_check;
+/* There are bytes of somebody who was erased (rewrite.h). */
+int  people_rewrite_want(struct people_txn *txn, struct err *err) must_check;
+/* As people_open, of this file in the folder. */
+int  people_open_file(const struct people_options *options, const char *name, struct people **out, struct err *err) must_check;
+
 /* Marks the store as one that an earlier Penstock must not write any more. */
 int people_format_raise(struct people_txn *txn, struct err *err) must_check;
 

@@ -307,6 +307,7 @@ int people_erasing_end(struct people_txn *txn, uint64_t below, struct err *err)
     MDB_cursor *cursor = people_cursor(txn, TABLE_ERASING, err);
     struct people_erasing erasing;
     MDB_val key, value;
+    bool any = false;
     int rc = 0;
 
     if (cursor == NULL)
@@ -315,10 +316,13 @@ int people_erasing_end(struct people_txn *txn, uint64_t below, struct err *err)
         if (erasing_read(&key, &value, &erasing, err) < 0)
             return -1;
         if (erasing.number >= below)
-            return 0;
+            break;
         rc = mdb_cursor_del(cursor, 0);
         if (rc != 0)
             break;
+        any = true;
     }
-    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "erasing", err);
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return people_fail(rc, "erasing", err);
+    return any ? people_rewrite_want(txn, err) : 0;
 }

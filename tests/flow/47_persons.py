@@ -134,13 +134,17 @@ def test_erased_is_gone_and_nothing_else_is():
         wait_for(lambda: sum(kind == "erase_log" for kind, _ in receipts(serve)) == 3, 90)
         wait_for(lambda: serve.sql("SELECT count(*) AS n FROM penstock_erased WHERE name = ''")[0]["n"] in (0, "0"))
         assert serve.sql("SELECT count(*) AS n FROM dead_letters")[0]["n"] in (0, "0")
+        wait_for(lambda: not any(name.startswith("people/") for name in files_with(serve, secret)), 60)
+        assert serve.log().count("the store of persons was written anew") >= 1
+        accepted = serve.settle()["accepted"]
+        assert [link["distinct_id"] for link in person(serve, kept)["distinct_ids"]] == [kept], person(serve, kept)
         serve.stop()
-        # The store of persons frees pages, and writes over them when it needs them.
-        left = [name for name in files_with(serve, secret) if name != "people/data.mdb"]
+        left = files_with(serve, secret)
         assert left == [], left
         assert {"log/raw/0", "log/events/0", "log/people/0"} <= {os.path.dirname(name) for name in files_with(serve, kept)}
         serve.cli("log", "verify")
         serve.start()
+        assert serve.settle()["accepted"] == accepted
         assert serve.sql("SELECT count(*) AS n FROM events WHERE %s" % gone)[0]["n"] in (0, "0")
 
 
