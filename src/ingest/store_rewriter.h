@@ -1,7 +1,7 @@
 /* ingest/store_rewriter.h - opens the store of persons, and says when it is written anew (people/rewrite.h), between two batches.
  *
  * When an erasure is done in the log too; for at most a hundredth of the time; and not while live events wait, unless they
- * have been waiting for half a day. Events are accepted meanwhile, and wait for as long as it takes: some seconds a gigabyte.
+ * have been waiting for half a day. Events are accepted meanwhile, and wait for as long as it takes: ten to twenty seconds a gigabyte.
  * @thread ingest */
 #ifndef PENSTOCK_INGEST_STORE_REWRITER_H
 #define PENSTOCK_INGEST_STORE_REWRITER_H

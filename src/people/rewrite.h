@@ -21,7 +21,7 @@
 int people_rewrite_wanted(struct people *people, bool *out, struct err *err) must_check;
 /* What a copy takes of the disk at most. */
 uint64_t people_rewrite_bytes(const struct people *people);
-/* Takes as long as reading and writing all of it: some seconds a gigabyte, and as much of the disk. The store must be closed.
+/* Takes as long as reading and writing all of it: ten to twenty seconds a gigabyte, and as much of the disk. The store must be closed.
  * On failure the old one is still there. */
 int people_rewrite(const struct people_options *options, struct err *err) must_check;
 /* Deletes what a rewriting left that was killed. For the writer, before it opens. */
