@@ -145,7 +145,11 @@ void conn_reply_verdicts(struct conn *conn);
 void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
 /* conn_shed.c: whether the request in loop->request, whose head was read, is sent away; then it is answered. */
 bool conn_is_shed(struct conn *conn);
-/* For both kinds of event endpoints. conn_check_room: -1: a body of this size cannot be taken now. */
+/* conn_segment.c: a whole request of Segment's API, of events or of what its SDKs ask beside; its refusals, as JSON. */
+void conn_handle_segment(struct conn *conn, uint8_t *body, size_t body_bytes);
+void conn_handle_segment_config(struct conn *conn, enum endpoint_kind kind, struct span key);
+void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
+/* For all kinds of event endpoints. conn_check_room: -1: a body of this size cannot be taken now. */
 int  conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal) must_check;
 /* What a request that was taken has cost, to its project. */
 void conn_note_work(struct conn *conn, const struct intake_result *result);

@@ -59,6 +59,8 @@ void conn_reply_refusal(struct conn *conn, const struct refusal *refusal, struct
 
     if (conn->path == ENDPOINT_PATH_I_V1_EVENTS)
         conn_reply_v1_refusal(conn, refusal, origin);
+    else if (conn->path == ENDPOINT_PATH_SEGMENT || conn->path == ENDPOINT_PATH_SEGMENT_CONFIG)
+        conn_reply_segment_refusal(conn, refusal, origin);
     else
         conn_reply(conn, &reply);
 }
@@ -309,6 +311,14 @@ void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes)
         return;
     case ENDPOINT_REPLAY:
         conn_handle_replay(conn, endpoint, body, body_bytes);
+        return;
+    case ENDPOINT_SEGMENT:
+        conn_handle_segment(conn, body, body_bytes);
+        return;
+    case ENDPOINT_SEGMENT_SETTINGS:
+    case ENDPOINT_SEGMENT_METRICS:
+    case ENDPOINT_RUDDER_CONFIG:
+        conn_handle_segment_config(conn, endpoint->kind, token);
         return;
     case ENDPOINT_ROOT:
         conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("capture"));

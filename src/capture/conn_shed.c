@@ -65,8 +65,7 @@ bool conn_is_shed(struct conn *conn)
     const struct endpoint *endpoint = endpoint_find(loop->request.path, &token);
     struct refusal         refusal;
 
-    if ((endpoint->kind != ENDPOINT_EVENTS && endpoint->kind != ENDPOINT_V1_EVENTS && endpoint->kind != ENDPOINT_REPLAY) ||
-        loop->request.method == HTTP_OPTIONS)
+    if (!endpoint_takes_events(endpoint) || loop->request.method == HTTP_OPTIONS)
         return false;
     if (!shed_by_pressure(conn, endpoint->path, &refusal) && !shed_by_address(conn, &refusal))
         return false;

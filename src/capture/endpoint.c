@@ -2,6 +2,8 @@
  * a path that is not in the table is a 404 whatever it hides. */
 #include "capture/endpoint.h"
 
+#include "capture/segment_route.h"
+
 #define BOTH (ENDPOINT_GET | ENDPOINT_POST)
 
 static const struct {
@@ -76,6 +78,8 @@ static const struct endpoint *endpoint_find_config(struct span path, struct span
 
 const struct endpoint *endpoint_find(struct span path, struct span *token_out)
 {
+    const struct endpoint *segment;
+
     *token_out = span_of(path.at, 0);
     if (path.bytes > 0 && path.at[path.bytes - 1] == '/')
         path.bytes--;
@@ -86,6 +90,8 @@ const struct endpoint *endpoint_find(struct span path, struct span *token_out)
         return endpoint_find_config(path, token_out);
     if (span_starts(path, SPAN("/api/projects/")) && endpoint_ends(path, SPAN("/remote_config")))
         return &endpoint_remote_config;
+    if (segment_route_find(path, &segment, token_out))
+        return segment;
     return &endpoint_none;
 }
 

@@ -84,7 +84,7 @@ void loop_buf_give(struct loop *loop, uint8_t *buf, size_t size)
 size_t loop_memory(const struct loop *loop)
 {
     size_t bytes = loop->memory + intake_bytes(loop->intake) + v1_intake_bytes(loop->v1_intake) +
-                   replay_intake_bytes(loop->replay_intake);
+                   replay_intake_bytes(loop->replay_intake) + segment_intake_bytes(loop->segment_intake);
 
     bytes += loop->conn_count * sizeof(struct conn);
     for (int i = 0; i < CAPTURE_LANES; i++) {
@@ -536,6 +536,7 @@ void loop_fini(struct loop *loop)
     intake_free(loop->intake);
     v1_intake_free(loop->v1_intake);
     replay_intake_free(loop->replay_intake);
+    segment_intake_free(loop->segment_intake);
     buf_fini(&loop->out);
     buf_fini(&loop->answer);
     free(loop->read_buf);

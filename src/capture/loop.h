@@ -27,6 +27,7 @@
 #include "capture/pace.h"
 #include "capture/pressure.h"
 #include "capture/replay_intake.h"
+#include "capture/segment_intake.h"
 #include "capture/settings.h"
 #include "capture/tls.h"
 #include "capture/tokens_snapshot.h"
@@ -114,6 +115,7 @@ struct loop {
     struct intake         *intake;
     struct v1_intake      *v1_intake;
     struct replay_intake  *replay_intake;
+    struct segment_intake *segment_intake; /* made with the first request of its kind; NULL before */
     size_t                 memory_max;
 
     /* @thread loop */
