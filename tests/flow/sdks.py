@@ -35,14 +35,14 @@ def _once(name, make):
     return path
 
 
-def node_modules():
-    wanted = ["%s@%s" % item for item in PACKAGES["npm"].items()]
+def node_modules(group="npm", folder="node"):
+    wanted = ["%s@%s" % item for item in PACKAGES[group].items()]
 
     def make(path):
         with open(os.path.join(path, "package.json"), "w") as out:
             out.write("{}")
         _run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *wanted], cwd=path)
-    return os.path.join(_once("node", make), "node_modules")
+    return os.path.join(_once(folder, make), "node_modules")
 
 
 def bundle(name):
@@ -58,7 +58,7 @@ def bundle(name):
 
 
 def python(name):
-    """The interpreter of an environment with that version of posthog."""
+    """The interpreter of an environment with that package."""
     def make(path):
         _run([sys.executable, "-m", "venv", path])
         _run([os.path.join(path, "bin", "pip"), "install", "--quiet", PACKAGES["pip"][name]])
@@ -79,6 +79,26 @@ def drive(sdk, scenario, serve, token, host=None, ca=None):
         argv = [python(sdk), os.path.join(HERE, "python_sdk.py"), host, token, scenario]
     else:
         argv = ["node", os.path.join(HERE, "browser_sdk.cjs"), host, token, scenario, bundle(sdk)]
+    said = json.loads(_run(argv, env=env, timeout=180).strip().splitlines()[-1])
+    assert not said.get("problems"), "%s %s: %s" % (sdk, scenario, said["problems"])
+    return said
+
+
+def drive_segment(sdk, scenario, port, key):
+    """As drive, for the SDKs of Segment's API; port: where they are told to send to."""
+    host = "http://127.0.0.1:%d" % port
+    modules = node_modules("npm_segment", "segment-node")
+    env = dict(os.environ, NODE_PATH=os.pathsep.join([node_modules(), modules]))
+    env["PATH"] = NODE + os.pathsep + env["PATH"]
+    env = {k: v for k, v in env.items() if not k.lower().endswith("_proxy")}
+    vendor, kind = sdk.rsplit("-", 1)
+    if kind == "python":
+        argv = [python(sdk), os.path.join(HERE, "segment_python.py"), host, key, scenario, sdk]
+    elif kind == "node":
+        argv = ["node", os.path.join(HERE, "segment_node.cjs"), host, key, scenario, vendor]
+    else:
+        folder = {"segment": "@segment/analytics-next/dist/umd", "rudder": "@rudderstack/analytics-js/dist/npm/modern/bundled/umd"}[vendor]
+        argv = ["node", os.path.join(HERE, "segment_browser.cjs"), host, key, scenario, vendor, os.path.join(modules, folder)]
     said = json.loads(_run(argv, env=env, timeout=180).strip().splitlines()[-1])
     assert not said.get("problems"), "%s %s: %s" % (sdk, scenario, said["problems"])
     return said
