@@ -57,7 +57,8 @@ static void run(struct fixture *fixture, struct span body)
 
     fixture_run(fixture, &body, 1); /* aborts when the fates do not add up */
     for (size_t i = 0; i < fixture->row_count; i++) {
-        if (row_read(span_of(fixture->rows[i], fixture->row_bytes[i]), &row, &err) < 0)
+        if (row_read(span_of(fixture->rows[i], fixture->row_bytes[i]), &row, &err) < 0 ||
+            row_unpack(&row, fixture->texts, &err) < 0)
             abort();
         check_row(&row);
         if (row.table == ROW_EVENT)

@@ -54,6 +54,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
         check(row_read(span_of(again, size), &back, &err) == 0);
         check(row_bytes(&back) == size);
         free(again);
+        struct arena *arena = arena_new(1 << 16, 256 << 20);
+        struct buf    json;
+
+        buf_init(&json, 256 << 20);
+        row_write_json(&row, &json);
+        (void)!row_unpack(&row, arena, &err); /* any answer, no crash */
+        buf_fini(&json);
+        arena_free(arena);
     }
     return 0;
 }

@@ -153,6 +153,23 @@ void *arena_grow(struct arena *arena, void *at, size_t bytes_old, size_t bytes_n
     return moved;
 }
 
+void arena_shrink(struct arena *arena, const void *at, size_t bytes_old, size_t bytes_new)
+{
+#ifndef ARENA_ONE_MALLOC_EACH
+    struct chunk *chunk = arena->newest;
+    size_t        room_old = bytes_old == 0 ? 16 : (bytes_old + 15) & ~(size_t)15;
+    size_t        room_new = bytes_new == 0 ? 16 : (bytes_new + 15) & ~(size_t)15;
+
+    assert(bytes_new <= bytes_old);
+    if (chunk->used >= room_old && (const uint8_t *)at == chunk->bytes + chunk->used - room_old) {
+        chunk->used -= room_old - room_new;
+        arena->given -= room_old - room_new;
+    }
+#else
+    (void)arena, (void)at, (void)bytes_old, (void)bytes_new;
+#endif
+}
+
 struct span arena_copy(struct arena *arena, struct span from)
 {
     void *at = arena_alloc(arena, from.bytes);

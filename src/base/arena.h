@@ -26,6 +26,8 @@ void *arena_alloc_array(struct arena *arena, size_t count, size_t bytes_each);
 /* Makes `at` (the last or an older allocation of bytes_old) into one of bytes_new; in place when it
  * was the last one. NULL at the ceiling; `at` is then untouched. */
 void *arena_grow(struct arena *arena, void *at, size_t bytes_old, size_t bytes_new);
+/* Gives back the end of `at`, when it was the last one: of bytes_old only bytes_new were needed. */
+void arena_shrink(struct arena *arena, const void *at, size_t bytes_old, size_t bytes_new);
 /* A copy in the arena; `at` is NULL when there is no room and bytes > 0. */
 struct span arena_copy(struct arena *arena, struct span from);
 

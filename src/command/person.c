@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "command/catalog_access.h"
 #include "command/people_access.h"
+#include "event/packed.h"
 #include "event/record.h"
 #include "log/log.h"
 #include "people/operate.h"
@@ -178,7 +179,8 @@ static int show(struct found *found, struct buf *out, bool json, struct err *err
     show_time(out, json, "created_at", person->created_us);
     show_time(out, json, "last_seen_at", person->last_seen_us);
     buf_add_text(out, json ? ",\"properties\":" : "  properties    ");
-    buf_add(out, person->properties);
+    if (packed_text_to_buf(person->properties, out, err) < 0)
+        return -1;
     buf_add_text(out, json ? ",\"distinct_ids\":[" : "\n");
     if (people_person_links(found->store.txn, person->id, show_id, &showing, err) < 0)
         return -1;

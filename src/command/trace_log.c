@@ -104,7 +104,7 @@ static bool row_check(struct trace *trace, const char *topic, uint64_t offset, s
         trace->events_offset = offset;
     if (row.table == ROW_EVENT && !trace->has_row) {
         body = arena_copy(trace->arena, body);
-        if (body.at != NULL && row_read(body, &row, &ignored) == 0)
+        if (body.at != NULL && row_read(body, &row, &ignored) == 0 && row_unpack(&row, trace->arena, &ignored) == 0)
             row_take(trace, &row);
     } else if (row.table == ROW_DEAD_LETTER && !row.cells[ROW_DEAD_LETTER_RAW_OFFSET].null) {
         trace->place = (uint64_t)row.cells[ROW_DEAD_LETTER_RAW_OFFSET].i64;

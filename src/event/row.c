@@ -5,10 +5,11 @@
 #include <inttypes.h>
 
 #include "base/bytes.h"
+#include "event/packed.h"
 #include "wire/json.h"
 #include "wire/time.h"
 
-enum { ROW_VERSION = 1, ROW_HEAD_BYTES = 12 };
+enum { ROW_VERSION = 2, ROW_VERSION_OLDEST = 1, ROW_HEAD_BYTES = 12 };
 
 #define ROW_COLUMN(name, type, suffix) { name, type },
 static const struct row_column row_event_columns[] = { ROW_EVENT_COLUMNS(ROW_COLUMN) };
@@ -149,7 +150,7 @@ int row_read(struct span body, struct row *out, struct err *err)
     if (body.bytes < ROW_HEAD_BYTES)
         return err_set(err, ERR_CORRUPT, "a row of %zu bytes is shorter than its head of %d", body.bytes,
                        ROW_HEAD_BYTES);
-    if (body.at[0] != ROW_VERSION)
+    if (body.at[0] < ROW_VERSION_OLDEST || body.at[0] > ROW_VERSION)
         return err_set(err, ERR_CORRUPT, "row of version %u; this Penstock reads version %d", body.at[0], ROW_VERSION);
     if (body.at[1] >= ROW_TABLE_COUNT)
         return err_set(err, ERR_CORRUPT, "row of unknown table %u", body.at[1]);
@@ -163,9 +164,21 @@ int row_read(struct span body, struct row *out, struct err *err)
     return 0;
 }
 
+int row_unpack(struct row *row, struct arena *arena, struct err *err)
+{
+    const struct row_table_info *info = &row_tables[row->table];
+
+    for (size_t i = 0; i < info->column_count; i++)
+        if (info->columns[i].type == ROW_JSON && !row->cells[i].null &&
+            packed_text_in_arena(row->cells[i].text, arena, &row->cells[i].text, err) < 0)
+            return err_wrap(err, info->columns[i].name);
+    return 0;
+}
+
 static void cell_write_json(enum row_type type, const struct row_cell *cell, struct buf *out)
 {
-    char uuid[UUID_TEXT_BYTES];
+    char       uuid[UUID_TEXT_BYTES];
+    struct err ignored;
 
     switch (type) {
     case ROW_I64:
@@ -189,7 +202,8 @@ static void cell_write_json(enum row_type type, const struct row_cell *cell, str
         json_write_string(out, cell->text);
         return;
     case ROW_JSON:
-        buf_add(out, cell->text);
+        if (packed_text_to_buf(cell->text, out, &ignored) < 0)
+            buf_add_text(out, "null");
         return;
     }
 }

@@ -6,17 +6,20 @@
  *
  * Stored form of one row, little-endian (the log has its own length and checksum around it):
  *    at  bytes  field
- *     0      1  version (1)
+ *     0      1  version (2)
  *     1      1  table (enum row_table)
  *     2      2  cell count
  *     4      8  null bits, cell 0 is bit 0; then each cell that is not null, in order:
  *               ROW_I64, ROW_BOOL, ROW_TIME  8 bytes;  ROW_UUID  16;  ROW_TEXT, ROW_JSON  u32 length + bytes
+ * In version 2 the bytes of a ROW_JSON cell may be packed properties (event/packed.h), which their first byte says: those of
+ * persons and groups are, as they are in the people store. Version 1 has text only.
  * A reader takes fewer cells than it knows (an older writer: the rest are null) and skips more (a newer
  * one), so columns are only ever added at the end.
- *  W1  text is valid UTF-8; JSON is valid JSON text, exactly as it is to be stored */
+ *  W1  text is valid UTF-8; JSON is valid JSON text, exactly as it is to be stored; what is packed comes out so */
 #ifndef PENSTOCK_EVENT_ROW_H
 #define PENSTOCK_EVENT_ROW_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
@@ -165,7 +168,7 @@ struct row_cell {
     union {
         int64_t     i64; /* ROW_I64, ROW_TIME, ROW_BOOL (0 or 1) */
         struct uuid uuid;
-        struct span text; /* ROW_TEXT, ROW_JSON; borrowed */
+        struct span text; /* ROW_TEXT, ROW_JSON (text or packed); borrowed */
     };
 };
 
@@ -202,7 +205,10 @@ static inline enum row_table row_stored_table(struct span row)
 }
 /* Text spans point into body. ERR_CORRUPT: not a row. */
 int row_read(struct span body, struct row *out, struct err *err) must_check;
-/* The row as a JSON object, times as text, JSON columns as JSON: for `tail` and dead-letter downloads. */
+/* Makes text of what is packed. ERR_CORRUPT: it is damaged; ERR_FULL: the arena. */
+int row_unpack(struct row *row, struct arena *arena, struct err *err) must_check;
+/* The row as a JSON object, times as text, JSON columns as JSON: for `tail` and dead-letter downloads. Packed properties
+ * that are damaged are null there. */
 void row_write_json(const struct row *row, struct buf *out);
 
 #endif

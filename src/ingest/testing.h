@@ -22,7 +22,7 @@ struct fixture {
     struct catalog           *catalog;
     struct catalog_snapshot  *snapshot;
     struct people            *people;
-    struct arena             *arena;
+    struct arena             *arena, *texts; /* texts: what rows had packed */
     struct slice              slice;
     struct property_key_table keys;
     struct warning_gate      *gate;
@@ -71,6 +71,7 @@ static inline void fixture_init(struct fixture *fixture)
     fixture_must(people_open(&(struct people_options){ .folder = path, .map_bytes_max = 1u << 30 }, &fixture->people, &err), &err);
     fixture->arena = arena_new(1 << 20, 1 << 30);
     fixture->slice.arena = arena_new(1 << 20, 1 << 30);
+    fixture->texts = arena_new(1 << 16, 1 << 30);
     fixture->gate = warning_gate_new(NULL);
     fixture->zones = zones_new(NULL);
     fixture_must(cookieless_new(&fixture->cookieless, &err), &err);
@@ -84,6 +85,7 @@ static inline void fixture_forget_rows(struct fixture *fixture)
     for (size_t i = 0; i < fixture->row_count; i++)
         free(fixture->rows[i]);
     fixture->row_count = 0;
+    arena_reset(fixture->texts);
 }
 
 static inline void fixture_fini(struct fixture *fixture)
@@ -98,6 +100,7 @@ static inline void fixture_fini(struct fixture *fixture)
     zones_free(fixture->zones);
     arena_free(fixture->arena);
     arena_free(fixture->slice.arena);
+    arena_free(fixture->texts);
     people_close(fixture->people);
     catalog_snapshot_free(fixture->snapshot);
     catalog_close(fixture->catalog);
@@ -225,8 +228,10 @@ static inline bool fixture_row(struct fixture *fixture, enum row_table table, si
 
     for (size_t i = 0; i < fixture->row_count; i++) {
         fixture_must(row_read(span_of(fixture->rows[i], fixture->row_bytes[i]), out, &err), &err);
-        if (out->table == table && n-- == 0)
+        if (out->table == table && n-- == 0) {
+            fixture_must(row_unpack(out, fixture->texts, &err), &err);
             return true;
+        }
     }
     return false;
 }

@@ -102,7 +102,7 @@ struct batch_person *batch_person_new(struct people_batch *batch, uint32_t proje
         return NULL;
     person->person =
         (struct person){ .project = project, .uuid = uuid, .created_us = created_us, .last_seen_us = CLOCK_NONE };
-    person->text = SPAN("{}");
+    person->packed = SPAN("{}");
     person->links_read = true;
     batch_person_dirty(batch, person);
     if (people_person_version(batch->txn, project, &uuid, &person->person.version, err) < 0)
@@ -130,9 +130,9 @@ static struct batch_person *batch_person_read(struct people_batch *batch, uint64
                       (unsigned long long)id);
     if (got <= 0)
         return NULL;
-    person->text = person->person.lasting ? person->person.properties
+    person->packed = person->person.lasting ? person->person.properties
                                           : arena_copy(batch->arena, person->person.properties);
-    if (person->text.at == NULL) {
+    if (person->packed.at == NULL) {
         (void)err_set(err, ERR_FULL, "people: a person of %zu bytes does not fit the batch's arena",
                       person->person.properties.bytes);
         return NULL;
@@ -146,7 +146,7 @@ int batch_person_open(struct people_batch *batch, struct batch_person *person, s
 {
     if (person->opened == batch->stretch)
         return 0;
-    if (properties_read(&person->properties, person->text, batch->event_arena, err) < 0)
+    if (properties_read(&person->properties, person->packed, batch->event_arena, err) < 0)
         return -1;
     person->opened = batch->stretch;
     person->next_open = batch->open_persons;
@@ -157,7 +157,7 @@ int batch_person_open(struct people_batch *batch, struct batch_person *person, s
 int people_batch_events_done(struct people_batch *batch, struct err *err)
 {
     for (struct batch_person *person = batch->open_persons; person != NULL; person = person->next_open)
-        if (!person->deleted && properties_text(&person->properties, batch->arena, &person->text, err) < 0)
+        if (!person->deleted && properties_pack(&person->properties, batch->arena, &person->packed, err) < 0)
             return -1;
     batch->open_persons = NULL;
     batch->stretch++;

@@ -79,7 +79,8 @@ struct people_warning {
 struct people_result {
     struct uuid           person_id;
     int64_t               person_created_us;
-    struct span           properties; /* after this event, filtered changes included, $set over it; `{}` when not full */
+    struct span           properties; /* packed (event/packed.h): after this event, filtered changes included, $set over it;
+                                       * `{}` when not full */
     enum people_mode      mode;
     struct people_warning warnings[2];
     size_t                warning_count;
@@ -99,7 +100,7 @@ struct people_group {
     bool        refused;      /* of people_batch_group_set: too large with these properties, nothing was changed */
     size_t      trimmed;      /* of the same: was too large already; so many properties were removed */
     int         index;
-    struct span properties; /* `{}` when not known */
+    struct span properties; /* packed; `{}` when not known */
     int64_t     created_us;
 };
 int people_batch_group(struct people_batch *batch, uint32_t project, struct span type, struct span key,

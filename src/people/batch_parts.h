@@ -16,7 +16,7 @@
 
 struct batch_person {
     struct person        person; /* id 0 until finish when made in this batch; its `properties` are not used */
-    struct span          text;       /* its properties, as they were when it was last taken apart */
+    struct span          packed;     /* its properties, as they were when it was last taken apart */
     struct properties    properties; /* taken apart, in the event arena: see batch_person_open */
     uint32_t             opened;     /* the stretch of events in which that was done */
     struct batch_person *next_open;
@@ -97,8 +97,8 @@ struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, 
  * what changed. */
 void batch_link_dirty(struct people_batch *batch, struct batch_link *link);
 void batch_person_dirty(struct people_batch *batch, struct batch_person *person);
-/* Takes a person's properties apart, unless they are: they hold until the stretch of events is over. Only texts
- * stay longer: a batch meets thousands of persons, most of them once. */
+/* Takes a person's properties apart, unless they are: they hold until the stretch of events is over. Only their packed
+ * form stays longer: a batch meets thousands of persons, most of them once. */
 int batch_person_open(struct people_batch *batch, struct batch_person *person, struct err *err) must_check;
 /* Makes link lead to person, with this version. */
 void batch_link_set(struct people_batch *batch, struct batch_link *link, struct batch_person *person, uint64_t version);

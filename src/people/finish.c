@@ -36,7 +36,7 @@ static int persons_finish(struct people_batch *batch, people_row_seen *seen, voi
     for (size_t i = 0; i < count; i++) {
         struct batch_person *person = dirty[i];
 
-        person->person.properties = person->text;
+        person->person.properties = person->packed;
         if (!person->deleted &&
             people_person_put(batch->txn, &person->person, err) < 0)
             return -1;

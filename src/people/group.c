@@ -102,7 +102,7 @@ static int batch_group_show(struct people_batch *batch, struct batch_group *grou
                                   .properties = SPAN("{}"),
                                   .created_us = group->group.created_us };
 
-    if (group->known && properties_text(&group->properties, batch->arena, &shown.properties, err) < 0)
+    if (group->known && properties_pack(&group->properties, batch->arena, &shown.properties, err) < 0)
         return -1;
     *out = shown;
     return 0;
@@ -219,7 +219,7 @@ int batch_groups_finish(struct people_batch *batch, people_row_seen *seen, void 
     for (struct batch_group *group = batch->groups; group != NULL; group = group->next) {
         if (!group->dirty)
             continue;
-        if (properties_text(&group->properties, batch->arena, &group->group.properties, err) < 0 ||
+        if (properties_pack(&group->properties, batch->arena, &group->group.properties, err) < 0 ||
             people_group_put(batch->txn, &group->group, err) < 0)
             return -1;
         row_init(&row, ROW_GROUP);

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "event/packed.h"
 #include "people/batch.h"
 
 enum { IDS = 60, KEYS = 8, VALUES = 5, PROJECT = 3, ROWS_KEPT = 4000 };
@@ -242,6 +243,7 @@ static void properties_are(struct real *real, struct span got, const int want[KE
     struct json_members members;
     struct err err = { 0 };
 
+    MUST(packed_text_in_arena(got, real->arena, &got, &err));
     MUST(json_members_read(got, real->arena, &members, &err));
     for (int k = 0; k < KEYS; k++) {
         const struct json_member *member = json_members_find(&members, span_text(keys[k]));

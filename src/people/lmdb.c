@@ -23,8 +23,9 @@
 #include "people/seen.h"
 
 enum {
-    FORMAT = 2,          /* 2: seen ids stand in files too, which a Penstock of format 1 would not look into */
-    FORMAT_OLDEST = 1,   /* read as it is; raised when the first seen id is noted */
+    FORMAT = 3,          /* 2: seen ids stand in files too, which a Penstock of format 1 would not look into;
+                          * 3: properties are packed */
+    FORMAT_OLDEST = 1,   /* read as it is; raised when the first seen id is noted, or person written */
     READERS_MAX = 126,
     DEAD_READER_BEGINS = 1024,
     DISK_FULL_BYTES = 16 << 20 /* more than a batch writes */
@@ -75,7 +76,7 @@ static const struct {
     PEOPLE_TABLES(PEOPLE_TABLE_ROW)
 };
 
-static int people_format_check(MDB_txn *txn, MDB_dbi meta, bool create, struct err *err)
+static int people_format_check(MDB_txn *txn, MDB_dbi meta, bool create, uint32_t *out, struct err *err)
 {
     uint32_t format = FORMAT_OLDEST;
     MDB_val key = { 6, "format" }, value = { sizeof format, &format };
@@ -94,6 +95,7 @@ static int people_format_check(MDB_txn *txn, MDB_dbi meta, bool create, struct e
         return err_set(err, ERR_INPUT,
                        "people: the store has format %u, made by a later Penstock; this one knows format %d", format,
                        FORMAT);
+    *out = format;
     return 0;
 }
 
@@ -119,7 +121,7 @@ static int people_open_tables(struct people *people, bool create, struct err *er
         mdb_txn_abort(txn);
         return rc == MDB_NOTFOUND && !create ? 1 : people_fail(rc, tables[i].name, err);
     }
-    if (people_format_check(txn, people->tables[TABLE_META], create, err) < 0) {
+    if (people_format_check(txn, people->tables[TABLE_META], create, &people->format, err) < 0) {
         mdb_txn_abort(txn);
         return -1;
     }
@@ -292,6 +294,10 @@ int people_commit(struct people_txn *txn_take, struct err *err)
             return -1;
         }
     }
+    if (txn->packed && txn->people->format < FORMAT && people_format_raise(txn, err) < 0) {
+        people_abort(txn);
+        return -1;
+    }
     if (seen_leave(txn, err) < 0) {
         people_abort(txn);
         return -1;
@@ -302,6 +308,8 @@ int people_commit(struct people_txn *txn_take, struct err *err)
         rc = ENOSPC;
     if (rc != 0 && txn->write)
         people_hot_clear(txn);
+    if (rc == 0 && txn->packed)
+        txn->people->format = FORMAT;
     seen_left(txn, rc == 0);
     free(txn);
     return rc == 0 ? 0 : people_fail(rc, "commit", err);

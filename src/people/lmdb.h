@@ -43,6 +43,7 @@ struct people {
     struct hot  *hot;  /* of LINKS and PERSONS; NULL: none */
     struct seen *seen; /* NULL: nobody asked yet */
     size_t       seen_recent_max;
+    uint32_t     format; /* of the store, when it was opened; the newest, when a writer raised it since */
     unsigned     begins; /* write transactions so far: dead readers are looked for now and then */
     /* @thread who reads */
     struct seen_view *seen_view; /* NULL: nobody asked yet */
@@ -55,6 +56,7 @@ struct people_txn {
     uint64_t       person_next;          /* 0: not read yet */
     enum { MOVES_UNKNOWN, MOVES_NONE, MOVES_SOME } moves;
     bool           write;
+    bool           packed; /* persons or groups were written: an earlier Penstock could not read them */
 };
 
 /* -1 and the kind that follows from an LMDB (or errno) result. */

@@ -57,7 +57,7 @@ struct person {
     int64_t     last_seen_us; /* CLOCK_NONE: not kept */
     bool        identified;
     uint64_t    version;
-    struct span properties; /* JSON object */
+    struct span properties; /* packed (event/packed.h) */
     bool        lasting;    /* properties live until the transaction ends, and not only until its next write */
 };
 
@@ -127,7 +127,7 @@ struct group {
     struct span key; /* text */
     int64_t     created_us;
     uint64_t    version;
-    struct span properties; /* JSON object */
+    struct span properties; /* packed */
 };
 int people_group_get(struct people_txn *txn, uint32_t project, int index, struct span key, struct group *out,
                      struct err *err) must_check;

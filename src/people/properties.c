@@ -1,10 +1,10 @@
-/* people/properties.c - an object as an array of members with an index, and back to text.
+/* people/properties.c - an object as an array of members with an index, and back to its packed form.
  *
  * This is the hot place of the people step: each person of a batch is read once and asked for some 25 keys
- * an event. Stored text is our own and its checksum was right, so it is taken apart by looking for quotes and
- * commas; whatever looks unusual goes the way of json_members_read. Building text copies runs: members that
- * already stand side by side in one text are copied in one piece, so an object of which little changed is a
- * few memcpy. */
+ * an event. What is packed needs no search to be taken apart. Text (what an earlier Penstock stored) is our own and its
+ * checksum was right, so it is taken apart by looking for quotes and commas; whatever looks unusual goes the way of
+ * json_members_read. Packing copies runs: members that already stand side by side are copied in one piece, so an
+ * object of which little changed is a few memcpy. */
 #include "people/properties.h"
 
 #include <assert.h>
@@ -13,10 +13,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "wire/json_join.h"
 #include "wire/json_keys.h"
 
-enum { PROPERTIES_FIRST = 32, PROPERTY_BYTES = 28 /* of text, about: room for all of it at once */ };
+enum { PROPERTIES_FIRST = 32, PROPERTY_BYTES = 28 /* of text, about: room for all of it at once */, PACKED_BYTES = 6 /* the same of the packed form */ };
 
 uint64_t properties_hash(struct span key)
 {
@@ -103,12 +102,13 @@ int properties_add(struct properties *properties, const struct json_member *memb
 {
     if (properties->count == properties->room && properties_grow(properties, 2 * properties->room, arena, err) < 0)
         return -1;
-    properties->at[properties->count] = (struct property){ member->key, member->key_raw, member->value, hash, false };
+    properties->at[properties->count] =
+        (struct property){ .key = member->key, .key_raw = member->key_raw, .value = member->value, .hash = hash };
     if (properties->indexed)
         slot_put(properties, properties->count);
     properties->count++;
     properties->bytes += properties_member_bytes(member->key_raw, member->value.raw) - (properties->count == 1);
-    properties->text.at = NULL;
+    properties->packed.at = NULL;
     return 0;
 }
 
@@ -116,7 +116,8 @@ void properties_replace(struct properties *properties, struct property *property
 {
     properties->bytes += value->raw.bytes - property->value.raw.bytes;
     property->value = *value;
-    properties->text.at = NULL;
+    property->coded = NULL;
+    properties->packed.at = NULL;
 }
 
 void properties_sweep(struct properties *properties)
@@ -135,7 +136,7 @@ void properties_sweep(struct properties *properties)
         return;
     properties->bytes += kept == 0; /* the comma that the last one did not have */
     properties->count = kept;
-    properties->text.at = NULL;
+    properties->packed.at = NULL;
     if (properties->indexed)
         index_fill(properties);
 }
@@ -276,61 +277,117 @@ static int properties_parse(struct properties *properties, struct span text, str
     return 0;
 }
 
-int properties_read(struct properties *properties, struct span text, struct arena *arena, struct err *err)
+/* No member is looked for by its quotes: each says how long it is. */
+static int properties_unpack(struct properties *properties, struct span packed, struct arena *arena, struct err *err)
 {
-    int rc;
+    bool                 any_escape = memchr(packed.at, '\\', packed.bytes) != NULL; /* perhaps: also a length is a byte */
+    struct packed_reader reader;
+    struct packed_member member;
+    size_t               bytes, sum = 1;
+    int                  rc;
+
+    if (packed_text_bytes(packed, &bytes, err) < 0 || packed_reader_init(&reader, packed, err) < 0)
+        return -1;
+    while ((rc = packed_next(&reader, &member, err)) > 0) {
+        struct property *property;
+
+        if (properties->count == properties->room && properties_grow(properties, 2 * properties->room, arena, err) < 0)
+            return -1;
+        property = &properties->at[properties->count++];
+        *property = (struct property){
+            .key = span_of(member.key.at + 1, member.key.bytes - 2), .key_raw = member.key,
+            .value = { .kind = kind_of(*member.value.at), .raw = member.value }, .coded = member.coded.at,
+            .coded_bytes = (uint32_t)member.coded.bytes, .word = member.word, .sought = true, .paired = member.paired
+        };
+        sum += properties_member_bytes(member.key, member.value);
+        if (!any_escape)
+            continue;
+        property->value.escaped = property->value.kind == JSON_STRING && has_escape(member.value, true);
+        if (member.word == 0 && has_escape(member.key, true)) {
+            property->key = json_text(&(struct json_value){ JSON_STRING, true, member.key }, arena);
+            if (property->key.at == NULL)
+                return err_set(err, ERR_FULL, "people: a property's key does not fit the batch's arena");
+        }
+    }
+    if (rc < 0 || sum != bytes)
+        return packed_damaged(err);
+    properties->bytes = bytes;
+    properties->packed = packed;
+    return 0;
+}
+
+int properties_read(struct properties *properties, struct span packed, struct arena *arena, struct err *err)
+{
+    size_t member_bytes = packed_is(packed) ? PACKED_BYTES : PROPERTY_BYTES;
+    int    rc;
 
     *properties = (struct properties){ .bytes = 2 };
-    if (properties_grow(properties, PROPERTIES_FIRST + text.bytes / PROPERTY_BYTES, arena, err) < 0)
+    if (properties_grow(properties, PROPERTIES_FIRST + packed.bytes / member_bytes, arena, err) < 0)
         return -1;
-    rc = properties_split(properties, text, arena, err);
+    if (packed_is(packed))
+        return properties_unpack(properties, packed, arena, err) < 0 ? err_wrap(err, "people: stored properties") : 0;
+    rc = properties_split(properties, packed, arena, err);
     if (rc == 0)
-        properties->text = text;
+        properties->packed = packed;
     if (rc <= 0)
         return rc;
     properties->count = 0;
     properties->bytes = 2;
-    return properties_parse(properties, text, arena, err);
+    return properties_parse(properties, packed, arena, err);
 }
 
-/* --- text -------------------------------------------------------------------------------------- */
+/* --- packing ----------------------------------------------------------------------------------- */
 
-/* With the new members of `over` behind its own. bytes_max: room that is certainly enough. */
-static int properties_build(const struct properties *properties, const struct property_over *over, size_t over_count,
+static void member_pack(struct packed_writer *writer, struct property *property)
+{
+    if (property->coded != NULL) {
+        packed_add_coded(writer, &(struct packed_member){
+                                     .key = property->key_raw, .value = property->value.raw,
+                                     .coded = span_of(property->coded, property->coded_bytes), .word = property->word,
+                                     .paired = property->paired });
+        return;
+    }
+    if (!property->sought)
+        property->word = packed_key_find(property->key_raw);
+    property->sought = true;
+    packed_add(writer, property->word, property->key_raw, property->value.raw);
+}
+
+/* With the new members of `over` behind its own. bytes_max: of text, certainly enough. */
+static int properties_build(struct properties *properties, const struct property_over *over, size_t over_count,
                             size_t bytes_max, struct arena *arena, struct span *out, struct err *err)
 {
-    uint8_t *start = arena_alloc(arena, bytes_max);
-    struct json_join join;
+    uint8_t             *start = arena_alloc(arena, packed_room(bytes_max));
+    struct packed_writer writer;
 
     if (start == NULL)
         return err_set(err, ERR_FULL, "people: %zu bytes of properties do not fit the batch's arena", bytes_max);
-    json_join_begin(&join, start);
+    packed_begin(&writer, start);
     for (size_t i = 0; i < properties->count; i++)
-        json_join_member(&join, properties->at[i].key_raw, properties->at[i].value.raw);
+        member_pack(&writer, &properties->at[i]);
     for (size_t i = 0; i < over_count; i++)
         if (over[i].at == PROPERTY_NEW)
-            json_join_member(&join, over[i].member->key_raw, over[i].member->value.raw);
-    *out = span_of(start, (size_t)(json_join_end(&join) - start));
-    assert(out->bytes <= bytes_max);
+            packed_add(&writer, packed_key_find(over[i].member->key_raw), over[i].member->key_raw, over[i].member->value.raw);
+    *out = span_of(start, packed_end(&writer));
+    arena_shrink(arena, start, packed_room(bytes_max), out->bytes);
+    assert(writer.text_bytes <= bytes_max && (over_count > 0 || properties->count == 0 || writer.text_bytes == bytes_max)); /* K2 */
     return 0;
 }
 
-int properties_text(struct properties *properties, struct arena *arena, struct span *out, struct err *err)
+int properties_pack(struct properties *properties, struct arena *arena, struct span *out, struct err *err)
 {
-    if (properties->text.at == NULL) {
-        if (properties_build(properties, NULL, 0, properties->bytes, arena, &properties->text, err) < 0)
-            return -1;
-        assert(properties->text.bytes == properties->bytes); /* K2 */
-    }
-    *out = properties->text;
+    if (properties->packed.at == NULL &&
+        properties_build(properties, NULL, 0, properties->bytes, arena, &properties->packed, err) < 0)
+        return -1;
+    *out = properties->packed;
     return 0;
 }
 
-/* Values that are there are exchanged for the time of building, so that one loop builds both texts. */
-int properties_text_with(struct properties *properties, const struct property_over *over, size_t count,
+/* Values that are there are exchanged for the time of building, so that one loop builds both. */
+int properties_pack_with(struct properties *properties, const struct property_over *over, size_t count,
                          struct arena *arena, struct span *out, struct err *err)
 {
-    struct json_value *was;
+    struct { struct json_value value; const uint8_t *coded; } *was;
     size_t bytes = properties->bytes;
     int rc;
 
@@ -339,16 +396,22 @@ int properties_text_with(struct properties *properties, const struct property_ov
     if (was == NULL)
         return err_set(err, ERR_FULL, "people: %zu changes do not fit the batch's arena", count);
     for (size_t i = 0; i < count; i++) {
+        struct property *property = over[i].at == PROPERTY_NEW ? NULL : &properties->at[over[i].at];
+
         bytes += properties_member_bytes(over[i].member->key_raw, over[i].member->value.raw);
-        if (over[i].at == PROPERTY_NEW)
+        if (property == NULL)
             continue;
-        was[i] = properties->at[over[i].at].value;
-        properties->at[over[i].at].value = over[i].member->value;
+        was[i].value = property->value;
+        was[i].coded = property->coded;
+        property->value = over[i].member->value;
+        property->coded = NULL;
     }
     rc = properties_build(properties, over, count, bytes, arena, out, err);
     while (count-- > 0)
-        if (over[count].at != PROPERTY_NEW)
-            properties->at[over[count].at].value = was[count];
+        if (over[count].at != PROPERTY_NEW) {
+            properties->at[over[count].at].value = was[count].value;
+            properties->at[over[count].at].coded = was[count].coded;
+        }
     return rc;
 }
 

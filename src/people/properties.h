@@ -1,22 +1,27 @@
 /* people/properties.h - the properties of one person or group, taken apart so that a key can be changed.
  *
- * Values and keys stay the text they were sent as; what is built anew is only the braces and commas between
- * them. Memory is the batch's arena; texts given in must live as long.
+ * They come packed (event/packed.h) and are given packed; values and keys stay the text they were sent as, and are
+ * spans into what was given in, which must live as long as these do. Memory is the batch's arena.
  *  K1  keys differ from each other (as decoded text)
- *  K2  `bytes` is the length of the text that properties_text would give */
+ *  K2  `bytes` is the length of the JSON text that stands for them: what limits are about */
 #ifndef PENSTOCK_PEOPLE_PROPERTIES_H
 #define PENSTOCK_PEOPLE_PROPERTIES_H
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "event/packed.h"
 #include "wire/json.h"
 
 struct property {
     struct span       key;     /* decoded */
     struct span       key_raw; /* as written, with quotes */
     struct json_value value;
-    uint64_t          hash; /* of key; not set before there is an index */
-    bool              gone; /* to be swept */
+    uint64_t          hash;  /* of key; not set before there is an index */
+    const uint8_t    *coded; /* the member as it stands in packed properties; NULL: it does not, or was changed */
+    uint32_t          coded_bytes;
+    uint8_t           word;  /* of packed_key_find, when sought */
+    bool              sought, paired; /* paired: as in struct packed_member, of what is coded */
+    bool              gone;  /* to be swept */
 };
 
 struct properties {
@@ -27,11 +32,11 @@ struct properties {
     bool             indexed; /* the slots are filled: at the first key that is not where it was expected */
     size_t           near;    /* where the next key is expected */
     size_t           bytes;
-    struct span      text; /* at NULL: changed since it was built */
+    struct span      packed; /* at NULL: changed since */
 };
 
-/* Takes a stored object apart; text "{}" makes empty ones. ERR_FULL: arena; ERR_CORRUPT: not an object. */
-int properties_read(struct properties *properties, struct span text, struct arena *arena, struct err *err) must_check;
+/* Takes packed properties apart; the text "{}" makes empty ones. ERR_FULL: arena; ERR_CORRUPT: not an object. */
+int properties_read(struct properties *properties, struct span packed, struct arena *arena, struct err *err) must_check;
 
 uint64_t properties_hash(struct span key);
 /* NULL: not there. Lives until the next add or sweep. */
@@ -51,8 +56,8 @@ static inline size_t properties_member_bytes(struct span key_raw, struct span va
     return key_raw.bytes + value.bytes + 2;
 }
 
-/* The object as text. Built when something changed, the same text until then. */
-int properties_text(struct properties *properties, struct arena *arena, struct span *out, struct err *err) must_check;
+/* All of them, packed. Built when something changed, what was given in until then. */
+int properties_pack(struct properties *properties, struct arena *arena, struct span *out, struct err *err) must_check;
 
 /* The same with some members of another object over it, at least one, and without changing it. */
 #define PROPERTY_NEW UINT32_MAX
@@ -60,7 +65,7 @@ struct property_over {
     uint32_t                  at; /* index of the property with this key; PROPERTY_NEW: there is none */
     const struct json_member *member;
 };
-int properties_text_with(struct properties *properties, const struct property_over *over, size_t count,
+int properties_pack_with(struct properties *properties, const struct property_over *over, size_t count,
                          struct arena *arena, struct span *out, struct err *err) must_check;
 
 /* Whether JavaScript's === holds, with two differences: objects and arrays are never identical to anything, and

@@ -241,8 +241,8 @@ static void format_is_raised(void **state)
     kit_again(kit);
     assert_int_equal(format_of(kit), 1);
     assert_int_equal(kit_add(kit, 0, 1, DAY, true), 0);
-    assert_int_equal(format_of(kit), 2);
-    format_set(kit, 3);
+    assert_int_equal(format_of(kit), 3);
+    format_set(kit, 4);
     kit_close(kit);
     assert_int_equal(people_open(&options, &kit->people, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);

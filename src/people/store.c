@@ -5,7 +5,7 @@
  *
  * person, under its internal id (native u64: ids are given in rising order, so new ones fill pages in order)
  *    at  bytes  field
- *     0      1  version (1)
+ *     0      1  version (2; 1: the properties are JSON text, and never packed)
  *     1      1  bit 0: identified
  *     2      2  zero
  *     4      4  crc32c of the id and of all that follows
@@ -14,16 +14,16 @@
  *    24      8  version of the person
  *    32     16  uuid
  *    48      4  project
- *    52      *  properties
+ *    52      *  properties, packed (event/packed.h)
  * link, under project and distinct id:  0 1 version (1) · 1 3 zero · 4 4 crc32c of the key's text and of what
  *     follows · 8 8 person · 16 8 version of the link · 24 * the whole distinct id, when its key is hashed
  * way back, under person and distinct id: the whole distinct id, when its key is hashed, else nothing
  * grave, under project and uuid: 0 8 version of the row that said it was deleted; also, for a distinct id that was
  *     erased, the version of its last row, under the uuid that is made of it (the id itself is kept nowhere)
  * group type, under project and type: 0 1 index · 1 * the whole type, when its key is hashed
- * group, under project, index and key:  0 1 version (1) · 1 3 zero · 4 4 crc32c of the key's text and of what
+ * group, under project, index and key:  0 1 version (2; 1: as with persons) · 1 3 zero · 4 4 crc32c of the key's text and of what
  *     follows · 8 8 created_us · 16 8 version of the group · 24 4 bytes of key that follow (0: not hashed) ·
- *     28 * key, properties */
+ *     28 * key, properties, packed */
 #include <assert.h>
 
 #include "base/bytes.h"
@@ -32,13 +32,15 @@
 #include "people/lmdb.h"
 
 enum {
-    STORED_VERSION = 1,
+    LINK_VERSION = 1,
+    PACKED_VERSION = 2, /* of persons and groups; PLAIN_VERSION is read, and becomes this when it is written */
+    PLAIN_VERSION = 1,
     PERSON_HEAD = 52,
     LINK_HEAD = 24,
     GROUP_HEAD = 28,
     CRC_FROM = 8, /* in all three */
     LINK_AHEAD_BYTES = 96, /* of an entry in memory: head, link and an id of usual length */
-    PERSON_AHEAD_BYTES = 768 /* what follows comes by itself when it is read in order */
+    PERSON_AHEAD_BYTES = 512 /* what follows comes by itself when it is read in order */
 };
 
 static struct span id_span(const uint64_t *id)
@@ -51,23 +53,22 @@ static uint32_t value_crc(struct span key_text, struct span value)
     return crc32c(crc32c(0, key_text), span_from(value, CRC_FROM));
 }
 
-/* Version, size and checksum of a stored person, link or group. */
-static int value_check(const char *what, struct span key_text, struct span value, size_t head, struct err *err)
+/* Version (the newest that is known), size and checksum of a stored person, link or group. */
+static int value_check(const char *what, struct span key_text, struct span value, size_t head, unsigned version, struct err *err)
 {
     if (value.bytes < head)
         return err_set(err, ERR_CORRUPT, "people: a %s of %zu bytes is shorter than its head of %zu", what, value.bytes,
                        head);
-    if (value.at[0] != STORED_VERSION)
-        return err_set(err, ERR_CORRUPT, "people: a %s of form %u; this Penstock reads form %d", what, value.at[0],
-                       STORED_VERSION);
+    if (value.at[0] < PLAIN_VERSION || value.at[0] > version)
+        return err_set(err, ERR_CORRUPT, "people: a %s of form %u; this Penstock reads form %u", what, value.at[0], version);
     if (value_crc(key_text, value) != bytes_get_u32(value.at + 4))
         return err_set(err, ERR_CORRUPT, "people: a %s is damaged (its checksum is wrong)", what);
     return 0;
 }
 
-static void value_seal(struct span key_text, uint8_t *at, size_t bytes, uint8_t flags)
+static void value_seal(struct span key_text, uint8_t *at, size_t bytes, uint8_t version, uint8_t flags)
 {
-    at[0] = STORED_VERSION;
+    at[0] = version;
     at[1] = flags;
     bytes_put_u16(at + 2, 0);
     bytes_put_u32(at + 4, value_crc(key_text, span_of(at, bytes)));
@@ -96,7 +97,7 @@ static int link_read(struct people_txn *txn, const struct people_key *key, struc
             people_hot_keep_absent(txn, TABLE_LINKS, where);
         if (got <= 0)
             return got;
-        if (value_check("distinct id", distinct_id, value, LINK_HEAD, err) < 0)
+        if (value_check("distinct id", distinct_id, value, LINK_HEAD, LINK_VERSION, err) < 0)
             return -1;
         (void)people_hot_keep(txn, TABLE_LINKS, where, value);
     }
@@ -176,7 +177,7 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
     bytes_put_u64(at + 16, link->version);
     if (key.hashed)
         put_bytes(at + LINK_HEAD, distinct_id);
-    value_seal(distinct_id, at, bytes, 0);
+    value_seal(distinct_id, at, bytes, LINK_VERSION, 0);
     (void)people_hot_keep(txn, TABLE_LINKS, span_of(key.bytes, key.count), span_of(at, bytes));
     return 0;
 }
@@ -267,7 +268,7 @@ int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, s
 
         if (got <= 0)
             return got;
-        if (value_check("person", id_span(&id), value, PERSON_HEAD, err) < 0)
+        if (value_check("person", id_span(&id), value, PERSON_HEAD, PACKED_VERSION, err) < 0)
             return -1;
         kept = people_hot_keep(txn, TABLE_PERSONS, id_span(&id), value);
     }
@@ -343,7 +344,8 @@ int people_person_put(struct people_txn *txn, struct person *person, struct err 
     memcpy(at + 32, person->uuid.bytes, sizeof person->uuid.bytes);
     bytes_put_u32(at + 48, person->project);
     put_bytes(at + PERSON_HEAD, person->properties);
-    value_seal(id_span(&id), at, bytes, person->identified);
+    value_seal(id_span(&id), at, bytes, PACKED_VERSION, person->identified);
+    txn->packed = true;
     (void)people_hot_keep(txn, TABLE_PERSONS, id_span(&id), span_of(at, bytes));
     person->id = id;
     return 0;
@@ -501,7 +503,7 @@ int people_group_get(struct people_txn *txn, uint32_t project, int index, struct
     got = people_table_get(txn, TABLE_GROUPS, span_of(stored.bytes, stored.count), &value, err);
     if (got <= 0)
         return got;
-    if (value_check("group", key, value, GROUP_HEAD, err) < 0)
+    if (value_check("group", key, value, GROUP_HEAD, PACKED_VERSION, err) < 0)
         return -1;
     key_bytes = bytes_get_u32(value.at + 24);
     if (key_bytes > value.bytes - GROUP_HEAD ||
@@ -537,6 +539,7 @@ int people_group_put(struct people_txn *txn, const struct group *group, struct e
     if (key.hashed)
         put_bytes(at + GROUP_HEAD, group->key);
     put_bytes(at + GROUP_HEAD + key_bytes, group->properties);
-    value_seal(group->key, at, bytes, 0);
+    value_seal(group->key, at, bytes, PACKED_VERSION, 0);
+    txn->packed = true;
     return 0;
 }

@@ -44,6 +44,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "event/packed.h"
 #include "people/operate.h"
 
 enum { PROJECT = 7, ROWS_MAX = 64, LINE_MAX_BYTES = 1000 };
@@ -323,13 +324,24 @@ static inline void step_limit(struct world *world, const char *name, uint64_t li
 
 /* --- checks ------------------------------------------------------------------------------------ */
 
+static inline struct span unpacked(struct world *world, struct span packed)
+{
+    struct span text = { NULL, 0 };
+    struct err err = { 0 };
+
+    MUST(world, packed_text_in_arena(packed, world->arena, &text, &err));
+    return text;
+}
+
 /* Without the mark of the event that made the person. */
 static inline struct span without_creator(struct world *world, struct span properties)
 {
     struct json_members members;
     struct err err = { 0 };
-    uint8_t *to = arena_alloc(world->arena, properties.bytes + 2), *at = to;
+    uint8_t *to, *at;
 
+    properties = unpacked(world, properties);
+    to = at = arena_alloc(world->arena, properties.bytes + 2);
     MUST(world, json_members_read(properties, world->arena, &members, &err));
     *at++ = '{';
     for (size_t i = 0; i < members.count; i++) {
@@ -477,7 +489,7 @@ static inline void check_group(struct world *world, char **words)
     CHECK(world, index == atoi(words[1]));
     CHECK(world, people_group_get(world->txn, PROJECT, index, span_text(words[2]), &group, &err) == 1);
     CHECK(world, group.version == strtoull(words[3] + 1, NULL, 10));
-    CHECK(world, span_is(group.properties, words[4]));
+    CHECK(world, span_is(unpacked(world, group.properties), words[4]));
 }
 
 /* --- stories ----------------------------------------------------------------------------------- */

@@ -251,8 +251,8 @@ static int result_text(struct people_batch *batch, struct batch_person *person, 
         if (!batch->changes[i].once)
             over[shown++] = (struct property_over){ batch->changes[i].at, batch->changes[i].member };
     if (shown == 0)
-        return properties_text(&person->properties, batch->arena, &result->properties, err);
-    return properties_text_with(&person->properties, over, shown, batch->event_arena, &result->properties, err);
+        return properties_pack(&person->properties, batch->arena, &result->properties, err);
+    return properties_pack_with(&person->properties, over, shown, batch->event_arena, &result->properties, err);
 }
 
 int batch_properties_update(struct people_batch *batch, const struct people_event *event, struct batch_person *person,

@@ -3,7 +3,8 @@
  * Rows are written straight into the vectors of a data chunk, because that costs a fourth of appending
  * value by value through the appender (docs/decisions/warehouse-duckdb.md). Strings longer than twelve
  * bytes stay in an arena of ours and the vector points to them: the engine copies them once, when it takes
- * the chunk. So a chunk is given away when it is full or its arena is, whichever comes first.
+ * the chunk. So a chunk is given away when it is full or its arena is, whichever comes first. Packed properties
+ * become text there, before anything of their row is in a vector: a row that turns out to be damaged leaves nothing.
  *
  * Tables with a key (Q2) are appended to as well; which row of a key counts is settle.c's business. */
 #include <assert.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "event/packed.h"
 #include "warehouse/engine.h"
 #include "wire/utf8.h"
 
@@ -168,7 +170,8 @@ static duckdb_hugeint uuid_number(const struct uuid *uuid)
                              .upper = (int64_t)(__builtin_bswap64(upper) ^ ((uint64_t)1 << 63)) };
 }
 
-static int set_text(struct engine_table *table, size_t column, struct span text, struct err *err)
+/* kept: the text is in the table's arena. */
+static int set_text(struct engine_table *table, size_t column, struct span text, bool kept, struct err *err)
 {
     duckdb_string_t *to = (duckdb_string_t *)table->data[column] + table->chunk_rows;
 
@@ -179,11 +182,12 @@ static int set_text(struct engine_table *table, size_t column, struct span text,
             memcpy(to->inlined.bytes, text.at, text.bytes);
         return 0;
     }
-    struct span kept = arena_copy(table->texts, text);
-    if (kept.at == NULL)
+    if (!kept)
+        text = arena_copy(table->texts, text);
+    if (text.at == NULL)
         return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
-    memcpy(to->pointer.prefix, kept.at, sizeof to->pointer.prefix);
-    to->pointer.ptr = (const char *)kept.at;
+    memcpy(to->pointer.prefix, text.at, sizeof to->pointer.prefix);
+    to->pointer.ptr = (const char *)text.at;
     return 0;
 }
 
@@ -205,13 +209,24 @@ static int set_cell(const struct duckdb *duckdb, struct engine_table *table, siz
         ((duckdb_hugeint *)table->data[column])[table->chunk_rows] = uuid_number(&cell->uuid);
         return 0;
     case ROW_TEXT: case ROW_JSON:
-        return set_text(table, column, cell->text, err);
+        return set_text(table, column, cell->text, false, err);
     }
     return 0;
 }
 
+static bool cell_packed(const struct row_table_info *info, const struct row *row, size_t column)
+{
+    return info->columns[column].type == ROW_JSON && !row->cells[column].null && packed_is(row->cells[column].text);
+}
+
 /* The engine trusts its strings: one that is not UTF-8 could be stored, and would then fail every query
  * that touches it. Times have no such check in vectors either; its two largest numbers mean infinity. */
+static int not_utf8(const struct row_table_info *info, size_t column, struct span text, struct err *err)
+{
+    return err_set(err, ERR_INPUT, "%s.%s is not UTF-8 from byte %zu on", info->name, info->columns[column].name,
+                   utf8_valid_until(text));
+}
+
 static int check_row(const struct row *row, struct err *err)
 {
     const struct row_table_info *info = &row_tables[row->table];
@@ -219,14 +234,34 @@ static int check_row(const struct row *row, struct err *err)
     for (size_t i = 0; i < info->column_count; i++) {
         const struct row_cell *cell = &row->cells[i];
 
-        if (cell->null)
+        if (cell->null || cell_packed(info, row, i)) /* unpack_row looks at those */
             continue;
         if ((info->columns[i].type == ROW_TEXT || info->columns[i].type == ROW_JSON) && !utf8_valid(cell->text))
-            return err_set(err, ERR_INPUT, "%s.%s is not UTF-8 from byte %zu on", info->name, info->columns[i].name,
-                           utf8_valid_until(cell->text));
+            return not_utf8(info, i, cell->text, err);
         if (info->columns[i].type == ROW_TIME && (cell->i64 >= INT64_MAX || cell->i64 <= -INT64_MAX))
             return err_set(err, ERR_INPUT, "%s.%s is no instant: %" PRId64, info->name, info->columns[i].name,
                            cell->i64);
+    }
+    return 0;
+}
+
+/* The texts of the row's packed cells, in the order of columns, in the table's arena. */
+static int unpack_row(struct engine_table *table, const struct row *row, struct span texts[ROW_CELLS_MAX], struct err *err)
+{
+    const struct row_table_info *info = &row_tables[row->table];
+    size_t                       count = 0;
+
+    for (size_t i = 0; i < info->column_count; i++) {
+        if (!cell_packed(info, row, i))
+            continue;
+        if (packed_text_in_arena(row->cells[i].text, table->texts, &texts[count], err) < 0) {
+            if (err->kind == ERR_CORRUPT) /* this row's fault, and nobody else's */
+                return err_set(err, ERR_INPUT, "%s.%s: packed properties are damaged", info->name, info->columns[i].name);
+            return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
+        }
+        if (!utf8_valid(texts[count]))
+            return not_utf8(info, i, texts[count], err);
+        count++;
     }
     return 0;
 }
@@ -248,6 +283,7 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
 {
     struct engine_table         *table;
     const struct row_table_info *info;
+    struct span                  texts[ROW_CELLS_MAX], *text = texts;
 
     assert(warehouse->magic == WAREHOUSE_MAGIC && !warehouse->read_only);
     assert(row->table < ROW_TABLE_COUNT);
@@ -274,8 +310,11 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
         warehouse->batch_rows++;
         return 0;
     }
+    if (unpack_row(table, row, texts, err) < 0)
+        return -1;
     for (size_t i = 0; i < info->column_count; i++)
-        if (set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err) < 0)
+        if ((cell_packed(info, row, i) ? set_text(table, i, *text++, true, err)
+                                       : set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err)) < 0)
             return -1;
     if (engine_chunk_columns(row->table) > info->column_count && row->table != ROW_EVENT) /* of events: feed.c */
         ((int64_t *)table->data[info->column_count])[table->chunk_rows] = (int64_t)(warehouse->loaded[row->table] + table->batch_rows);

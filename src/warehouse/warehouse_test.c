@@ -128,6 +128,39 @@ static void what_is_no_text_is_refused_alone(void **state)
     warehouse_close(warehouse);
 }
 
+/* What is packed in a row is text in the table; when it is damaged, nothing of its row is there. */
+static void packed_properties_become_text(void **state)
+{
+    static const char good[] = "\1\x2d\0\0\0\x0a\x45\"Lynx\"\x09";           /* $browser is what $initial_browser is */
+    static const char bad[] = "\1\x2d\0\0\0\x0a\x45\"Lynx\"\x0b";            /* $device_type, and nobody said what it was */
+    static const char no_text[] = "\1\x2d\0\0\0\x0a\x45\"L\xffnx\"\x09";
+    static const char small[] = "\1\x08\0\0\0\xde\"a\"\x41" "42";            /* short enough to stand in the vector */
+    const struct { const char *at; size_t bytes; int rc; } rows[] = {
+        { good, sizeof good, 0 }, { bad, sizeof bad, -1 }, { no_text, sizeof no_text, -1 }, { small, sizeof small - 1, 0 },
+    };
+    struct warehouse *warehouse = open_or_fail(false);
+    struct err        err = { .text = "" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct row row = event_of("{\"is\":\"plain text, and long enough\"}");
+
+        row_set_i64(&row, ROW_EVENT_TEAM_ID, (int64_t)i);
+        row_set_text(&row, ROW_EVENT_PERSON_PROPERTIES, span_of(rows[i].at, rows[i].bytes));
+        row_set_text(&row, ROW_EVENT_DISTINCT_ID, SPAN("somebody"));
+        if (rows[i].rc < 0) /* what a refused row leaves null is not null in the next one */
+            row.cells[ROW_EVENT_DISTINCT_ID].null = true;
+        assert_int_equal(warehouse_add(warehouse, &row, &err), rows[i].rc);
+        assert_true(rows[i].rc == 0 || err.kind == ERR_INPUT);
+    }
+    assert_int_equal(commit(warehouse, 1).loaded[ROW_EVENT], 2);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+                            "SELECT team_id AS t, replace(person_properties, chr(34), '.') AS p, distinct_id IS NULL AS no "
+                            "FROM events ORDER BY team_id"),
+                        "t,p,no\r\n0,\"{.$initial_browser.:.Lynx.,.$browser.:.Lynx.}\",false\r\n3,{.a.:42},false\r\n");
+    warehouse_close(warehouse);
+}
+
 /* Q1: rollback and close undo both rows and cursor; commit keeps both. */
 static void rows_and_place_are_one(void **state)
 {
@@ -298,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup(every_type_and_null, set_up),
         cmocka_unit_test_setup(texts_keep_their_bytes, set_up),
         cmocka_unit_test_setup(what_is_no_text_is_refused_alone, set_up),
+        cmocka_unit_test_setup(packed_properties_become_text, set_up),
         cmocka_unit_test_setup(rows_and_place_are_one, set_up),
         cmocka_unit_test_setup(older_files_get_the_newer_tables, set_up),
         cmocka_unit_test_setup(the_level_of_zstd_is_ours, set_up),
