@@ -1,6 +1,8 @@
 /* bench/ingest_bench.c - what an event costs in ingest, by part, in one process and on one core or several.
  *
- * usage: ingest_bench [EVENTS] [PERSONS] [GEOIP_FOLDER] [BATCH] [THREADS]   default 200000 20000 off (no look-ups), 1 thread
+ * usage: ingest_bench [EVENTS] [PERSONS] [GEOIP_FOLDER] [BATCH] [THREADS] [known]
+ *                     default 200000 20000 off (no look-ups), 1 thread
+ *   known  each person has had an event before what is measured begins: the store as it is after weeks
  *
  * Fills a raw topic with events like those of a web SDK (about 1 KB, 30 properties; one in 20 identifies
  * its person, one in 50 sets a group's properties, one in 100 is a repeat), then runs the role's steps
@@ -40,6 +42,16 @@ static uint64_t dice(void)
     return dice_state;
 }
 
+/* Whatever is left to do. */
+static void run(struct ingest *ingest)
+{
+    int rc;
+
+    while ((rc = ingest_step(ingest, &err)) > 0)
+        ;
+    must(rc);
+}
+
 static int64_t cpu_us(void)
 {
     struct rusage usage;
@@ -56,10 +68,11 @@ static const char *kind(uint64_t roll)
     return roll % 50 == 1 ? "$groupidentify" : roll % 2 == 0 ? "$pageview" : "$autocapture";
 }
 
-static void make_event(struct log_batch *batch, uint64_t number, uint64_t persons)
+/* first: of this person, and nothing but a page view. */
+static void make_event(struct log_batch *batch, uint64_t number, uint64_t persons, bool first)
 {
     static const char *const browsers[] = { "Chrome", "Firefox", "Safari", "Edge" };
-    uint64_t      roll = dice(), person = dice() % persons;
+    uint64_t      roll = first ? dice() / 100 * 100 + 2 : dice(), person = first ? number : dice() % persons;
     char          data[4096], id[32], ip[16];
     struct record record = { .kind = RECORD_EVENT, .project = 1, .sent_at_us = 1709287200000000 + (int64_t)number };
 
@@ -100,7 +113,9 @@ int main(int argc, char **argv)
     static const char *const parts[INGEST_PARTS] = { "normalise", "seen", "people", "render", "finish", "append+sync", "commit" };
     uint64_t              events = argc > 1 ? strtoull(argv[1], NULL, 10) : 200000;
     uint64_t              persons = argc > 2 ? strtoull(argv[2], NULL, 10) : 20000, bytes = 0;
-    char                  folder[64] = "/tmp/penstock-bench-XXXXXX", path[128];
+    uint64_t              known = argc > 6 && strcmp(argv[6], "known") == 0 ? persons : 0;
+    int64_t               parts_us[INGEST_PARTS];
+    char                  folder[64] = "/tmp/penstock-bench-XXXXXX", path[256];
     struct ingest_options options;
     struct role_env       env = { .data_folder = folder, .options = &options, .stop_fd = -1 };
     struct log           *log;
@@ -111,7 +126,6 @@ int main(int argc, char **argv)
     uint32_t              project;
     uint64_t              base;
     int64_t               wall_us, spent_us;
-    int                   rc;
 
     if (mkdtemp(folder) == NULL)
         return 1;
@@ -122,16 +136,16 @@ int main(int argc, char **argv)
     (void)snprintf(path, sizeof path, "%s/log", folder);
     must(log_open(&(struct log_options){ .folder = path }, &log, &err));
     must(log_writer_open(log, "raw", 0, &(struct log_topic_options){ .codec = LOG_CODEC_LZ4 }, &raw, &err));
-    for (uint64_t i = 0; i < events; i++) {
-        make_event(batch, i, persons);
-        if (log_batch_count(batch) == 500 || i + 1 == events) {
-            bytes += log_batch_bytes(batch);
+    for (uint64_t i = 0; i < known + events; i++) {
+        make_event(batch, i, persons, i < known);
+        if (log_batch_count(batch) == 500 || i + 1 == known || i + 1 == known + events) {
+            bytes += i < known ? 0 : log_batch_bytes(batch);
             must(log_writer_append(raw, batch, 0, &base, &err));
             log_batch_reset(batch);
         }
     }
     must(log_writer_sync(raw, &err));
-    log_writer_publish(raw, log_writer_end(raw));
+    log_writer_publish(raw, known > 0 ? known : log_writer_end(raw));
     option_defaults(ingest_role.options, &options);
     options.geoip_folder = argc > 3 ? argv[3] : "off";
     if (argc > 4)
@@ -139,20 +153,26 @@ int main(int argc, char **argv)
     options.threads = argc > 5 ? atoll(argv[5]) : 1;
     ingest_keep_memory();
     must(ingest_open(&env, &ingest, &err));
+    if (known > 0)
+        run(ingest);
+    memcpy(parts_us, ingest_spent_us(ingest), sizeof parts_us);
+    log_writer_publish(raw, log_writer_end(raw));
     wall_us = clock_mono_us();
     spent_us = cpu_us();
-    while ((rc = ingest_step(ingest, &err)) > 0)
-        ;
-    must(rc);
+    run(ingest);
     wall_us = clock_mono_us() - wall_us;
     spent_us = cpu_us() - spent_us;
     printf("%" PRIu64 " events of %.0f bytes: %.2f us of CPU each, %.0f a second by the clock\n", events,
            (double)bytes / (double)events, (double)spent_us / (double)events, (double)events * 1e6 / (double)wall_us);
     for (int i = 0; i < INGEST_PARTS; i++)
-        printf("  %-12s %6.2f us\n", parts[i], (double)ingest_spent_us(ingest)[i] / (double)events);
+        printf("  %-12s %6.2f us\n", parts[i], (double)(ingest_spent_us(ingest)[i] - parts_us[i]) / (double)events);
     for (int i = 0; i < FATE_COUNT; i++)
         if (ingest_place(ingest)->counters[i] > 0)
             printf("  %-12s %" PRIu64 "\n", fate_info(i)->name, ingest_place(ingest)->counters[i]);
+    (void)snprintf(path, sizeof path, "cd %s && du -B1 people/data.mdb log/events log/people | awk '{ printf \"  %%-12s %%.0f MB\\n\", $2, $1 / 1e6 }'", folder);
+    (void)fflush(stdout);
+    if (system(path) != 0)
+        return 1;
     ingest_close(ingest);
     log_writer_close(raw);
     log_batch_free(batch);
