@@ -417,6 +417,13 @@ void conn_run(struct conn *conn)
         loop_queue_add(conn);
 }
 
+void conn_judge(struct conn *conn)
+{
+    conn->loop->judging = true;
+    conn_run(conn);
+    conn->loop->judging = false;
+}
+
 /* A reply is out: on with what came meanwhile, when it is its turn. */
 static void conn_resume(struct conn *conn)
 {
@@ -452,8 +459,8 @@ void conn_on_event(struct conn *conn, uint32_t events)
     if (!conn->readable || !conn_wants_input(conn))
         return;
     /* Who may be sent away is so at once; who waits already, or has begun, keeps its place. */
-    if (conn->loop->level != PRESSURE_NONE && !conn->queued && conn->state != CONN_BODY && !loop_slice_over(conn->loop))
-        conn_run(conn);
+    if (conn->loop->level != PRESSURE_NONE && !conn->queued && conn->state != CONN_BODY)
+        conn_judge(conn);
     else
         loop_queue_add(conn);
 }

@@ -51,7 +51,8 @@ struct conn {
 
     /* waits for its turn: loop_queue.c */
     bool         queued;
-    bool         more; /* of what is in the buffer: it had its share of this turn */
+    bool         more; /* of what is in the buffer: it had its share of this turn, or was put off */
+    bool         put_off; /* the request at the buffer's begin was judged when it was noticed, and may come in */
     struct conn *queue_prev, *queue_next;
     int64_t      queued_us;
 
@@ -101,6 +102,9 @@ struct conn {
 struct conn *conn_new(struct loop *loop, const struct role_listener *listener, int fd_take);
 /* Something happened on the socket. */
 void conn_on_event(struct conn *conn, uint32_t events);
+/* Something came that is not begun, while more comes than can be done: it is sent away, answered when it brings no
+ * events, or put off until its turn. */
+void conn_judge(struct conn *conn);
 /* Its turn: handles what it has and what its socket has, some requests at most. */
 void conn_run(struct conn *conn);
 /* Its state's time is over. */
@@ -143,8 +147,9 @@ void conn_handle_v1(struct conn *conn, struct span body);
 void conn_handle_replay(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes);
 void conn_reply_verdicts(struct conn *conn);
 void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
-/* conn_shed.c: whether the request in loop->request, whose head was read, is sent away; then it is answered. */
-bool conn_is_shed(struct conn *conn);
+/* conn_shed.c: what becomes of the request in loop->request, whose head was read. SHED: it is answered. */
+enum shed { SHED_NOT, SHED_DONE, SHED_PUT_OFF };
+enum shed conn_shed(struct conn *conn);
 /* conn_segment.c: a whole request of Segment's API, of events or of what its SDKs ask beside; its refusals, as JSON. */
 void conn_handle_segment(struct conn *conn, uint8_t *body, size_t body_bytes);
 void conn_handle_segment_config(struct conn *conn, enum endpoint_kind kind, struct span key);

@@ -58,17 +58,21 @@ static bool shed_by_pressure(struct conn *conn, enum endpoint_path path, struct 
     return true;
 }
 
-bool conn_is_shed(struct conn *conn)
+enum shed conn_shed(struct conn *conn)
 {
     struct loop           *loop = conn->loop;
     struct span            token;
     const struct endpoint *endpoint = endpoint_find(loop->request.path, &token);
     struct refusal         refusal;
+    bool                   judged = conn->put_off;
 
+    conn->put_off = false;
     if (!endpoint_takes_events(endpoint) || loop->request.method == HTTP_OPTIONS)
-        return false;
-    if (!shed_by_pressure(conn, endpoint->path, &refusal) && !shed_by_address(conn, &refusal))
-        return false;
+        return SHED_NOT;
+    if (!shed_by_pressure(conn, endpoint->path, &refusal) && (judged || !shed_by_address(conn, &refusal))) {
+        conn->put_off = conn->more = loop->judging;
+        return loop->judging ? SHED_PUT_OFF : SHED_NOT;
+    }
     conn->path = (uint8_t)endpoint->path;
     conn->request_us = loop->mono_us;
     if (conn->chunked || loop->request.expect_continue || conn->body_length > SHED_DRAIN_BYTES_MAX)
@@ -79,5 +83,5 @@ bool conn_is_shed(struct conn *conn)
         conn->unread = true;
     capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
     conn_reply_refusal(conn, &refusal, conn_origin(conn));
-    return true;
+    return SHED_DONE;
 }

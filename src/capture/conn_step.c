@@ -201,8 +201,15 @@ enum conn_step conn_step(struct conn *conn, uint8_t *at, size_t *bytes, size_t *
             return STEP_MORE;
         }
         conn_begin(conn);
-        if (conn_announces_too_much(conn) ||
-            ((conn->loop->level != PRESSURE_NONE || conn->address != NULL) && conn_is_shed(conn))) {
+        enum shed shed = SHED_NOT;
+
+        if (conn_announces_too_much(conn))
+            shed = SHED_DONE;
+        else if (conn->loop->level != PRESSURE_NONE || conn->address != NULL || conn->put_off)
+            shed = conn_shed(conn);
+        if (shed == SHED_PUT_OFF)
+            return STEP_MORE; /* its head will be read again: that costs less than to keep it */
+        if (shed == SHED_DONE) {
             *used_out = conn->head_bytes;
             return STEP_USED;
         }

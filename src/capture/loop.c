@@ -17,6 +17,7 @@
 
 enum {
     LOOP_EVENTS_MAX = 256,
+    LOOP_EVENTS_OVERLOAD = 32,
     LOOP_OUT_BYTES_MAX = 16 << 20, /* the largest answer is /metrics */
     LOOP_POOLED_BYTES_MAX = 1 << 20, /* of each class of buffer */
     LOOP_RETRY_MS = 10,
@@ -157,8 +158,10 @@ static int64_t loop_wait_us(const struct loop *loop)
 {
     int64_t next = INT64_MAX, lanes = INT64_MAX;
 
-    if (loop->queues[0].first != NULL || loop->queues[1].first != NULL)
+    if (loop_queue_wait_us(loop) == 0)
         return 0;
+    if (loop_queue_wait_us(loop) < INT64_MAX)
+        next = loop->mono_us + loop_queue_wait_us(loop);
     for (int i = 0; i < CAPTURE_LANES; i++)
         if (lane_due_us(&loop->lanes[i]) < lanes)
             lanes = lane_due_us(&loop->lanes[i]);
@@ -183,7 +186,8 @@ static int loop_wait(const struct loop *loop, struct epoll_event *events)
     int64_t         us = loop_wait_us(loop);
     struct timespec limit = { us / 1000000, us % 1000000 * 1000 };
 
-    return epoll_pwait2(loop->epoll_fd, events, LOOP_EVENTS_MAX, us < 0 ? NULL : &limit, NULL);
+    /* In an overload few are looked at between the works of two slices: sending away must not cost more than the work. */
+    return epoll_pwait2(loop->epoll_fd, events, loop->level == PRESSURE_NONE ? LOOP_EVENTS_MAX : LOOP_EVENTS_OVERLOAD, us < 0 ? NULL : &limit, NULL);
 }
 
 /* --- flights ----------------------------------------------------------------------------------- */

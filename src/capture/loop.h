@@ -127,8 +127,8 @@ struct loop {
     size_t             memory;     /* connections' buffers */
     size_t             replies;    /* bytes of replies that wait for their readers; part of memory */
     struct turn_queue  queues[2];  /* who waits for a turn: all; those whose last request was an import's */
-    unsigned           slice_looks, shed_turn;
-    bool               slice_over; /* enough was done in this turn */
+    unsigned           shed_turn;
+    bool               judging;    /* requests are looked at as they are noticed; those with events wait for their turn */
     struct pressure    pressure;
     enum pressure_level level, memory_level; /* of this turn */
     size_t             memory_now;
@@ -180,14 +180,15 @@ uint8_t *loop_buf_take(struct loop *loop, size_t bytes, size_t *size_out);
 void     loop_buf_give(struct loop *loop, uint8_t *buf, size_t size);
 
 /* loop_queue.c: what connections have to do, in turn. add: it may be there already. judge: once a turn, how much is
- * too much. slice_over: whether a turn has done enough. */
+ * too much. */
 void loop_queue_add(struct conn *conn);
 void loop_queue_remove(struct conn *conn);
 void loop_queue_judge(struct loop *loop);
 void loop_queue_run(struct loop *loop);
 /* One of those of imports, and more while the time for them lasts. */
 void loop_queue_run_imports(struct loop *loop);
-bool loop_slice_over(struct loop *loop);
+/* In what time somebody may have a turn; INT64_MAX: nobody waits. */
+int64_t loop_queue_wait_us(const struct loop *loop);
 
 /* listener.c: init makes loop->ports of what the supervisor gave, and starts. */
 void listener_init(struct loop *loop);

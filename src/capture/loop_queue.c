@@ -8,8 +8,9 @@
 #include "capture/loop.h"
 
 enum {
-    LOOP_SLICE_US = 2000,
-    LOOP_SLICE_LOOK = 8 /* the clock is looked at after so many: a request takes some microseconds or more */
+    LOOP_SLICE_US = 3000,
+    LOOP_FULL_LOOK_US = 5000, /* while nobody can have a turn: how often is looked for those who waited too long */
+    LOOP_FLIGHT_BYTES_MAX = 8 << 20 /* a disk of 200 MB/s writes it in 40 ms */
 };
 
 static struct turn_queue *loop_queue_of(const struct conn *conn)
@@ -54,19 +55,36 @@ void loop_queue_remove(struct conn *conn)
     queue->count--;
 }
 
-bool loop_slice_over(struct loop *loop)
+/* What waits for the disk is enough for a commit: more would only make it longer. Whose turn it would be waits here, where
+ * it can be sent away, and not in a commit, where it cannot. A disk that is slow to sync, but not full, never shows this. */
+static bool loop_flight_is_full(const struct loop *loop, int number)
 {
-    if (++loop->slice_looks % LOOP_SLICE_LOOK != 0)
-        return loop->slice_over;
-    loop->slice_over = clock_mono_us() - loop->mono_us >= LOOP_SLICE_US;
-    return loop->slice_over;
+    const struct lane *lane = &loop->lanes[number];
+
+    return log_batch_bytes(lane->flights[lane->filling].batch) >= LOOP_FLIGHT_BYTES_MAX;
+}
+
+/* Those of imports and of recordings wait in one queue. */
+static bool loop_others_are_full(const struct loop *loop)
+{
+    return loop_flight_is_full(loop, LANE_IMPORTS) || loop_flight_is_full(loop, LANE_REPLAY);
+}
+
+int64_t loop_queue_wait_us(const struct loop *loop)
+{
+    if (loop->queues[0].first == NULL && loop->queues[1].first == NULL)
+        return INT64_MAX;
+    if ((loop->queues[0].first != NULL && !loop_flight_is_full(loop, LANE_LIVE)) ||
+        (loop->queues[1].first != NULL && !loop_others_are_full(loop)))
+        return 0;
+    return LOOP_FULL_LOOK_US;
 }
 
 /* The disk does not take what waits, and half of the time that anybody waits for it is over: who comes now would be
  * answered 503 after all of it. */
 static bool loop_disk_is_late(const struct loop *loop)
 {
-    const struct lane *lane = &loop->lanes[INPUT_RAW];
+    const struct lane *lane = &loop->lanes[LANE_LIVE];
     const struct conn *first = lane->flights[lane->filling].first;
 
     return first != NULL && loop->mono_us - first->request_us > loop->shared->settings->commit_wait_us / 2;
@@ -83,23 +101,26 @@ void loop_queue_judge(struct loop *loop)
     loop->level = by_wait > loop->memory_level ? by_wait : loop->memory_level;
     if (loop_disk_is_late(loop))
         loop->level = PRESSURE_ALL;
-    loop->slice_over = false;
-    loop->slice_looks = 0;
 }
 
 void loop_queue_run(struct loop *loop)
 {
     enum pressure_level level = loop->level;
     bool                late = loop_disk_is_late(loop);
+    int64_t             until_us = loop->queues[0].first == NULL ? 0 : clock_mono_us() + LOOP_SLICE_US;
 
-    while (loop->queues[0].first != NULL && !loop_slice_over(loop)) {
+    while (loop->queues[0].first != NULL) {
         struct conn *conn = loop->queues[0].first;
+        bool         away = late || pressure_is_late(&loop->pressure, loop->mono_us - conn->queued_us, loop->mono_us);
 
-        loop_queue_remove(conn);
+        if (!away && loop_flight_is_full(loop, LANE_LIVE))
+            break;
         /* Who got in before the level rose keeps its place, but for the rest of a queue that is too long already. */
-        loop->level = pressure_is_late(&loop->pressure, loop->mono_us - conn->queued_us, loop->mono_us) || late ? PRESSURE_ALL
-                                                                                                              : loop->memory_level;
+        loop->level = away ? PRESSURE_ALL : loop->memory_level;
+        loop_queue_remove(conn);
         conn_run(conn);
+        if (clock_mono_us() >= until_us)
+            break;
     }
     loop->level = level;
 }
@@ -110,7 +131,7 @@ void loop_queue_run_imports(struct loop *loop)
                        : pace_beside_live(&loop->pace, loop->mono_us) ? clock_mono_us() + PACE_TURN_US
                                                                        : INT64_MAX;
 
-    while (loop->queues[1].first != NULL) {
+    while (loop->queues[1].first != NULL && !loop_others_are_full(loop)) {
         struct conn *conn = loop->queues[1].first;
 
         loop_queue_remove(conn);

@@ -15,7 +15,7 @@
  *   ALL        1                 100 %     every request with events
  *
  *  P1  what was accepted goes on at every level, and so do requests without events: probes, metrics, configuration
- *  P2  fewer than PRESSURE_WAITING_MIN waiting are never sent away for their wait: a few large imports in turn are no
+ *  P2  fewer than PRESSURE_WAITING_MIN waiting are never sent away for their wait: a few large batches in turn are no
  *      overload
  * @thread the loop that owns it. Times are arguments. */
 #ifndef PENSTOCK_CAPTURE_PRESSURE_H
@@ -30,7 +30,7 @@ enum pressure_level { PRESSURE_NONE, PRESSURE_REPLAY, PRESSURE_NEWCOMERS, PRESSU
 enum {
     PRESSURE_STANDING_US = 200000, /* shorter ones are bursts: a page of a large site, a server that starts again */
     PRESSURE_CALM_US = 5000000,
-    PRESSURE_WAITING_MIN = 32,
+    PRESSURE_WAITING_MIN = 8,
     PRESSURE_PROJECTS = 1024,      /* further ones share places */
     PRESSURE_SHARE_US = 1000000    /* what was done loses half of its weight in this time */
 };
