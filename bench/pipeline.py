@@ -63,6 +63,7 @@ def main():
     ap.add_argument("--persons", type=int, default=1000, help="so many distinct ids are in use from the start")
     ap.add_argument("--fresh", type=int, help="percent of events by new persons, all the time")
     ap.add_argument("--plain", action="store_true", help="no gzip")
+    ap.add_argument("--threads", type=int, default=0, help="of ingest; 0: its default")
     args = ap.parse_args()
     folder = machine.temporary_folder()
     server = None
@@ -70,10 +71,10 @@ def main():
         machine.make_bodies(folder)
         config = os.path.join(folder, "penstock.yaml")
         with open(config, "w") as out:
+            out.write("ingest:\n  threads: %d\n" % args.threads)
             if args.seconds > 60: # what was loaded need not fill the disk
-                out.write("capture:\n  retention: 60s\ningest:\n  output_retention: 60s\n")
-        server = machine.start_penstock(os.path.join(folder, "penstock"), core=None,
-                                        extra=["--config", config] if args.seconds > 60 else [])
+                out.write("  output_retention: 60s\ncapture:\n  retention: 60s\n")
+        server = machine.start_penstock(os.path.join(folder, "penstock"), core=None, extra=["--config", config])
         pids = server.pids()
         names = dict(machine.children(server.process.pid))
         names[server.process.pid] = "supervisor"

@@ -201,6 +201,7 @@ static void carry_out(struct crew *crew, const struct step *step, unsigned hand)
     int                     rc = 0;
 
     crew->busy++;
+    wake(crew, WAKE_AT); /* the next one calls the one after it */
     (void)pthread_mutex_unlock(&crew->lock);
     switch (step->kind) {
     case STEP_PARSE: rc = work->parse(work->ctx, step->slot, hand, &err); break;
@@ -266,7 +267,6 @@ int crew_run(struct crew *crew, const struct crew_work *work, struct err *err)
     (void)pthread_mutex_lock(&crew->lock);
     assert(crew->work == NULL && crew->busy == 0);
     begin(crew, work);
-    wake(crew, WAKE_AT);
     while (crew->busy > 0 || (!crew->failed && (crew->more || crew->put < crew->parse))) {
         struct step step = crew->failed ? (struct step){ STEP_NONE, 0 } : choose_caller(crew);
 

@@ -22,7 +22,7 @@ unsigned hands_count(int64_t asked)
         return asked < CREW_HANDS_MAX ? (unsigned)asked : CREW_HANDS_MAX;
     if (sched_getaffinity(0, sizeof cores, &cores) == 0)
         count = CPU_COUNT(&cores);
-    return count < 2 ? 1 : count < HANDS_USUAL_MAX ? (unsigned)count : HANDS_USUAL_MAX;
+    return count < 4 ? 1 : count / 2 < HANDS_USUAL_MAX ? (unsigned)count / 2 : HANDS_USUAL_MAX;
 }
 
 static int hand_init(struct hands *hands, unsigned number, struct geoip *geoip)

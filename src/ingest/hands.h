@@ -8,7 +8,7 @@
 #include "ingest/crew.h"
 #include "ingest/slice.h"
 
-enum { HANDS_USUAL_MAX = 4 }; /* docs/performance.md: more wait for the one that keeps the order */
+enum { HANDS_USUAL_MAX = 4 }; /* more wait for the one that keeps the order */
 
 struct hands {
     struct crew  *crew;   /* NULL: one thread */
@@ -19,7 +19,8 @@ struct hands {
     struct slice  slices[CREW_SLOTS_MAX];
 };
 
-/* How many threads a setting means: 0 as many as the processors that this process may use are good for (docs/performance.md). */
+/* How many threads a setting means. 0: half of the cores that this process may use, as the other roles need theirs
+ * (docs/performance.md); at most HANDS_USUAL_MAX, at least one. */
 unsigned hands_count(int64_t asked);
 
 /* geoip is borrowed; NULL: off. ERR_FULL: memory; ERR_RETRY: the system gives no thread. */

@@ -327,7 +327,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     memcpy(place->input_next, inputs->next, sizeof place->input_next);
     attempt_mark(ingest->attempt, 0, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
-    if (outputs_sync(ingest->outputs, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
+    if (outputs_sync(ingest->outputs, ingest->hands->crew, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
         overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0 ||
         people_place_put(txn, place, err) < 0)
         goto failed;

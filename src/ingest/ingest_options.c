@@ -9,7 +9,7 @@ const struct option ingest_option_table[] = {
     { "batch_records", OPTION_COUNT, "20000", 1, 1000000, "events in one transaction, at most", OPTION_AT(batch_records) },
     { "batch_bytes", OPTION_BYTES, "32MiB", 1 << 16, 1 << 30, "bytes of events in one transaction, at most",
       OPTION_AT(batch_bytes) },
-    { "threads", OPTION_COUNT, "0", 0, 16, "threads that process events; 0: as many as the processors are good for",
+    { "threads", OPTION_COUNT, "0", 0, 16, "threads that process events; 0: half as many as there are cores, at most 4",
       OPTION_AT(threads) },
     { "people_memory", OPTION_BYTES, "256MiB", 0, (int64_t)1 << 40,
       "memory for persons and distinct ids that were used lately; 0: none, each is read from the store", OPTION_AT(people_memory) },

@@ -179,19 +179,76 @@ int outputs_add_moved(struct outputs *outputs, const struct record_moved *moved,
     return 0;
 }
 
-int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err)
+static int topic_sync(struct outputs *outputs, unsigned output, struct err *err)
+{
+    return log_writer_sync(outputs->topics[output].writer, err) < 0 ? err_wrap(err, output_infos[output].topic) : 0;
+}
+
+/* As work of a crew: one topic is one slice, without anything that has an order. */
+struct syncing {
+    struct outputs *outputs;
+    unsigned        next, of_slot[CREW_SLOTS_MAX]; /* topics */
+};
+
+static bool sync_cut(void *ctx, unsigned slot)
+{
+    struct syncing *syncing = ctx;
+
+    while (syncing->next < OUTPUT_COUNT && !syncing->outputs->topics[syncing->next].appended)
+        syncing->next++;
+    if (syncing->next == OUTPUT_COUNT)
+        return false;
+    syncing->of_slot[slot] = syncing->next++;
+    return true;
+}
+
+static int sync_one(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    struct syncing *syncing = ctx;
+
+    (void)hand;
+    return topic_sync(syncing->outputs, syncing->of_slot[slot], err);
+}
+
+static int sync_order(void *ctx, unsigned slot, struct err *err)
+{
+    (void)ctx, (void)slot, (void)err;
+    return 0;
+}
+
+static int sync_done(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    (void)ctx, (void)slot, (void)hand, (void)err;
+    return 0;
+}
+
+static int topics_sync(struct outputs *outputs, struct crew *crew, struct err *err)
+{
+    struct syncing         syncing = { .outputs = outputs };
+    const struct crew_work work = { .ctx = &syncing, .cut = sync_cut, .parse = sync_one, .order = sync_order,
+                                    .ahead = sync_done, .put = sync_done };
+    unsigned               count = 0;
+
+    for (unsigned i = 0; i < OUTPUT_COUNT; i++)
+        count += outputs->topics[i].appended;
+    if (crew != NULL && count > 1)
+        return crew_run(crew, &work, err);
+    for (unsigned i = 0; i < OUTPUT_COUNT; i++)
+        if (outputs->topics[i].appended && topic_sync(outputs, i, err) < 0)
+            return -1;
+    return 0;
+}
+
+int outputs_sync(struct outputs *outputs, struct crew *crew, int64_t now_us, struct people_place *place, struct err *err)
 {
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
         if (topic_append(&outputs->topics[i], now_us, err) < 0)
             return err_wrap(err, output_infos[i].topic);
-    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
-        struct output_topic *topic = &outputs->topics[i];
-
-        if (topic->appended && log_writer_sync(topic->writer, err) < 0)
-            return err_wrap(err, output_infos[i].topic);
-        if (topic->writer != NULL)
-            place->output_end[i] = log_writer_end(topic->writer);
-    }
+    if (topics_sync(outputs, crew, err) < 0)
+        return -1;
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        if (outputs->topics[i].writer != NULL)
+            place->output_end[i] = log_writer_end(outputs->topics[i].writer);
     return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "event/record.h"
 #include "event/row.h"
+#include "ingest/crew.h"
 #include "log/log.h"
 #include "people/people.h"
 
@@ -53,8 +54,10 @@ int outputs_put(struct outputs *outputs, struct span row, int64_t now_us, struct
 /* The same for a record that goes to OUTPUT_RAW_OVERFLOW. *offset_out: its place there. */
 int outputs_add_moved(struct outputs *outputs, const struct record_moved *moved, int64_t now_us, uint64_t *offset_out,
                       struct err *err) must_check;
-/* Appends what is left, makes all of it durable, writes the new ends into place. */
-int outputs_sync(struct outputs *outputs, int64_t now_us, struct people_place *place, struct err *err) must_check;
+/* Appends what is left, makes all of it durable, writes the new ends into place. With a crew (or NULL) the topics' syncs
+ * wait for the disk side by side. */
+int outputs_sync(struct outputs *outputs, struct crew *crew, int64_t now_us, struct people_place *place, struct err *err)
+    must_check;
 /* After the commit: readers may see it. */
 void outputs_publish(struct outputs *outputs);
 /* Deletes what is old; cheap, call every few seconds. */

@@ -1,4 +1,5 @@
-"""Random histories against the reference fold (tests/reference/histories.py): one writer, eight, and with kills between."""
+"""Random histories against the reference fold (tests/reference/histories.py): one writer, eight, and with kills between; ingest
+with one thread and with several."""
 import os
 import sys
 
@@ -7,13 +8,13 @@ import histories  # noqa: E402
 
 
 def test_one_writer():
-    histories.run(1, 100, 60)
+    histories.run(1, 100, 60, threads=1)
 
 
 def test_eight_writers():
-    histories.run(1001, 100, 60, writers=8)
+    histories.run(1001, 100, 60, writers=8, threads=4)
 
 
 def test_killed_while_merging():
     """Vector J07."""
-    histories.run(2001, 60, 60, writers=4, kills=6)
+    histories.run(2001, 60, 60, writers=4, kills=6, threads=4)

@@ -219,9 +219,9 @@ def compare(serve, fold):
     return wrong
 
 
-def check(stories, writers=1, kills=0, seed=1):
-    """Plays, folds, compares: [] or what is wrong."""
-    with Serve(config="ingest:\n  geoip_folder: \"off\"\n") as serve:
+def check(stories, writers=1, kills=0, seed=1, threads=0):
+    """Plays, folds, compares: [] or what is wrong. threads: of ingest; 0: its default."""
+    with Serve(config="ingest:\n  geoip_folder: \"off\"\n  threads: %d\n" % threads) as serve:
         accepted = play(serve, stories, writers, kills, seed)
         by_uuid = {event.uuid: event for events in stories.values() for event in events}
         fold = Fold(team=1)
@@ -253,10 +253,10 @@ def shrink(stories, wrong, tries=60, **how):
     return {number: events}
 
 
-def run(seed, count, events_each, writers=1, kills=0):
+def run(seed, count, events_each, writers=1, kills=0, threads=0):
     """Raises, with the smallest history that goes wrong, when one does."""
     stories = histories(seed, count, events_each)
-    wrong = check(stories, writers, kills, seed)
+    wrong = check(stories, writers, kills, seed, threads)
     if not wrong:
         return sum(map(len, stories.values()))
     small = shrink(stories, wrong, writers=1, kills=0, seed=seed)
