@@ -74,8 +74,7 @@ int packed_next_slow(struct packed_reader *reader, struct packed_member *out, st
 {
     const uint8_t *start = reader->at;
 
-    out->paired = false;
-    out->word = 0;
+    *out = (struct packed_member){ .word = 0 };
     if (*start == 0 || (*start > PACKED_KEYS && *start <= PACKED_KEY_OWN))
         return packed_damaged(err);
     if (*start <= PACKED_KEYS) {

@@ -133,8 +133,13 @@ static inline int packed_next(struct packed_reader *reader, struct packed_member
 
     if (left == 0)
         return 0;
-    if (left < 2 || at[0] == 0 || at[0] > PACKED_KEYS || at[1] == PACKED_LONG)
-        return packed_next_slow(reader, out, err);
+    if (left < 2 || at[0] == 0 || at[0] > PACKED_KEYS || at[1] == PACKED_LONG) {
+        struct packed_member slow; /* nobody else sees *out, which then need not be in memory at all */
+        int                  rc = packed_next_slow(reader, &slow, err);
+
+        *out = slow;
+        return rc;
+    }
     word = at[0];
     value = at[1];
     out->key = span_of(packed_keys[word].text, packed_keys[word].bytes);
@@ -142,16 +147,20 @@ static inline int packed_next(struct packed_reader *reader, struct packed_member
     out->paired = false;
     if (value > PACKED_VALUE_OWN) {
         value_bytes = (size_t)value - PACKED_VALUE_OWN;
-        if (value_bytes > left - 2)
-            return packed_damaged(err);
+        if (value_bytes > left - 2) {
+            (void)packed_damaged(err);
+            return -1; /* as it does, but the compiler sees that nothing of *out is read */
+        }
         out->value = span_of(at + 2, value_bytes);
         out->coded = span_of(at, 2 + value_bytes);
     } else if (value != 0) {
         out->value = span_of(packed_values[value].text, packed_values[value].bytes);
         out->coded = span_of(at, 2);
     } else {
-        if (!packed_pair_known(&reader->pairs, word))
-            return packed_damaged(err);
+        if (!packed_pair_known(&reader->pairs, word)) {
+            (void)packed_damaged(err);
+            return -1;
+        }
         out->value = reader->pairs.values[packed_pair(word)];
         out->paired = true;
         out->coded = span_of(at, 2);
@@ -173,7 +182,7 @@ static inline void packed_add_coded(struct packed_writer *writer, const struct p
         packed_add(writer, member->word, member->key, member->value);
         return;
     }
-    if (writer->run.at + writer->run.bytes != member->coded.at) {
+    if (writer->run.bytes == 0 || writer->run.at + writer->run.bytes != member->coded.at) {
         packed_run_put(writer);
         writer->run = span_of(member->coded.at, 0);
     }

@@ -184,17 +184,15 @@ static const uint8_t *nested_end(const uint8_t *at, const uint8_t *end, bool any
     return NULL;
 }
 
+/* A table and not a switch: what comes next is not to be foreseen. */
 static enum json_kind kind_of(uint8_t first)
 {
-    switch (first) {
-    case '"': return JSON_STRING;
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case 'n': return JSON_NULL;
-    default: return JSON_NUMBER;
-    }
+    static const uint8_t kinds[256] = { /* 0, which all others are, is a number */
+        ['"'] = JSON_STRING ^ JSON_NUMBER, ['{'] = JSON_OBJECT ^ JSON_NUMBER, ['['] = JSON_ARRAY ^ JSON_NUMBER,
+        ['t'] = JSON_TRUE ^ JSON_NUMBER,   ['f'] = JSON_FALSE ^ JSON_NUMBER,  ['n'] = JSON_NULL ^ JSON_NUMBER
+    };
+
+    return (enum json_kind)(kinds[first] ^ JSON_NUMBER);
 }
 
 static const uint8_t *value_end(const uint8_t *at, const uint8_t *end, bool any_escape)
@@ -277,13 +275,40 @@ static int properties_parse(struct properties *properties, struct span text, str
     return 0;
 }
 
+/* Backslashes in the packed bytes; some may be lengths or words. */
+static size_t slashes_in(struct span packed)
+{
+    const uint8_t *at = packed.at, *end = at + packed.bytes;
+    size_t         count = 0;
+
+    while ((at = memchr(at, '\\', (size_t)(end - at))) != NULL) {
+        count++;
+        at++;
+    }
+    return count;
+}
+
+static int mark_escapes(struct properties *properties, struct arena *arena, struct err *err)
+{
+    for (size_t i = 0; i < properties->count; i++) {
+        struct property *property = &properties->at[i];
+
+        property->value.escaped = property->value.kind == JSON_STRING && has_escape(property->value.raw, true);
+        if (property->word != 0 || !has_escape(property->key_raw, true))
+            continue;
+        property->key = json_text(&(struct json_value){ JSON_STRING, true, property->key_raw }, arena);
+        if (property->key.at == NULL)
+            return err_set(err, ERR_FULL, "people: a property's key does not fit the batch's arena");
+    }
+    return 0;
+}
+
 /* No member is looked for by its quotes: each says how long it is. */
 static int properties_unpack(struct properties *properties, struct span packed, struct arena *arena, struct err *err)
 {
-    bool                 any_escape = memchr(packed.at, '\\', packed.bytes) != NULL; /* perhaps: also a length is a byte */
     struct packed_reader reader;
     struct packed_member member;
-    size_t               bytes, sum = 1;
+    size_t               bytes, sum = 1, codes = 0; /* codes: of heads that are a backslash's number */
     int                  rc;
 
     if (packed_text_bytes(packed, &bytes, err) < 0 || packed_reader_init(&reader, packed, err) < 0)
@@ -300,17 +325,12 @@ static int properties_unpack(struct properties *properties, struct span packed, 
             .coded_bytes = (uint32_t)member.coded.bytes, .word = member.word, .sought = true, .paired = member.paired
         };
         sum += properties_member_bytes(member.key, member.value);
-        if (!any_escape)
-            continue;
-        property->value.escaped = property->value.kind == JSON_STRING && has_escape(member.value, true);
-        if (member.word == 0 && has_escape(member.key, true)) {
-            property->key = json_text(&(struct json_value){ JSON_STRING, true, member.key }, arena);
-            if (property->key.at == NULL)
-                return err_set(err, ERR_FULL, "people: a property's key does not fit the batch's arena");
-        }
+        codes += member.word != 0 ? (size_t)(member.coded.at[0] == '\\') + (member.coded.at[1] == '\\') : 0;
     }
     if (rc < 0 || sum != bytes)
         return packed_damaged(err);
+    if (slashes_in(span_from(packed, PACKED_HEAD_BYTES)) > codes && mark_escapes(properties, arena, err) < 0)
+        return -1;
     properties->bytes = bytes;
     properties->packed = packed;
     return 0;
