@@ -120,6 +120,21 @@ static void test_facts(void **state)
 }
 
 /* The first type stays; none is filled; projects are apart; times and versions. */
+/* A question for a flag makes nobody: when there is no person, its $set is nobody's and defines nothing. */
+static void test_flag_of_nobody(void **state)
+{
+    struct fixture fixture;
+    char           out[4096];
+
+    (void)state;
+    fixture_init(&fixture);
+    fixture.definer = definer_new();
+    send_one(&fixture, 7, "$feature_flag_called", PROPS("{\"$feature_flag_response\":true,\"$set\":{\"a\":1},\"$set_once\":{\"b\":1}}"));
+    assert_string_equal(told(&fixture, out, sizeof out), "+ $feature_flag_called $feature_flag_response\n"
+                                                         "e $feature_flag_called\np $feature_flag_response 1 -1 String");
+    fixture_fini(&fixture);
+}
+
 static void test_changes(void **state)
 {
     static const struct { uint32_t project; const char *data, *told; } steps[] = {
@@ -292,7 +307,7 @@ static void test_given_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts), cmocka_unit_test(test_changes),  cmocka_unit_test(test_hours),
+        cmocka_unit_test(test_facts), cmocka_unit_test(test_flag_of_nobody), cmocka_unit_test(test_changes),  cmocka_unit_test(test_hours),
         cmocka_unit_test(test_many),  cmocka_unit_test(test_full),     cmocka_unit_test(test_given_up),
     };
 

@@ -91,5 +91,6 @@ void flag_event_settle(struct item *item, const struct property_key_table *keys)
     }
     item->properties.count = kept;
     item->properties.slots = NULL;
+    item->set = item->set_once = (struct json_members){ .count = 0 }; /* nobody's: they define no names (definer.c) */
     memset(item->own_group, 0, sizeof item->own_group);
 }

@@ -6,9 +6,10 @@ Values are raw JSON text all the way, as in Penstock: {key: text}.
 
     fold = Fold(team=1)
     fold.event(distinct_id, name, properties_text, uuid, timestamp, top_set=..., top_set_once=...)
-    fold.persons, fold.links, fold.groups, fold.rows, fold.warnings
+    fold.persons, fold.links, fold.groups, fold.rows, fold.points, fold.warnings
 """
 import json
+import math
 import os
 import sys
 import uuid as uuids
@@ -80,6 +81,44 @@ def as_object(raw):
     return rawjson.members(raw) if raw is not None and raw.startswith("{") else {}
 
 
+def scaled(raw):
+    """A sixteenth, half rounded up, as browsers round; None: it is no number."""
+    value = json.loads(raw) if raw is not None else None
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else math.floor(value / 16 + 0.5)
+
+
+def with_path(url, path):
+    origin = url.split("://", 1)[1].split("/", 1)[0].split("?", 1)[0].split("#", 1)[0]
+    behind = next((url[i:] for i in range(url.index("://") + 3, len(url)) if url[i] in "?#"), "")
+    return url.split("://", 1)[0] + "://" + origin + ("" if path.startswith("/") else "/") + path + behind
+
+
+def points_of(props, warnings, uuid):
+    """The points of an event's pages, as (type, x, y, fixed, url); None: the event is dropped."""
+    data = as_object(props.get("$heatmap_data"))
+    scrolled = truthy(props.get("$prev_pageview_pathname")) and truthy(props.get("$current_url"))
+    if not data and not scrolled:
+        return []
+    if scaled(props.get("$viewport_height")) is None or scaled(props.get("$viewport_width")) is None:
+        return None
+    points = []
+    for url, items in data.items():
+        if url.strip() == "" or not items.startswith("["):
+            warnings.append(("rejecting_heatmap_data_with_invalid_" + ("url" if url.strip() == "" else "items"), uuid))
+            continue
+        for item in map(as_object, rawjson.elements(items)):
+            x, y, type_ = scaled(item.get("x")), scaled(item.get("y")), item.get("type", "null")
+            if x is not None and y is not None and type_.startswith('"'):
+                points.append((json.loads(type_), x, y, item.get("target_fixed") == "true", url))
+    if scrolled:
+        url, path, y = props["$current_url"], props["$prev_pageview_pathname"], scaled(props.get("$prev_pageview_max_scroll"))
+        if not url.startswith('"') or not path.startswith('"') or "://" not in json.loads(url):
+            warnings.append(("invalid_heatmap_data", uuid))
+        elif y is not None:
+            points.append(("scrolldepth", 0, y, False, with_path(json.loads(url), json.loads(path))))
+    return points
+
+
 class Person:
     def __init__(self, team, distinct_id, created):
         self.uuid = str(uuids.uuid5(PERSON_NAMESPACE, "%d:%s" % (team, distinct_id)))
@@ -93,6 +132,8 @@ class Fold:
         self.group_types = [] # by index
         self.groups = {}      # (index, key) -> {"properties": {...}, "created": t}
         self.rows = {}        # uuid -> row, first wins
+        self.points = []      # of heatmaps: (type, x, y, fixed, url, viewport's height, width, session, distinct id, uuid or None)
+        self.pages = set()    # uuids of $$heatmap events: first wins
         self.warnings = []    # (type, uuid)
 
     @property
@@ -105,9 +146,20 @@ class Fold:
     # --- one event -----------------------------------------------------------------------------
 
     def event(self, distinct_id, name, properties, uuid, timestamp, top_set=None, top_set_once=None):
-        if uuid in self.rows or name == "$$heatmap":  # which is points of pages, and nobody's event
+        if uuid in self.rows or uuid in self.pages:
             return
         props = rawjson.members(properties) if properties else {}
+        points = points_of(props, self.warnings, uuid)
+        if points is None or is_illegal(distinct_id) and points:
+            return
+        session = text_of(props["$session_id"]) if props.get("$session_id", "null") != "null" else "undefined"
+        screen = (scaled(props.get("$viewport_height")), scaled(props.get("$viewport_width")), session, distinct_id)
+        self.points += [point + screen + (None,) for point in points]
+        if name == "$$heatmap":  # which is points of pages, and nobody's event; the last one carries its id
+            if points:
+                self.pages.add(uuid)
+                self.points[-1] = self.points[-1][:-1] + (uuid,)
+            return
         personless = props.get("$process_person_profile") == "false"
         asks_for_flag = name == "$feature_flag_called" and props.get("$process_person_profile") != "true"
         if asks_for_flag and not as_object(props.get("$groups")) and distinct_id not in self.links:
@@ -129,7 +181,7 @@ class Fold:
             person = self.decide(distinct_id, name, props, uuid, timestamp, sets, set_once)
             after = self.update(person, name, sets, set_once, unset, uuid)
             row = {"person_id": person.uuid, "person_properties": after, "mode": "full", "identified": person.identified}
-            self.group_changes(name, props, timestamp)
+            row["group"] = self.group_changes(name, props, timestamp)
         row.update(distinct_id=distinct_id, event=name[:200])
         self.rows[uuid] = row
 
@@ -252,15 +304,17 @@ class Fold:
         return len(self.group_types) - 1
 
     def group_changes(self, name, props, timestamp):
+        """The index of the group that was changed; None: none was."""
         for group_type in as_object(props.get("$groups")):
             self.group_index(group_type)
         if name != "$groupidentify" or not truthy(props.get("$group_type")) or not truthy(props.get("$group_key")):
-            return
+            return None
         given = props.get("$group_set", "null")
         if given != "null" and not given.startswith("{"):
-            return
+            return None
         index = self.group_index(text_of(props["$group_type"]))
         if index is None:
-            return
+            return None
         group = self.groups.setdefault((index, text_of(props["$group_key"])), {"properties": {}, "created": timestamp})
         group["properties"].update(as_object(given))
+        return index

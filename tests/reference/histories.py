@@ -22,15 +22,41 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import rawjson
 from fold import Fold, identical
 from harness import ROLES, Serve, uuid7
+from names import Names
 
 ILLEGAL = ["null", "0", "anonymous", "Guest", "[object Object]", "undefined", "'None'", " "]
 VALUES = ["1", "1.0", "2", '"a"', '"b"', "null", "true", "[1]", '{"x":1}', "12345678901234567890", '"\\u00e9"', '"é"']
+DATES = ["9999999999", "1000000000", '"2024-03-01"', '"01/03/2024 10:11:12"', '"2024-03-01T10:20:30.5Z"', '"2024-3-1"',
+         '"Thu, 01 Feb 2024 10:00:00 +0000"', '" TRUE "', '"true"', "-1", "2.5e9", "null"]
+DATED = ["signup_date", "last_seen_at", "Timezone", "when", "utm_date"]
+PAGES = ["https://a.example/p", "https://a.example:8443/q?x=1", "", " ", "not a url"]
+POINTS = ['{"x":%d,"y":%d,"target_fixed":true,"type":"click"}', '{"x":%d,"y":%d,"type":"rageclick"}', '{"x":%d.5,"y":-%d,"type":"mousemove"}',
+          '{"x":"%d","y":%d,"type":"click"}', '{"x":%d,"z":%d,"type":"click"}', '{"x":%d,"y":%d,"type":7}', "[%d,%d]"]
 KEYS = ["a", "b", "plan", "$browser", "$current_url", "utm_source", "$geoip_latitude", "$os_name", "email"]
 NAMES = {"view": 40, "$identify": 20, "$create_alias": 8, "$merge_dangerously": 4, "$set": 8, "$groupidentify": 8, "$exception": 2,
-         "$feature_flag_called": 5}
+         "$feature_flag_called": 5, "$$heatmap": 4}
 START = 1770000000
 
 Event = collections.namedtuple("Event", "history who name properties uuid at top")
+
+
+def pages_of(rnd, props):
+    """Points of pages, and what is none."""
+    def points():
+        if rnd.random() < 0.1:
+            return rnd.choice(["7", '"x"', "{}", "null"])
+        return "[%s]" % ",".join(rnd.choice(POINTS) % (rnd.randrange(2000), rnd.randrange(2000)) for _ in range(rnd.randrange(4)))
+    if rnd.random() < 0.9:
+        props["$heatmap_data"] = "{%s}" % ",".join("%s:%s" % (json.dumps(url), points()) for url in rnd.sample(PAGES, rnd.randrange(3)))
+    for key in ("$viewport_height", "$viewport_width"):
+        if rnd.random() < 0.95:
+            props[key] = rnd.choice(["900", "1080.5", "8", "24"]) if rnd.random() < 0.95 else '"900"'
+    if rnd.random() < 0.5:
+        props["$session_id"] = rnd.choice(['"s1"', '"s2"', "null"])
+    if rnd.random() < 0.4:
+        props["$current_url"] = json.dumps(rnd.choice(PAGES[:2] + ["https://b.example", "no address"]))
+        props["$prev_pageview_pathname"] = rnd.choice(['"/before"', '"before"', '""', '"/a/b"'])
+        props["$prev_pageview_max_scroll"] = rnd.choice(["0", "800", "807.9", '"x"', "null"])
 
 
 def properties_of(rnd, ids, name):
@@ -40,6 +66,10 @@ def properties_of(rnd, ids, name):
     for key in ("$set", "$set_once"):
         if rnd.random() < 0.4:
             props[key] = "{%s}" % ",".join('"%s":%s' % (k, rnd.choice(VALUES)) for k in rnd.sample(KEYS, rnd.randrange(1, 4)))
+    for key in rnd.sample(DATED, rnd.choice([0, 0, 1, 2])):
+        props[key] = rnd.choice(DATES)
+    if name == "$$heatmap" or (name in ("view", "$set") and rnd.random() < 0.1):
+        pages_of(rnd, props)
     if rnd.random() < 0.1:
         props["$unset"] = rnd.choice(['["a","zz"]', '{"plan":""}', '["email"]', '"a"', "[7]"])
     if rnd.random() < 0.12:
@@ -56,7 +86,8 @@ def properties_of(rnd, ids, name):
     if name == "$groupidentify":
         props["$group_type"] = '"type%d"' % rnd.randrange(7)
         props["$group_key"] = rnd.choice(['"key0"', '"key1"', "42", '""'])
-        props["$group_set"] = rnd.choice(['{"n":%d}' % rnd.randrange(3), '{"m":"x"}', "null", "{}"])
+        props["$group_set"] = rnd.choice(['{"n":%d}' % rnd.randrange(3), '{"m":"x"}', "null", "{}",
+                                          '{"%s":%s}' % (rnd.choice(DATED), rnd.choice(DATES))])
     return props
 
 
@@ -216,7 +247,38 @@ def compare(serve, fold):
         want = fold.groups.get(key)
         if key not in groups or want is None or not same(rawjson.members(groups[key]), want["properties"]):
             wrong.append((None, "group %s is %s, expected %s" % (key, groups.get(key), want)))
-    return wrong
+    return wrong + compare_points(serve, fold) + compare_names(serve, fold)
+
+
+def differing(what, found, expected):
+    return [(None, "%s %s is %s, expected %s" % (what, key, found.get(key), expected.get(key)))
+            for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)]
+
+
+def compare_points(serve, fold):
+    rows = serve.sql("SELECT * EXCLUDE (team_id, timestamp, captured_at) FROM heatmaps")
+    if any(row["scale_factor"] not in (16, "16") for row in rows):
+        return [(None, "a point with another scale than 16")]
+    return differing("point", collections.Counter(
+        (row["type"], int(row["x"]), int(row["y"]), str(row["pointer_target_fixed"]).lower() == "true", row["current_url"],
+         int(row["viewport_height"]), int(row["viewport_width"]), row["session_id"], row["distinct_id"], row["event_uuid"])
+        for row in rows), collections.Counter(fold.points))
+
+
+def compare_names(serve, fold):
+    """From the events as they are stored, in the order in which they were accepted."""
+    names = Names(time.time())
+    for row in serve.sql("SELECT uuid, event, properties FROM events ORDER BY raw_offset"):
+        names.event(row["event"], row["properties"], fold.rows.get(row["uuid"], {}).get("group"))
+    events = collections.Counter(row["name"] for row in serve.sql("SELECT name FROM event_definitions"))
+    pairs = collections.Counter((row["event"], row["property"]) for row in serve.sql("SELECT event, property FROM event_properties"))
+    rows = serve.sql("SELECT name, type, group_type_index AS g, property_type AS t, is_numerical AS n FROM property_definitions")
+    found = {(row["name"], int(row["type"]), int(row["g"])): row["t"] or None for row in rows}
+    wrong = differing("event name", events, collections.Counter(names.events)) + differing("pair", pairs, collections.Counter(names.pairs))
+    if len(rows) != len(found) or any((str(row["n"]).lower() == "true") != (row["t"] == "Numeric") for row in rows):
+        wrong.append((None, "a property stands twice in property_definitions, or its is_numerical is wrong"))
+    # None as a value and no entry are two things here
+    return wrong + differing("property", {k: (v,) for k, v in found.items()}, {k: (v,) for k, v in names.properties.items()})
 
 
 def check(stories, writers=1, kills=0, seed=1, threads=0):
