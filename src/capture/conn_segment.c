@@ -111,10 +111,13 @@ static bool conn_key_known(struct conn *conn, struct span key)
 
 void conn_handle_segment_config(struct conn *conn, enum endpoint_kind kind, struct span key)
 {
-    struct loop  *loop = conn->loop;
-    struct buf   *body = &loop->answer;
-    struct reply  reply = { .status = 200, .type = "application/json", .origin = conn_origin(conn) };
-    char          storage[SEGMENT_KEY_BYTES_MAX];
+    struct loop         *loop = conn->loop;
+    struct buf          *body = &loop->answer;
+    struct reply         reply = { .status = 200, .type = "application/json", .origin = conn_origin(conn) };
+    char                 storage[SEGMENT_KEY_BYTES_MAX];
+    struct segment_asked asked = { .http = &loop->request,
+                                   .tls = conn->tls != NULL,
+                                   .trust_forwarded = loop->shared->settings->trust_forwarded };
 
     if (kind == ENDPOINT_RUDDER_CONFIG) {
         key = segment_key_find(loop->request.known[HTTP_AUTHORIZATION], loop->request.query, storage);
@@ -131,7 +134,7 @@ void conn_handle_segment_config(struct conn *conn, enum endpoint_kind kind, stru
         if (!conn_key_known(conn, key))
             return;
         if (kind == ENDPOINT_SEGMENT_SETTINGS)
-            segment_answer_settings(body, key, &loop->request, loop->shared->settings->trust_forwarded);
+            segment_answer_settings(body, key, &asked);
         else
             segment_answer_source(body, key);
     }

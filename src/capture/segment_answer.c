@@ -59,18 +59,20 @@ static struct span header_find(const struct http_request *http, const char *name
 
 /* Whether the client reached us by TLS, as far as we can see: a proxy says so, or the page that asks is such a one,
  * whose browser would refuse anything else. */
-static bool asked_by_tls(const struct http_request *http, bool trust_forwarded)
+static bool asked_by_tls(const struct segment_asked *asked)
 {
-    struct span proto = trust_forwarded ? header_find(http, "x-forwarded-proto") : SPAN("");
+    struct span proto = asked->trust_forwarded ? header_find(asked->http, "x-forwarded-proto") : SPAN("");
 
+    if (asked->tls)
+        return true;
     if (proto.bytes > 0)
         return proto.bytes >= 5 && http_token_equal(span_of(proto.at, 5), "https");
-    return span_starts(http->known[HTTP_ORIGIN], SPAN("https://"));
+    return span_starts(asked->http->known[HTTP_ORIGIN], SPAN("https://"));
 }
 
-void segment_answer_settings(struct buf *out, struct span key, const struct http_request *http, bool trust_forwarded)
+void segment_answer_settings(struct buf *out, struct span key, const struct segment_asked *asked)
 {
-    struct span host = http->known[HTTP_HOST];
+    struct span host = asked->http->known[HTTP_HOST];
 
     buf_add_text(out, "{\"integrations\":{\"Segment.io\":{\"apiKey\":");
     json_write_string(out, key);
@@ -78,7 +80,7 @@ void segment_answer_settings(struct buf *out, struct span key, const struct http
         buf_add_text(out, ",\"apiHost\":\"");
         buf_add(out, host);
         buf_add_text(out, "/v1\",\"protocol\":\"");
-        buf_add_text(out, asked_by_tls(http, trust_forwarded) ? "https\"" : "http\"");
+        buf_add_text(out, asked_by_tls(asked) ? "https\"" : "http\"");
     }
     buf_add_text(out, ",\"addBundledMetadata\":false,\"unbundledIntegrations\":[],\"maybeBundledConfigIds\":{},"
                       "\"versionSettings\":{\"version\":\"4.4.7\",\"componentTypes\":[\"browser\"]}}},"

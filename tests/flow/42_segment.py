@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import http.client
 import http.server
+import importlib
 import json
 import threading
 
@@ -126,7 +127,7 @@ def check_browser(serve, sdk):
 def scenario_is_stored(sdk, scenario):
     with Serve() as serve:
         lossy = Lossy(serve) if scenario == "retries" else None
-        said = sdks.drive_segment(sdk, scenario, lossy.port if lossy else serve.port, serve.token())
+        said = sdks.drive_segment(sdk, scenario, "http://127.0.0.1:%d" % (lossy or serve).port, serve.token())
         status = serve.settle()
         if lossy:
             lossy.close()
@@ -171,6 +172,17 @@ def test_rudder_python():
 
 def test_segment_browser():
     all_stored("segment-browser", ["settings", "host", "batching", "leave", "retries"])
+
+
+def test_segment_browser_by_tls():
+    """A page that knows nothing but where its settings are asks by TLS, and sends by TLS."""
+    with importlib.import_module("17_tls").Secure() as secure:
+        said = sdks.drive_segment("segment-browser", "settings", secure.https, secure.serve.token())
+        secure.serve.settle()
+        rows = secure.serve.sql("SELECT event, count(*) AS n FROM events GROUP BY event")
+        assert {row["event"]: row["n"] for row in rows} == said["by_name"], rows
+        settings = json.loads(secure.serve.get("/v1/projects/%s/settings" % secure.serve.token()).text)
+        assert settings["integrations"]["Segment.io"]["protocol"] == "http", settings
 
 
 def test_rudder_browser():

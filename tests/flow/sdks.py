@@ -84,9 +84,8 @@ def drive(sdk, scenario, serve, token, host=None, ca=None):
     return said
 
 
-def drive_segment(sdk, scenario, port, key):
-    """As drive, for the SDKs of Segment's API; port: where they are told to send to."""
-    host = "http://127.0.0.1:%d" % port
+def drive_segment(sdk, scenario, host, key):
+    """As drive, for the SDKs of Segment's API; host: where they are told to send to, as a URL."""
     modules = node_modules("npm_segment", "segment-node")
     env = dict(os.environ, NODE_PATH=os.pathsep.join([node_modules(), modules]))
     env["PATH"] = NODE + os.pathsep + env["PATH"]
