@@ -102,11 +102,10 @@ static int walk_envelope(struct segment_walk *walk)
         return walk_refuse_json(walk);
     if (!walk->has_batch)
         return refusal_set(walk->refusal, 400, REFUSAL_PARSING, "batch: expected an array of messages");
-    if (walk->context.raw.at != NULL) {
-        if (json_members_read(walk->context.raw, walk->arena, &walk->batch->envelope.context, &err) < 0)
-            return walk_refuse_memory(walk);
-        walk->batch->envelope.context_bytes = walk->context.raw.bytes;
-    }
+    if (walk->context.raw.at != NULL &&
+        json_members_read(walk->context.raw, walk->arena, &walk->batch->envelope.context, &err) < 0)
+        return walk_refuse_memory(walk);
+    walk->batch->envelope.inherited_bytes = walk->context.raw.bytes + walk->batch->envelope.integrations.raw.bytes;
     return 0;
 }
 

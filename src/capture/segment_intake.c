@@ -16,7 +16,8 @@
 enum {
     SEGMENT_ARENA_CHUNK_BYTES = 32 << 10,
     SEGMENT_KEEP_BYTES = 2 << 20,           /* of the buffer, between requests */
-    SEGMENT_MORE_BYTES = 64 << 10,          /* what is written into an event beside what a message repeats */
+    SEGMENT_GROWTH_MAX = 6,                 /* an event to its message */
+    SEGMENT_MORE_BYTES = 64 << 10,          /* and what is written into it in any case */
     SEGMENT_REJECTED_DATA_BYTES = 64 << 10, /* of a message that is too large, this much is kept */
 };
 
@@ -55,8 +56,8 @@ struct segment_intake *segment_intake_new(const struct capture_settings *setting
     intake->arena = arena_new(SEGMENT_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
     intake->message = arena_new(SEGMENT_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
     intake->uuids = uuid_source_new();
-    /* A value stands in the event twice at most: under its own name and in the object that it came in. */
-    buf_init(&intake->data, 3 * (size_t)settings->event_bytes_max + SEGMENT_MORE_BYTES);
+    /* A value stands in the event three times at most (the type of a group), and escapes may make a name longer. */
+    buf_init(&intake->data, SEGMENT_GROWTH_MAX * (size_t)settings->event_bytes_max + SEGMENT_MORE_BYTES);
     if (payload_scratch_init(&intake->scratch, (size_t)settings->inflated_bytes_max) < 0 || intake->arena == NULL ||
         intake->message == NULL || intake->uuids == NULL) {
         segment_intake_free(intake);

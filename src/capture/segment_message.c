@@ -276,7 +276,7 @@ int segment_message_read(struct span object, enum segment_type type, const struc
 {
     struct segment_work work = { arena, out, fault };
     struct err          err = { 0 };
-    size_t              bytes = object.bytes + envelope->context_bytes;
+    size_t              bytes = object.bytes + envelope->inherited_bytes;
 
     *out = (struct segment_message){ .object = object, .type = type, .envelope = envelope };
     *fault = (struct segment_fault){ .rejection = RECORD_REJECTED_NONE };

@@ -23,8 +23,8 @@ enum segment_type {
 /* What a request says for all its messages. */
 struct segment_envelope {
     struct json_members context; /* count 0: none */
-    size_t              context_bytes;
     struct json_value   integrations; /* an object, or absent */
+    size_t              inherited_bytes; /* of both */
     struct json_value   sent_at;
 };
 

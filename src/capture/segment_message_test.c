@@ -175,7 +175,7 @@ static void read_row(const struct row *row, struct arena *arena, struct segment_
     if (row->envelope == NULL)
         return;
     assert_int_equal(json_members_read(span_text(row->envelope), arena, &envelope->context, &err), 0);
-    envelope->context_bytes = strlen(row->envelope);
+    envelope->inherited_bytes = strlen(row->envelope);
 }
 
 static bool row_runs(const struct row *row, struct arena *arena, struct arena *inherited, struct buf *out,

@@ -322,15 +322,40 @@ static void test_sizes(void **state)
 /* A context that a batch gives all its messages counts for the size of each. */
 static void test_inherited_size(void **state)
 {
-    static char large[2 << 20];
-    size_t      bytes = (size_t)kit.settings.event_bytes_max;
-    int         head = snprintf(large, sizeof large, "{\"context\":{\"x\":\"");
+    static const char *const names[] = { "context", "integrations" };
+    static char              large[2 << 20];
+    size_t                   bytes = (size_t)kit.settings.event_bytes_max;
 
     (void)state;
-    memset(large + head, 'x', bytes);
-    (void)snprintf(large + (size_t)head + bytes, sizeof large - (size_t)head - bytes, "\"},\"batch\":[" TRACK "," TRACK "]}");
-    assert_int_equal(kit_ask(&kit, "POST", "/v1/batch", AUTH, span_text(large), &answer), 413);
-    assert_int_equal(kit_records(&kit), 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int head = snprintf(large, sizeof large, "{\"%s\":{\"x\":\"", names[i]);
+
+        memset(large + head, 'x', bytes);
+        (void)snprintf(large + (size_t)head + bytes, sizeof large - (size_t)head - bytes, "\"},\"batch\":[" TRACK "," TRACK "]}");
+        assert_int_equal(kit_ask(&kit, "POST", "/v1/batch", AUTH, span_text(large), &answer), 413);
+        assert_int_equal(kit_records(&kit), 0);
+    }
+}
+
+/* The message that grows most: the type of its group stands in three places. And the name that grows most by escapes. */
+static void test_growth(void **state)
+{
+    static char large[2 << 20];
+    size_t      bytes = (size_t)kit.settings.event_bytes_max - 60;
+    int         head = snprintf(large, sizeof large, "{\"userId\":\"u\",\"groupId\":1,\"traits\":{\"groupType\":\"");
+
+    (void)state;
+    memset(large + head, 'x', bytes - (size_t)head);
+    (void)snprintf(large + bytes, sizeof large - bytes, "\"}}");
+    assert_int_equal(kit_ask(&kit, "POST", "/v1/g", AUTH, span_text(large), &answer), 200);
+    assert_int_equal(kit_records(&kit), 1);
+    assert_true(kit.records[0].data.bytes > 2900000);
+    head = snprintf(large, sizeof large, "{\"userId\":\"u\",\"event\":\"");
+    for (size_t i = (size_t)head; i + 1 < bytes; i += 2)
+        memcpy(large + i, "\\b", 2);
+    (void)snprintf(large + (size_t)head + (bytes - (size_t)head) / 2 * 2, 100, "\"}");
+    assert_int_equal(kit_ask(&kit, "POST", "/v1/t", AUTH, span_text(large), &answer), 200);
+    assert_int_equal(kit_records(&kit), 1);
 }
 
 static int setup(void **state)
@@ -353,7 +378,8 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows),      cmocka_unit_test(test_preflight),
                                         cmocka_unit_test(test_times),     cmocka_unit_test(test_ids),
                                         cmocka_unit_test(test_ids_of_others), cmocka_unit_test(test_addresses),
-                                        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_inherited_size) };
+                                        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_inherited_size),
+                                        cmocka_unit_test(test_growth) };
 
     return cmocka_run_group_tests(tests, setup, teardown);
 }

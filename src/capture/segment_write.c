@@ -80,6 +80,8 @@ static struct span writer_decoded(struct segment_writer *writer, const struct js
 
 /* --- pages ------------------------------------------------------------------------------------- */
 
+enum { URL_HOST_BYTES_MAX = 300 /* a name has 253, a port 6 with its colon */ };
+
 /* `host[:port]` of an absolute address; empty: it is none. */
 static struct span url_host(struct span url)
 {
@@ -94,7 +96,9 @@ static struct span url_host(struct span url)
         bytes++;
     host.bytes = bytes;
     mark = bytes == 0 ? NULL : memrchr(host.at, '@', bytes);
-    return mark == NULL ? host : span_from(host, (size_t)(mark - host.at) + 1);
+    if (mark != NULL)
+        host = span_from(host, (size_t)(mark - host.at) + 1);
+    return host.bytes > URL_HOST_BYTES_MAX ? SPAN("") : host;
 }
 
 /* What a page message says of its page, it says in its properties first. */
