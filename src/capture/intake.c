@@ -257,6 +257,9 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
     if (draft->capture_internal)
         record.ip = SPAN("127.0.0.1");
     record.data = draft->object;
+    record.pipeline = pipeline_of(record.event);
+    if (record.pipeline != PIPELINE_ANALYTICS)
+        record.flags &= ~(unsigned)RECORD_HISTORICAL;
     intake_stamp(work, draft, &record, &client_us);
     intake_identify(work, draft, &record, client_us);
     if (work->sender->rules != 0) {
@@ -266,6 +269,9 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
         }
         work->result->ids_limited += rules_mark_id(&work->request->rules, work->sender, &record);
     }
+    if (settings->historical_after_us > 0)
+        work->result->old += pipeline_is_historical(record.pipeline, false,
+                                                    record.timestamp_us <= record.received_us - settings->historical_after_us);
     work->result->accepted++;
     return intake_append(work, &record);
 }
@@ -383,6 +389,21 @@ static int intake_write(struct intake_work *work)
     return -1;
 }
 
+/* As intake_write; a request in which everything is old enough is written anew, as an import. */
+static int intake_write_by_age(struct intake_work *work)
+{
+    struct intake_result before = *work->result;
+
+    if (intake_write(work) < 0)
+        return -1;
+    if (work->shape.historical || work->result->old == 0 || work->result->old < work->result->accepted || work->result->rejected > 0)
+        return 0;
+    log_batch_rewind(work->batch, work->mark);
+    *work->result = before;
+    intake_historical(work);
+    return intake_write(work);
+}
+
 static int intake_events(struct intake_work *work, const struct payload *payload)
 {
     struct shape_request request = { .text = payload->text,
@@ -411,7 +432,7 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     if (work->shape.historical)
         intake_historical(work);
     intake_sent_at(work, payload->sent_at_us);
-    return intake_write(work);
+    return work->intake->settings->historical_after_us > 0 ? intake_write_by_age(work) : intake_write(work);
 }
 
 int intake_run(struct intake *intake, const struct intake_request *request, struct log_batch *batch,

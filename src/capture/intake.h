@@ -26,6 +26,7 @@ struct intake_result {
     bool     historical; /* the records are in the request's batch of this name */
     uint32_t events;   /* found in the request */
     uint32_t accepted; /* RECORD_EVENTs in the batch; 0 is a success too when all were filtered */
+    uint32_t old;      /* of the accepted ones, that capture.historical_after makes imports of */
     uint32_t rejected; /* RECORD_REJECTEDs in the batch */
     uint32_t filtered;
     uint32_t over_quota; /* kept out by a quota, all; those by resource: */

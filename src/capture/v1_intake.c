@@ -262,6 +262,9 @@ static int v1_keep(struct v1_work *work, struct v1_event *event, const struct v1
     record.uuid = event->uuid_value;
     record.event = fields->event;
     record.distinct_id = fields->distinct_id;
+    record.pipeline = pipeline_of(fields->event);
+    if (record.pipeline != PIPELINE_ANALYTICS)
+        record.flags &= ~(unsigned)RECORD_HISTORICAL;
     if (fields->cookieless == V1_TRUE)
         record.flags |= RECORD_COOKIELESS;
     if (event->verdict == V1_VERDICT_PERSON_OFF)

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 1, PIPELINE_SHIFT = 12, FLAGS_MASK = (1 << PIPELINE_SHIFT) - 1 };
 
 size_t record_bytes(const struct record *record)
 {
@@ -33,7 +33,7 @@ void record_write(const struct record *record, uint8_t *to)
     assert(record->data.bytes <= UINT32_MAX);
     to[0] = RECORD_VERSION;
     to[1] = (uint8_t)record->kind;
-    bytes_put_u16(to + 2, (uint16_t)record->flags);
+    bytes_put_u16(to + 2, (uint16_t)((record->flags & FLAGS_MASK) | (unsigned)record->pipeline << PIPELINE_SHIFT));
     bytes_put_u32(to + 4, record->project);
     memcpy(to + 8, record->uuid.bytes, 16);
     bytes_put_u64(to + 24, (uint64_t)record->received_us);
@@ -80,7 +80,8 @@ int record_read(struct span body, struct record *out, struct err *err)
                        RECORD_VERSION);
     found = (struct record){
         .kind = at[1],
-        .flags = bytes_get_u16(at + 2),
+        .flags = bytes_get_u16(at + 2) & FLAGS_MASK,
+        .pipeline = bytes_get_u16(at + 2) >> PIPELINE_SHIFT,
         .project = bytes_get_u32(at + 4),
         .received_us = (int64_t)bytes_get_u64(at + 24),
         .timestamp_us = (int64_t)bytes_get_u64(at + 32),
@@ -103,6 +104,8 @@ int record_read(struct span body, struct record *out, struct err *err)
                        body.bytes);
     if (found.kind != RECORD_EVENT && found.kind != RECORD_REJECTED)
         return err_set(err, ERR_CORRUPT, "raw record of unknown kind %d", (int)found.kind);
+    if (found.pipeline >= PIPELINE_COUNT)
+        return err_set(err, ERR_CORRUPT, "raw record of unknown pipeline %d", (int)found.pipeline);
     if (found.rejection >= RECORD_REJECTION_COUNT || found.timestamp_source > RECORD_TIME_OFFSET)
         return err_set(err, ERR_CORRUPT, "raw record with rejection %d, timestamp source %d", (int)found.rejection,
                        (int)found.timestamp_source);

@@ -11,7 +11,7 @@
  *    at  bytes  field
  *     0      1  version (1)
  *     1      1  kind
- *     2      2  flags
+ *     2      2  flags (bits 0..11), pipeline (bits 12..14; 0 in records from before there was one)
  *     4      4  project
  *     8     16  uuid
  *    24      8  received_us
@@ -42,6 +42,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "event/pipeline.h"
 #include "wire/uuid.h"
 
 enum record_kind { RECORD_EVENT = 1, RECORD_REJECTED = 2 };
@@ -109,6 +110,7 @@ static inline uint64_t place_offset(uint64_t place)
 struct record {
     enum record_kind             kind;
     unsigned                     flags; /* enum record_flag */
+    enum pipeline                pipeline; /* as stored: ask record_pipeline() */
     uint32_t                     project;
     struct uuid                  uuid;
     int64_t                      received_us;  /* capture's clock, one reading a request: "now" */
@@ -148,6 +150,11 @@ struct record_moved {
 void record_moved_write(const struct record_moved *moved, uint8_t *to);
 /* ERR_CORRUPT: not one. */
 int record_moved_read(struct span bytes, struct record_moved *out, struct err *err) must_check;
+
+static inline enum pipeline record_pipeline(const struct record *record)
+{
+    return record->pipeline != PIPELINE_UNKNOWN ? record->pipeline : pipeline_of(record->event);
+}
 
 const char *record_rejection_tag(enum record_rejection rejection);
 const char *record_rejection_text(enum record_rejection rejection);

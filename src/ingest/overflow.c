@@ -173,22 +173,31 @@ static bool asked_for(const struct overflow_view *view, const struct record *rec
             1u << CATALOG_OVERFLOW) != 0;
 }
 
-/* The flag of a record that is to be moved; NULL: it stays. */
-static struct people_flag *judge(struct overflow *overflow, const struct overflow_view *view, const struct raw_record *raw)
+/* A bucket for all events of a kind that a project sends. */
+static uint64_t kind_key(const struct record *record)
 {
-    struct people_flag *flag;
-    struct record       record;
-    struct err          unreadable; /* it becomes a dead letter where it is */
-    uint64_t            key;
+    return XXH3_64bits_withSeed(&record->project, sizeof record->project, UINT64_C(0x6b696e64) << 8 | record_pipeline(record));
+}
 
+/* Whether the record is to be moved. *flag_out: its key's flag; NULL: it has none, and gets none (V4). */
+static bool judge(struct overflow *overflow, const struct overflow_view *view, const struct raw_record *raw, struct people_flag **flag_out)
+{
+    bool          busy = view->behind && overflow->burst >= 1;
+    struct record record;
+    struct err    unreadable; /* it becomes a dead letter where it is */
+    uint64_t      key;
+
+    *flag_out = NULL;
     if (place_input(raw->mark) != INPUT_RAW || record_read(raw->body, &record, &unreadable) < 0 || !key_of(&record, &key))
-        return NULL;
-    flag = flag_find(overflow, key);
-    if (flag != NULL)
-        return flag;
-    if (view->behind && overflow->burst >= 1 && !bucket_take(overflow, key, record.received_us))
-        return flag_add(overflow, key);
-    return asked_for(view, &record) ? flag_add(overflow, key) : NULL;
+        return false;
+    *flag_out = flag_find(overflow, key);
+    if (*flag_out != NULL)
+        return true;
+    if (busy && pipeline_stands_alone(record_pipeline(&record)))
+        return !bucket_take(overflow, kind_key(&record), record.received_us);
+    if ((busy && !bucket_take(overflow, key, record.received_us)) || asked_for(view, &record))
+        *flag_out = flag_add(overflow, key);
+    return *flag_out != NULL;
 }
 
 int overflow_sort(struct overflow *overflow, struct inputs *inputs, const struct overflow_view *view, struct outputs *outputs,
@@ -205,16 +214,19 @@ int overflow_sort(struct overflow *overflow, struct inputs *inputs, const struct
         return 0;
     for (size_t i = inputs->control_count; i < batch->count; i++) {
         const struct raw_record *raw = &batch->records[i];
-        struct people_flag      *flag = judge(overflow, view, raw);
+        struct people_flag      *flag;
+        uint64_t                 offset;
 
-        if (flag == NULL) {
+        if (!judge(overflow, view, raw, &flag)) {
             batch->records[kept++] = *raw;
             continue;
         }
         if (outputs_add_moved(outputs, &(struct record_moved){ .place = raw->place, .body = raw->body }, inputs->now_us,
-                              &flag->last, err) < 0)
+                              &offset, err) < 0)
             return -1;
-        overflow->changed = true;
+        if (flag != NULL)
+            flag->last = offset;
+        overflow->changed |= flag != NULL;
         ++*moved_out;
     }
     batch->count = kept;

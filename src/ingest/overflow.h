@@ -10,8 +10,11 @@
  * A restriction of the project with the action `overflow` flags the keys of the events it holds for, at once.
  *
  *  V1  of a key, records are processed in the order in which they were accepted: while any of its records waits in
- *      raw_overflow, the key is flagged, and its live records are moved behind them
+ *      raw_overflow, the key is flagged, and its live records are moved behind them; but for those of V4
  *  V2  flags and places are committed together; killed at any instant, V1 holds
+ *  V4  events that change no person (exceptions, heatmaps, warnings of clients) have a bucket for each project and kind
+ *      instead, and go aside one by one without a flag: a flood of them, from however many ids, lets the others through.
+ *      Among themselves they keep no order when they are moved
  *  V3  memory is bounded: PEOPLE_FLAGS_MAX flags (when they are all given, further keys stay live), and buckets for
  *      the keys that sent last (who is forgotten begins with a full bucket)
  * Two keys with the same hash share a bucket and a flag: order still holds for each.

@@ -254,10 +254,57 @@ static void test_every_file_call(void **state)
     site_fini(&site);
 }
 
+/* Exceptions of very many ids beside events of others: what is above the project's burst goes aside, and nobody's other
+ * events do, those of the same ids neither. */
+static void test_floods_of_a_kind(void **state)
+{
+    enum { RECORDS = 600 };
+    struct site         site;
+    struct people_place place;
+    struct arena       *arena = arena_new(1 << 16, 1 << 28);
+    struct span         bodies[RECORDS];
+    struct buf          events;
+    struct span         rest;
+    struct row          row;
+    int64_t             last = -1;
+    size_t              views = 0;
+
+    (void)state;
+    site_init_hot(&site, BURST);
+    for (int i = 0; i < RECORDS; i++) {
+        struct record record = { .event = i % 3 < 2 ? SPAN("$exception") : SPAN("view"), .data = SPAN("{\"properties\":{}}") };
+        char          id[16];
+
+        (void)snprintf(id, sizeof id, "p%d", i / 3); /* three of each id: none is hot */
+        record.distinct_id = arena_copy(arena, span_text(id));
+        bodies[i] = fixture_record(&site.maker, record, arena);
+    }
+    site.appended_us = clock_wall_us();
+    site_append(&site, bodies, RECORDS);
+    site_finish(&site, &place);
+    assert_in_range(place.output_end[OUTPUT_RAW_OVERFLOW], 2 * RECORDS / 3 - BURST - 4 * BATCH, 2 * RECORDS / 3 - BURST);
+    assert_sums(&place, RECORDS);
+    events = topic_bytes(&site, "events");
+    rest = buf_span(&events);
+    while (row_next(&rest, &row)) {
+        int64_t at = row.cells[ROW_EVENT_RAW_OFFSET].i64;
+
+        if (at % 3 < 2)
+            continue;
+        assert_true(at > last); /* as they came */
+        last = at;
+        views++;
+    }
+    assert_int_equal(views, RECORDS / 3);
+    buf_fini(&events);
+    arena_free(arena);
+    site_fini(&site);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_when_behind), cmocka_unit_test(test_flags_end), cmocka_unit_test(test_restriction),
+        cmocka_unit_test(test_floods_of_a_kind), cmocka_unit_test(test_only_when_behind), cmocka_unit_test(test_flags_end), cmocka_unit_test(test_restriction),
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_kills),
         cmocka_unit_test(test_every_file_call),
