@@ -14,6 +14,8 @@ static const double capture_bytes_bounds[] = { 256,    1024,    4096,    16384, 
                                                262144, 1048576, 4194304, 20971520, INFINITY };
 static const double capture_skew_bounds[] = { 0.1, 1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400, INFINITY };
 
+static const double capture_ratio_bounds[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, INFINITY };
+
 static const int capture_statuses[CAPTURE_STATUS_COUNT] = { 200, 204, 400, 401, 404, 405, 408, 413, 414, 415, 429, 431, 503, 0 };
 
 enum {
@@ -23,7 +25,8 @@ enum {
     AT_TIME = AT_REJECTED + RECORD_REJECTION_COUNT,
     AT_VERDICTS = AT_TIME + RECORD_TIME_OFFSET + 1,
     AT_QUOTA = AT_VERDICTS + V1_VERDICT_COUNT,
-    METRIC_COUNT = AT_QUOTA + CATALOG_RESOURCE_COUNT
+    AT_ERRORS = AT_QUOTA + CATALOG_RESOURCE_COUNT,
+    METRIC_COUNT = AT_ERRORS + REFUSAL_CAUSE_COUNT
 };
 
 struct capture_metrics {
@@ -33,10 +36,31 @@ struct capture_metrics {
 };
 
 #define CAPTURE_METRIC_DEF(name, text, kind, bounds, help) { text, "", help, METRIC_##kind, bounds },
+#define CAPTURE_LABELED_DEF(name, text, labels, kind, bounds, help) { text, labels, help, METRIC_##kind, bounds },
+
+/* Where a request failed: before its events were known, or after. */
+static const char *capture_stage(enum refusal_cause cause)
+{
+    switch (cause) {
+    case REFUSAL_DECODING:
+    case REFUSAL_PARSING:
+    case REFUSAL_HYDRATION:
+    case REFUSAL_EMPTY_BATCH:
+    case REFUSAL_EMPTY_PAYLOAD:
+    case REFUSAL_NO_TOKEN:
+    case REFUSAL_MULTIPLE_TOKENS:
+    case REFUSAL_BAD_TOKEN:
+    case REFUSAL_UNKNOWN_TOKEN:
+    case REFUSAL_HTTP:
+    case REFUSAL_BODY_TIMEOUT:
+    case REFUSAL_HEADER_TIMEOUT: return "parsing";
+    default: return "processing";
+    }
+}
 
 static void capture_metrics_define(struct capture_metrics *metrics)
 {
-    static const struct metric_def singles[] = { CAPTURE_METRICS(CAPTURE_METRIC_DEF) };
+    static const struct metric_def singles[] = { CAPTURE_METRICS(CAPTURE_METRIC_DEF) CAPTURE_LABELED(CAPTURE_LABELED_DEF) };
     static const char *const       times[] = { "now_fallback", "timestamp_raw", "sent_at_skew", "offset" };
 
     memcpy(metrics->defs, singles, sizeof singles);
@@ -91,6 +115,13 @@ static void capture_metrics_define(struct capture_metrics *metrics)
         (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "resource=\"%s\"",
                        catalog_resource_name((enum catalog_resource)resource));
     }
+    for (int cause = 0; cause < REFUSAL_CAUSE_COUNT; cause++) {
+        int at = AT_ERRORS + cause;
+
+        metrics->defs[at] = (struct metric_def){ .name = "capture_error_by_stage_and_type", .help = "requests refused" };
+        (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "error=\"%s\",stage=\"%s\"",
+                       refusal_tag((enum refusal_cause)cause), capture_stage((enum refusal_cause)cause));
+    }
     for (int i = CAPTURE_METRIC_SINGLE_COUNT; i < METRIC_COUNT; i++)
         metrics->defs[i].labels = metrics->labels[i];
 }
@@ -142,10 +173,16 @@ void capture_count_answer(struct capture_metrics *metrics, enum endpoint_path pa
     metric_add(metrics->page, (size_t)(AT_ANSWERS + (int)path * CAPTURE_STATUS_COUNT + i), 1);
 }
 
-void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events)
+static void capture_count_dropped(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events)
 {
     assert(cause < REFUSAL_CAUSE_COUNT);
     metric_add(metrics->page, (size_t)(AT_DROPPED + (int)cause), events == 0 ? 1 : events);
+}
+
+void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events)
+{
+    capture_count_dropped(metrics, cause, events);
+    metric_add(metrics->page, (size_t)(AT_ERRORS + (int)cause), 1);
 }
 
 /* What the rules did. */
@@ -155,18 +192,29 @@ static void capture_count_ruled(struct capture_metrics *metrics, const struct in
         if (result->by_quota[i] > 0) {
             metric_add(metrics->page, (size_t)(AT_QUOTA + i), result->by_quota[i]);
             if (result->over_quota > 0) /* else the whole request was refused, and is counted with its cause */
-                capture_count_refusal(metrics, rules_quota_cause((enum catalog_resource)i), result->by_quota[i]);
+                capture_count_dropped(metrics, rules_quota_cause((enum catalog_resource)i), result->by_quota[i]);
         }
-    if (result->restricted > 0)
-        capture_count_refusal(metrics, REFUSAL_RESTRICTED, result->restricted);
+    if (result->restricted > 0) {
+        capture_count_dropped(metrics, REFUSAL_RESTRICTED, result->restricted);
+        metric_add(metrics->page, result->recording ? CAPTURE_METRIC_RESTRICTED_REPLAYS : CAPTURE_METRIC_RESTRICTED_EVENTS,
+                   result->restricted);
+    }
     metric_add(metrics->page, CAPTURE_METRIC_IDS_LIMITED, result->ids_limited);
+    if (!result->historical)
+        metric_add(metrics->page, CAPTURE_METRIC_REROUTED_OVERFLOW, result->ids_limited);
 }
 
 void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes)
 {
     metric_add(metrics->page, CAPTURE_METRIC_EVENTS_RECEIVED, result->events);
     if (result->filtered > 0)
-        capture_count_refusal(metrics, REFUSAL_FILTERED, result->filtered);
+        capture_count_dropped(metrics, REFUSAL_FILTERED, result->filtered);
+    if (result->blank_ids > 0)
+        metric_add(metrics->page, CAPTURE_METRIC_ID_WHITESPACE, result->blank_ids);
+    if (result->historical && result->old > 0)
+        metric_add(metrics->page, CAPTURE_METRIC_REROUTED_HISTORICAL, result->old);
+    if (result->gzipped && body_bytes > 0)
+        metric_observe(metrics->page, CAPTURE_METRIC_GZIP_RATIO, (double)result->text_bytes / (double)body_bytes);
     if (result->over_quota + result->restricted + result->ids_limited + result->by_quota[CATALOG_EVENTS] > 0)
         capture_count_ruled(metrics, result);
     metric_observe(metrics->page, CAPTURE_METRIC_BATCH_SIZE, (double)result->events);
@@ -184,9 +232,21 @@ void capture_count_intake(struct capture_metrics *metrics, const struct intake_r
 
 void capture_count_verdicts(struct capture_metrics *metrics, const uint32_t *by_verdict)
 {
+    uint64_t all = 0, dropped = 0;
+
     for (int i = 0; i < V1_VERDICT_COUNT; i++)
-        if (by_verdict[i] > 0)
+        if (by_verdict[i] > 0) {
             metric_add(metrics->page, (size_t)(AT_VERDICTS + i), by_verdict[i]);
+            all += by_verdict[i];
+            dropped += v1_verdict_keeps((enum v1_verdict)i) ? 0 : by_verdict[i];
+        }
+    metric_add(metrics->page, CAPTURE_METRIC_V1_PARSED, all);
+    if (dropped == 0)
+        return;
+    metric_add(metrics->page, CAPTURE_METRIC_V1_DROPPED, dropped);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_QUOTA, by_verdict[V1_VERDICT_QUOTA_EXCEPTIONS] +
+                                                           by_verdict[V1_VERDICT_QUOTA_SURVEYS] + by_verdict[V1_VERDICT_QUOTA_LLM]);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_RESTRICTED, by_verdict[V1_VERDICT_RESTRICTED]);
 }
 
 uint64_t capture_metric_value(const struct capture_metrics *metrics, int index)

@@ -48,7 +48,43 @@
       "Unix time at which the first certificate in force expires")                                               \
     X(CATALOG_VERSION, "capture_catalog_version", GAUGE, NULL, "version of the catalog whose tokens are in force")
 #define CAPTURE_METRIC_ENUM(name, text, kind, bounds, help) CAPTURE_METRIC_##name,
-enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_METRIC_SINGLE_COUNT };
+
+/* Those whose labels never differ, because dashboards ask for them: X(name, metric, labels, kind, bounds, help). */
+#define CAPTURE_LABELED(X)                                                                                      \
+    X(REROUTED_OVERFLOW, "capture_events_rerouted_overflow", "reason=\"rate_limited\"", COUNTER, NULL,          \
+      "events marked for the overflow lane")                                                                    \
+    X(REROUTED_HISTORICAL, "capture_events_rerouted_historical", "reason=\"timestamp\"", COUNTER, NULL,         \
+      "events that are imports by their age")                                                                   \
+    X(RESTRICTED_EVENTS, "capture_event_restrictions_applied",                                                  \
+      "restriction_type=\"drop_event_from_ingestion\",pipeline=\"analytics\"", COUNTER, NULL,                   \
+      "events and recordings that a restriction dropped")                                                       \
+    X(RESTRICTED_REPLAYS, "capture_event_restrictions_applied",                                                 \
+      "restriction_type=\"drop_event_from_ingestion\",pipeline=\"session_recordings\"", COUNTER, NULL,          \
+      "events and recordings that a restriction dropped")                                                       \
+    X(RESTRICTIONS_LOADED, "capture_event_restrictions_loaded_count", "", GAUGE, NULL,                          \
+      "restrictions of all projects that are in force")                                                         \
+    X(RESTRICTIONS_REFRESHED, "capture_event_restrictions_last_refresh_timestamp", "", GAUGE, NULL,             \
+      "when the catalog that is in force was taken over, in seconds since 1970")                                \
+    X(LOADED_EXCEPTIONS, "capture_billing_limits_loaded_tokens", "cache_key=\"exceptions\"", GAUGE, NULL,       \
+      "tokens with a quota that is used up, when the catalog was taken over")                                   \
+    X(LOADED_SURVEYS, "capture_billing_limits_loaded_tokens", "cache_key=\"surveys\"", GAUGE, NULL,             \
+      "tokens with a quota that is used up, when the catalog was taken over")                                   \
+    X(LOADED_LLM, "capture_billing_limits_loaded_tokens", "cache_key=\"llm_events\"", GAUGE, NULL,              \
+      "tokens with a quota that is used up, when the catalog was taken over")                                   \
+    X(LOADED_EVENTS, "capture_billing_limits_loaded_tokens", "cache_key=\"events\"", GAUGE, NULL,               \
+      "tokens with a quota that is used up, when the catalog was taken over")                                   \
+    X(LOADED_RECORDINGS, "capture_billing_limits_loaded_tokens", "cache_key=\"recordings\"", GAUGE, NULL,       \
+      "tokens with a quota that is used up, when the catalog was taken over")                                   \
+    X(ID_WHITESPACE, "capture_distinct_id_has_whitespace_total", "", COUNTER, NULL,                             \
+      "events whose distinct id begins or ends with white space")                                               \
+    X(GZIP_RATIO, "capture_gzip_decompression_ratio", "", HISTOGRAM, capture_ratio_bounds,                      \
+      "bytes of a gzip body as JSON over its bytes as sent")                                                    \
+    X(V1_PARSED, "capture_v1_parsed_events", "", COUNTER, NULL, "events found in v1 requests")                  \
+    X(V1_DROPPED, "capture_v1_events_dropped", "", COUNTER, NULL, "events of v1 requests with the verdict drop") \
+    X(V1_QUOTA, "capture_v1_events_quota_limited", "", COUNTER, NULL, "of these, over a quota")                 \
+    X(V1_RESTRICTED, "capture_v1_events_restricted", "", COUNTER, NULL, "of these, dropped by a restriction")
+#define CAPTURE_LABELED_ENUM(name, text, labels, kind, bounds, help) CAPTURE_METRIC_##name,
+enum { CAPTURE_METRICS(CAPTURE_METRIC_ENUM) CAPTURE_LABELED(CAPTURE_LABELED_ENUM) CAPTURE_METRIC_SINGLE_COUNT };
 
 enum { CAPTURE_STATUS_COUNT = 14 }; /* known status codes and "other" */
 

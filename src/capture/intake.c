@@ -256,6 +256,7 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
         record.flags |= RECORD_REPAIRED;
     if (draft->capture_internal)
         record.ip = SPAN("127.0.0.1");
+    work->result->blank_ids += record.distinct_id.at[0] <= ' ' || record.distinct_id.at[record.distinct_id.bytes - 1] <= ' ';
     record.data = draft->object;
     record.pipeline = pipeline_of(record.event);
     if (record.pipeline != PIPELINE_ANALYTICS)
@@ -457,6 +458,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
     if (rc == 0) {
         result->beacon = payload.beacon;
         result->text_bytes = payload.text.bytes;
+        result->gzipped = payload.gzipped;
         rc = intake_events(&work, &payload);
     }
     if (rc < 0) {

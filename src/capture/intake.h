@@ -35,6 +35,9 @@ struct intake_result {
     uint32_t ids_limited; /* accepted, above the limit of their distinct id */
     uint32_t by_time[RECORD_TIME_OFFSET + 1];
     uint32_t by_rejection[RECORD_REJECTION_COUNT];
+    uint32_t blank_ids;  /* accepted, whose distinct id begins or ends with white space */
+    bool     recording;  /* of /s */
+    bool     gzipped;
     size_t   text_bytes; /* of the JSON */
     bool     skew_known;
     double   skew_s;

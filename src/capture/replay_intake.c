@@ -313,12 +313,13 @@ int replay_intake_run(struct replay_intake *intake, const struct replay_request 
     struct payload        payload;
     int                   rc;
 
-    *result = (struct intake_result){ 0 };
+    *result = (struct intake_result){ .recording = true };
     arena_reset(intake->arena);
     rc = payload_decode(&intake->scratch, &request->payload, &payload, refusal);
     if (rc == 0) {
         result->beacon = payload.beacon;
         result->text_bytes = payload.text.bytes;
+        result->gzipped = payload.gzipped;
         rc = take_request(&work, &payload);
     }
     if (rc < 0) {

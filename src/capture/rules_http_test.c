@@ -176,6 +176,8 @@ static void check_records(const char *name, const char *wanted)
 
 static void vectors(void **state)
 {
+    double dropped;
+
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct row *row = &rows[i];
@@ -195,6 +197,15 @@ static void vectors(void **state)
         check_records(row->name, "signup "); /* and without the rule as always */
     }
     assert_true(metric_of("capture_quota_limit_exceeded", "resource", "surveys") == 5);
+    assert_true(metric_read(kit.run_folder, "capture", "capture_event_restrictions_applied",
+                            "restriction_type=\"drop_event_from_ingestion\",pipeline=\"analytics\"", &dropped) && dropped == 7);
+    assert_true(metric_read(kit.run_folder, "capture", "capture_error_by_stage_and_type", "error=\"billing_limit_exceeded\",stage=\"processing\"",
+                            &dropped) && dropped == 2);
+    assert_true(metric_read(kit.run_folder, "capture", "capture_error_by_stage_and_type", "error=\"req_parsing\",stage=\"parsing\"", &dropped) &&
+                dropped == 1);
+    assert_true(metric_read(kit.run_folder, "capture", "capture_v1_events_quota_limited", "", &dropped) && dropped == 3);
+    assert_true(metric_read(kit.run_folder, "capture", "capture_v1_events_restricted", "", &dropped) && dropped == 2);
+    assert_true(metric_read(kit.run_folder, "capture", "capture_v1_parsed_events", "", &dropped) && dropped == 10);
 }
 
 static void must_limit(enum catalog_limit_kind kind, uint32_t events, uint32_t burst)
@@ -274,6 +285,8 @@ static void ids_that_send_too_fast(void **state)
     assert_string_equal(answer.body, "{\"results\":{" V1_SAYS("1", "\"warning\",\"details\":\"person_processing_disabled\"") "}}");
     assert_int_equal(kit_records(&kit), 1);
     assert_int_equal(kit.records[0].flags & taken, over);
+    assert_true(metric_of("capture_events_rerouted_overflow", "reason", "rate_limited") == 3);
+    assert_true(metric_of("capture_billing_limits_loaded_tokens", "cache_key", "events") == 0);
     must_unlimit(CATALOG_LIMIT_DISTINCT_ID);
     assert_int_equal(kit_ask(&kit, "POST", "/e", JSON, SPAN(E1), &answer), 200);
     assert_int_equal(kit_records(&kit), 1);

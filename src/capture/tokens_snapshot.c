@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 #include "catalog/catalog_image.h"
 
@@ -59,6 +60,23 @@ static bool tokens_pinned(const struct tokens *tokens, const struct catalog_snap
 
 static void tokens_tell(struct tokens *tokens, const struct catalog_snapshot *snapshot)
 {
+    static const int                  gauges[CATALOG_RESOURCE_COUNT] = {
+        CAPTURE_METRIC_LOADED_EXCEPTIONS, CAPTURE_METRIC_LOADED_SURVEYS, CAPTURE_METRIC_LOADED_LLM, CAPTURE_METRIC_LOADED_EVENTS,
+        CAPTURE_METRIC_LOADED_RECORDINGS,
+    };
+    const struct catalog_restriction *restrictions;
+    const struct catalog_token       *list;
+    size_t                            count = catalog_snapshot_tokens(snapshot, &list);
+    int64_t                           now_us = clock_wall_us(), over[CATALOG_RESOURCE_COUNT] = { 0 };
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < CATALOG_RESOURCE_COUNT; k++)
+            over[k] += list[i].quota_until_us[k] > now_us;
+    for (size_t k = 0; k < CATALOG_RESOURCE_COUNT; k++)
+        capture_gauge(tokens->metrics, gauges[k], over[k]);
+    capture_gauge(tokens->metrics, CAPTURE_METRIC_RESTRICTIONS_LOADED,
+                  (int64_t)catalog_snapshot_restrictions(snapshot, &restrictions));
+    capture_gauge(tokens->metrics, CAPTURE_METRIC_RESTRICTIONS_REFRESHED, now_us / 1000000);
     capture_gauge(tokens->metrics, CAPTURE_METRIC_CATALOG_VERSION, (int64_t)catalog_snapshot_version(snapshot));
 }
 
