@@ -192,13 +192,14 @@ static int capture_serve(struct capture_opening *opening, struct err *err)
     for (; made < count; made++)
         if (loop_init(&loops[made], shared, made, err) < 0)
             break;
-    if (made == count) {
+    if (made == count && scrape_start(shared, &shared->scrape, err) == 0) {
         rc = capture_run_loops(loops, count, err);
         if (rc == 0 && atomic_load(&shared->failed)) {
             *err = shared->failure;
             rc = err_wrap(err, "capture");
         }
     }
+    scrape_stop(shared->scrape);
     capture_open_end(opening);
     for (size_t i = 0; i < made; i++)
         loop_fini(&loops[i]);

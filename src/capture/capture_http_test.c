@@ -86,6 +86,34 @@ static void pipelines(void **state)
     }
 }
 
+/* Metrics are rendered beside the loops: many who ask at once, one after the other on a connection, and who leaves before. */
+static void metrics_for_many(void **state)
+{
+    int fds[8];
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        fds[i] = kit_connect(&kit);
+        for (int k = 0; k < 3; k++)
+            send_text(fds[i], "GET /metrics HTTP/1.1\r\nHost: t\r\n" "Origin: https://a.b\r\n\r\n");
+        send_text(fds[i], POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+        if (i % 4 == 3)
+            (void)close(fds[i]);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        if (i % 4 == 3)
+            continue;
+        for (int k = 0; k < 3; k++) {
+            expect(fds[i], 200, "metrics");
+            assert_non_null(strstr(answer.body, "\ncapture_events_received_total{role=\"capture\"} "));
+            assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b"));
+        }
+        expect(fds[i], 200, "an event behind them");
+        (void)close(fds[i]);
+    }
+    (void)kit_records(&kit);
+}
+
 /* Every way to cut a request in two, and some requests byte by byte. */
 static void splits(void **state)
 {
@@ -530,7 +558,7 @@ static void connections_shed(void **state)
 int main(void)
 {
     const struct CMUnitTest first[] = {
-        cmocka_unit_test(keeps_alive),  cmocka_unit_test(pipelines),   cmocka_unit_test(splits),
+        cmocka_unit_test(keeps_alive),  cmocka_unit_test(pipelines), cmocka_unit_test(metrics_for_many),   cmocka_unit_test(splits),
         cmocka_unit_test(large_bodies), cmocka_unit_test(too_large),   cmocka_unit_test(http_errors),
         cmocka_unit_test(deadlines),
     };

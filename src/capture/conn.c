@@ -479,6 +479,20 @@ void conn_on_ack(struct conn *conn, const struct refusal *refusal)
         conn_resume(conn);
 }
 
+void conn_on_metrics(struct conn *conn, struct span text)
+{
+    bool         ok = text.at != NULL;
+    struct reply reply = { .status = ok ? 200 : 500,
+                           .type = ok ? "text/plain; version=0.0.4; charset=utf-8" : "text/plain; charset=utf-8",
+                           .body = ok ? text : SPAN("metrics cannot be read"),
+                           .origin = span_of(conn->origin, conn->origin == NULL ? 0 : conn->origin_bytes) };
+
+    assert(conn->state == CONN_WAIT);
+    conn_reply(conn, &reply);
+    if (conn->state == CONN_IDLE)
+        conn_resume(conn);
+}
+
 /* A body in its stall window: enough has come and the next window begins, or it has stalled. */
 static void conn_on_stall(struct conn *conn)
 {

@@ -143,6 +143,8 @@ void conn_reply_accepted(struct conn *conn);
 struct span conn_origin(const struct conn *conn);
 /* conn_v1.c: a whole v1 request; its verdicts, when its events are safe; its refusals, as JSON. */
 void conn_handle_v1(struct conn *conn, struct span body);
+/* The text for /metrics is there; at NULL: it cannot be read. The connection has left its list. */
+void conn_on_metrics(struct conn *conn, struct span text);
 /* conn_replay.c: a whole request of /s. */
 void conn_handle_replay(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes);
 void conn_reply_verdicts(struct conn *conn);

@@ -260,14 +260,10 @@ static void conn_handle_method(struct conn *conn, const struct endpoint *endpoin
 
 static void conn_handle_metrics(struct conn *conn)
 {
-    struct buf *answer = &conn->loop->answer;
-    struct err  err = { 0 };
-
-    buf_reset(answer);
-    if (metric_render_at(conn->loop->shared->run_fd, answer, &err) < 0 || answer->failed)
-        conn_reply_text(conn, 500, "text/plain; charset=utf-8", SPAN("metrics cannot be read"));
+    if (conn_keep_origin(conn) < 0)
+        conn_close(conn);
     else
-        conn_reply_text(conn, 200, "text/plain; version=0.0.4; charset=utf-8", buf_span(answer));
+        scrape_ask(conn->loop, conn);
 }
 
 static void conn_handle_config(struct conn *conn, enum endpoint_kind kind, struct span token)

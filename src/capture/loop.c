@@ -423,6 +423,7 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     loop_pace(loop);
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_submit(&loop->lanes[i]);
+    scrape_step(loop);
     tokens_unpin(loop->shared->tokens, loop->number);
     loop_free_retired(loop);
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop->memory_now);
@@ -487,6 +488,8 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
     loop->memory_max = (size_t)(shared->settings->memory_max / shared->settings->threads);
     buf_init(&loop->out, LOOP_OUT_BYTES_MAX);
     buf_init(&loop->answer, LOOP_OUT_BYTES_MAX);
+    buf_init(&loop->scrape.text, LOOP_OUT_BYTES_MAX / 2); /* with its head it must fit `out` */
+    atomic_init(&loop->scrape.state, SCRAPE_IDLE);
     pressure_init(&loop->pressure, shared->settings->queue_wait_us);
     reply_ready_make(&loop->ready);
     loop->intake = intake_new(shared->settings);
@@ -543,6 +546,7 @@ void loop_fini(struct loop *loop)
     segment_intake_free(loop->segment_intake);
     buf_fini(&loop->out);
     buf_fini(&loop->answer);
+    buf_fini(&loop->scrape.text);
     free(loop->read_buf);
     if (loop->wake_fd >= 0)
         (void)close(loop->wake_fd);

@@ -28,6 +28,7 @@
 #include "capture/pressure.h"
 #include "capture/replay_intake.h"
 #include "capture/segment_intake.h"
+#include "capture/scrape.h"
 #include "capture/settings.h"
 #include "capture/tls.h"
 #include "capture/tokens_snapshot.h"
@@ -59,6 +60,7 @@ struct capture_shared {
     _Atomic(struct log *)          log;    /* as the commits */
     struct tokens                 *tokens;
     struct rates                  *rates;
+    struct scrape                 *scrape;
     struct capture_metrics        *metrics;
     const struct role_listener    *listeners;
     size_t                         listeners_count;
@@ -141,6 +143,8 @@ struct loop {
     void              *buf_pool[LOOP_BUF_CLASSES];
     size_t             buf_pooled[LOOP_BUF_CLASSES];
     struct lane        lanes[CAPTURE_LANES];
+    struct scrape_place scrape;
+    struct flight      scrape_asked, scrape_rendered; /* connections that wait for metrics; no batches */
     int64_t            replay_space_us; /* when replay_space was asked for */
     uint64_t           replay_space;    /* free on the disk */
     struct pace        pace;
