@@ -32,7 +32,8 @@ enum { ROLE_LISTENER_NAME_BYTES = 320 };
 struct role_listener {
     int  fd;
     bool local; /* a unix socket: its peers have no address */
-    bool tls;   /* its connections begin with a TLS handshake */
+    bool proxy; /* its connections begin with a PROXY header (before any handshake) */
+    bool tls;   /* then with a TLS handshake */
     char name[ROLE_LISTENER_NAME_BYTES]; /* as it was set: "127.0.0.1:8000", "unix:/run/capture.sock" */
 };
 

@@ -6,15 +6,14 @@
  * is always let through while the debt is small, however large it is, so a body above a second's worth is no problem. */
 #include "capture/addresses.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+#include "wire/ip.h"
 
 struct address {
     uint64_t        key; /* 0: free */
@@ -24,15 +23,10 @@ struct address {
     uint32_t        connections;     /* @lock */
 };
 
-struct prefix {
-    uint8_t  at[16]; /* IPv4 as ::ffff:a.b.c.d */
-    unsigned bits;
-};
-
 struct addresses {
     /* fixed after start */
     struct addresses_limits limits;
-    struct prefix           exempt[ADDRESSES_EXEMPT_MAX];
+    struct ip_prefix        exempt[ADDRESSES_EXEMPT_MAX];
     size_t                  exempt_count;
     uint64_t                secret;
 
@@ -41,31 +35,6 @@ struct addresses {
 };
 
 /* --- which address it is ----------------------------------------------------------------------- */
-
-/* False: a peer that has no address. */
-static bool address_bytes(const struct sockaddr_storage *peer, uint8_t out[16])
-{
-    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-    if (peer->ss_family == AF_INET6) {
-        memcpy(out, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 16);
-        return true;
-    }
-    if (peer->ss_family != AF_INET)
-        return false;
-    memcpy(out, mapped, sizeof mapped);
-    memcpy(out + 12, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-    return true;
-}
-
-static bool prefix_holds(const struct prefix *prefix, const uint8_t at[16])
-{
-    unsigned whole = prefix->bits / 8, rest = prefix->bits % 8;
-
-    if (memcmp(prefix->at, at, whole) != 0)
-        return false;
-    return rest == 0 || ((prefix->at[whole] ^ at[whole]) >> (8 - rest)) == 0;
-}
 
 /* IPv4 mapped into IPv6 keeps all of its bits, any other address its first 64. Never 0. */
 static uint64_t address_key(const uint8_t at[16])
@@ -100,69 +69,12 @@ static struct address *addresses_set(struct addresses *addresses, uint64_t key)
 
 /* --- life -------------------------------------------------------------------------------------- */
 
-static int prefix_read(const char *text, struct prefix *out)
-{
-    char           word[64];
-    char          *slash, *end;
-    struct in_addr four;
-    unsigned long  bits;
-    bool           is_four;
-
-    (void)snprintf(word, sizeof word, "%s", text);
-    slash = strchr(word, '/');
-    if (slash != NULL)
-        *slash = 0;
-    is_four = inet_pton(AF_INET, word, &four) == 1;
-    if (is_four) {
-        memset(out->at, 0, 10);
-        out->at[10] = out->at[11] = 0xff;
-        memcpy(out->at + 12, &four, 4);
-    } else if (inet_pton(AF_INET6, word, out->at) != 1) {
-        return -1;
-    }
-    out->bits = 128;
-    if (slash == NULL)
-        return 0;
-    bits = strtoul(slash + 1, &end, 10);
-    if (slash[1] < '0' || slash[1] > '9' || *end != 0 || bits > (is_four ? 32u : 128u))
-        return -1;
-    out->bits = (unsigned)bits + (is_four ? 96 : 0);
-    return 0;
-}
-
-/* to has ADDRESSES_EXEMPT_MAX places. */
-static int prefixes_read(const char *list, struct prefix *to, size_t *count_out, struct err *err)
-{
-    char        word[64];
-    const char *at = list;
-    size_t      count = 0;
-
-    for (;;) {
-        size_t bytes;
-
-        at += strspn(at, ", \t");
-        if (*at == 0)
-            break;
-        bytes = strcspn(at, ", \t");
-        if (count == ADDRESSES_EXEMPT_MAX)
-            return err_set(err, ERR_INPUT, "more than %d addresses", ADDRESSES_EXEMPT_MAX);
-        (void)snprintf(word, sizeof word, "%.*s", (int)(bytes < sizeof word ? bytes : sizeof word - 1), at);
-        if (bytes >= sizeof word || prefix_read(word, &to[count]) < 0)
-            return err_set(err, ERR_INPUT, "\"%s\" is no address and no prefix like 10.0.0.0/8 or fc00::/7",
-                           word);
-        count++;
-        at += bytes;
-    }
-    *count_out = count;
-    return 0;
-}
-
 int addresses_check_exempt(const char *list, struct err *err)
 {
-    struct prefix prefixes[ADDRESSES_EXEMPT_MAX];
-    size_t        count;
+    struct ip_prefix prefixes[ADDRESSES_EXEMPT_MAX];
+    size_t           count;
 
-    return prefixes_read(list, prefixes, &count, err);
+    return ip_prefixes_read(list, prefixes, ADDRESSES_EXEMPT_MAX, &count, err);
 }
 
 int addresses_open(const struct addresses_limits *limits, struct addresses **out, struct err *err)
@@ -176,7 +88,8 @@ int addresses_open(const struct addresses_limits *limits, struct addresses **out
     if (addresses == NULL)
         return err_set(err, ERR_FULL, "no memory for the table of addresses");
     addresses->limits = *limits;
-    if (prefixes_read(limits->exempt == NULL ? "" : limits->exempt, addresses->exempt, &addresses->exempt_count, err) < 0) {
+    if (ip_prefixes_read(limits->exempt == NULL ? "" : limits->exempt, addresses->exempt, ADDRESSES_EXEMPT_MAX,
+                         &addresses->exempt_count, err) < 0) {
         free(addresses);
         return -1;
     }
@@ -242,17 +155,14 @@ enum address_verdict addresses_enter(struct addresses *addresses, const struct s
 {
     enum address_verdict verdict = ADDRESS_FINE;
     struct address      *address;
-    uint8_t              at[16];
+    struct ip            ip;
     int64_t              wait_us, due;
 
     *out = NULL;
-    if (addresses == NULL || !address_bytes(peer, at))
+    if (addresses == NULL || !ip_of_peer(peer, &ip) || ip_prefixes_hold(addresses->exempt, addresses->exempt_count, &ip))
         return ADDRESS_FINE;
-    for (size_t i = 0; i < addresses->exempt_count; i++)
-        if (prefix_holds(&addresses->exempt[i], at))
-            return ADDRESS_FINE;
     (void)pthread_mutex_lock(&addresses->lock);
-    address = addresses_find(addresses, address_key(at));
+    address = addresses_find(addresses, address_key(ip.at));
     if (address != NULL) {
         address->seen_us = now_us;
         due = addresses->limits.connects_per_s == 0 ? 0

@@ -239,6 +239,17 @@ static int capture_limit(struct capture_shared *shared, struct err *err)
     return 0;
 }
 
+/* Who is believed to say whom a request came from. */
+static int capture_trust(struct capture_shared *shared, struct err *err)
+{
+    const struct capture_settings *settings = shared->settings;
+
+    if (client_ip_rules_read(settings->trusted_proxies, settings->forwarded_header, settings->trust_forwarded,
+                             &shared->client_ip, err) < 0)
+        return err_wrap(err, "capture");
+    return 0;
+}
+
 static int capture_tls(const struct role_env *env, struct capture_shared *shared, struct err *err)
 {
     for (size_t i = 0; i < env->listeners_count; i++)
@@ -270,7 +281,7 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_metrics;
     }
-    if (capture_limit(&shared, err) < 0)
+    if (capture_limit(&shared, err) < 0 || capture_trust(&shared, err) < 0)
         goto no_addresses;
     if (tokens_open(shared.run_fd, (size_t)settings->threads, shared.metrics, &shared.tokens, err) < 0) {
         err_wrap(err, "capture");

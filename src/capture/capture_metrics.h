@@ -37,6 +37,8 @@
       "how far sent_at was from our clock, either way")                                                          \
     X(CAGE_SECCOMP, "capture_cage_seccomp", GAUGE, NULL, "1: system calls outside the list end the process")     \
     X(CAGE_LANDLOCK, "capture_cage_landlock", GAUGE, NULL, "version of Landlock that keeps it from files; 0: none") \
+    X(PROXY_REFUSED, "capture_proxy_refused_total", COUNTER, NULL,                                               \
+      "connections closed because their PROXY header was wrong, late, or from no trusted proxy")                 \
     X(TLS_HANDSHAKES, "capture_tls_handshakes_total", COUNTER, NULL, "TLS handshakes that were finished")       \
     X(TLS_RESUMED, "capture_tls_resumed_total", COUNTER, NULL, "of these, resumed with a ticket")               \
     X(TLS_FAILED, "capture_tls_handshakes_failed_total", COUNTER, NULL, "TLS handshakes that failed or came late") \

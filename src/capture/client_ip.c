@@ -1,12 +1,73 @@
-/* capture/client_ip.c - proxies append, so the leftmost entry is the client as the first proxy saw it. A
- * client can write it too; where that matters, capture.trust_forwarded is switched off. */
+/* capture/client_ip.c - proxies append: what stands at the end of the list was written by the one who talks to us, and what
+ * stands at its begin by anybody. So a list is believed from its end, as far as those are known who wrote it. */
 #include "capture/client_ip.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
+#include "wire/forwarded.h"
 
-enum { CLIENT_IP_HOPS_MAX = 64 }; /* more entries than any chain of proxies has: stop looking */
+static const char client_ip_private[] = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10";
+static const char *const client_ip_headers[] = { [CLIENT_IP_FORWARDED_FOR] = "x-forwarded-for",
+                                                 [CLIENT_IP_FORWARDED] = "forwarded",
+                                                 [CLIENT_IP_REAL_IP] = "x-real-ip" };
+
+/* --- settings ----------------------------------------------------------------------------------- */
+
+static int header_read(const char *name, enum client_ip_header *out, struct err *err)
+{
+    for (size_t i = 0; i < sizeof client_ip_headers / sizeof *client_ip_headers; i++)
+        if (http_token_equal(span_text(name), client_ip_headers[i])) {
+            *out = (enum client_ip_header)i;
+            return 0;
+        }
+    return err_set(err, ERR_INPUT, "\"%.60s\" is none of X-Forwarded-For, Forwarded and X-Real-IP", name);
+}
+
+int client_ip_check_header(const char *name, struct err *err)
+{
+    enum client_ip_header header;
+
+    return header_read(name, &header, err);
+}
+
+int client_ip_rules_read(const char *proxies, const char *header, bool any, struct client_ip_rules *out, struct err *err)
+{
+    *out = (struct client_ip_rules){ .any = any };
+    if (header_read(header, &out->header, err) < 0 ||
+        ip_prefixes_read(proxies, out->proxies, CLIENT_IP_PREFIXES_MAX, &out->proxies_count, err) < 0)
+        return -1;
+    out->set = out->proxies_count > 0;
+    return out->set ? 0 : ip_prefixes_read(client_ip_private, out->proxies, CLIENT_IP_PREFIXES_MAX, &out->proxies_count, err);
+}
+
+int client_ip_check_proxies(const char *list, struct err *err)
+{
+    struct client_ip_rules rules;
+
+    return client_ip_rules_read(list, client_ip_headers[0], false, &rules, err);
+}
+
+bool client_ip_may_proxy(const struct client_ip_rules *rules, const struct ip *peer)
+{
+    return peer == NULL || ip_prefixes_hold(rules->proxies, rules->proxies_count, peer);
+}
+
+enum client_ip_trust client_ip_trust(const struct client_ip_rules *rules, const struct ip *peer, bool proxied)
+{
+    if (!rules->set)
+        return rules->any && !proxied ? CLIENT_IP_ANY : CLIENT_IP_PEER;
+    if (peer == NULL) /* a unix socket of ours, or a client of a proxy's who has no address */
+        return proxied ? CLIENT_IP_PEER : CLIENT_IP_WALK;
+    return ip_prefixes_hold(rules->proxies, rules->proxies_count, peer) ? CLIENT_IP_WALK : CLIENT_IP_PEER;
+}
+
+/* --- the walk ----------------------------------------------------------------------------------- */
+
+struct walk {
+    const struct client_ip_rules *rules;
+    struct ip                     ip;    /* of the last hop that could be read */
+    bool                          found; /* there was one */
+    bool                          over;
+    int                           hops;
+};
 
 static struct span client_ip_trim(struct span text)
 {
@@ -17,36 +78,86 @@ static struct span client_ip_trim(struct span text)
     return text;
 }
 
-static bool client_ip_valid(struct span text)
+static void walk_hop(struct walk *walk, struct span address)
 {
-    char           copy[CLIENT_IP_BYTES_MAX + 1];
-    struct in_addr four;
-    struct in6_addr six;
+    struct ip ip;
 
-    if (text.bytes == 0 || text.bytes > CLIENT_IP_BYTES_MAX || memchr(text.at, 0, text.bytes) != NULL)
-        return false;
-    memcpy(copy, text.at, text.bytes);
-    copy[text.bytes] = 0;
-    return inet_pton(AF_INET, copy, &four) == 1 || inet_pton(AF_INET6, copy, &six) == 1;
+    walk->over = true;
+    if (!ip_read(address, &ip))
+        return;
+    if (++walk->hops > CLIENT_IP_HOPS_MAX) {
+        walk->found = false;
+        return;
+    }
+    walk->ip = ip;
+    walk->found = true;
+    walk->over = !ip_prefixes_hold(walk->rules->proxies, walk->rules->proxies_count, &ip);
 }
 
-/* `a.b.c.d`, `a.b.c.d:port`, `h:h::h`, `[h:h::h]`, `[h:h::h]:port`. bytes 0: none of these. */
+/* The entries between commas, from the last one. */
+static void walk_list(struct walk *walk, struct span line)
+{
+    size_t end = line.bytes, at = line.bytes;
+
+    if (end == 0)
+        walk->over = true; /* a proxy that said nothing: what stands before it was not said by it */
+    while (!walk->over && end > 0) {
+        while (at > 0 && line.at[at - 1] != ',')
+            at--;
+        walk_hop(walk, forwarded_address(client_ip_trim(span_of(line.at + at, end - at))));
+        if (at == 0)
+            return;
+        end = --at;
+        if (end == 0) /* a comma at the begin of the line */
+            walk->over = true;
+    }
+}
+
+static void walk_forwarded(struct walk *walk, struct span line)
+{
+    struct span nodes[CLIENT_IP_HOPS_MAX + 1], node; /* the last ones, by turns */
+    size_t      count = 0;
+    int         rc;
+
+    while ((rc = forwarded_next(&line, &node)) == 1)
+        nodes[count++ % (CLIENT_IP_HOPS_MAX + 1)] = node;
+    if (rc < 0)
+        walk->over = true;
+    for (size_t i = 0; i < count && !walk->over; i++) /* after so many the walk is over */
+        walk_hop(walk, nodes[(count - 1 - i) % (CLIENT_IP_HOPS_MAX + 1)]);
+}
+
+bool client_ip_walk(const struct client_ip_rules *rules, const struct http_request *request, struct ip *out)
+{
+    struct walk walk = { .rules = rules };
+
+    for (size_t i = request->header_count; i-- > 0 && !walk.over;) {
+        struct span line = client_ip_trim(request->headers[i].value);
+
+        if (!http_token_equal(request->headers[i].name, client_ip_headers[rules->header]))
+            continue;
+        if (rules->header == CLIENT_IP_FORWARDED) {
+            walk_forwarded(&walk, line);
+        } else if (rules->header == CLIENT_IP_REAL_IP) {
+            walk.found = ip_read(forwarded_address(line), &walk.ip);
+            walk.over = true; /* the last line is the nearest proxy's */
+        } else {
+            walk_list(&walk, line);
+        }
+    }
+    if (walk.found)
+        *out = walk.ip;
+    return walk.found;
+}
+
+/* --- what anybody says -------------------------------------------------------------------------- */
+
 static struct span client_ip_entry(struct span text)
 {
-    const uint8_t *mark;
+    struct ip ip;
 
-    text = client_ip_trim(text);
-    if (text.bytes > 0 && text.at[0] == '[') {
-        mark = memchr(text.at, ']', text.bytes);
-        if (mark == NULL)
-            return span_of(text.at, 0);
-        text = span_of(text.at + 1, (size_t)(mark - text.at) - 1);
-    } else {
-        mark = memchr(text.at, ':', text.bytes);
-        if (mark != NULL && memchr(mark + 1, ':', (size_t)(text.at + text.bytes - mark) - 1) == NULL)
-            text.bytes = (size_t)(mark - text.at);
-    }
-    return client_ip_valid(text) ? text : span_of(text.at, 0);
+    text = forwarded_address(client_ip_trim(text));
+    return ip_read(text, &ip) ? text : span_of(text.at, 0);
 }
 
 struct span client_ip_choose(struct span forwarded_for, struct span real_ip, struct span peer)
@@ -69,22 +180,4 @@ struct span client_ip_choose(struct span forwarded_for, struct span real_ip, str
             return entry;
     }
     return peer;
-}
-
-size_t client_ip_format(const struct sockaddr_storage *peer, char out[CLIENT_IP_BYTES_MAX + 1])
-{
-    const struct sockaddr_in  *four = (const struct sockaddr_in *)(const void *)peer;
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)peer;
-    const void                *address = &four->sin_addr;
-    int                        family = peer->ss_family;
-
-    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
-        family = AF_INET;
-        address = &six->sin6_addr.s6_addr[12];
-    } else if (family == AF_INET6) {
-        address = &six->sin6_addr;
-    } else if (family != AF_INET) {
-        return 0;
-    }
-    return inet_ntop(family, address, out, CLIENT_IP_BYTES_MAX + 1) == NULL ? 0 : strlen(out);
 }

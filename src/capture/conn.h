@@ -1,6 +1,6 @@
 /* capture/conn.h - one connection: reads requests, waits for the commit, writes replies.
  *
- *   HELLO (TLS: the handshake) --> HEAD
+ *   HELLO (a PROXY header, a TLS handshake) --> HEAD
  *
  *            first byte           head whole, body not        records in the batch
  *   IDLE ------------------> HEAD ---------------------> BODY ---------------------> WAIT
@@ -70,6 +70,8 @@ struct conn {
     bool beacon, http10, head_only, chunked;
     bool imports;     /* its last events were an import's */
     uint8_t path;    /* enum endpoint_path of the request in work */
+    uint8_t trust;   /* enum client_ip_trust: whose word counts for the client's address */
+    bool    proxied; /* its PROXY header was read */
     uint8_t ip_bytes;
     char    ip[CLIENT_IP_BYTES_MAX + 1];
 
@@ -114,6 +116,9 @@ void conn_on_ack(struct conn *conn, const struct refusal *refusal);
 void conn_close(struct conn *conn);
 /* Closed for a turn: the memory may be used again. */
 void conn_retire(struct conn *conn);
+
+/* Whose connection it is: the socket's peer, or (conn->proxied) whom a PROXY header named; NULL: somebody without an address. */
+void conn_set_peer(struct conn *conn, const struct ip *peer);
 
 /* --- conn_hello.c ------------------------------------------------------------------------------- */
 

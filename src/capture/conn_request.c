@@ -153,8 +153,14 @@ struct span conn_client_ip(const struct conn *conn)
     const struct http_request *request = &conn->loop->request;
     struct span                peer = span_of(conn->ip, conn->ip_bytes);
 
-    if (!conn->loop->shared->settings->trust_forwarded)
+    struct ip                  ip;
+
+    if (conn->trust == CLIENT_IP_PEER)
         return peer;
+    if (conn->trust == CLIENT_IP_WALK)
+        return client_ip_walk(&conn->loop->shared->client_ip, request, &ip)
+                   ? span_of(conn->loop->client_ip, ip_write(&ip, conn->loop->client_ip))
+                   : peer;
     return client_ip_choose(request->known[HTTP_X_FORWARDED_FOR], request->known[HTTP_X_REAL_IP], peer);
 }
 

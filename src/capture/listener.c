@@ -81,14 +81,22 @@ static void listener_take(struct loop *loop, const struct role_listener *from, i
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
     struct conn       *conn;
     int                one = 1;
-    struct address    *address;
+    struct address    *address = NULL;
+    struct ip          ip;
+    bool               known = ip_of_peer(peer, &ip);
 
     if (loop->conn_count >= loop->shared->connections_max) {
         listener_shed(loop, from, fd, SPAN("service unavailable: too many connections"));
         capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_SHED, 1);
         return;
     }
-    if (addresses_enter(loop->shared->addresses, peer, loop->mono_us, &address) != ADDRESS_FINE) {
+    if (from->proxy && !client_ip_may_proxy(&loop->shared->client_ip, known ? &ip : NULL)) {
+        (void)close(fd);
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_PROXY_REFUSED, 1);
+        return;
+    }
+    /* A proxy's connections are counted when it has said whose they are: conn_hello.c. */
+    if (!from->proxy && addresses_enter(loop->shared->addresses, peer, loop->mono_us, &address) != ADDRESS_FINE) {
         listener_shed(loop, from, fd, SPAN("service unavailable: too many connections from your address"));
         capture_count(loop->shared->metrics, CAPTURE_METRIC_ADDRESS_REFUSED, 1);
         return;
@@ -101,7 +109,7 @@ static void listener_take(struct loop *loop, const struct role_listener *from, i
         return;
     }
     conn->address = address;
-    conn->ip_bytes = (uint8_t)client_ip_format(peer, conn->ip);
+    conn_set_peer(conn, known ? &ip : NULL);
     event.data.ptr = conn;
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         conn_close(conn);

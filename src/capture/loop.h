@@ -68,6 +68,7 @@ struct capture_shared {
     struct addresses              *addresses; /* NULL: no bounds for addresses */
     size_t                         connections_max; /* of one loop */
     struct tls                    *tls; /* NULL: no listener says tls */
+    struct client_ip_rules         client_ip;
     struct loop                   *loops; /* threads of them */
     atomic_bool                    failed; /* the log's writer is finished */
     struct err                     failure; /* @lock failed goes from false to true once; written before */
@@ -155,6 +156,7 @@ struct loop {
     const struct catalog_snapshot *snapshot; /* pinned for this turn */
     struct buf         out, answer;          /* a reply on its way to the socket; its body */
     struct http_request request;
+    char               client_ip[CLIENT_IP_BYTES_MAX + 1]; /* of the request in work, where it is not in its head */
     uint8_t           *read_buf;
 };
 

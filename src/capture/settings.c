@@ -3,6 +3,7 @@
 #include "capture/settings.h"
 
 #include "capture/addresses.h"
+#include "capture/client_ip.h"
 
 #define AT(field) offsetof(struct capture_settings, field)
 #define MIB       ((int64_t)1 << 20)
@@ -40,7 +41,7 @@ const struct option capture_options[] = {
     { "memory_max", OPTION_BYTES, "512MiB", 32 * MIB, 1024 * 1024 * MIB,
       "bodies and records held at one time; above it requests are answered 503", AT(memory_max) },
     { "hello_timeout", OPTION_DURATION, "10s", 1000, 600 * SECOND,
-      "from a connection's begin to the end of its TLS handshake", AT(hello_timeout_us) },
+      "from a connection's begin to the end of its PROXY header and its TLS handshake", AT(hello_timeout_us) },
     { "header_timeout", OPTION_DURATION, "10s", 1000, 600 * SECOND, "from a request's first byte to its last header",
       AT(header_timeout_us) },
     { "body_stall", OPTION_DURATION, "20s", 1000, 600 * SECOND,
@@ -70,8 +71,15 @@ const struct option capture_options[] = {
       addresses_check_exempt },
     { "drain", OPTION_DURATION, "30s", 0, 600 * SECOND, "at a stop: how long requests in flight may take",
       AT(drain_us) },
-    { "trust_forwarded", OPTION_BOOL, "true", 0, 0, "take the client's address from X-Forwarded-For, X-Real-IP",
-      AT(trust_forwarded) },
+    { "trusted_proxies", OPTION_LIST, "", 0, 0,
+      "addresses and prefixes of your proxies: they, and unix sockets, are believed whom they pass on requests for, nobody "
+      "else is. Empty: see trust_forwarded", AT(trusted_proxies), client_ip_check_proxies },
+    { "forwarded_header", OPTION_TEXT, "X-Forwarded-For", 0, 0,
+      "where trusted_proxies write that: X-Forwarded-For, Forwarded or X-Real-IP", AT(forwarded_header),
+      client_ip_check_header },
+    { "trust_forwarded", OPTION_BOOL, "true", 0, 0,
+      "while trusted_proxies is empty: take the client's address from X-Forwarded-For (its first one) or X-Real-IP, whoever "
+      "sends them", AT(trust_forwarded) },
     { "compress", OPTION_BOOL, "false", 0, 0,
       "store raw events LZ4-compressed: about a quarter of the disk for about 1 us more CPU an event", AT(compress) },
     { "segment_bytes", OPTION_BYTES, "64MiB", 1 * MIB, 4096 * MIB, "size of one file of the topics that capture writes",

@@ -36,6 +36,8 @@ struct capture_settings {
     int64_t address_requests_per_second;
     int64_t address_bytes_per_second;
     const char *address_exempt;
+    const char *trusted_proxies;
+    const char *forwarded_header;
     bool    trust_forwarded;
     bool    compress;
     int64_t segment_bytes;

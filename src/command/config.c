@@ -23,8 +23,9 @@ static const struct option top_options[] = {
     { "data", OPTION_TEXT, "penstock-data", 0, 0, "the folder that holds everything: log, people, warehouse, catalog",
       offsetof(struct config, data) },
     { "listen", OPTION_LIST, "127.0.0.1:8000", 0, 0,
-      "addresses that SDKs send to: HOST:PORT (0.0.0.0:8000 for every network, [::]:8000 for IPv6 too), with TLS: HOST:PORT tls; or a "
-      "socket unix:/PATH (after it mode=0660)", offsetof(struct config, listen), listen_check },
+      "addresses that SDKs send to, one or several: HOST:PORT (0.0.0.0:8000 for every network, [::]:8000 for IPv6 too), "
+      "behind it tls, and proxy where PROXY headers come; or a socket unix:/PATH, behind it mode=0660, proxy",
+      offsetof(struct config, listen), listen_check },
     { "tls.certificate", OPTION_LIST, "", 0, 0,
       "for addresses that say tls: files with a certificate and its chain (PEM); of several, the name that a client asks "
       "for chooses", offsetof(struct config, tls_certificate), tls_files_list_check },

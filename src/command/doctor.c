@@ -187,19 +187,33 @@ static void check_tls(struct doctor *doctor, const struct config *config)
     tls_files_free(files);
 }
 
+static bool host_is_near(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+static bool trusts_anybody(const struct config *config)
+{
+    return config_find(config, "capture.trusted_proxies")->text[0] == '\0' &&
+           strcmp(config_find(config, "capture.trust_forwarded")->text, "true") == 0;
+}
+
 static void check_listen(struct doctor *doctor, const struct config *config)
 {
     struct listen_address *addresses = calloc(LISTEN_MAX, sizeof *addresses);
     struct err             err = { .kind = ERR_NONE };
     size_t                 count;
-    bool                   tls = false;
+    bool                   tls = false, open = false;
 
     if (addresses != NULL && listen_read(config->listen, addresses, &count, &err) == 0)
         for (size_t i = 0; i < count; i++)
-            tls |= addresses[i].tls;
+            tls |= addresses[i].tls, open |= !addresses[i].local && !addresses[i].proxy && !host_is_near(addresses[i].host);
     free(addresses);
     if (tls)
         check_tls(doctor, config);
+    if (open && trusts_anybody(config))
+        verdict(doctor, WARN, "listen", "strangers may reach it, and whoever sends X-Forwarded-For is believed: set "
+                "capture.trusted_proxies to your proxies, or capture.trust_forwarded to false");
 }
 
 /* --- the data folder ------------------------------------------------------------------------------ */

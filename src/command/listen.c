@@ -80,12 +80,16 @@ static int address_read_word(const char *word, struct listen_address *out, struc
         out->mode = (mode_t)mode;
         return 0;
     }
+    if (strcmp(word, "proxy") == 0) {
+        out->proxy = true;
+        return 0;
+    }
     if (strcmp(word, "tls") == 0 && !out->local) {
         out->tls = true;
         return 0;
     }
     return err_set(err, ERR_INPUT, "\"%.80s\": \"%.40s\" says nothing here; %s", out->text, word,
-                   out->local ? "after a path may come mode=0660" : "after a port may come tls");
+                   out->local ? "after a path may come mode=0660 and proxy" : "after a port may come tls and proxy");
 }
 
 static int address_read(char *entry, struct listen_address *out, struct err *err)
@@ -344,12 +348,15 @@ int listen_open(const struct listen_address *addresses, size_t count, struct lis
         const struct listen_address *address = &addresses[i];
 
         out[i] = (struct listen_socket){ .role.fd = -1 };
+        out[i].role.proxy = address->proxy;
         (void)snprintf(out[i].role.name, sizeof out[i].role.name, "%s", address->text);
         if ((address->local ? unix_open(address, &out[i], err)
                             : inet_open(address, port_is_shared(addresses, count, address->port), &out[i], err)) < 0) {
             listen_close(out, i, true);
             return -1;
         }
+        if (address->proxy) /* nobody else should try to send there */
+            (void)snprintf(out[i].url + strlen(out[i].url), sizeof out[i].url - strlen(out[i].url), " proxy");
     }
     return 0;
 }

@@ -4,6 +4,7 @@
  *
  *     127.0.0.1:8000   0.0.0.0:8000   :8000   [::1]:8000   name.of.this.host:8000
  *     0.0.0.0:8443 tls
+ *     10.0.0.5:8001 proxy
  *     unix:/run/penstock/capture.sock mode=0660
  *
  *  I1  what is bound is bound before any role starts, so that a capture which dies leaves a queue and not a refusal
@@ -33,7 +34,7 @@ struct listen_address {
     bool   local;                          /* a unix socket */
     char   path[LISTEN_PATH_BYTES_MAX + 1];
     mode_t mode;
-    bool   tls;
+    bool   tls, proxy;
     char   host[256];                      /* "": every address of this machine */
     char   port[6];
 };
@@ -41,7 +42,7 @@ struct listen_address {
 /* One entry, bound. */
 struct listen_socket {
     struct role_listener role; /* what capture gets; role.fd -1: closed */
-    char                 url[LISTEN_URL_BYTES]; /* "http://127.0.0.1:8000", "https://...", "unix:/run/capture.sock" */
+    char                 url[LISTEN_URL_BYTES]; /* "http://127.0.0.1:8000", "https://...", "unix:/run/capture.sock"; behind it " proxy" */
     char                 path[LISTEN_PATH_BYTES_MAX + 1];
     dev_t                device;                /* of the socket's file */
     ino_t                inode;

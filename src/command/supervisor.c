@@ -157,7 +157,7 @@ bool supervisor_url(const char *data, char *url_out, size_t room)
 
     for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++)
         for (size_t i = 0; i < count; i++)
-            if (strncmp(urls[i], kinds[kind], strlen(kinds[kind])) == 0) {
+            if (strncmp(urls[i], kinds[kind], strlen(kinds[kind])) == 0 && strchr(urls[i], ' ') == NULL) {
                 (void)snprintf(url_out, room, "%s", urls[i]);
                 return true;
             }
