@@ -43,6 +43,7 @@ static struct conn       *conns;
 static struct sockaddr_in address = { .sin_family = AF_INET };
 static int                ep;
 static struct times       taken, shed;
+static int                receive_bytes; /* 0: as the kernel likes */
 static uint64_t           broken, unsent, opened, closed, refused;
 
 static int64_t now_us(void)
@@ -112,6 +113,8 @@ static bool conn_open(struct conn *conn)
     if (conn->fd < 0)
         return false;
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (receive_bytes > 0)
+        (void)setsockopt(conn->fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     if (connect(conn->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
         (void)close(conn->fd);
         conn->fd = -1;
@@ -323,6 +326,8 @@ static int hold_run(enum hold kind, unsigned count, double seconds)
     int64_t            start = now_us(), end = start + (int64_t)(seconds * 1e6), oldest_us = 0;
     unsigned           turn = 0, alive = 0;
 
+    if (kind == HOLD_READ)
+        receive_bytes = 2048;
     for (int64_t now = start; now < end; now = now_us()) {
         int ready;
 

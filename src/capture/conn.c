@@ -538,6 +538,10 @@ void conn_on_deadline(struct conn *conn)
         refusal_set(&refusal, 503, REFUSAL_STORAGE_LATE, "service unavailable: the disk is late, send again");
         conn_on_ack(conn, &refusal);
         return;
+    case CONN_WRITE: /* reset: what the socket holds would stay with the kernel for minutes, for a reader that does not read */
+        (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
+        conn_close(conn);
+        return;
     default:
         conn_close(conn);
     }

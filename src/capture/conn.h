@@ -50,7 +50,7 @@ struct conn {
     int64_t         deadline_us;
 
     /* waits for its turn: loop_queue.c */
-    bool         queued;
+    bool         queued, queued_behind;
     bool         more; /* of what is in the buffer: it had its share of this turn, or was put off */
     bool         put_off; /* the request at the buffer's begin was judged when it was noticed, and may come in */
     struct conn *queue_prev, *queue_next;

@@ -12,15 +12,26 @@
 #include "base/say.h"
 #include "capture/loop.h"
 
-enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_PAUSE_US = 100000 };
+enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_PAUSE_US = 100000, LISTENER_REPLY_BYTES = 64 << 10 };
 
 _Static_assert(LOOP_PORTS_MAX <= 64, "ports are few: they are gone through at every start and stop");
+
+/* What a connection takes over from its listening socket: the kernel holds no more than this of replies that nobody
+ * reads. Left to itself it would go up to megabytes each, in memory that no setting of ours bounds. */
+static void listener_bound_replies(int fd)
+{
+    int bytes = LISTENER_REPLY_BYTES;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
 
 void listener_init(struct loop *loop)
 {
     assert(loop->shared->listeners_count <= LOOP_PORTS_MAX);
-    for (size_t i = 0; i < loop->shared->listeners_count; i++)
+    for (size_t i = 0; i < loop->shared->listeners_count; i++) {
+        listener_bound_replies(loop->shared->listeners[i].fd);
         loop->ports[i] = (struct port){ .from = &loop->shared->listeners[i] };
+    }
     listener_start(loop);
 }
 

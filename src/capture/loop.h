@@ -129,7 +129,7 @@ struct loop {
     size_t             conn_count;
     size_t             memory;     /* connections' buffers */
     size_t             replies;    /* bytes of replies that wait for their readers; part of memory */
-    struct turn_queue  queues[2];  /* who waits for a turn: all; those whose last request was an import's */
+    struct turn_queue  queues[2];  /* who waits for a turn: all; those behind, of imports, recordings and long pipelines */
     unsigned           shed_turn;
     bool               judging;    /* requests are looked at as they are noticed; those with events wait for their turn */
     struct pressure    pressure;

@@ -13,18 +13,16 @@ enum {
     LOOP_FLIGHT_BYTES_MAX = 8 << 20 /* a disk of 200 MB/s writes it in 40 ms */
 };
 
-static struct turn_queue *loop_queue_of(const struct conn *conn)
-{
-    return &conn->loop->queues[conn->imports];
-}
-
 void loop_queue_add(struct conn *conn)
 {
-    struct turn_queue *queue = loop_queue_of(conn);
+    /* Who had as many answers as a turn allows and wants more waits behind all others, as imports do. */
+    bool               behind = conn->imports || (conn->more && !conn->put_off);
+    struct turn_queue *queue = &conn->loop->queues[behind];
 
     if (conn->queued)
         return;
     conn->queued = true;
+    conn->queued_behind = behind;
     conn->queued_us = conn->loop->mono_us;
     conn->queue_next = NULL;
     conn->queue_prev = queue->last;
@@ -36,10 +34,9 @@ void loop_queue_add(struct conn *conn)
     queue->count++;
 }
 
-/* conn->imports changes at its turn alone, when it is in neither. */
 void loop_queue_remove(struct conn *conn)
 {
-    struct turn_queue *queue = loop_queue_of(conn);
+    struct turn_queue *queue = &conn->loop->queues[conn->queued_behind];
 
     if (!conn->queued)
         return;
