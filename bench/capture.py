@@ -16,12 +16,12 @@ import machine
 WORKLOADS = [("w1", "/e/", 1, None), ("w2", "/batch/", 100, None), ("w3", "/batch/", 100, "gzip")]
 
 
-def measure(server, pids, name, target, per, encoding, folder, connections, seconds):
+def measure(server, pids, name, target, per, encoding, folder, connections, seconds, scheme="http"):
     bodies = os.path.join(folder, name + ".bodies")
     peak = machine.MemoryPeak(pids)
     peak.start()
     before = machine.cpu_seconds(pids)
-    result = machine.wrk(server.port, target, bodies, connections, seconds, encoding)
+    result = machine.wrk(server.port, target, bodies, connections, seconds, encoding, scheme)
     cpu = machine.cpu_seconds(pids) - before
     events = (result["requests"] - result["refused"]) * per
     if result["refused"] or result["socket_errors"]:
@@ -43,6 +43,7 @@ def main():
     ap.add_argument("--json", action="store_true")
     ap.add_argument("--seconds", type=int, default=6)
     ap.add_argument("--connections", type=int, default=64)
+    ap.add_argument("--tls", action="store_true", help="https, to nginx too; without the bare loop")
     args = ap.parse_args()
     folder = machine.temporary_folder()
     out = {}
@@ -50,23 +51,31 @@ def main():
     servers = {}
     try:
         machine.make_bodies(folder)
+        tls = machine.make_certificate(folder) if args.tls else None
+        scheme = "https" if args.tls else "http"
         for name, target, per, encoding in WORKLOADS:
-            servers["nginx"] = machine.start_nginx(os.path.join(folder, "nginx-" + name))
-            servers["discard"] = machine.start_discard(os.path.join(folder, "discard-" + name))
-            servers["penstock"] = machine.start_penstock(os.path.join(folder, "penstock-" + name))
+            servers["nginx"] = machine.start_nginx(os.path.join(folder, "nginx-" + name), tls)
+            if not args.tls:
+                servers["discard"] = machine.start_discard(os.path.join(folder, "discard-" + name))
+            servers["penstock"] = machine.start_penstock(os.path.join(folder, "penstock-" + name), tls=tls)
             pids = {"nginx": list(machine.children(servers["nginx"].process.pid)),
-                    "discard": [servers["discard"].process.pid], "penstock": [capture_pid(servers["penstock"])]}
+                    "penstock": [capture_pid(servers["penstock"])]}
+            if not args.tls:
+                pids["discard"] = [servers["discard"].process.pid]
             got = {}
-            machine.wrk(servers["penstock"].port, target, os.path.join(folder, name + ".bodies"), args.connections, 1, encoding)
+            machine.wrk(servers["penstock"].port, target, os.path.join(folder, name + ".bodies"), args.connections, 1, encoding,
+                        scheme)
             for server, seconds in (("nginx", 3), ("discard", 3), ("penstock", args.seconds), ("nginx", 3)):
+                if server not in servers:
+                    continue
                 figures = measure(servers[server], pids[server], name, target, per, encoding, folder,
-                                  args.connections, seconds)
+                                  args.connections, seconds, scheme)
                 if server in got:
                     figures = {key: (figures[key] + got[server][key]) / 2 for key in figures}
                 got[server] = figures
             while servers:
                 servers.popitem()[1].stop()
-            for server in ("nginx", "discard", "penstock"):
+            for server in got:
                 rows.append((name, server, got[server], got[server]["us"] / got["nginx"]["us"]))
                 prefix = name if server == "penstock" else "%s_%s" % (server, name)
                 for key, suffix in (("us", "_us"), ("rate", "_rate"), ("p50_ms", "_p50_ms"), ("p99_ms", "_p99_ms"), ("rss_mib", "_rss_mib")):
@@ -78,7 +87,8 @@ def main():
     if args.json:
         print(json.dumps(out))
         return
-    print("capture, answer after the sync; %s; %d connections" % (machine.machine_text(), args.connections))
+    print("capture%s, answer after the sync; %s; %d connections" % (" over TLS" if args.tls else "", machine.machine_text(),
+                                                                  args.connections))
     print("| load | server | CPU-s per M events | of nginx's | events/s | p50 ms | p99 ms | RSS MiB |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for name, server, f, ratio in rows:

@@ -88,13 +88,13 @@ class MemoryPeak(threading.Thread):
         return max(self.peak, memory_mib(self.pids, self.field))
 
 
-def wrk(port, target, bodies, connections, seconds, encoding=None):
+def wrk(port, target, bodies, connections, seconds, encoding=None, scheme="http"):
     env = dict(os.environ, BODIES=bodies, TARGET=target)
     if encoding:
         env["ENCODING"] = encoding
     run = subprocess.run(
         ["taskset", "-c", LOAD_CORE, "wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--timeout", "10s",
-         "-s", os.path.join(HERE, "wrk_bodies.lua"), "http://127.0.0.1:%d" % port],
+         "-s", os.path.join(HERE, "wrk_bodies.lua"), "%s://127.0.0.1:%d" % (scheme, port)],
         env=env, capture_output=True, text=True)
     found = re.search(r"RESULT (.*)", run.stdout)
     if not found:
@@ -126,9 +126,22 @@ class Server:
         self.log.close()
 
 
-def start_nginx(folder):
+def make_certificate(folder):
+    """(certificate, key), P-256, for 127.0.0.1."""
+    pair = os.path.join(folder, "tls.pem"), os.path.join(folder, "tls.key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                    "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-out", pair[0], "-keyout", pair[1]],
+                   check=True, capture_output=True)
+    return pair
+
+
+def start_nginx(folder, tls=None):
     port = free_port()
-    conf = open(os.path.join(HERE, "nginx.conf")).read().replace("PORT", str(port))
+    conf = open(os.path.join(HERE, "nginx.conf")).read()
+    if tls:
+        conf = conf.replace("PORT backlog=1024;", "PORT backlog=1024 ssl;\n        ssl_certificate %s;\n"
+                            "        ssl_certificate_key %s;" % tls)
+    conf = conf.replace("PORT", str(port))
     os.makedirs(folder, exist_ok=True)
     if os.geteuid() == 0:
         conf = "user root;\n" + conf
@@ -144,14 +157,19 @@ def start_discard(folder):
     return Server([os.path.join(BUILD, "bench", "discard_server"), str(port)], port, folder)
 
 
-def start_penstock(folder, core=SERVER_CORE, extra=()):
+def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None):
     """All roles, the load token made before; .roles: name -> pid."""
     port = free_port()
     data = os.path.join(folder, "data")
     binary = os.path.join(BUILD, "penstock")
     os.makedirs(folder, exist_ok=True)
     subprocess.run([binary, "token", "create", "--token", TOKEN, "--data", data], check=True, capture_output=True)
-    server = Server([binary, "serve", "--data", data, "--listen", "127.0.0.1:%d" % port] + list(extra), port, folder, core)
+    if tls:
+        with open(os.path.join(folder, "tls.yaml"), "w") as out:
+            out.write("tls: {certificate: %s, key: %s}\n" % tls)
+        extra = [*extra, "--config", os.path.join(folder, "tls.yaml")]
+    listen = "127.0.0.1:%d%s" % (port, " tls" if tls else "")
+    server = Server([binary, "serve", "--data", data, "--listen", listen] + list(extra), port, folder, core)
     server.data, server.binary = data, binary
     wait_roles(server)
     return server
