@@ -1,5 +1,7 @@
 /* capture/capture_vectors_test.c - requests and what must come of them, through the whole server. The
  * numbers are those of docs/compat.md; expected values are the protocol's, not ours. */
+#include <libdeflate.h>
+
 #include "capture/capture_test_kit.h"
 #include "wire/base64.h"
 #include "wire/time.h"
@@ -28,6 +30,10 @@ static struct kit_answer answer;
 #define X10 "xxxxxxxxxx"
 #define X50 X10 X10 X10 X10 X10
 #define X200 X50 X50 X50 X50
+#define EURO10 "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+#define EURO50 EURO10 EURO10 EURO10 EURO10 EURO10
+#define EURO200 EURO50 EURO50 EURO50 EURO50
+#define OF_U(event) "{\"token\":\"phc_alpha\",\"event\":\"" event "\",\"distinct_id\":\"u\"}"
 
 /* A body that begins with `b64:` stands for the bytes it encodes. records: "event/distinct_id" each. */
 static const struct row {
@@ -181,6 +187,18 @@ static const struct row {
     { "batch keys in another order", "POST", "/batch/", JSON,
       "{\"batch\":[{\"event\":\"a\",\"distinct_id\":\"u\"}],\"historical_migration\":false,\"sentAt\":\"x\",\"api_key\":\"phc_alpha\"}",
       200, OK, "a/u" },
+    { "76", "POST", "/e", JSON, WITH_ID("\"" EURO200 EURO10 EURO10 EURO10 EURO10 EURO10 "\""), 200, OK, "signup/" EURO200 },
+    { "114", "POST", "/e", JSON,
+      "[" OF_U("$$client_ingestion_warning") "," OF_U("event1") "," OF_U("$$heatmap") "," OF_U("$exception") "," OF_U("event2") "]", 200, OK,
+      "$$client_ingestion_warning/u event1/u $$heatmap/u $exception/u event2/u" },
+    { "116, one record", "POST", "/e", JSON,
+      "{\"token\":\"phc_alpha\",\"event\":\"$pageview\",\"distinct_id\":\"u\",\"properties\":{\"$heatmap_data\":{},\"$current_url\":\"x\",\"k\":1}}",
+      200, OK, "$pageview/u" },
+    { "118", "POST", "/e", JSON,
+      "{\"token\":\"phc_alpha\",\"event\":\"$pageview\",\"distinct_id\":\"u\",\"properties\":{\"$prev_pageview_pathname\":\"/x\"}}", 200, OK,
+      "$pageview/u" },
+    { "162", "POST", "/batch", JSON, "{\"api_key\":\"phc_alpha\",\"batch\":[" OF_U("$ai_generation") "," OF_U("signup") "]}", 200, OK,
+      "$ai_generation/u signup/u" },
     { "logs", "POST", "/i/v1/logs?token=x", JSON, "{}", 404, "", "" },
     { "static", "GET", "/static/recorder.js", "", "", 404, "", "" },
     { "dots", "GET", "/e/../_liveness", "", "", 404, "", "" },
@@ -325,6 +343,8 @@ static void fields(void **state)
     (void)state;
     record = one_record("/e", JSON "X-Forwarded-For: 198.51.100.9, 10.0.0.1\r\n", E1);
     assert_true(span_is(record->ip, "198.51.100.9"));
+    record = one_record("/e", JSON "X-Forwarded-For: 203.0.113.7\r\n", WITH("\"properties\":{\"capture_internal\":false}"));
+    assert_true(span_is(record->ip, "127.0.0.1")); /* 112 */
     record = one_record("/e", JSON, E1);
     assert_true(span_is(record->ip, "127.0.0.1"));
     assert_true(span_is(record->data, E1));
@@ -472,6 +492,57 @@ static void large_events(void **state)
     free(body);
 }
 
+/* 44 to 46: what is too large and what is not, on every path that takes events. */
+static void sizes(void **state)
+{
+    static const char *const paths[] = { "/i/v0/e", "/i/v0/e/", "/e", "/e/", "/capture", "/track/", "/engage", "/batch", "/batch/" };
+    enum { LARGE = (20 << 20) + 1024, FINE = 4 << 20, SPACES = (100 << 20) + 1 };
+    struct libdeflate_compressor *packer = libdeflate_alloc_compressor(1);
+    char                         *text = malloc(SPACES), *packed = malloc(1 << 20);
+    struct kit                    large;
+    size_t                        bytes;
+
+    (void)state;
+    kit_init(&large);
+    kit_set(&large, "event_bytes_max", "16MiB");
+    kit_start(&large);
+    memset(text, ' ', SPACES);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        char head[256];
+        int  fd = kit_connect(&large);
+
+        memcpy(text, E1, strlen(E1)); /* white space behind it is fine */
+        (void)snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", paths[i], LARGE);
+        kit_send(fd, head, strlen(head));
+        kit_send(fd, text, LARGE);
+        if (kit_receive(fd, &answer) != 413 || strncmp(answer.body, "maximum event size exceeded: ", 29) != 0)
+            fail_msg("45 %s: %s", paths[i], answer.text);
+        (void)snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: t\r\nContent-Length: %zu\r\n\r\n%s", paths[i], strlen(E1), E1);
+        kit_send(fd, head, strlen(head));
+        if (kit_receive(fd, &answer) != 200)
+            fail_msg("45 %s: the next request: %s", paths[i], answer.text);
+        (void)close(fd);
+        assert_int_equal(kit_records(&large), 1);
+        bytes = (size_t)sprintf(text, "{\"token\":\"phc_alpha\",\"event\":\"big\",\"distinct_id\":\"u\",\"properties\":{\"a\":\"");
+        memset(text + bytes, 'x', FINE - bytes - 3);
+        memcpy(text + FINE - 3, "\"}}", 3);
+        if (kit_ask(&large, "POST", paths[i], JSON, span_of(text, FINE), &answer) != 200)
+            fail_msg("46 %s: %s", paths[i], answer.text);
+        assert_int_equal(kit_records(&large), 1);
+        assert_int_equal(large.records[0].data.bytes, FINE);
+        memset(text, ' ', FINE);
+    }
+    bytes = libdeflate_gzip_compress(packer, text, SPACES, packed, 1 << 20);
+    assert_true(bytes > 0);
+    assert_int_equal(kit_ask(&large, "POST", "/batch", JSON, span_of(packed, bytes), &answer), 413); /* 44 */
+    assert_int_equal(strncmp(answer.body, "maximum event size exceeded: ", 29), 0);
+    assert_int_equal(kit_records(&large), 0);
+    kit_stop(&large);
+    libdeflate_free_compressor(packer);
+    free(text);
+    free(packed);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -491,7 +562,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors), cmocka_unit_test(cors),     cmocka_unit_test(uuids),
-        cmocka_unit_test(fields),  cmocka_unit_test(historical_goes_together), cmocka_unit_test(historical_by_kind_and_age), cmocka_unit_test(rejected), cmocka_unit_test(large_events),
+        cmocka_unit_test(fields),  cmocka_unit_test(historical_goes_together), cmocka_unit_test(historical_by_kind_and_age), cmocka_unit_test(rejected), cmocka_unit_test(large_events), cmocka_unit_test(sizes),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
