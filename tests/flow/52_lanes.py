@@ -89,6 +89,43 @@ def test_kills_lose_nothing_of_either_lane():
             assert all((int(row["raw_offset"]) >= HISTORICAL) == historical for row in rows)
 
 
+def test_recordings_survive_kills():
+    """What was answered 200 is in the topic `replay`, in order; and none of it is an event."""
+    dice = random.Random(8)
+    with Serve() as serve:
+        token, sent, stop = serve.token(), [], threading.Event()
+
+        def feed():
+            while not stop.is_set():
+                uuid = uuid7()
+                body = {"token": token, "event": "$snapshot", "distinct_id": "ada", "uuid": uuid,
+                        "properties": {"$session_id": "s-1", "$snapshot_data": [{"n": len(sent), "x": "x" * 2000}]}}
+                while not stop.is_set():
+                    try:
+                        if serve.request("POST", "/s/", json.dumps(body).encode(), {"Content-Type": "application/json"}).status == 200:
+                            sent.append(uuid)
+                            break
+                    except OSError:
+                        pass
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=feed)
+        thread.start()
+        for _ in range(5):
+            time.sleep(dice.uniform(0.2, 0.6))
+            serve.kill("capture")
+        stop.set()
+        thread.join()
+        lines = serve.cli("log", "dump", "replay").stdout.split("\n")
+        stored = [json.loads(line)["uuid"] for line in lines if line]
+        assert len(sent) > 20
+        order = {uuid: n for n, uuid in enumerate(stored)}
+        assert not set(sent) - set(stored)
+        places = [order[uuid] for uuid in sent]
+        assert places == sorted(places)
+        assert serve.settle()["accepted"] == 0
+
+
 def test_hot_ids_keep_their_order():
     """Vector J12. Small batches, a small burst, and an ingest that is killed over a backlog: one id is moved aside, more than once."""
     dice = random.Random(53)
