@@ -40,7 +40,7 @@ void supervisor_free(struct supervisor *supervisor);
 /* Binds config->listen when capture is among the roles; the addresses are also written to DIR/run/listen. */
 int supervisor_listen(struct supervisor *supervisor, struct err *err) must_check;
 
-/* Starts the roles and stays until SIGTERM, SIGINT or SIGHUP, or until a role could not be forked. */
+/* Starts the roles and stays until SIGTERM, SIGINT or SIGHUP (with TLS the last one asks for a look at the certificate), or until a role could not be forked. */
 int supervisor_run(struct supervisor *supervisor, struct err *err) must_check;
 
 /* How long to wait before starting a role again that ran for `ran_us`. *wait_us is its memory: 0 at first. */
