@@ -21,7 +21,7 @@ def dead_lettered(serve):
 def poisoned(env, step):
     """Events before, beside and after a poisonous one; gives (its letter, the longest wait of a neighbour)."""
     own = uuid7()
-    with Serve(env=env, config="ingest:\n  threads: 4\n") as serve:
+    with Serve(env=env, config="ingest:\n  threads: %d\n" % (4 if step == "ingest" else 1)) as serve:
         token = serve.token()
         over = threading.Event()
         sent = []
