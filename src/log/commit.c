@@ -10,7 +10,9 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/say.h"
+#include "log/forward.h"
 #include "log/log_batch.h"
 #include "log/log_writer.h"
 
@@ -29,6 +31,9 @@ struct log_commit {
     size_t            pending_bytes;
     bool              stopping, stopped;
     struct err        stop_err;
+    enum { COMMIT_RUNS, COMMIT_REST_ASKED, COMMIT_RESTS, COMMIT_FORWARDS } place;
+    pthread_cond_t    rested;
+    int               forward_fd; /* @thread committer, from COMMIT_FORWARDS on */
 };
 
 /* Appends one run of batches; each gets its result, but ok only becomes true after the sync. */
@@ -74,10 +79,22 @@ static void group_answer(struct log_commit *commit, struct log_batch *group)
     }
 }
 
+/* Each goes to the process that writes now, and comes back with its result. */
+static void forward_group(struct log_commit *commit, struct log_batch *group)
+{
+    for (struct log_batch *batch = group; batch != NULL; batch = batch->next)
+        log_forward_send(commit->forward_fd, batch, &batch->result);
+    group_answer(commit, group);
+}
+
 static void commit_group(struct log_commit *commit, struct log_batch *group)
 {
     struct err err;
 
+    if (commit->forward_fd >= 0) {
+        forward_group(commit, group);
+        return;
+    }
     group_append(commit, group);
     if (log_writer_sync(commit->writer, &err) == 0) {
         log_writer_publish(commit->writer, log_writer_end(commit->writer));
@@ -99,7 +116,7 @@ static void commit_retain(struct log_commit *commit)
     int64_t                now_us = clock_mono_us();
     struct err             err = { 0 };
 
-    if (now_us - commit->retained_us < COMMIT_RETAIN_EVERY_US)
+    if (commit->writer == NULL || now_us - commit->retained_us < COMMIT_RETAIN_EVERY_US)
         return;
     commit->retained_us = now_us;
     if (log_writer_retain(commit->writer, clock_wall_us(), &err) < 0)
@@ -120,6 +137,16 @@ static void commit_idle(struct log_commit *commit)
     pthread_mutex_lock(&commit->lock);
 }
 
+/* With the lock held, and nothing left to write. */
+static void commit_rest(struct log_commit *commit)
+{
+    log_writer_rest(commit->writer);
+    commit->place = COMMIT_RESTS;
+    pthread_cond_broadcast(&commit->rested);
+    while (commit->place == COMMIT_RESTS && !commit->stopping)
+        pthread_cond_wait(&commit->wake, &commit->lock);
+}
+
 static void *commit_main(void *arg)
 {
     struct log_commit *commit = arg;
@@ -129,6 +156,8 @@ static void *commit_main(void *arg)
         struct log_batch *group = commit->first;
 
         if (group == NULL) {
+            if (commit->place == COMMIT_REST_ASKED)
+                commit_rest(commit);
             if (commit->stopping)
                 break;
             commit_idle(commit);
@@ -157,14 +186,17 @@ int log_commit_start(struct log_writer *writer_take, const struct log_commit_opt
     commit->pending_bytes_max = options == NULL || options->pending_bytes_max == 0 ? COMMIT_PENDING_BYTES : options->pending_bytes_max;
     commit->writer = writer_take;
     commit->last = &commit->first;
+    commit->forward_fd = -1;
     /* What recovery found whole is durable, so readers may have it. */
     log_writer_publish(writer_take, log_writer_end(writer_take));
     pthread_mutex_init(&commit->lock, NULL);
     pthread_cond_init(&commit->wake, NULL);
+    pthread_cond_init(&commit->rested, NULL);
     rc = pthread_create(&commit->thread, NULL, commit_main, commit);
     if (rc != 0) {
         pthread_mutex_destroy(&commit->lock);
         pthread_cond_destroy(&commit->wake);
+        pthread_cond_destroy(&commit->rested);
         free(commit);
         return err_errno(err, rc, "start the committer's thread");
     }
@@ -182,9 +214,13 @@ void log_commit_stop(struct log_commit *commit)
     pthread_cond_signal(&commit->wake);
     pthread_mutex_unlock(&commit->lock);
     pthread_join(commit->thread, NULL);
+    if (commit->place == COMMIT_RESTS)
+        commit->writer->stopped = true; /* it is another's, who may be opening it */
     log_writer_close(commit->writer);
+    io_close(commit->forward_fd);
     pthread_mutex_destroy(&commit->lock);
     pthread_cond_destroy(&commit->wake);
+    pthread_cond_destroy(&commit->rested);
     commit->magic = 0;
     free(commit);
 }
@@ -200,8 +236,10 @@ int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, l
     if (commit->stopped) {
         *err = commit->stop_err;
         rc = -1;
+    } else if (commit->place == COMMIT_REST_ASKED || commit->place == COMMIT_RESTS) {
+        rc = err_set(err, ERR_FULL, "the log is being handed to another process");
     } else if (commit->pending_bytes > 0 && commit->pending_bytes + batch_take->bytes > commit->pending_bytes_max) {
-        rc = err_set(err, ERR_FULL, "%s: %zu bytes wait to be written already", commit->writer->part.label, commit->pending_bytes);
+        rc = err_set(err, ERR_FULL, "%zu bytes wait to be written already", commit->pending_bytes);
     } else {
         batch_take->done = done;
         batch_take->done_ctx = ctx;
@@ -214,4 +252,53 @@ int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, l
     }
     pthread_mutex_unlock(&commit->lock);
     return rc;
+}
+
+int log_commit_rest(struct log_commit *commit, struct err *err)
+{
+    int rc = 0;
+
+    assert(commit->magic == COMMIT_MAGIC);
+    pthread_mutex_lock(&commit->lock);
+    if (commit->place == COMMIT_RUNS)
+        commit->place = COMMIT_REST_ASKED;
+    pthread_cond_signal(&commit->wake);
+    while (commit->place == COMMIT_REST_ASKED)
+        pthread_cond_wait(&commit->rested, &commit->lock);
+    if (commit->stopped) {
+        *err = commit->stop_err;
+        rc = -1;
+    }
+    pthread_mutex_unlock(&commit->lock);
+    return rc;
+}
+
+int log_commit_resume(struct log_commit *commit, struct err *err)
+{
+    int rc;
+
+    pthread_mutex_lock(&commit->lock);
+    assert(commit->place == COMMIT_RESTS);
+    rc = log_writer_wake(commit->writer, err);
+    if (rc < 0) {
+        commit->writer->stopped = commit->stopped = true;
+        commit->writer->stop_err = commit->stop_err = *err;
+    }
+    commit->place = COMMIT_RUNS;
+    pthread_cond_signal(&commit->wake);
+    pthread_mutex_unlock(&commit->lock);
+    return rc;
+}
+
+void log_commit_forward(struct log_commit *commit, int fd_take)
+{
+    pthread_mutex_lock(&commit->lock);
+    assert(commit->place == COMMIT_RESTS);
+    commit->writer->stopped = true; /* closing adds nothing to what another process writes */
+    log_writer_close(commit->writer);
+    commit->writer = NULL;
+    commit->forward_fd = fd_take;
+    commit->place = COMMIT_FORWARDS;
+    pthread_cond_signal(&commit->wake);
+    pthread_mutex_unlock(&commit->lock);
 }

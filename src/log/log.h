@@ -141,6 +141,27 @@ void log_commit_stop(struct log_commit *commit);
 int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                       struct err *err) must_check;
 
+/* --- handing a partition to another process ----------------------------------------------------
+ *
+ * The old process rests, the new one opens the partition and starts its committer, and what the old one still gets to
+ * write it forwards to the new one over a stream socket, where `serve` takes it: so records of both have their order, and
+ * nobody whose request is under way is refused. What is submitted between rest and forward is ERR_FULL, as for a queue that
+ * is full: it is tried again.
+ *
+ *      running --- rest ---> resting --- forward ---> forwarding, to the end
+ *         ^                     |
+ *         +------- resume ------+   (the new process came to nothing) */
+
+/* Returns when everything that was submitted is answered and the partition is free. ERR_STOP: the writer was finished. */
+int log_commit_rest(struct log_commit *commit, struct err *err) must_check;
+/* ERR_STOP: another process wrote since; this one is finished. */
+int log_commit_resume(struct log_commit *commit, struct err *err) must_check;
+/* fd_take: a connected stream socket, on whose other end log_commit_serve runs. */
+void log_commit_forward(struct log_commit *commit, int fd_take);
+/* In a thread of its own, on the side that writes: until the other end is closed, or shut down. What comes is checked like
+ * what lies on a disk. fd stays the caller's. */
+void log_commit_serve(struct log_commit *commit, int fd);
+
 /* --- the reading end --------------------------------------------------------------------------- */
 
 struct log_reader;

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/file.h>
 
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -238,6 +239,26 @@ static void writer_finish(struct log_writer *writer)
     head_set_identity(&writer->head, writer->id, writer->epoch, 0);
     if (head_sync(&writer->head, &writer->part, &err) < 0)
         return; /* an older head is harmless (H1) */
+}
+
+void log_writer_rest(struct log_writer *writer)
+{
+    assert(writer->stopped || writer->synced_end == writer->next);
+    if (writer->seg_open)
+        segment_rest(&writer->seg);
+    (void)flock(writer->part.dir_fd, LOCK_UN);
+}
+
+int log_writer_wake(struct log_writer *writer, struct err *err)
+{
+    uint64_t id;
+    uint32_t epoch, owner;
+
+    if (flock(writer->part.dir_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(err, ERR_STOP, "%s: another process writes it now", writer->part.label);
+    if (!head_identity(&writer->head, &id, &epoch, &owner) || id != writer->id || epoch != writer->epoch)
+        return err_set(err, ERR_STOP, "%s: another process wrote it since", writer->part.label);
+    return 0;
 }
 
 void log_writer_close(struct log_writer *writer)

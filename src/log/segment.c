@@ -152,6 +152,7 @@ static int segment_start(struct segment *seg, const char *name, struct err *err)
  * that locks itself in after it opened the log must not have threads before that. Without one blocks are reserved. */
 static void fill_ask(struct segment *seg, uint64_t goal)
 {
+    seg->stopping = false;
     if (!seg->helper_runs)
         seg->helper_runs = pthread_create(&seg->helper, NULL, fill_main, seg) == 0;
     if (!seg->helper_runs)
@@ -322,6 +323,12 @@ static void fill_stop(struct segment *seg)
     pthread_mutex_unlock(&seg->lock);
     pthread_join(seg->helper, NULL);
     seg->helper_runs = false;
+}
+
+void segment_rest(struct segment *seg)
+{
+    fill_stop(seg);
+    seg->fill_goal = seg->fill_end;
 }
 
 int segment_seal(struct segment *seg, struct err *err)

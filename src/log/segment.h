@@ -63,5 +63,7 @@ int segment_sync(struct segment *seg, struct err *err) must_check;
 /* No more frames: the file is cut to its size, and synced. */
 int segment_seal(struct segment *seg, struct err *err) must_check;
 void segment_close(struct segment *seg);
+/* Nothing touches the file any more, until the next write. */
+void segment_rest(struct segment *seg);
 
 #endif
