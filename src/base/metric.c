@@ -38,6 +38,7 @@ struct metric_page {
     size_t                   count;
     uint8_t                 *at;
     size_t                   bytes;
+    char                     path[512]; /* "": without a file, or shown */
     uint16_t                *slots; /* index of each metric's first word */
     _Atomic uint64_t        *words;
 };
@@ -92,15 +93,15 @@ static void page_describe(struct metric_page *page, struct buf *head)
 
 static int page_map(struct metric_page *page, const char *folder, const char *role, struct err *err)
 {
-    char path[512], temporary[520];
+    char temporary[sizeof page->path + 8];
     int  fd;
 
     if (folder == NULL) {
         page->at = mmap(NULL, page->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         return page->at == MAP_FAILED ? err_errno(err, errno, "metrics page") : 0;
     }
-    (void)snprintf(path, sizeof path, "%s/%s.metrics", folder, role);
-    (void)snprintf(temporary, sizeof temporary, "%s.new", path);
+    (void)snprintf(page->path, sizeof page->path, "%s/%s.metrics", folder, role);
+    (void)snprintf(temporary, sizeof temporary, "%s.new", page->path);
     fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return err_errno(err, errno, "metrics page %s", temporary);
@@ -111,14 +112,34 @@ static int page_map(struct metric_page *page, const char *folder, const char *ro
         return -1;
     }
     close(fd);
-    if (rename(temporary, path) < 0) {
-        munmap(page->at, page->bytes);
-        return err_errno(err, errno, "metrics page %s", path);
-    }
+    return 0;
+}
+
+int metric_page_show(struct metric_page *page, struct err *err)
+{
+    char temporary[sizeof page->path + 8];
+
+    if (page->path[0] == '\0')
+        return 0;
+    (void)snprintf(temporary, sizeof temporary, "%s.new", page->path);
+    if (rename(temporary, page->path) < 0)
+        return err_errno(err, errno, "metrics page %s", page->path);
+    page->path[0] = '\0';
     return 0;
 }
 
 int metric_page_open(const char *folder, const char *role, const struct metric_def *defs, size_t count,
+                     struct metric_page **out, struct err *err)
+{
+    if (metric_page_make(folder, role, defs, count, out, err) < 0)
+        return -1;
+    if (metric_page_show(*out, err) == 0)
+        return 0;
+    metric_page_close(*out);
+    return -1;
+}
+
+int metric_page_make(const char *folder, const char *role, const struct metric_def *defs, size_t count,
                      struct metric_page **out, struct err *err)
 {
     struct metric_page *page = calloc(1, sizeof *page);

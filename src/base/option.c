@@ -1,4 +1,4 @@
-/* base/option.c - text to options, by the table in base/role.h. */
+/* base/option.c - text to options, by the table in base/role.h; and its few words more. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/role.h"
 
@@ -95,6 +96,12 @@ int option_set(const struct option *option, void *to, const char *text, struct e
         return number_set(option, at, text, err);
     }
     return err_set(err, ERR_INPUT, "%s has no type", option->name);
+}
+
+void role_tell(const struct role_env *env, char what)
+{
+    if (env->own_process && env->ready_fd >= 0 && write(env->ready_fd, &what, 1) < 0)
+        return; /* nobody waits any more */
 }
 
 void option_defaults(const struct option *options, void *to)

@@ -45,6 +45,9 @@ struct role_env {
     int         tls_fd;       /* capture, when a listener says tls: brings certificates (capture/tls.h) */
     int         stop_fd;      /* becomes readable when the role is to stop: drain, then return */
     const void *options;      /* the role's own struct, filled from its table */
+    /* -1, each: nothing. The one that serves hears of its heir on heir_fd; an heir finds the one that serves on old_fd. Who
+     * is ready to do its work writes a byte to ready_fd. */
+    int         heir_fd, old_fd, ready_fd;
     bool        own_process;  /* nothing else runs in this process: the role may lock it in (base/cage.h) */
 };
 
@@ -55,6 +58,10 @@ struct role {
     size_t               options_bytes;
     int (*run)(const struct role_env *env, struct err *err);
 };
+
+/* Whoever waits for that is told: the role can do its work now; it is about to take over from the one that does. */
+enum { ROLE_READY = 'r', ROLE_TAKES = 't' };
+void role_tell(const struct role_env *env, char what);
 
 /* Fills `to` with the defaults. Aborts on a table that contradicts itself (a bug). */
 void option_defaults(const struct option *options, void *to);

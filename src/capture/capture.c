@@ -16,6 +16,7 @@
 
 #include "base/say.h"
 #include "capture/capture_cage.h"
+#include "capture/heir.h"
 #include "capture/loop.h"
 
 enum { CAPTURE_FILES_OWN = 128 }; /* of the log, the catalog, loops, listening sockets; and some for later */
@@ -29,6 +30,7 @@ static void *capture_thread(void *arg)
 struct capture_opening {
     const struct role_env *env;
     struct capture_shared *shared;
+    struct heir            heir;
     struct log            *log; /* NULL: not open yet. @thread the one that opens, then the role's */
     pthread_t              thread;
     bool                   waiting; /* there is a thread that tries again */
@@ -149,18 +151,26 @@ static int capture_open(struct capture_opening *opening, struct err *err)
 {
     struct capture_shared *shared = opening->shared;
     struct log_writer     *writers[CAPTURE_LANES] = { NULL };
-    int                    rc = capture_open_log(opening->env, shared->settings, &opening->log, writers, err);
-    bool                   full = rc < 0 && err->kind == ERR_FULL;
+    int                    rc;
+    bool                   full;
 
     atomic_init(&opening->stop, false);
+    if (opening->env->own_process && opening->env->old_fd >= 0)
+        role_tell(opening->env, ROLE_TAKES);
+    if (heir_take(&opening->heir, opening->env->own_process ? opening->env->old_fd : -1, err) < 0)
+        return -1;
+    rc = capture_open_log(opening->env, shared->settings, &opening->log, writers, err);
+    full = rc < 0 && err->kind == ERR_FULL && opening->heir.talk_fd < 0;
     if (rc < 0 && !full)
         return rc;
+    if (capture_metrics_show(shared->metrics, err) < 0)
+        return -1;
     if (full)
         say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
     if (opening->env->own_process && capture_cage_enter(opening->env, shared->run_fd, shared->settings, full, shared->metrics, err) < 0)
         return -1;
     if (!full)
-        return capture_start_commits(shared, opening->log, writers, err);
+        return capture_start_commits(shared, opening->log, writers, err) < 0 || heir_open(&opening->heir, shared, err) < 0 ? -1 : 0;
     if (pthread_create(&opening->thread, NULL, capture_open_later, opening) != 0)
         return -1;
     opening->waiting = true;
@@ -172,6 +182,7 @@ static void capture_open_end(struct capture_opening *opening)
     atomic_store(&opening->stop, true);
     if (opening->waiting)
         pthread_join(opening->thread, NULL);
+    heir_end(&opening->heir);
     for (int i = 0; i < CAPTURE_LANES; i++)
         log_commit_stop(atomic_load(&opening->shared->commits[i]));
 }
@@ -182,6 +193,7 @@ static int capture_serve(struct capture_opening *opening, struct err *err)
     size_t       count = (size_t)shared->settings->threads;
     size_t       made = 0;
     struct loop *loops = calloc(count, sizeof *loops);
+    struct heir_watch watch;
     int          rc = -1;
 
     if (loops == NULL) {
@@ -192,8 +204,11 @@ static int capture_serve(struct capture_opening *opening, struct err *err)
     for (; made < count; made++)
         if (loop_init(&loops[made], shared, made, err) < 0)
             break;
-    if (made == count && scrape_start(shared, &shared->scrape, err) == 0) {
+    if (made == count && scrape_start(shared, &shared->scrape, err) == 0 &&
+        heir_watch_start(&watch, shared, opening->env->own_process ? opening->env->heir_fd : -1, err) == 0) {
+        role_tell(opening->env, ROLE_READY);
         rc = capture_run_loops(loops, count, err);
+        heir_watch_end(&watch);
         if (rc == 0 && atomic_load(&shared->failed)) {
             *err = shared->failure;
             rc = err_wrap(err, "capture");
@@ -271,6 +286,7 @@ static int capture_run(const struct role_env *env, struct err *err)
 
     (void)signal(SIGPIPE, SIG_IGN);
     atomic_init(&shared.failed, false);
+    atomic_init(&shared.handed, false);
     atomic_init(&shared.log, NULL);
     for (int i = 0; i < CAPTURE_LANES; i++)
         atomic_init(&shared.commits[i], NULL);
@@ -281,9 +297,10 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_metrics;
     }
-    if (capture_limit(&shared, err) < 0 || capture_trust(&shared, err) < 0)
+    if ((env->own_process && capture_cage_check(settings, err) < 0) || capture_limit(&shared, err) < 0 ||
+        capture_trust(&shared, err) < 0)
         goto no_addresses;
-    if (tokens_open(shared.run_fd, (size_t)settings->threads, shared.metrics, &shared.tokens, err) < 0) {
+    if (tokens_open(shared.run_fd, (size_t)settings->threads, &shared.tokens, err) < 0) {
         err_wrap(err, "capture");
         goto no_tokens;
     }
@@ -300,7 +317,7 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_log;
     }
-    if (tokens_start(shared.tokens, err) < 0 || tls_start(shared.tls, err) < 0) {
+    if (tokens_start(shared.tokens, shared.metrics, err) < 0 || tls_start(shared.tls, err) < 0) {
         capture_open_end(&opening);
         err_wrap(err, "capture");
         goto no_log;

@@ -85,6 +85,13 @@ static int folder_give(const struct cage_path *path, uid_t uid, gid_t gid, struc
     return 0;
 }
 
+int capture_cage_check(const struct capture_settings *settings, struct err *err)
+{
+    if (geteuid() != 0 || settings->user[0] == '\0' || strcmp(settings->user, "penstock") == 0 || getpwnam(settings->user) != NULL)
+        return 0;
+    return err_set(err, ERR_INPUT, "capture.user: there is no user \"%.60s\" on this machine", settings->user);
+}
+
 /* 1: this is another user now, whose name is in *told; 0: it stays who it is. */
 static int user_become(const struct cage_folders *folders, const char *name, const char **told, struct err *err)
 {

@@ -14,6 +14,8 @@
 #include "capture/capture_metrics.h"
 #include "capture/settings.h"
 
+/* What can be wrong with the settings of it, before anything is opened. */
+int capture_cage_check(const struct capture_settings *settings, struct err *err) must_check;
 /* reading: the topics could not be opened yet (the disk is full), so they stay readable until the next start.
  * Before threads. metrics may be NULL. Says what is in force, and what is missing. */
 int capture_cage_enter(const struct role_env *env, int run_fd, const struct capture_settings *settings, bool reading,

@@ -133,12 +133,17 @@ int capture_metrics_open(const char *folder, struct capture_metrics **out, struc
     if (metrics == NULL)
         return err_set(err, ERR_FULL, "no memory for metrics");
     capture_metrics_define(metrics);
-    if (metric_page_open(folder, "capture", metrics->defs, METRIC_COUNT, &metrics->page, err) < 0) {
+    if (metric_page_make(folder, "capture", metrics->defs, METRIC_COUNT, &metrics->page, err) < 0) {
         free(metrics);
         return -1;
     }
     *out = metrics;
     return 0;
+}
+
+int capture_metrics_show(struct capture_metrics *metrics, struct err *err)
+{
+    return metric_page_show(metrics->page, err);
 }
 
 void capture_metrics_close(struct capture_metrics *metrics)

@@ -94,6 +94,8 @@ struct capture_metrics;
 
 /* folder NULL: not readable from outside (tests). */
 int  capture_metrics_open(const char *folder, struct capture_metrics **out, struct err *err) must_check;
+/* Others see it from here on, in place of another capture's. */
+int  capture_metrics_show(struct capture_metrics *metrics, struct err *err) must_check;
 void capture_metrics_close(struct capture_metrics *metrics);
 
 /* @thread any */

@@ -326,7 +326,7 @@ void conn_handle(struct conn *conn, uint8_t *body, size_t body_bytes)
         conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("capture"));
         return;
     case ENDPOINT_READINESS:
-        if (conn->loop->draining)
+        if (conn->loop->draining && !atomic_load(&conn->loop->shared->handed))
             conn_reply_text(conn, 503, "text/plain; charset=utf-8", SPAN("stopping"));
         else
             conn_reply_text(conn, 200, "text/plain; charset=utf-8", SPAN("ready"));

@@ -12,7 +12,8 @@
 #include "base/say.h"
 #include "capture/loop.h"
 
-enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_PAUSE_US = 100000, LISTENER_REPLY_BYTES = 64 << 10 };
+enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_PAUSE_US = 100000, LISTENER_LAST_TURNS = 64,
+       LISTENER_REPLY_BYTES = 64 << 10 };
 
 _Static_assert(LOOP_PORTS_MAX <= 64, "ports are few: they are gone through at every start and stop");
 
@@ -125,6 +126,19 @@ static void listener_take(struct loop *loop, const struct role_listener *from, i
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         conn_close(conn);
     capture_count(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS_TOTAL, 1);
+}
+
+void listener_end(struct loop *loop, bool refuse)
+{
+    for (size_t i = 0; i < loop->shared->listeners_count; i++) {
+        struct port *port = &loop->ports[i];
+
+        for (int turns = 0; port->listening && turns < LISTENER_LAST_TURNS; turns++)
+            listener_on_ready(loop, port);
+        if (refuse)
+            (void)shutdown(port->from->fd, SHUT_RDWR);
+    }
+    listener_stop(loop);
 }
 
 void listener_on_ready(struct loop *loop, void *ptr)

@@ -24,7 +24,8 @@ enum {
     LOOP_PACED_PART = 8, /* of the memory: so much of imports does not wait for its turn */
     LOOP_HOLD_WAITING_MIN = 8,
     LOOP_HOLD_US_MAX = 500,
-    LOOP_DRAIN_IDLE_US = 1000000 /* at a stop: how long a kept connection may still bring a request */
+    LOOP_DRAIN_IDLE_US = 1000000, /* at a stop: how long a kept connection may still bring a request */
+    LOOP_HANDED_IDLE_US = 10000000 /* and when another capture serves: nobody waits for this one's end */
 };
 
 /* --- memory ------------------------------------------------------------------------------------ */
@@ -99,12 +100,17 @@ size_t loop_memory(const struct loop *loop)
 
 /* --- timers ------------------------------------------------------------------------------------ */
 
+static int64_t loop_drain_idle_us(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->shared->handed, memory_order_relaxed) ? LOOP_HANDED_IDLE_US : LOOP_DRAIN_IDLE_US;
+}
+
 int64_t loop_state_us(const struct loop *loop, enum conn_state state)
 {
     const struct capture_settings *settings = loop->shared->settings;
 
     switch (state) {
-    case CONN_IDLE: return loop->draining ? LOOP_DRAIN_IDLE_US : settings->idle_timeout_us;
+    case CONN_IDLE: return loop->draining ? loop_drain_idle_us(loop) : settings->idle_timeout_us;
     case CONN_HELLO: return settings->hello_timeout_us;
     case CONN_HEAD: return settings->header_timeout_us;
     case CONN_BODY:
@@ -367,15 +373,25 @@ static bool loop_flying(const struct loop *loop)
 
 /* --- the turn ---------------------------------------------------------------------------------- */
 
-static void loop_begin_drain(struct loop *loop)
+/* A stop after another capture took over shortens what was begun then. */
+static void loop_begin_drain(struct loop *loop, bool stop)
 {
-    if (loop->draining && loop->drain_until_us != 0)
+    bool    begun = loop->draining && loop->drain_until_us != 0, failed = atomic_load(&loop->shared->failed);
+    int64_t idle_until_us = loop->mono_us + (stop ? LOOP_DRAIN_IDLE_US : loop_drain_idle_us(loop));
+
+    if (begun && !stop)
         return;
     loop->draining = true;
-    loop->drain_until_us = loop->mono_us + loop->shared->settings->drain_us;
-    listener_stop(loop);
+    if (!begun) {
+        loop->drain_until_us = loop->mono_us + loop->shared->settings->drain_us;
+        if (failed)
+            listener_stop(loop); /* the queue is for the process that comes after this one */
+        else
+            listener_end(loop, stop);
+    }
     for (struct conn *conn = loop->timers[CONN_IDLE].first; conn != NULL; conn = conn->timer_next)
-        conn->deadline_us = loop->mono_us + LOOP_DRAIN_IDLE_US; /* all the same: their order stays */
+        if (!begun || conn->deadline_us > idle_until_us)
+            conn->deadline_us = idle_until_us; /* their order stays */
 }
 
 static void loop_handle_event(struct loop *loop, const struct epoll_event *event)
@@ -383,7 +399,7 @@ static void loop_handle_event(struct loop *loop, const struct epoll_event *event
     if (listener_owns(loop, event->data.ptr))
         listener_on_ready(loop, event->data.ptr);
     else if (event->data.ptr == &loop->draining)
-        loop_begin_drain(loop);
+        loop_begin_drain(loop, true);
     else if (event->data.ptr == loop)
         ; /* woken: acks are looked for in every turn */
     else
@@ -418,8 +434,9 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     loop_queue_run_imports(loop);
     if (loop->listen_again_us != 0 && loop->mono_us >= loop->listen_again_us)
         listener_start(loop);
-    if (atomic_load_explicit(&loop->shared->failed, memory_order_relaxed))
-        loop_begin_drain(loop);
+    if (atomic_load_explicit(&loop->shared->failed, memory_order_relaxed) ||
+        atomic_load_explicit(&loop->shared->handed, memory_order_relaxed))
+        loop_begin_drain(loop, false);
     loop_pace(loop);
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_submit(&loop->lanes[i]);

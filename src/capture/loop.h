@@ -70,6 +70,7 @@ struct capture_shared {
     struct tls                    *tls; /* NULL: no listener says tls */
     struct client_ip_rules         client_ip;
     struct loop                   *loops; /* threads of them */
+    atomic_bool                    handed; /* another capture takes the connections now (heir.h) */
     atomic_bool                    failed; /* the log's writer is finished */
     struct err                     failure; /* @lock failed goes from false to true once; written before */
     atomic_flag                    failure_taken;
@@ -200,6 +201,8 @@ int64_t loop_queue_wait_us(const struct loop *loop);
 void listener_init(struct loop *loop);
 void listener_start(struct loop *loop);
 void listener_stop(struct loop *loop);
+/* For good: who is in the queue already is taken. refuse: whoever comes now is refused, in all processes. */
+void listener_end(struct loop *loop, bool refuse);
 bool listener_owns(const struct loop *loop, const void *ptr);
 /* ptr: of one of loop->ports. */
 void listener_on_ready(struct loop *loop, void *ptr);

@@ -176,8 +176,7 @@ static int tokens_first(struct tokens *tokens, struct catalog_snapshot **out, st
     return found == 1 ? 0 : -1;
 }
 
-int tokens_open(int run_fd, size_t readers, struct capture_metrics *metrics, struct tokens **out,
-                struct err *err)
+int tokens_open(int run_fd, size_t readers, struct tokens **out, struct err *err)
 {
     struct tokens           *tokens = calloc(1, sizeof *tokens);
     struct catalog_snapshot *first;
@@ -186,7 +185,6 @@ int tokens_open(int run_fd, size_t readers, struct capture_metrics *metrics, str
     if (tokens == NULL)
         return err_set(err, ERR_FULL, "no memory for tokens");
     tokens->reader_count = readers;
-    tokens->metrics = metrics;
     tokens->readers = aligned_alloc(64, readers * sizeof *tokens->readers);
     tokens->run_fd = run_fd;
     if (tokens->readers == NULL) {
@@ -198,7 +196,6 @@ int tokens_open(int run_fd, size_t readers, struct capture_metrics *metrics, str
     if (tokens_first(tokens, &first, err) < 0)
         goto failed;
     atomic_init(&tokens->current, first);
-    tokens_tell(tokens, first);
     atomic_init(&tokens->stop, false);
     pthread_mutex_init(&tokens->lock, NULL);
     pthread_condattr_init(&attr);
@@ -214,8 +211,10 @@ failed:
     return -1;
 }
 
-int tokens_start(struct tokens *tokens, struct err *err)
+int tokens_start(struct tokens *tokens, struct capture_metrics *metrics, struct err *err)
 {
+    tokens->metrics = metrics;
+    tokens_tell(tokens, atomic_load(&tokens->current));
     if (pthread_create(&tokens->helper, NULL, tokens_help, tokens) != 0)
         return err_set(err, ERR_FULL, "no thread for tokens");
     tokens->started = true;

@@ -16,10 +16,9 @@ struct tokens;
 
 /* Loads the first snapshot, for which it waits a few seconds if it must. No thread yet. run_fd: the folder, borrowed for
  * its life. readers: how many loops will pin. */
-int  tokens_open(int run_fd, size_t readers, struct capture_metrics *metrics, struct tokens **out,
-                 struct err *err) must_check;
+int  tokens_open(int run_fd, size_t readers, struct tokens **out, struct err *err) must_check;
 /* Starts the helper. */
-int  tokens_start(struct tokens *tokens, struct err *err) must_check;
+int  tokens_start(struct tokens *tokens, struct capture_metrics *metrics, struct err *err) must_check;
 void tokens_close(struct tokens *tokens); /* after every reader has unpinned for good */
 
 /* @thread the loop with this reader number. Valid until tokens_unpin. Not nested. */

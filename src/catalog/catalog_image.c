@@ -207,6 +207,7 @@ static int reader_run(const struct role_env *env, struct err *err)
     struct catalog_snapshot *last = NULL;
     struct catalog          *catalog;
     char                     path[4200];
+    bool                     told = false;
 
     (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);
     if (catalog_open(path, &catalog, err) < 0)
@@ -214,6 +215,10 @@ static int reader_run(const struct role_env *env, struct err *err)
     do {
         struct err trouble = { .kind = ERR_NONE };
 
+        if (last != NULL && !told) {
+            role_tell(env, ROLE_READY);
+            told = true;
+        }
         if (reader_turn(env, catalog, &last, &trouble) < 0)
             say_seldom(&gate, SAY_WARN, "the catalog cannot be told to capture, its last state stays in force: %s", trouble.text);
     } while (poll(&stop, 1, READER_POLL_MS) == 0 || errno == EINTR);

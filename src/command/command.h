@@ -120,6 +120,8 @@ int log_verify_run(const struct command_args *args);
 int log_dump_run(const struct command_args *args);
 int doctor_run(const struct command_args *args);
 int cage_run(const struct command_args *args);
+int reload_run(const struct command_args *args);
+int upgrade_run(const struct command_args *args);
 int config_check_run(const struct command_args *args);
 int config_show_run(const struct command_args *args);
 int config_explain_run(const struct command_args *args);

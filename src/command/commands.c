@@ -57,6 +57,11 @@ static const struct command_flag flags_warehouse_rebuild[] = {
     FLAG_END,
 };
 static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
+static const struct command_flag flags_upgrade[] = {
+    FLAG_DATA,
+    { "--binary", "PATH", "the new program (default: what lies where the running one was started from)" },
+    FLAG_END,
+};
 static const struct command_flag flags_json[] = { FLAG_JSON, FLAG_END };
 static const struct command_flag flags_none[] = { FLAG_END };
 static const struct command_flag flags_sql[] = {
@@ -299,6 +304,14 @@ const struct command commands[] = {
     { "doctor", "", 0, 0, "check this machine, the data folder and the running server; say what to do",
       "Exit code 1 when a line says fail.", "penstock doctor\npenstock doctor --data /var/lib/penstock --json",
       flags_data_json, doctor_run },
+    { "reload", "", 0, 0, "have the running server read its configuration again",
+      "The new settings come into force whole or not at all, without a request refused: roles whose settings changed are made\n"
+      "anew, capture beside the one that serves. Exit code 1, with the reason, when the old settings stay. The same: SIGHUP.",
+      "penstock reload\npenstock reload --data /var/lib/penstock", flags_data, reload_run },
+    { "upgrade", "", 0, 0, "have the running server go on as another binary",
+      "The new binary is tried first, then takes over sockets and roles; the process id stays. When it crashes, hangs or refuses\n"
+      "the configuration the old one goes on. Exit code 1, with the reason. The same, for the path it was started from: SIGUSR2.",
+      "penstock upgrade\npenstock upgrade --binary /usr/local/bin/penstock-new --data /var/lib/penstock", flags_upgrade, upgrade_run },
     { "cage", "", 0, 0, "try on this machine what capture must not be able to do",
       "Capture, which reads what strangers send, locks itself in when it starts. Each line is one thing that a capture in\n"
       "other hands would try, done for real by a process in the same cage over a small log of its own in $TMPDIR.\n"

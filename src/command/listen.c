@@ -342,6 +342,19 @@ static bool port_is_shared(const struct listen_address *addresses, size_t count,
     return false;
 }
 
+void listen_tell(struct listen_socket *socket, const struct listen_address *address)
+{
+    socket->role.proxy = address->proxy;
+    if (!socket->role.local) {
+        socket->role.tls = address->tls;
+        inet_url(socket->role.fd, address, socket->url, sizeof socket->url);
+    } else {
+        (void)snprintf(socket->url, sizeof socket->url, "unix:%s", address->path);
+    }
+    if (address->proxy)
+        (void)snprintf(socket->url + strlen(socket->url), sizeof socket->url - strlen(socket->url), " proxy");
+}
+
 int listen_open(const struct listen_address *addresses, size_t count, struct listen_socket *out, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {

@@ -57,6 +57,8 @@ int listen_check(const char *list, struct err *err) must_check;
  * ERR_RETRY: in use, and by whom as far as that can be seen. */
 int listen_open(const struct listen_address *addresses, size_t count, struct listen_socket *out, struct err *err)
     must_check;
+/* What is said about a socket that is bound already, anew: its words and its url. */
+void listen_tell(struct listen_socket *socket, const struct listen_address *address);
 /* Closes the sockets; remove: their files too, where they still are ours. */
 void listen_close(struct listen_socket *sockets, size_t count, bool remove);
 

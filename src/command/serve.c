@@ -86,16 +86,17 @@ int serve_run(const struct command_args *args)
     struct err           err = { .kind = ERR_NONE };
     char                 token[CATALOG_TOKEN_BYTES_MAX + 1];
     bool                 first = false;
+    bool                 adopts = supervisor_adopts();
     int                  code = EXIT_DONE;
 
     if (only != NULL && role_find(only) == NULL)
         return args_wrong(args, "there is no role \"%s\"; the roles are capture, ingest, load", only);
-    if (config_of_args(&config, args, &err) < 0 || supervisor_new(&config, only, &supervisor, &err) < 0 ||
+    if (config_of_args(&config, args, &err) < 0 || supervisor_new(&config, args, &supervisor, &err) < 0 ||
         token_ensure(config.data, token, &first, &err) < 0 ||
         supervisor_listen(supervisor, &err) < 0) {
         code = command_failed(&err);
     } else {
-        if (only == NULL || strcmp(only, "capture") == 0)
+        if (!adopts && (only == NULL || strcmp(only, "capture") == 0))
             banner(args, &config, token, first);
         say_init("serve", SAY_INFO);
         if (supervisor_run(supervisor, &err) < 0)

@@ -30,6 +30,8 @@ struct status {
     char             url[LISTEN_URL_BYTES]; /* "": not running */
     char             urls[LISTEN_MAX][LISTEN_URL_BYTES];
     size_t           urls_count;
+    bool             changed; /* there was a reload or an upgrade since the server started */
+    struct supervisor_changed change;
     double           lane_age_s[INPUT_COUNT], low_rate; /* as ingest tells them; 0 when it is not there */
 };
 
@@ -106,6 +108,8 @@ static int status_read(const char *data, struct status *out, struct err *err)
         line->lag = strcmp(line->name, "ingest") == 0 ? out->account.ingest_lag
                     : strcmp(line->name, "load") == 0 ? out->account.load_lag : 0;
     }
+    for (size_t i = 0; i < role_count && !out->changed; i++)
+        out->changed = supervisor_owner(data, roles[i]) != 0 && supervisor_changed(data, roles[i], &out->change);
     lanes_read(data, out);
     if (statvfs(data, &disk) == 0) {
         out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
@@ -139,6 +143,14 @@ static void status_json(const struct status *status, struct buf *out)
         json_write_string(out, span_text(status->urls[i]));
     }
     buf_add_byte(out, ']');
+    if (status->changed) {
+        buf_add_format(out, ",\n \"change\":{\"kind\":\"%s\",\"ok\":%s,\"done\":%s,\"at\":\"", status->change.kind,
+                       status->change.ok ? "true" : "false", status->change.ended == status->change.begun ? "true" : "false");
+        time_write_rfc3339(out, status->change.at_us);
+        buf_add_text(out, "\",\"text\":");
+        json_write_string(out, span_text(status->change.text));
+        buf_add_byte(out, '}');
+    }
     buf_add_text(out, ",\n \"roles\":[");
     for (size_t i = 0; i < role_count; i++) {
         const struct role_line *line = &status->roles[i];
@@ -185,6 +197,10 @@ static void status_text(const struct status *status)
     for (size_t i = 0; i < status->urls_count; i++)
         printf("%s%s\n", i == 0 ? "server   " : "         ", status->urls[i]);
     printf(status->urls_count > 0 ? "\n" : "server   not running\n\n");
+    if (status->changed && !status->change.ok)
+        printf("the last %s %s: %s\n\n", status->change.kind,
+               status->change.ended == status->change.begun ? "failed, the settings and binary of before serve" : "is under way",
+               status->change.text);
     for (size_t i = 0; i < role_count; i++) {
         const struct role_line *line = &status->roles[i];
 

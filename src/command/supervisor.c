@@ -27,39 +27,7 @@
 #include "capture/capture.h"
 #include "catalog/catalog_image.h"
 #include "command/command.h"
-#include "command/listen.h"
-#include "command/tls_files.h"
-
-/* STOPPED is "not started, or ended after stop"; only role_set_state writes it. */
-enum child_state { CHILD_STOPPED, CHILD_UP, CHILD_WAITING };
-
-struct child {
-    const struct role *role;
-    const void        *options;
-    int                lock_fd;
-    enum child_state   state;
-    pid_t              pid;
-    int64_t            started_us; /* monotonic */
-    int64_t            start_at_us;
-    int64_t            wait_us;    /* memory of supervisor_back_off */
-    uint64_t           restarts;
-    char               last[200];
-};
-
-struct supervisor {
-    const struct config *config; /* fixed after start */
-    char                 run_folder[4096];
-    struct child         children[ROLES_MAX];
-    size_t               count;
-    struct listen_socket sockets[LISTEN_MAX];
-    struct role_listener listeners[LISTEN_MAX]; /* of the sockets: what capture gets */
-    size_t               sockets_count;
-    struct tls_files    *tls; /* NULL: no address says tls */
-    int                  stop_read, stop_write;
-    int                  signal_fd;
-    bool                 stopping;
-    int64_t              kill_at_us;
-};
+#include "command/supervisor_inner.h"
 
 /* --- files in DIR/run --------------------------------------------------------------------------- */
 
@@ -71,7 +39,7 @@ static int run_path(const struct supervisor *supervisor, const char *role, const
 }
 
 /* Replaced whole, so that a reader never sees half of it. Not synced: it tells of living processes. */
-static void run_write(const struct supervisor *supervisor, const char *role, const char *kind, const char *text)
+void supervisor_run_write(const struct supervisor *supervisor, const char *role, const char *kind, const char *text)
 {
     char  path[4200], fresh[4210];
     FILE *file;
@@ -90,7 +58,7 @@ static void run_write(const struct supervisor *supervisor, const char *role, con
         say(SAY_WARN, "cannot write %s: %s", path, strerror(errno));
 }
 
-static void child_set_state(struct supervisor *supervisor, struct child *child, enum child_state next)
+void supervisor_child_state(struct supervisor *supervisor, struct child *child, enum child_state next)
 {
     static const unsigned allowed[] = { [CHILD_STOPPED] = 1u << CHILD_UP,
                                         [CHILD_UP] = 1u << CHILD_WAITING | 1u << CHILD_STOPPED,
@@ -102,66 +70,10 @@ static void child_set_state(struct supervisor *supervisor, struct child *child, 
     if (next != CHILD_UP)
         child->pid = 0;
     (void)snprintf(text, sizeof text, "%d\n", (int)child->pid);
-    run_write(supervisor, child->role->name, "pid", next == CHILD_UP ? text : "");
+    supervisor_run_write(supervisor, child->role->name, "pid", next == CHILD_UP ? text : "");
     (void)snprintf(text, sizeof text, "%d %" PRIu64 " %" PRId64 " %s\n", (int)child->pid, child->restarts,
                    clock_wall_us(), child->last);
-    run_write(supervisor, child->role->name, "state", text);
-}
-
-bool supervisor_role_state(const char *data, const struct role *role, struct supervisor_role_state *out)
-{
-    char  path[4200], line[400];
-    FILE *file;
-    int   pid, used = 0;
-
-    *out = (struct supervisor_role_state){ .pid = 0 };
-    (void)snprintf(path, sizeof path, "%s/run/%s.state", data, role->name);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    if (fgets(line, sizeof line, file) != NULL &&
-        sscanf(line, "%d %" SCNu64 " %" SCNd64 " %n", &pid, &out->restarts, &out->since_us, &used) >= 3) {
-        line[strcspn(line, "\n")] = '\0';
-        if (used > 0)
-            (void)snprintf(out->last, sizeof out->last, "%.199s", line + used);
-        out->up = pid > 0 && supervisor_owner(data, role) != 0 && kill((pid_t)pid, 0) == 0;
-        out->pid = out->up ? (pid_t)pid : 0;
-    }
-    (void)fclose(file);
-    return true;
-}
-
-size_t supervisor_urls(const char *data, char urls_out[LISTEN_MAX][LISTEN_URL_BYTES])
-{
-    char   path[4200];
-    FILE  *file;
-    size_t count = 0;
-
-    (void)snprintf(path, sizeof path, "%s/run/listen", data);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    while (count < LISTEN_MAX && fgets(urls_out[count], LISTEN_URL_BYTES, file) != NULL) {
-        urls_out[count][strcspn(urls_out[count], "\n")] = '\0';
-        count += urls_out[count][0] != '\0';
-    }
-    (void)fclose(file);
-    return count;
-}
-
-bool supervisor_url(const char *data, char *url_out, size_t room)
-{
-    static const char *const kinds[] = { "http:", "unix:", "" };
-    char   urls[LISTEN_MAX][LISTEN_URL_BYTES];
-    size_t count = supervisor_urls(data, urls);
-
-    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++)
-        for (size_t i = 0; i < count; i++)
-            if (strncmp(urls[i], kinds[kind], strlen(kinds[kind])) == 0 && strchr(urls[i], ' ') == NULL) {
-                (void)snprintf(url_out, room, "%s", urls[i]);
-                return true;
-            }
-    return false;
+    supervisor_run_write(supervisor, child->role->name, "state", text);
 }
 
 /* --- locks (V1) --------------------------------------------------------------------------------- */
@@ -187,7 +99,7 @@ pid_t supervisor_owner(const char *data, const struct role *role)
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
 }
 
-static int child_lock(struct supervisor *supervisor, struct child *child, struct err *err)
+int supervisor_lock(struct supervisor *supervisor, struct child *child, struct err *err)
 {
     struct flock lock = whole_file(F_WRLCK);
     char         path[4200];
@@ -227,28 +139,40 @@ static void image_forget(const struct supervisor *supervisor)
         (void)unlink(path);
 }
 
-int supervisor_new(const struct config *config, const char *only, struct supervisor **out, struct err *err)
+int supervisor_new(const struct config *config, const struct command_args *args, struct supervisor **out, struct err *err)
 {
+    const char        *only = args_text(args, "--role");
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
 
     if (supervisor == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    supervisor->config = config;
-    supervisor->stop_read = supervisor->stop_write = supervisor->signal_fd = -1;
+    supervisor->config = supervisor->config_first = config;
+    supervisor->change.trial_fd = -1;
+    supervisor->args = args;
+    supervisor->signal_fd = -1;
+    supervisor->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (only == NULL || strcmp(only, capture_role.name) == 0) /* first: capture waits for what it leaves */
-        supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1 };
+        supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1, .ends = { -1, -1, -1 } };
     for (size_t i = 0; i < role_count; i++)
         if (only == NULL || strcmp(only, roles[i]->name) == 0)
             supervisor->children[supervisor->count++] =
-                (struct child){ .role = roles[i], .options = config->options[i], .lock_fd = -1 };
+                (struct child){ .role = roles[i], .options = config->options[i], .lock_fd = -1, .ends = { -1, -1, -1 } };
     if (folder_make(config->data, err) < 0 ||
         data_path(config->data, "run", supervisor->run_folder, sizeof supervisor->run_folder, err) < 0 ||
         folder_make(supervisor->run_folder, err) < 0)
         goto fail;
+    if (supervisor_adopts()) {
+        if (supervisor_adopt(supervisor, err) < 0)
+            goto fail;
+        *out = supervisor;
+        return 0;
+    }
     for (size_t i = 0; i < supervisor->count; i++)
-        if (child_lock(supervisor, &supervisor->children[i], err) < 0)
+        if (supervisor_lock(supervisor, &supervisor->children[i], err) < 0)
             goto fail;
     image_forget(supervisor);
+    for (size_t i = 0; i < supervisor->count; i++)
+        supervisor_run_write(supervisor, supervisor->children[i].role->name, "change", "");
     *out = supervisor;
     return 0;
 fail:
@@ -269,7 +193,7 @@ static void listen_end(struct supervisor *supervisor)
         return;
     listen_close(supervisor->sockets, supervisor->sockets_count, true);
     supervisor->sockets_count = 0;
-    run_write(supervisor, "listen", "", "");
+    supervisor_run_write(supervisor, "listen", "", "");
 }
 
 void supervisor_free(struct supervisor *supervisor)
@@ -278,39 +202,56 @@ void supervisor_free(struct supervisor *supervisor)
         return;
     listen_end(supervisor);
     tls_files_free(supervisor->tls);
-    fd_close(&supervisor->stop_read);
-    fd_close(&supervisor->stop_write);
     fd_close(&supervisor->signal_fd);
-    for (size_t i = 0; i < supervisor->count; i++)
+    fd_close(&supervisor->exe_fd);
+    for (size_t i = 0; i < supervisor->count; i++) {
         fd_close(&supervisor->children[i].lock_fd);
+        supervisor_ends_close(&supervisor->children[i].ends);
+    }
     free(supervisor);
 }
 
 /* --- the listening sockets ---------------------------------------------------------------------- */
 
-static void listen_write(const struct supervisor *supervisor)
+void supervisor_listen_write(const struct supervisor *supervisor)
 {
     char   text[LISTEN_MAX * (LISTEN_URL_BYTES + 1) + 1] = "";
     size_t bytes = 0;
 
     for (size_t i = 0; i < supervisor->sockets_count; i++)
         bytes += (size_t)snprintf(text + bytes, sizeof text - bytes, "%s\n", supervisor->sockets[i].url);
-    run_write(supervisor, "listen", "", text);
+    supervisor_run_write(supervisor, "listen", "", text);
 }
 
 /* Before anything is bound: who asked for TLS and gave no fitting key should not find half a server. */
-static int tls_prepare(struct supervisor *supervisor, const struct listen_address *addresses, size_t count, struct err *err)
+int supervisor_tls(const struct config *config, const struct listen_address *addresses, size_t count, struct tls_files **out,
+                   struct err *err)
 {
-    const struct config *config = supervisor->config;
-    bool                 needed = false;
+    bool needed = false;
 
+    *out = NULL;
     for (size_t i = 0; i < count; i++)
         needed |= addresses[i].tls;
     if (!needed)
         return 0;
-    if (tls_files_new(config->tls_certificate, config->tls_key, &supervisor->tls, err) < 0)
+    if (tls_files_new(config->tls_certificate, config->tls_key, out, err) < 0)
         return -1;
-    return tls_files_check(supervisor->tls, err);
+    if (tls_files_check(*out, err) == 0)
+        return 0;
+    tls_files_free(*out);
+    *out = NULL;
+    return -1;
+}
+
+/* Those that were taken over from another binary; what is said about them is read anew. */
+static void listen_again(struct supervisor *supervisor, const struct listen_address *addresses, size_t count)
+{
+    for (size_t i = 0; i < supervisor->sockets_count; i++)
+        for (size_t k = 0; k < count; k++)
+            if (strcmp(supervisor->sockets[i].role.name, addresses[k].text) == 0) {
+                listen_tell(&supervisor->sockets[i], &addresses[k]);
+                supervisor->listeners[i] = supervisor->sockets[i].role;
+            }
 }
 
 int supervisor_listen(struct supervisor *supervisor, struct err *err)
@@ -327,30 +268,64 @@ int supervisor_listen(struct supervisor *supervisor, struct err *err)
     addresses = calloc(LISTEN_MAX, sizeof *addresses);
     if (addresses == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    if (listen_read(supervisor->config->listen, addresses, &count, err) == 0 &&
-        tls_prepare(supervisor, addresses, count, err) == 0 &&
-        listen_open(addresses, count, supervisor->sockets, err) == 0) {
+    if (listen_read(supervisor->config->listen, addresses, &count, err) < 0 ||
+        supervisor_tls(supervisor->config, addresses, count, &supervisor->tls, err) < 0)
+        goto done;
+    if (supervisor->sockets_count > 0) {
+        listen_again(supervisor, addresses, count);
+        supervisor_listen_write(supervisor);
+        rc = 0;
+    } else if (listen_open(addresses, count, supervisor->sockets, err) == 0) {
         supervisor->sockets_count = count;
         for (size_t i = 0; i < count; i++)
             supervisor->listeners[i] = supervisor->sockets[i].role;
-        listen_write(supervisor);
+        supervisor_listen_write(supervisor);
         rc = 0;
     }
+done:
     free(addresses);
     return rc;
 }
 
 /* --- children ----------------------------------------------------------------------------------- */
 
-/* In the new process; never returns. */
-static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent, int tls_fd)
+void supervisor_ends_close(struct child_ends *ends)
 {
-    struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
-                            .tls_fd = tls_fd, .stop_fd = supervisor->stop_read, .options = child->options,
-                            .own_process = true };
-    struct err      err = { .kind = ERR_NONE };
-    sigset_t        none;
-    int             rc;
+    fd_close(&ends->stop_fd);
+    fd_close(&ends->heir_fd);
+    fd_close(&ends->ready_fd);
+}
+
+/* What the supervisor has open is not the roles'. */
+static void child_forget(struct supervisor *supervisor, const struct role *role, int keep_fd)
+{
+    fd_close(&supervisor->signal_fd);
+    fd_close(&supervisor->exe_fd);
+    for (size_t i = 0; i < supervisor->count; i++) {
+        struct child_ends *ends[] = { &supervisor->children[i].ends, &supervisor->children[i].heir.ends };
+
+        fd_close(&supervisor->children[i].lock_fd);
+        for (size_t k = 0; k < 2; k++) {
+            if (ends[k]->heir_fd == keep_fd)
+                ends[k]->heir_fd = -1;
+            supervisor_ends_close(ends[k]);
+        }
+    }
+    for (size_t i = 0; i < supervisor->leaving_count; i++)
+        supervisor_ends_close(&supervisor->leaving[i].ends);
+    supervisor_change_forget(supervisor);
+    if (supervisor->tls != NULL)
+        tls_files_disconnect(supervisor->tls);
+    if (role != &capture_role)
+        listen_close(supervisor->sockets, supervisor->sockets_count, false);
+}
+
+/* In the new process; never returns. */
+static void child_main(struct supervisor *supervisor, const struct child *child, pid_t parent, struct role_env *env)
+{
+    struct err err = { .kind = ERR_NONE };
+    sigset_t   none;
+    int        rc;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -359,45 +334,68 @@ static void child_main(struct supervisor *supervisor, const struct child *child,
     (void)signal(SIGINT, SIG_IGN); /* these reach the whole group (Ctrl-C, systemd); the supervisor decides */
     (void)signal(SIGTERM, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR2, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    fd_close(&supervisor->stop_write);
-    fd_close(&supervisor->signal_fd);
-    for (size_t i = 0; i < supervisor->count; i++)
-        fd_close(&supervisor->children[i].lock_fd);
+    child_forget(supervisor, child->role, env->old_fd);
     if (child->role == &capture_role)
-        env.listeners = supervisor->listeners, env.listeners_count = supervisor->sockets_count;
-    else
-        listen_close(supervisor->sockets, supervisor->sockets_count, false);
-    if (supervisor->tls != NULL)
-        tls_files_disconnect(supervisor->tls);
+        env->listeners = supervisor->listeners, env->listeners_count = supervisor->sockets_count;
     say_init(child->role->name, SAY_INFO);
-    rc = child->role->run(&env, &err);
+    rc = child->role->run(env, &err);
     if (rc < 0)
         say(SAY_ERROR, "cannot go on: %s", err.text);
     (void)fflush(NULL);
     _exit(rc < 0 ? EXIT_FAILED : EXIT_DONE);
 }
 
-static int child_start(struct supervisor *supervisor, struct child *child, struct err *err)
+int supervisor_fork(struct supervisor *supervisor, const struct child *child, int old_fd, struct child_ends *ends_out,
+                    pid_t *pid_out, struct err *err)
 {
-    pid_t parent = getpid(), pid;
-    int   tls_fd = -1;
+    struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
+                            .options = child->options, .own_process = true, .old_fd = old_fd };
+    pid_t           parent = getpid(), pid = -1;
+    int             stop[2] = { -1, -1 }, ready[2] = { -1, -1 }, heir[2] = { -1, -1 };
 
-    if (supervisor->tls != NULL && child->role == &capture_role &&
-        tls_files_connect(supervisor->tls, &tls_fd, err) < 0)
+    env.tls_fd = -1;
+    if (supervisor->tls != NULL && child->role == &capture_role && tls_files_connect(supervisor->tls, &env.tls_fd, err) < 0)
         return -1;
     (void)fflush(NULL);
-    pid = fork();
-    if (pid == 0)
-        child_main(supervisor, child, parent, tls_fd);
-    fd_close(&tls_fd);
+    if (pipe2(stop, O_CLOEXEC) == 0 && pipe2(ready, O_CLOEXEC | O_NONBLOCK) == 0 &&
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, heir) == 0)
+        pid = fork();
+    if (pid == 0) {
+        fd_close(&stop[1]);
+        fd_close(&ready[0]);
+        fd_close(&heir[1]);
+        env.stop_fd = stop[0];
+        env.ready_fd = ready[1];
+        env.heir_fd = heir[0];
+        child_main(supervisor, child, parent, &env);
+    }
     if (pid < 0)
-        return err_errno(err, errno, "cannot start role %s", child->role->name);
+        (void)err_errno(err, errno, "cannot start role %s", child->role->name);
+    fd_close(&stop[0]);
+    fd_close(&ready[1]);
+    fd_close(&heir[0]);
+    fd_close(&env.tls_fd);
+    *ends_out = (struct child_ends){ stop[1], heir[1], ready[0] };
+    *pid_out = pid;
+    if (pid < 0)
+        supervisor_ends_close(ends_out);
+    return pid < 0 ? -1 : 0;
+}
+
+int supervisor_child_start(struct supervisor *supervisor, struct child *child, struct err *err)
+{
+    pid_t pid;
+
+    supervisor_ends_close(&child->ends);
+    if (supervisor_fork(supervisor, child, -1, &child->ends, &pid, err) < 0)
+        return -1;
     child->pid = pid;
     child->started_us = clock_mono_us();
-    child_set_state(supervisor, child, CHILD_UP);
+    supervisor_child_state(supervisor, child, CHILD_UP);
     return 0;
 }
 
@@ -423,10 +421,11 @@ static void child_ended(struct supervisor *supervisor, struct child *child, int 
         (void)snprintf(child->last, sizeof child->last, "stopped");
     else
         (void)snprintf(child->last, sizeof child->last, "ended with code %d", WEXITSTATUS(status));
-    if (supervisor->stopping) {
+    if (supervisor->stopping || supervisor_change_wants_stopped(supervisor, child) ||
+        (child->heir.pid != 0 && status == 0)) { /* it gave its work to its heir, whose word is under way */
         if (status != 0)
             say(SAY_WARN, "role %s: %s while stopping", child->role->name, child->last);
-        child_set_state(supervisor, child, CHILD_STOPPED);
+        supervisor_child_state(supervisor, child, CHILD_STOPPED);
         return;
     }
     wait_us = supervisor_back_off(&child->wait_us, now_us - child->started_us);
@@ -434,7 +433,21 @@ static void child_ended(struct supervisor *supervisor, struct child *child, int 
     child->restarts++;
     say(SAY_WARN, "role %s (process %d) %s; starting it again in %" PRId64 " ms", child->role->name, (int)child->pid,
         child->last, wait_us / 1000);
-    child_set_state(supervisor, child, CHILD_WAITING);
+    supervisor_child_state(supervisor, child, CHILD_WAITING);
+}
+
+/* An old process that has answered what was under way. False: it is none. */
+static bool leaving_ended(struct supervisor *supervisor, pid_t pid, int status)
+{
+    for (size_t i = 0; i < supervisor->leaving_count; i++)
+        if (supervisor->leaving[i].pid == pid) {
+            if (status != 0 && !supervisor->stopping)
+                say(SAY_WARN, "the capture that was replaced (process %d) did not end well", (int)pid);
+            supervisor_ends_close(&supervisor->leaving[i].ends);
+            supervisor->leaving[i] = supervisor->leaving[--supervisor->leaving_count];
+            return true;
+        }
+    return false;
 }
 
 static void children_reap(struct supervisor *supervisor)
@@ -442,10 +455,13 @@ static void children_reap(struct supervisor *supervisor)
     pid_t pid;
     int   status;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (leaving_ended(supervisor, pid, status) || supervisor_change_reap(supervisor, pid, status))
+            continue;
         for (size_t i = 0; i < supervisor->count; i++)
             if (supervisor->children[i].pid == pid)
                 child_ended(supervisor, &supervisor->children[i], status);
+    }
 }
 
 /* --- the loop ----------------------------------------------------------------------------------- */
@@ -460,11 +476,16 @@ static void stop_begin(struct supervisor *supervisor, const char *why)
     say(SAY_INFO, "%s: stopping; what was accepted is on disk", why);
     supervisor->stopping = true;
     supervisor->kill_at_us = clock_mono_us() + SUPERVISOR_STOP_US_MAX;
-    fd_close(&supervisor->stop_write); /* every stop_fd reads end-of-file now */
+    supervisor_notify("STOPPING=1");
+    supervisor_change_abandon(supervisor);
+    for (size_t i = 0; i < supervisor->count; i++)
+        fd_close(&supervisor->children[i].ends.stop_fd); /* its stop_fd reads end-of-file now */
+    for (size_t i = 0; i < supervisor->leaving_count; i++)
+        fd_close(&supervisor->leaving[i].ends.stop_fd);
     listen_end(supervisor);
     for (size_t i = 0; i < supervisor->count; i++)
         if (supervisor->children[i].state == CHILD_WAITING)
-            child_set_state(supervisor, &supervisor->children[i], CHILD_STOPPED);
+            supervisor_child_state(supervisor, &supervisor->children[i], CHILD_STOPPED);
 }
 
 /* Starts what is due, kills what is overdue. Milliseconds until the next such moment, -1: none. */
@@ -476,7 +497,9 @@ static int children_due(struct supervisor *supervisor, size_t *up_out, struct er
     for (size_t i = 0; i < supervisor->count; i++) {
         struct child *child = &supervisor->children[i];
 
-        if (child->state == CHILD_WAITING && child->start_at_us <= now_us && child_start(supervisor, child, err) < 0) {
+        if (child->heir.pid != 0)
+            ; /* it takes over, whatever became of the one before */
+        else if (child->state == CHILD_WAITING && child->start_at_us <= now_us && supervisor_child_start(supervisor, child, err) < 0) {
             child->start_at_us = now_us + SUPERVISOR_WAIT_US_MAX; /* no process to be had: say it, try later */
             say(SAY_ERROR, "%s", err->text);
         }
@@ -488,6 +511,19 @@ static int children_due(struct supervisor *supervisor, size_t *up_out, struct er
         }
         *up_out += child->state == CHILD_UP;
     }
+    *up_out += supervisor->leaving_count;
+    for (size_t i = 0; i < supervisor->leaving_count; i++) {
+        struct leaving *leaving = &supervisor->leaving[i];
+
+        if (leaving->kill_at_us <= now_us || (supervisor->stopping && supervisor->kill_at_us <= now_us)) {
+            say(SAY_WARN, "the capture that was replaced (process %d) did not end in time; killing it", (int)leaving->pid);
+            (void)kill(leaving->pid, SIGKILL);
+            leaving->kill_at_us = INT64_MAX;
+        }
+        if (leaving->kill_at_us < next_us)
+            next_us = leaving->kill_at_us;
+    }
+    supervisor_change_step(supervisor, &next_us);
     if (supervisor->tls != NULL && !supervisor->stopping) {
         int64_t look_us = tls_files_look(supervisor->tls, false);
 
@@ -495,18 +531,21 @@ static int children_due(struct supervisor *supervisor, size_t *up_out, struct er
     }
     if (supervisor->stopping && supervisor->kill_at_us > now_us && supervisor->kill_at_us < next_us)
         next_us = supervisor->kill_at_us;
-    return next_us == INT64_MAX ? -1 : (int)((next_us - now_us) / 1000 + 1);
+    return next_us == INT64_MAX ? -1 : next_us <= now_us ? 0 : (int)((next_us - now_us) / 1000 + 1);
 }
 
 static void signals_read(struct supervisor *supervisor)
 {
     struct signalfd_siginfo info;
 
-    while (read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo == SIGHUP && supervisor->tls != NULL && !supervisor->stopping)
-            (void)tls_files_look(supervisor->tls, true);
+    while (read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP)
+            supervisor->change.asked |= CHANGE_ASKED_RELOAD;
+        else if (info.ssi_signo == SIGUSR2)
+            supervisor->change.asked |= CHANGE_ASKED_UPGRADE;
         else if (info.ssi_signo != SIGCHLD)
             stop_begin(supervisor, strsignal((int)info.ssi_signo));
+    }
     children_reap(supervisor);
 }
 
@@ -518,6 +557,7 @@ static int signals_open(struct supervisor *supervisor, struct err *err)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR2);
     (void)sigaddset(&set, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -526,25 +566,23 @@ static int signals_open(struct supervisor *supervisor, struct err *err)
 
 int supervisor_run(struct supervisor *supervisor, struct err *err)
 {
-    int ends[2];
-
     if (signals_open(supervisor, err) < 0)
         return -1;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return err_errno(err, errno, "pipe");
-    supervisor->stop_read = ends[0];
-    supervisor->stop_write = ends[1];
     for (size_t i = 0; i < supervisor->count; i++)
-        if (child_start(supervisor, &supervisor->children[i], err) < 0)
+        if (supervisor->children[i].state == CHILD_STOPPED &&
+            supervisor_child_start(supervisor, &supervisor->children[i], err) < 0)
             return -1; /* the children that did start end with us (V2) */
+    supervisor_notify("READY=1");
     for (;;) {
-        struct pollfd waiting = { .fd = supervisor->signal_fd, .events = POLLIN };
+        struct pollfd waiting[2] = { { .fd = supervisor->signal_fd, .events = POLLIN },
+                                     { .fd = -1, .events = POLLIN } };
         size_t        up;
         int           timeout_ms = children_due(supervisor, &up, err);
 
         if (supervisor->stopping && up == 0)
             return 0;
-        if (poll(&waiting, 1, timeout_ms) < 0 && errno != EINTR)
+        waiting[1].fd = supervisor_change_fd(supervisor);
+        if (poll(waiting, 2, timeout_ms) < 0 && errno != EINTR)
             return err_errno(err, errno, "poll");
         signals_read(supervisor);
     }

@@ -575,6 +575,7 @@ static int ingest_run(const struct role_env *env, struct err *err)
     if (ingest_open(env, &ingest, err) < 0)
         return -1;
     inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
+    role_tell(env, ROLE_READY);
     rc = ingest_loop(ingest, err);
     ingest_close(ingest);
     return rc;

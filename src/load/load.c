@@ -553,8 +553,10 @@ static int load_run(const struct role_env *env, struct err *err)
     snprintf(path, sizeof path, "%s/warehouse.duckdb", env->data_folder);
     warehouse.path = path;
     rc = load_open(&load, &warehouse, err);
-    if (rc == 0)
+    if (rc == 0) {
+        role_tell(env, ROLE_READY);
         rc = load_loop(&load, err);
+    }
     load_close(&load);
     return rc;
 }

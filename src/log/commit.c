@@ -156,8 +156,10 @@ static void *commit_main(void *arg)
         struct log_batch *group = commit->first;
 
         if (group == NULL) {
-            if (commit->place == COMMIT_REST_ASKED)
-                commit_rest(commit);
+            if (commit->place == COMMIT_REST_ASKED) {
+                commit_rest(commit); /* and there may be something by now */
+                continue;
+            }
             if (commit->stopping)
                 break;
             commit_idle(commit);

@@ -12,10 +12,17 @@
 
 #include <cmocka.h>
 
-#include "log/log.h"
+#include "log/log_writer.h"
 
 static char        folder[64];
 static struct log *log_of_test;
+
+/* As a killed process leaves it. */
+static void log_writer_abandon(struct log_writer *writer)
+{
+    writer->stopped = true;
+    log_writer_close(writer);
+}
 
 struct answer { pthread_mutex_t lock; pthread_cond_t wake; bool done; struct log_commit_result result; };
 
@@ -224,6 +231,30 @@ static void garbage_ends_the_line(void **state)
     }
 }
 
+/* One that opened it and died before it wrote. */
+static void back_again_when_somebody_only_looked(void **state)
+{
+    static const char *const words[] = { "before", "after", "later" };
+    struct log_commit       *commit = started();
+    struct log_writer       *other;
+    struct err               err = { 0 };
+
+    (void)state;
+    must_say(commit, words[0], 0);
+    assert_int_equal(log_commit_rest(commit, &err), 0);
+    if (log_writer_open(log_of_test, "t", 0, NULL, &other, &err) < 0)
+        fail_msg("%s", err.text);
+    log_writer_abandon(other);
+    assert_int_equal(log_commit_resume(commit, &err), 0);
+    must_say(commit, words[1], 1);
+    log_commit_stop(commit);
+    expect(words, 2);
+    commit = started();
+    must_say(commit, words[2], 2);
+    log_commit_stop(commit);
+    expect(words, 3);
+}
+
 /* Both ends go away in the middle: the old one is told, and ends. */
 static void told_when_the_new_one_dies(void **state)
 {
@@ -249,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(both_write_one_sequence, setup, teardown),
         cmocka_unit_test_setup_teardown(back_again_when_nobody_came, setup, teardown),
+        cmocka_unit_test_setup_teardown(back_again_when_somebody_only_looked, setup, teardown),
         cmocka_unit_test_setup_teardown(not_back_when_somebody_wrote, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_ends_the_line, setup, teardown),
         cmocka_unit_test_setup_teardown(told_when_the_new_one_dies, setup, teardown),

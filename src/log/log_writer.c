@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -251,13 +252,20 @@ void log_writer_rest(struct log_writer *writer)
 
 int log_writer_wake(struct log_writer *writer, struct err *err)
 {
-    uint64_t id;
-    uint32_t epoch, owner;
+    struct head_place place;
+    uint64_t          id;
+    uint32_t          epoch, owner, seq;
 
     if (flock(writer->part.dir_fd, LOCK_EX | LOCK_NB) < 0)
         return err_set(err, ERR_STOP, "%s: another process writes it now", writer->part.label);
-    if (!head_identity(&writer->head, &id, &epoch, &owner) || id != writer->id || epoch != writer->epoch)
+    if (!head_is_current(&writer->head, &writer->part) || !head_identity(&writer->head, &id, &epoch, &owner) ||
+        id != writer->id || !head_load(&writer->head, &place, &seq) || place.end != writer->published ||
+        (writer->seg_open && segment_wake(&writer->seg) < 0)) {
+        (void)flock(writer->part.dir_fd, LOCK_UN);
         return err_set(err, ERR_STOP, "%s: another process wrote it since", writer->part.label);
+    }
+    writer->epoch = epoch;
+    head_set_identity(&writer->head, writer->id, epoch, (uint32_t)getpid());
     return 0;
 }
 

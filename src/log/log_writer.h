@@ -52,7 +52,8 @@ int log_writer_roll(struct log_writer *writer, int64_t now_us, struct err *err) 
 int log_writer_failed(struct log_writer *writer, struct err *err);
 /* Lets another process open the partition, though this one keeps what it has open: everything appended must be synced. */
 void log_writer_rest(struct log_writer *writer);
-/* Back again, if nobody opened it meanwhile. ERR_STOP: somebody did. */
+/* Back again, if nobody has it now and nobody wrote meanwhile; else ERR_STOP. One who opened it and wrote nothing left the
+ * file as recovery finds it: with the same end, and a higher epoch, which is taken over. */
 int log_writer_wake(struct log_writer *writer, struct err *err) must_check;
 /* Puts a frame without records at the end: it proves the sync before it and describes the last frame. */
 int log_writer_mark(struct log_writer *writer, int64_t now_us, struct err *err) must_check;

@@ -331,6 +331,16 @@ void segment_rest(struct segment *seg)
     seg->fill_goal = seg->fill_end;
 }
 
+int segment_wake(struct segment *seg)
+{
+    struct stat st;
+
+    if (fstat(seg->fd, &st) < 0)
+        return -1;
+    seg->fill_end = seg->fill_goal = (uint64_t)st.st_size; /* a recovery may have cut zeros off */
+    return 0;
+}
+
 int segment_seal(struct segment *seg, struct err *err)
 {
     assert(!seg->stopped);

@@ -65,5 +65,7 @@ int segment_seal(struct segment *seg, struct err *err) must_check;
 void segment_close(struct segment *seg);
 /* Nothing touches the file any more, until the next write. */
 void segment_rest(struct segment *seg);
+/* After another had it open, and wrote nothing. -1 and errno. */
+int  segment_wake(struct segment *seg) must_check;
 
 #endif

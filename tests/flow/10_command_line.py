@@ -13,7 +13,7 @@ COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "to
             "quota list", "quota set", "quota remove", "limit list", "limit set", "limit remove",
             "person show", "person delete", "person undelete", "person split",
             "log verify", "log dump", "warehouse rebuild", "dlq list", "dlq show", "dlq edit",
-            "dlq replay", "dlq discard", "dlq download", "doctor", "cage", "config check", "config show", "config explain", "completions", "version"]
+            "dlq replay", "dlq discard", "dlq download", "doctor", "reload", "upgrade", "cage", "config check", "config show", "config explain", "completions", "version"]
 
 
 def test_every_command_has_help_with_examples():

@@ -5,6 +5,7 @@
   disks       N data folders as a power cut may leave them under load: log, people, catalog, warehouse (tests/soak/power.py)
   stories     N random histories through everything, by 1, 2 and 8 writers, against the reference fold (tests/soak/histories.py)
   merges      the same with N kills of roles, or of all, while persons merge
+  upgrades    N upgrades and ten times as many reloads under load, good and bad ones (tests/soak/upgrades.py)
   log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
   damage      N ways to damage a log's files (src/log/log_damage_test.c)
@@ -29,6 +30,7 @@ CAMPAIGNS = {
     "disks": ([sys.executable, os.path.join(ROOT, "tests", "soak", "power.py")], 200, 50),
     "stories": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "stories"], 3000, 3000),
     "merges": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "merges"], 50, 50),
+    "upgrades": ([sys.executable, os.path.join(ROOT, "tests", "soak", "upgrades.py")], 50, 22),
     "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
     "damage": ([os.path.join(BUILD, "log_damage_test")], 20000, 10000),

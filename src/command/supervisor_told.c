@@ -1,0 +1,139 @@
+/* command/supervisor_told.c - what a supervisor tells others: in DIR/run of its roles, its addresses, its last reload or upgrade;
+ * and systemd. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "command/supervisor_inner.h"
+
+/* One file for all roles of this supervisor: that of the first which people know. */
+static const char *change_role(const struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->count; i++)
+        if (role_find(supervisor->children[i].role->name) != NULL)
+            return supervisor->children[i].role->name;
+    return "none";
+}
+
+void supervisor_change_told(const struct supervisor *supervisor, bool ok, const char *text)
+{
+    const struct change *change = &supervisor->change;
+    char                 line[600];
+
+    (void)snprintf(line, sizeof line, "%" PRIu32 " %" PRIu32 " %s %s %" PRId64 " %.400s\n", change->begun, change->ended,
+                   change->upgrade ? "upgrade" : "reload", ok ? "ok" : "failed", clock_wall_us(), text);
+    for (char *at = line; *at != '\0' && at[1] != '\0'; at++)
+        if (*at == '\n')
+            *at = ' ';
+    supervisor_run_write(supervisor, change_role(supervisor), "change", line);
+}
+
+bool supervisor_changed(const char *data, const struct role *role, struct supervisor_changed *out)
+{
+    char  path[4200], line[600], outcome[16];
+    FILE *file;
+    int   used = 0;
+    bool  found = false;
+
+    *out = (struct supervisor_changed){ .begun = 0 };
+    (void)snprintf(path, sizeof path, "%s/run/%s.change", data, role->name);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    if (fgets(line, sizeof line, file) != NULL &&
+        sscanf(line, "%" SCNu32 " %" SCNu32 " %15s %15s %" SCNd64 " %n", &out->begun, &out->ended, out->kind, outcome, &out->at_us,
+               &used) >= 5) {
+        line[strcspn(line, "\n")] = '\0';
+        (void)snprintf(out->text, sizeof out->text, "%.399s", used > 0 ? line + used : "");
+        out->ok = strcmp(outcome, "ok") == 0;
+        found = true;
+    }
+    (void)fclose(file);
+    return found;
+}
+
+bool supervisor_role_state(const char *data, const struct role *role, struct supervisor_role_state *out)
+{
+    char  path[4200], line[400];
+    FILE *file;
+    int   pid, used = 0;
+
+    *out = (struct supervisor_role_state){ .pid = 0 };
+    (void)snprintf(path, sizeof path, "%s/run/%s.state", data, role->name);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    if (fgets(line, sizeof line, file) != NULL &&
+        sscanf(line, "%d %" SCNu64 " %" SCNd64 " %n", &pid, &out->restarts, &out->since_us, &used) >= 3) {
+        line[strcspn(line, "\n")] = '\0';
+        if (used > 0)
+            (void)snprintf(out->last, sizeof out->last, "%.199s", line + used);
+        out->up = pid > 0 && supervisor_owner(data, role) != 0 && kill((pid_t)pid, 0) == 0;
+        out->pid = out->up ? (pid_t)pid : 0;
+    }
+    (void)fclose(file);
+    return true;
+}
+
+size_t supervisor_urls(const char *data, char urls_out[LISTEN_MAX][LISTEN_URL_BYTES])
+{
+    char   path[4200];
+    FILE  *file;
+    size_t count = 0;
+
+    (void)snprintf(path, sizeof path, "%s/run/listen", data);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    while (count < LISTEN_MAX && fgets(urls_out[count], LISTEN_URL_BYTES, file) != NULL) {
+        urls_out[count][strcspn(urls_out[count], "\n")] = '\0';
+        count += urls_out[count][0] != '\0';
+    }
+    (void)fclose(file);
+    return count;
+}
+
+bool supervisor_url(const char *data, char *url_out, size_t room)
+{
+    static const char *const kinds[] = { "http:", "unix:", "" };
+    char   urls[LISTEN_MAX][LISTEN_URL_BYTES];
+    size_t count = supervisor_urls(data, urls);
+
+    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++)
+        for (size_t i = 0; i < count; i++)
+            if (strncmp(urls[i], kinds[kind], strlen(kinds[kind])) == 0 && strchr(urls[i], ' ') == NULL) {
+                (void)snprintf(url_out, room, "%s", urls[i]);
+                return true;
+            }
+    return false;
+}
+
+/* sd_notify(3), without its library: a datagram to the socket that systemd named. Nobody listens: nothing happens. */
+void supervisor_notify(const char *text)
+{
+    const char        *name = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    size_t             bytes = name != NULL ? strlen(name) : 0;
+    int                fd;
+
+    if (bytes == 0 || bytes >= sizeof address.sun_path || (name[0] != '/' && name[0] != '@'))
+        return;
+    memcpy(address.sun_path, name, bytes);
+    if (name[0] == '@')
+        address.sun_path[0] = '\0';
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)(void *)&address,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes)) < 0)
+        errno = 0; /* told, or not: the roles do not depend on it */
+    (void)close(fd);
+}

@@ -1,0 +1,174 @@
+"""Another binary, other settings, other addresses: under load, without a request that fails or an event that is lost."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "soak"))
+from harness import BINARY, ROLES, Serve, command, free_port
+import upgrades
+
+
+def write(serve, text):
+    with open(os.path.join(serve.data, "penstock.yaml"), "w") as out:
+        out.write(text)
+
+
+def test_upgrades_and_reloads_under_load():
+    print(upgrades.campaign(7, 30, 17, ["good", "crashes", "capture dies at its start", "good", "ingest dies at its start",
+                                        "refuses", "good, by a script"]))
+
+
+def test_a_binary_that_hangs_is_given_up():
+    print(upgrades.campaign(2, 0, 18, ["hangs", "good"]))
+
+
+def test_a_bad_file_keeps_the_old_settings_and_says_where():
+    with Serve(config="capture:\n  body_bytes_max: 2KiB\n") as serve:
+        big = {"api_key": serve.token(), "event": "x" * 3000, "distinct_id": "u"}
+        pids = [serve.role_pid(role) for role in ROLES]
+        write(serve, "capture:\n  body_bytes_max: 1MiB\n  treads: 4\n")
+        for _ in range(2):
+            done = serve.cli("reload", check=False)
+            assert done.returncode == 1 and "penstock.yaml:3:3:" in done.stderr and "capture.treads" in done.stderr, done.stderr
+        assert "penstock.yaml:3:3:" in serve.log()
+        told = serve.status()["change"]
+        assert told["kind"] == "reload" and not told["ok"] and "penstock.yaml:3:3:" in told["text"], told
+        assert "the last reload failed" in serve.cli("status").stdout
+        assert [serve.role_pid(role) for role in ROLES] == pids
+        serve.post("/e/", big, expect=413)
+        write(serve, "capture:\n  body_bytes_max: 1MiB\n")
+        serve.cli("reload")
+        assert serve.status()["change"]["ok"] and [serve.role_pid(role) for role in ROLES][1:] == pids[1:]
+        serve.post("/e/", big)
+        serve.settle()
+
+
+def test_sighup_and_sigusr2_do_the_same():
+    with Serve() as serve:
+        for turn, number in enumerate((signal.SIGHUP, signal.SIGUSR2, signal.SIGHUP)):
+            write(serve, "capture.idle_timeout: %ds\n" % (60 + turn))
+            before = serve.role_pid("capture")
+            serve.process.send_signal(number)
+            end = time.time() + 10
+            while serve.role_pid("capture") in (None, before):
+                assert time.time() < end and serve.process.poll() is None, serve.log()
+                time.sleep(0.01)
+        serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
+        serve.settle()
+
+
+def test_a_setting_that_only_the_role_can_refuse_goes_back():
+    with Serve(config="capture:\n  body_bytes_max: 2KiB\n") as serve:
+        write(serve, "capture:\n  user: nobody_of_this_name\n  body_bytes_max: 1MiB\ningest:\n  batch_records: 77\n")
+        done = serve.cli("reload", check=False)
+        assert (done.returncode == 1 and "role capture" in done.stderr) or os.geteuid() != 0, done.stderr
+        token = serve.token()
+        if os.geteuid() == 0:
+            serve.post("/e/", {"api_key": token, "event": "x" * 3000, "distinct_id": "u"}, expect=413)
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        serve.settle()
+
+
+def reaches(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
+def test_addresses_come_and_go():
+    first, second, taken = free_port(), free_port(), socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    with Serve(wait=False) as other:  # only for its port: the addresses come from the file here
+        other.stop()
+        serve = other
+        os.makedirs(serve.data, exist_ok=True)
+        write(serve, "listen: 127.0.0.1:%d\n" % first)
+        with open(serve.log_path, "a") as log:
+            serve.process = subprocess.Popen([BINARY, "serve", "--data", serve.data], stdout=log, stderr=log)
+        serve.wait_ready()
+        assert serve.port == first
+        write(serve, "listen: [127.0.0.1:%d, 127.0.0.1:%d]\n" % (second, taken.getsockname()[1]))
+        done = serve.cli("reload", check=False)
+        assert done.returncode == 1 and "in use" in done.stderr, done.stderr
+        assert reaches(first) and not reaches(second)
+        write(serve, "listen: [127.0.0.1:%d, 127.0.0.1:%d]\n" % (first, second))
+        serve.cli("reload")
+        assert reaches(first) and reaches(second)
+        write(serve, "listen: 127.0.0.1:%d\n" % second)
+        serve.cli("reload")
+        assert reaches(second)
+        end = time.time() + 10
+        while reaches(first):
+            assert time.time() < end
+            time.sleep(0.1)
+        serve.port = second
+        assert serve.get("/_readiness").status == 200
+        write(serve, "data: /tmp/elsewhere\nlisten: 127.0.0.1:%d\n" % second)
+        serve.cli("upgrade")  # --data wins
+        assert reaches(second) and not reaches(first)
+        serve.stop()
+    taken.close()
+
+
+def test_a_stop_lets_requests_under_way_end():
+    """Readiness says 503 on connections that are there, new ones are refused, a body that is coming is taken, an idle
+    connection is closed."""
+    with Serve() as serve:
+        token = serve.token()
+        body = b'{"api_key":"%s","event":"slow","distinct_id":"u"}' % token.encode()
+        wires = [socket.create_connection(("127.0.0.1", serve.port), timeout=20) for _ in range(3)]
+        slow, kept, idle = wires
+        slow.sendall(b"POST /e/ HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10])
+        for wire in (kept, idle):
+            wire.sendall(b"GET /_readiness HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in wire.recv(400)
+        began = time.time()
+        stopper = threading.Thread(target=serve.stop)
+        stopper.start()
+        time.sleep(0.3)
+        kept.sendall(b"GET /_readiness HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = kept.recv(400)
+        assert b" 503 " in answer and b"connection: close" in answer.lower(), answer
+        assert not reaches(serve.port)
+        assert idle.recv(10) == b""
+        time.sleep(0.7)
+        slow.sendall(body[10:])
+        assert slow.recv(400).startswith(b"HTTP/1.1 200")
+        stopper.join()
+        assert time.time() - began < 10
+        assert "while stopping" not in serve.log() and "killing" not in serve.log(), serve.log()
+        assert serve.status()["accepted"] == 1
+
+
+def test_nobody_serves_beside_an_upgraded_server_and_its_end_is_the_roles():
+    with Serve() as serve:
+        serve.cli("upgrade")
+        serve.cli("upgrade")
+        done = command("serve", "--data", serve.data, "--listen", "127.0.0.1:0", check=False)
+        assert done.returncode == 1 and "process %d" % serve.process.pid in done.stderr, done.stderr
+        pids = [serve.role_pid(role) for role in ROLES]
+        serve.process.kill()
+        serve.process.wait()
+        end = time.time() + 1
+        while any(os.path.exists("/proc/%d" % pid) and open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] not in "ZX"
+                  for pid in pids):
+            assert time.time() < end, "the roles outlived their supervisor"
+            time.sleep(0.01)
+        serve.start()
+        serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
+        serve.settle()
+
+
+def test_nothing_serves_is_told():
+    with Serve() as serve:
+        serve.stop()
+        for name in ("reload", "upgrade"):
+            done = serve.cli(name, check=False)
+            assert done.returncode == 1 and "nothing serves" in done.stderr, done.stderr
