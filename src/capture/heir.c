@@ -80,7 +80,7 @@ int heir_take(struct heir *heir, int old_fd, struct err *err)
         *(i == 0 ? &heir->talk_fd : &heir->lines[i - 1].fd) = ends[0];
         theirs[i] = ends[1];
         if (i > 0)
-            (void)snprintf(take.names[i - 1], NAME_BYTES, "%s", input_topic((enum input)(i - 1)));
+            (void)snprintf(take.names[i - 1], NAME_BYTES, "%s", lane_topic(i - 1));
     }
     sent = take_send(old_fd, &take, theirs, CAPTURE_LANES + 1);
     for (int i = 0; i <= CAPTURE_LANES; i++) { /* its copies are on their way; with ours open its end would not be seen */
@@ -170,10 +170,10 @@ static int take_receive(int fd, struct take *take, int fds[TOPICS_MAX + 1])
     return (int)count;
 }
 
-static int line_find(const struct take *take, const int *fds, int count, enum input input)
+static int line_find(const struct take *take, const int *fds, int count, int lane)
 {
     for (int i = 1; i < count; i++)
-        if (fds[i] >= 0 && strcmp(take->names[i - 1], input_topic(input)) == 0)
+        if (fds[i] >= 0 && strcmp(take->names[i - 1], lane_topic(lane)) == 0)
             return i;
     return -1;
 }
@@ -196,7 +196,7 @@ static void loops_wake(const struct capture_shared *shared)
 static void watch_give(struct capture_shared *shared, const struct take *take, int *fds, int count)
 {
     for (int i = 0; i < CAPTURE_LANES; i++) {
-        int at = line_find(take, fds, count, (enum input)i);
+        int at = line_find(take, fds, count, i);
 
         log_commit_forward(atomic_load(&shared->commits[i]), at < 0 ? -1 : fds[at]);
         if (at >= 0)
