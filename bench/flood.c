@@ -277,7 +277,7 @@ static void hold_begin(struct conn *conn, enum hold kind)
 {
     static const char *const texts[] = { "POST /e HTTP/1.1\r\nHost: x\r\nX-Slow: ", "POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n[",
                                          "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "GET /_liveness HTTP/1.1\r\nHost: x\r\n\r\n" };
-    int times = kind == HOLD_READ ? 100 : 1; /* more than two sockets hold */
+    int times = kind == HOLD_READ ? 8 : 1; /* pages of 40 KB: more than two sockets hold */
 
     for (int i = 0; i < times; i++)
         if (send(conn->fd, texts[kind], strlen(texts[kind]), MSG_NOSIGNAL) < 0)

@@ -152,6 +152,13 @@ void conn_close(struct conn *conn)
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);
 }
 
+/* For a reader that does not read: closed as usual, the kernel would keep what the socket holds for minutes. */
+static void conn_reset(struct conn *conn)
+{
+    (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
+    conn_close(conn);
+}
+
 void conn_retire(struct conn *conn)
 {
     assert(conn->state == CONN_CLOSED);
@@ -207,7 +214,7 @@ void conn_send(struct conn *conn, struct span bytes)
     conn->out = conn->loop->replies + conn->out_bytes > CONN_REPLIES_BYTES_MAX
                     ? NULL : loop_buf_take(conn->loop, conn->out_bytes, &conn->out_size);
     if (conn->out == NULL) {
-        conn_close(conn);
+        conn_reset(conn);
         return;
     }
     conn->loop->replies += conn->out_size;
@@ -538,9 +545,8 @@ void conn_on_deadline(struct conn *conn)
         refusal_set(&refusal, 503, REFUSAL_STORAGE_LATE, "service unavailable: the disk is late, send again");
         conn_on_ack(conn, &refusal);
         return;
-    case CONN_WRITE: /* reset: what the socket holds would stay with the kernel for minutes, for a reader that does not read */
-        (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
-        conn_close(conn);
+    case CONN_WRITE:
+        conn_reset(conn);
         return;
     default:
         conn_close(conn);

