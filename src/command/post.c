@@ -27,7 +27,8 @@ int post_url(const struct command_args *args, char *to, size_t room, struct err 
         (void)snprintf(base, sizeof base, "%.*s",
                        (int)(strlen(given) - (strlen(given) > 0 && given[strlen(given) - 1] == '/')), given);
     else if (!supervisor_url(args_data(args), base, sizeof base))
-        return err_set(err, ERR_RETRY, "no server runs on %.200s; start one (penstock serve), or name one with --url",
+        return err_set(err, ERR_RETRY, "no server runs on %.200s, or it listens for proxies alone; start one (penstock serve), "
+                       "or name one with --url",
                        args_data(args));
     /* /batch takes every form: one event, an array, an object with "batch". */
     if (given == NULL && strncmp(base, "https:", 6) == 0)

@@ -57,8 +57,8 @@ static void banner(const struct command_args *args, const struct config *config,
     char   urls[LISTEN_MAX][LISTEN_URL_BYTES];
     size_t count = supervisor_urls(config->data, urls);
 
-    if (!supervisor_url(config->data, url, sizeof url))
-        return;
+    if (!supervisor_url(config->data, url, sizeof url)) /* each wants a PROXY header first */
+        (void)snprintf(url, sizeof url, "http://ADDRESS-OF-YOUR-PROXY");
     if (strncmp(url, "unix:", 5) == 0)
         (void)snprintf(curl, sizeof curl, "--unix-socket %s http://localhost", url + 5);
     else

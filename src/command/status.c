@@ -115,8 +115,10 @@ static int status_read(const char *data, struct status *out, struct err *err)
         out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
         out->disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
     }
-    if (supervisor_owner(data, roles[0]) != 0 && supervisor_url(data, out->url, sizeof out->url))
+    if (supervisor_owner(data, roles[0]) != 0) {
         out->urls_count = supervisor_urls(data, out->urls);
+        (void)supervisor_url(data, out->url, sizeof out->url);
+    }
     return 0;
 }
 

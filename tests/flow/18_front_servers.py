@@ -10,7 +10,7 @@ import struct
 import subprocess
 import time
 
-from harness import Serve, free_port
+from harness import BINARY, Serve, free_port
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.util.spec_from_file_location("tls", os.path.join(HERE, "17_tls.py"))
@@ -96,6 +96,24 @@ def test_proxy_headers_by_hand():
         assert talk(plain, line + request_bytes(token, "bad")).startswith(b"HTTP/1.1 400")
         assert ips(serve) == {**{name: ip for name, (_, ip) in good.items()}, "by bytes": "203.0.113.1"}
         assert serve.cli("send", "hello").returncode == 0  # the own tools do not take that port
+
+
+def test_for_proxies_alone():
+    with Serve() as serve:
+        serve.stop()
+        with open(os.path.join(serve.folder, "alone.log"), "w") as log:
+            process = subprocess.Popen([BINARY, "serve", "--data", serve.data, "--listen", "127.0.0.1:0 proxy"], stderr=log)
+        try:
+            end = time.time() + 20
+            while not serve.status()["listen"] and time.time() < end:
+                time.sleep(0.05)
+            status = serve.status()
+            assert len(status["listen"]) == 1 and status["listen"][0].endswith(" proxy") and status["url"] == "", status
+            done = serve.cli("send", "hello", check=False)
+            assert done.returncode == 1 and "listens for proxies alone" in done.stderr, done.stderr
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
 
 
 def test_only_trusted_peers_and_trusted_hops():
