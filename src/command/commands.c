@@ -162,8 +162,8 @@ const struct command commands[] = {
     { "serve", "", 0, 0, "run the pipeline: capture, ingest and load, each kept alive",
       "A first start in an empty folder makes a project and a token and prints how to send an event.\n"
       "SIGTERM or Ctrl-C stops it: what is in flight is finished, at most 30 s; twice: at once. A role that\n"
-      "dies is started again; every role may be killed at any time without losing an accepted event. With TLS,\n"
-      "SIGHUP asks for a look at the certificate's files, which are looked at every second anyway.",
+      "dies is started again; every role may be killed at any time without losing an accepted event.\n"
+      "SIGHUP reads the configuration again, as `penstock reload` does. TLS certificates are renewed by themselves.",
       "penstock serve\npenstock serve --data /var/lib/penstock --listen 0.0.0.0:8000\npenstock serve --role capture",
       flags_serve, serve_run },
     { "send", "[EVENT]", 0, 1, "send an event to the running server",
