@@ -23,7 +23,7 @@ enum {
     LOOP_RETRY_MS = 10,
     LOOP_PACED_PART = 8, /* of the memory: so much of imports does not wait for its turn */
     LOOP_HOLD_WAITING_MIN = 8,
-    LOOP_HOLD_US_MAX = 500,
+    LOOP_HOLD_US_MAX = 1000,
     LOOP_DRAIN_IDLE_US = 1000000, /* at a stop: how long a kept connection may still bring a request */
     LOOP_HANDED_IDLE_US = 10000000 /* and when another capture serves: nobody waits for this one's end */
 };
