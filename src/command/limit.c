@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command/catalog_access.h"
+#include "command/catalog_list.h"
 #include "wire/json.h"
 #include "wire/time.h"
 
@@ -42,48 +42,19 @@ static void limit_print(struct buf *out, const struct catalog_limit *one, bool j
     }
 }
 
-static int limits_print(const struct command_args *args, struct catalog *catalog, struct err *err)
+static void limits_show(struct catalog_list *list, const struct catalog_snapshot *snapshot)
 {
-    struct catalog_snapshot    *snapshot;
     const struct catalog_limit *all;
-    struct buf                  out;
-    bool                        json = args_has(args, "--json"), first = true;
-    uint32_t                    only = 0;
-    size_t                      count;
+    size_t                      count = catalog_snapshot_limits(snapshot, &all);
 
-    if ((args_has(args, "--project") && command_project(args, false, catalog, &only, err) < 0) ||
-        catalog_snapshot_load(catalog, &snapshot, err) < 0)
-        return -1;
-    buf_init(&out, 256 << 20);
-    count = catalog_snapshot_limits(snapshot, &all);
-    buf_add_text(&out, json ? "[" : "");
-    for (size_t i = 0; i < count; i++) {
-        if (only != 0 && all[i].project != only)
-            continue;
-        buf_add_text(&out, json && !first ? ",\n " : "");
-        limit_print(&out, &all[i], json);
-        first = false;
-    }
-    buf_add_text(&out, json ? "]\n" : "");
-    if (first && !json)
-        fprintf(stderr, "penstock: there are no limits; what they can do: penstock limit set --help\n");
-    command_print(&out);
-    catalog_snapshot_free(snapshot);
-    return 0;
+    for (size_t i = 0; i < count; i++)
+        if (catalog_list_next(list, all[i].project))
+            limit_print(&list->out, &all[i], list->json);
 }
 
 int limit_list_run(const struct command_args *args)
 {
-    struct catalog *catalog;
-    struct err      err = { .kind = ERR_NONE };
-    int             code = EXIT_DONE;
-
-    if (command_catalog_open(args, false, &catalog, &err) < 0)
-        return command_failed(&err);
-    if (limits_print(args, catalog, &err) < 0)
-        code = command_failed(&err);
-    catalog_close(catalog);
-    return code;
+    return catalog_list_run(args, limits_show, "there are no limits; what they can do: penstock limit set --help");
 }
 
 /* --- set, remove ------------------------------------------------------------------------------- */

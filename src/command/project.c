@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "command/catalog_access.h"
+#include "command/catalog_list.h"
 #include "wire/json.h"
 
 enum setting_kind { SETTING_NAME, SETTING_SWITCH, SETTING_NUMBER64, SETTING_NUMBER32, SETTING_COOKIELESS, SETTING_ZONE };
@@ -89,33 +89,25 @@ static void project_print(struct buf *out, const struct catalog_project *project
     buf_add_format(out, "%-22s %-14zu  penstock restrict list\n", "restrictions", project->restriction_count);
 }
 
+static void projects_show(struct catalog_list *list, const struct catalog_snapshot *snapshot)
+{
+    const struct catalog_project *all;
+    size_t                        count = catalog_snapshot_projects(snapshot, &all);
+
+    if (!list->json)
+        buf_add_text(&list->out, "    id  name\n");
+    for (size_t i = 0; i < count; i++)
+        if (!catalog_list_next(list, all[i].id))
+            continue;
+        else if (list->json)
+            project_print_json(&list->out, &all[i]);
+        else
+            buf_add_format(&list->out, "%6u  %s\n", all[i].id, all[i].name);
+}
+
 int project_list_run(const struct command_args *args)
 {
-    struct catalog               *catalog;
-    struct catalog_snapshot      *snapshot;
-    const struct catalog_project *projects;
-    struct err                    err = { .kind = ERR_NONE };
-    struct buf                    out;
-    bool                          json = args_has(args, "--json");
-    size_t                        count;
-
-    if (command_catalog_read(args, &catalog, &snapshot, &err) < 0)
-        return command_failed(&err);
-    buf_init(&out, 64 << 20);
-    count = catalog_snapshot_projects(snapshot, &projects);
-    buf_add_text(&out, json ? "[" : "    id  name\n");
-    for (size_t i = 0; i < count; i++)
-        if (json) {
-            buf_add_text(&out, i > 0 ? ",\n " : "");
-            project_print_json(&out, &projects[i]);
-        } else {
-            buf_add_format(&out, "%6u  %s\n", projects[i].id, projects[i].name);
-        }
-    buf_add_text(&out, json ? "]\n" : "");
-    command_print(&out);
-    catalog_snapshot_free(snapshot);
-    catalog_close(catalog);
-    return EXIT_DONE;
+    return catalog_list_run(args, projects_show, NULL);
 }
 
 static int project_print_one(const struct command_args *args, struct catalog *catalog, uint32_t id, struct err *err)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "command/catalog_access.h"
+#include "command/catalog_list.h"
 #include "wire/json.h"
 #include "wire/time.h"
 
@@ -39,48 +39,19 @@ static void quota_print(struct buf *out, const struct catalog_quota *one, bool j
     }
 }
 
-static int quotas_print(const struct command_args *args, struct catalog *catalog, struct err *err)
+static void quotas_show(struct catalog_list *list, const struct catalog_snapshot *snapshot)
 {
-    struct catalog_snapshot    *snapshot;
     const struct catalog_quota *all;
-    struct buf                  out;
-    bool                        json = args_has(args, "--json"), first = true;
-    uint32_t                    only = 0;
-    size_t                      count;
+    size_t                      count = catalog_snapshot_quotas(snapshot, &all);
 
-    if ((args_has(args, "--project") && command_project(args, false, catalog, &only, err) < 0) ||
-        catalog_snapshot_load(catalog, &snapshot, err) < 0)
-        return -1;
-    buf_init(&out, 256 << 20);
-    count = catalog_snapshot_quotas(snapshot, &all);
-    buf_add_text(&out, json ? "[" : "");
-    for (size_t i = 0; i < count; i++) {
-        if (only != 0 && all[i].project != only)
-            continue;
-        buf_add_text(&out, json && !first ? ",\n " : "");
-        quota_print(&out, &all[i], json);
-        first = false;
-    }
-    buf_add_text(&out, json ? "]\n" : "");
-    if (first && !json)
-        fprintf(stderr, "penstock: no quota is used up; what one does: penstock quota set --help\n");
-    command_print(&out);
-    catalog_snapshot_free(snapshot);
-    return 0;
+    for (size_t i = 0; i < count; i++)
+        if (catalog_list_next(list, all[i].project))
+            quota_print(&list->out, &all[i], list->json);
 }
 
 int quota_list_run(const struct command_args *args)
 {
-    struct catalog *catalog;
-    struct err      err = { .kind = ERR_NONE };
-    int             code = EXIT_DONE;
-
-    if (command_catalog_open(args, false, &catalog, &err) < 0)
-        return command_failed(&err);
-    if (quotas_print(args, catalog, &err) < 0)
-        code = command_failed(&err);
-    catalog_close(catalog);
-    return code;
+    return catalog_list_run(args, quotas_show, "no quota is used up; what one does: penstock quota set --help");
 }
 
 /* --- set, remove ------------------------------------------------------------------------------- */

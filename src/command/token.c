@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command/catalog_access.h"
+#include "command/catalog_list.h"
 #include "wire/json.h"
 #include "wire/time.h"
 
@@ -15,8 +15,15 @@ static const char *project_name(const struct catalog_snapshot *snapshot, uint32_
     return project != NULL ? project->name : "?";
 }
 
-static void token_print_json(struct buf *out, const struct catalog_snapshot *snapshot, const struct catalog_token *token)
+static void token_print(struct buf *out, const struct catalog_snapshot *snapshot, const struct catalog_token *token, bool json)
 {
+    if (!json) {
+        buf_add_format(out, "%-48s  %s (project %u)%s, since ", token->token, project_name(snapshot, token->project), token->project,
+                       token->secret ? ", secret" : "");
+        time_write_rfc3339(out, token->created_us / 1000000 * 1000000);
+        buf_add_text(out, "\n");
+        return;
+    }
     buf_add_text(out, "{\"token\":");
     json_write_string(out, span_text(token->token));
     buf_add_format(out, ",\"project_id\":%u,\"project\":", token->project);
@@ -26,38 +33,19 @@ static void token_print_json(struct buf *out, const struct catalog_snapshot *sna
     buf_add_text(out, "\"}");
 }
 
+static void tokens_show(struct catalog_list *list, const struct catalog_snapshot *snapshot)
+{
+    const struct catalog_token *all;
+    size_t                      count = catalog_snapshot_tokens(snapshot, &all);
+
+    for (size_t i = 0; i < count; i++)
+        if (catalog_list_next(list, all[i].project))
+            token_print(&list->out, snapshot, &all[i], list->json);
+}
+
 int token_list_run(const struct command_args *args)
 {
-    struct catalog             *catalog;
-    struct catalog_snapshot    *snapshot;
-    const struct catalog_token *tokens;
-    struct err                  err = { .kind = ERR_NONE };
-    struct buf                  out;
-    bool                        json = args_has(args, "--json");
-    size_t                      count;
-
-    if (command_catalog_read(args, &catalog, &snapshot, &err) < 0)
-        return command_failed(&err);
-    buf_init(&out, 64 << 20);
-    count = catalog_snapshot_tokens(snapshot, &tokens);
-    buf_add_text(&out, json ? "[" : "");
-    for (size_t i = 0; i < count; i++) {
-        if (json) {
-            buf_add_text(&out, i > 0 ? ",\n " : "");
-            token_print_json(&out, snapshot, &tokens[i]);
-        } else {
-            buf_add_format(&out, "%-48s  %s (project %u)%s, since ", tokens[i].token,
-                           project_name(snapshot, tokens[i].project), tokens[i].project,
-                           tokens[i].secret ? ", secret" : "");
-            time_write_rfc3339(&out, tokens[i].created_us / 1000000 * 1000000);
-            buf_add_text(&out, "\n");
-        }
-    }
-    buf_add_text(&out, json ? "]\n" : "");
-    command_print(&out);
-    catalog_snapshot_free(snapshot);
-    catalog_close(catalog);
-    return EXIT_DONE;
+    return catalog_list_run(args, tokens_show, NULL);
 }
 
 int token_create_run(const struct command_args *args)
