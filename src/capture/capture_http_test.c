@@ -323,17 +323,9 @@ static int stop(void **state)
 
 static int joined(void **state)
 {
-    char command[128];
-
     (void)state;
-    kit_forget(&kit);
-    log_reader_close(kit.reader);
-    log_reader_close(kit.historical);
-    log_close(kit.log);
-    (void)close(kit.listener.fd);
-    (void)close(kit.stop_fd);
-    (void)snprintf(command, sizeof command, "rm -rf %s", kit.folder);
-    return system(command);
+    kit_clean(&kit);
+    return 0;
 }
 
 /* --- many at once ------------------------------------------------------------------------------ */

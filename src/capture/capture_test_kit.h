@@ -182,11 +182,11 @@ static inline void kit_ask_to_stop(struct kit *kit)
     assert_int_equal(write(kit->stop_fd, &one, sizeof one), sizeof one);
 }
 
-static inline void kit_join(struct kit *kit)
+/* The role's thread is joined: the rest. */
+static inline void kit_clean(struct kit *kit)
 {
     char command[128];
 
-    pthread_join(kit->thread, NULL);
     kit_ask_to_stop(kit); /* also when capture ended by itself */
     pthread_join(kit->catalog_thread, NULL);
     kit_forget(kit);
@@ -197,6 +197,12 @@ static inline void kit_join(struct kit *kit)
     (void)close(kit->stop_fd);
     (void)snprintf(command, sizeof command, "rm -rf %s", kit->folder);
     assert_int_equal(system(command), 0);
+}
+
+static inline void kit_join(struct kit *kit)
+{
+    pthread_join(kit->thread, NULL);
+    kit_clean(kit);
 }
 
 static inline void kit_stop(struct kit *kit)

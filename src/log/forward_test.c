@@ -73,7 +73,7 @@ static void must_say(struct log_commit *commit, const char *word, uint64_t at)
 static struct log_commit *started(void)
 {
     struct log_writer *writer;
-    struct log_commit *commit;
+    struct log_commit *commit = NULL;
     struct err         err = { 0 };
 
     if (log_writer_open(log_of_test, "t", 0, NULL, &writer, &err) < 0 || log_commit_start(writer, NULL, &commit, &err) < 0)
