@@ -59,7 +59,7 @@ static void made(struct buf *image)
 static void a_snapshot_of_it_is_the_catalogs(void **state)
 {
     struct catalog                   *catalog;
-    struct catalog_snapshot          *theirs, *ours;
+    struct catalog_snapshot          *theirs = NULL, *ours = NULL;
     const struct catalog_token       *tokens;
     const struct catalog_restriction *restrictions;
     struct err                        err = { 0 };
