@@ -3,14 +3,16 @@
 
 One installation grows: before each measurement so many events come, all by new persons, that the number of persons is
 reached (each of them is a row, too); then events as in `bench pipeline` (2 % new persons) come at a fixed rate for
---seconds, and the CPU of each role is counted. The last column holds each size against the first.
+--seconds, and the CPU of each role is counted until all of their rows are in the warehouse, of persons too. The last column holds each size against the first.
 """
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine
@@ -35,6 +37,19 @@ def wait_rows(server, rows, seconds=1800):
         time.sleep(0.05)
 
 
+def wait_quiet(server, seconds=1800):
+    """Rows of persons and ids may come behind those of events: until no table has had a row for three seconds."""
+    end, before, since = time.time() + seconds, -1, time.time()
+    while time.time() - since < 3:
+        text = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % server.port, timeout=10).read().decode()
+        rows = sum(map(int, re.findall(r'load_rows_total\{[^}]*\} (\d+)', text)))
+        if rows != before:
+            before, since = rows, time.time()
+        if time.time() > end:
+            raise SystemExit("rows still come after %d s" % seconds)
+        time.sleep(0.25)
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--persons", default="100000,300000,1000000,3000000")
@@ -53,11 +68,11 @@ def main():
                 done = send(server, folder, persons, 100, 3600, 0, wanted - persons)
                 rows, persons = rows + done["events"], done["persons"]
                 wait_rows(server, rows)
-                time.sleep(2)
+                wait_quiet(server)
             before = {pid: machine.cpu_seconds([pid]) for pid in names}
             done = send(server, folder, persons, 2, args.seconds, args.rate)
             wait_rows(server, rows + done["events"])
-            time.sleep(1.5)
+            wait_quiet(server)
             cost = {names[pid]: (machine.cpu_seconds([pid]) - before[pid]) * 1e6 / done["events"] for pid in names}
             rows, persons = rows + done["events"], done["persons"]
             points.append({"persons": wanted, "rows": rows, "cpu_us": round(sum(cost.values()), 2),
