@@ -9,6 +9,7 @@ int gather_open(struct gather *gather, struct log *log, enum input input, uint64
     *gather = (struct gather){ .input = input, .next = from };
     if (log_reader_open(log, input_topic(input), 0, from, &gather->reader, err) < 0)
         return err_wrap(err, input_topic(input));
+    log_reader_once(gather->reader);
     return 0;
 }
 

@@ -89,6 +89,7 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
             topic->reader = NULL;
             return err_wrap(err, follow_topics[i]);
         }
+        log_reader_once(topic->reader);
         if (tell_back(follow, i, topic->next, &why) < 0)
             say_seldom(&gate, SAY_WARN, "the log may delete what the warehouse has not: %s", why.text);
     }

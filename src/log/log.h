@@ -186,6 +186,9 @@ struct log_chunk {
 int  log_reader_open(struct log *log, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out,
                      struct err *err) must_check;
 void log_reader_close(struct log_reader *reader);
+/* For the reader that follows a topic, and after whom nobody is expected: what it has read leaves the page cache a while
+ * behind it. Others who come later read from the disk. */
+void log_reader_once(struct log_reader *reader);
 
 /* 1: the next chunk (its spans live until the next call); 0: nothing below the published end; -1: error. */
 int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err) must_check;

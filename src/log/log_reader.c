@@ -202,6 +202,8 @@ static int reader_find(struct log_reader *reader, uint64_t end, struct log_chunk
     if (reader->fd < 0)
         return errno == ENOENT ? 2 : err_errno(err, errno, "%s: open %s", reader->part.label, name); /* deleted just now */
     window_init(&reader->window, reader->fd);
+    if (reader->once)
+        window_read_once(&reader->window);
     reader->at = SEGMENT_DATA_AT;
     reader->looks = 0;
     reader->state = READER_WALK;
@@ -484,6 +486,11 @@ int log_reader_open(struct log *log, const char *topic, uint32_t partition, uint
     window_init(&reader->window, -1);
     *out = reader;
     return 0;
+}
+
+void log_reader_once(struct log_reader *reader)
+{
+    reader->once = true;
 }
 
 void log_reader_close(struct log_reader *reader)

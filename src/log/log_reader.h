@@ -33,6 +33,7 @@ struct log_reader {
     uint64_t              id;
     uint32_t              epoch;
     uint64_t              next;      /* offset of the next record to give */
+    bool                  once;      /* log_reader_once */
     uint64_t              end_fixed; /* not 0: read up to here and ask no head (verify) */
     /* WALK */
     struct part_segments  segments;

@@ -3,19 +3,44 @@
 #include "log/window.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/io.h"
 
-enum { WINDOW_BYTES = 256 << 10, WINDOW_KEPT_BYTES_MAX = 8 << 20, WINDOW_PAGE = 4096, WINDOW_TRIES = 3 };
+enum {
+    WINDOW_BYTES = 256 << 10,
+    WINDOW_KEPT_BYTES_MAX = 8 << 20,
+    WINDOW_PAGE = 4096,
+    WINDOW_TRIES = 3,
+    WINDOW_LET_GO_BYTES = 8 << 20, /* at a time */
+    WINDOW_FOLIO_BYTES = 2 << 20
+};
 
 void window_init(struct window *window, int fd)
 {
     *window = (struct window){ .fd = fd };
 }
 
+/* A hint: that it was refused changes nothing. The kernel keeps a folio (2 MiB at most) of which a part is to stay, so the
+ * one on the border is asked for again the next time. */
+static void window_let_go(struct window *window, uint64_t end)
+{
+    uint64_t from = window->let_go > WINDOW_FOLIO_BYTES ? window->let_go - WINDOW_FOLIO_BYTES : 0;
+
+    (void)posix_fadvise(window->fd, (off_t)from, (off_t)(end - from), POSIX_FADV_DONTNEED);
+    window->let_go = end;
+}
+
+void window_read_once(struct window *window)
+{
+    window->once = true;
+}
+
 void window_fini(struct window *window)
 {
+    if (window->once && window->at > window->let_go)
+        window_let_go(window, window->at);
     free(window->buf);
     *window = (struct window){ .fd = -1 };
 }
@@ -92,6 +117,10 @@ int window_get(struct window *window, uint64_t at, size_t bytes, const uint8_t *
         if (window_size(window, bytes, err) < 0)
             return -1;
         window->at = at;
+        if (at < window->let_go) /* again from here */
+            window->let_go = at / WINDOW_PAGE * WINDOW_PAGE;
+        if (window->once && at > window->let_go + WINDOW_BEHIND_BYTES + WINDOW_LET_GO_BYTES)
+            window_let_go(window, (at - WINDOW_BEHIND_BYTES) / WINDOW_PAGE * WINDOW_PAGE);
         if (window_read(window, err) < 0)
             return -1;
     }

@@ -11,6 +11,8 @@
 #include "base/span.h"
 #include "log/frame.h"
 
+enum { WINDOW_BEHIND_BYTES = 32 << 20 };
+
 struct window {
     int      fd; /* borrowed */
     uint8_t *buf;
@@ -18,10 +20,15 @@ struct window {
     uint64_t at;    /* of buf[0] in the file */
     size_t   bytes; /* read */
     unsigned pages_unreadable;
+    bool     once;    /* window_read_once */
+    uint64_t let_go;  /* up to here */
 };
 
 void window_init(struct window *window, int fd);
 void window_fini(struct window *window);
+/* What was read leaves the page cache, but for the last WINDOW_BEHIND_BYTES: nobody is expected to read it again, and others
+ * need the memory (docs/decisions/log-format.md). At window_fini all of it does. */
+void window_read_once(struct window *window);
 /* Forgets what was read: the file may have changed. */
 void window_drop(struct window *window);
 
