@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/note.h"
 
@@ -138,6 +139,10 @@ int attempt_open(const char *run_folder, struct attempt **out, struct err *err)
     attempt->mapped = run_folder != NULL;
     if (!state_sane(attempt->state))
         state_begin(attempt->state);
+    /* The whole server ended (a kill, a power cut), not this role over an event. */
+    if (attempt->state->supervisor != 0 && attempt->state->supervisor != (uint64_t)getppid())
+        forget_marks(attempt->state);
+    attempt->state->supervisor = (uint64_t)getppid();
     conclude(attempt->state);
     *out = attempt;
     return 0;

@@ -45,7 +45,8 @@ struct attempt_state { /* the file, in the machine's own order: it is read where
     uint64_t               careful_until[INPUT_COUNT], careful_limit, careful_done;
     uint64_t               suspect_count;
     struct attempt_suspect suspects[ATTEMPT_SUSPECTS_MAX]; /* in the order of their marks */
-    uint64_t               unused[7];
+    uint64_t               supervisor; /* its pid; 0: not known. A death that took it along says nothing of an event */
+    uint64_t               unused[6];
     struct attempt_hand    hands[ATTEMPT_HANDS_MAX];
 };
 _Static_assert(offsetof(struct attempt_state, hands) % 64 == 0, "a line of the cache is one thread's");
