@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Everything that must be right, one after the other: all.py [PART...]. Parts: checks, release, asan, tsan, clang, flow.
+"""Everything that must be right, one after the other: all.py [PART...]. Parts: checks, release, asan, tsan, clang, flow;
+named alone: cluster.
 
 A part is some test cases, or a build that must give no warning. Output of each part goes to build/test/PART.log; what
 failed is shown. The last line is always `N passed, N failed`, the sum over all cases and programs."""
@@ -11,6 +12,9 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "parts"))
+import parts  # noqa: E402
+
 LOGS = os.path.join(ROOT, "build", "test")
 NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # of `./dev test`: Debian's is too old for today's SDKs
 CHECKS = ("check_layers", "check_docs", "check_style")
@@ -49,6 +53,13 @@ def build(part, preset):
     return code == 0
 
 
+def count(output, ended_well):
+    """(passed, failed) cases of a program's lines: cmocka's where it names them, the program itself otherwise."""
+    cases = sum(1 for line in output if line.startswith("[       OK ]"))
+    broken = sum(1 for line in output if re.match(r"\[  (FAILED|ERROR)", line) and "test(s)" not in line)
+    return (max(cases, 1), 0) if ended_well else (cases, max(broken // 2, 1))
+
+
 def ctest(part, preset, only=None):
     """(passed, failed): cmocka's cases where a program names them, programs otherwise."""
     if not build(part, preset):
@@ -62,11 +73,9 @@ def ctest(part, preset, only=None):
     passed = failed = 0
     for number, verdict in programs.items():
         output = re.findall(r"^%s: (.*)$" % number, text, re.M)
-        cases = sum(1 for line in output if line.startswith("[       OK ]"))
-        broken = sum(1 for line in output if re.match(r"\[  (FAILED|ERROR)", line) and "test(s)" not in line)
-        passed += max(cases, 1) if verdict == "Passed" else cases
-        if verdict != "Passed":
-            failed += max(broken // 2, 1)
+        good, bad = count(output, verdict == "Passed")
+        passed, failed = passed + good, failed + bad
+        if bad:
             print(tail("\n".join(output)))
     if code != 0 and failed == 0 or not programs:
         print(tail(text))
@@ -97,7 +106,7 @@ def part_asan():
 def part_tsan():
     names = [os.path.basename(path)[:-2] for path in glob.glob(os.path.join(ROOT, "src", "*", "*_test.c"))
              if THREADS.search(open(path).read())]
-    names = sorted(set(names) - THREADS_NOT)
+    names = sorted(name for name in set(names) - THREADS_NOT if not name.endswith("_cluster_test"))
     return ctest("tsan", "tsan", "/(%s)$" % "|".join(names)) if names else (0, 0)
 
 
@@ -116,12 +125,54 @@ def part_flow():
     return (int(found[1]), int(found[2])) if found else (0, 1)
 
 
+def cluster_tests():
+    """What needs real servers: [(name, argv, its parts)]; a program in each preset, a file of tests/cluster as it is."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(ROOT, "src", "*", "*_cluster_test.c"))):
+        folder, stem = os.path.basename(os.path.dirname(path)), os.path.basename(path)[:-2]
+        for preset in ("release", "asan"):
+            found.append(("%s/%s (%s)" % (folder, stem, preset), ["build/%s/%s" % (preset, stem)], parts.wanted(path)))
+    for path in sorted(glob.glob(os.path.join(ROOT, "tests", "cluster", "[0-9]*.py"))):
+        found.append((os.path.basename(path), [sys.executable, path], parts.wanted(path)))
+    return found
+
+
+def part_cluster():
+    """Tests whose sources say `parts: ...` share one set of servers, one test after the other; with the word `alone` among
+    them (they kill servers, or change their settings) a test has its own."""
+    if not build("cluster", "release") or not build("cluster", "asan"):
+        return 0, 1
+    only = os.environ.get("CLUSTER_ONLY", "")
+    tests = [test for test in cluster_tests() if only in test[0]]
+    passed = failed = 0
+    shared = [test for test in tests if test[2] is not None and "alone" not in test[2]]
+    # `kafka:3` serves who asks for `kafka`, too: of the same name the largest is started.
+    most = {word.partition(":")[0]: word for word in sorted({word for test in shared for word in test[2]})}
+    groups = [(sorted(most.values()), shared)] if shared else []
+    groups += [([word for word in test[2] or [] if word != "alone"], [test]) for test in tests if test not in shared]
+    for words, members in groups:
+        try:
+            with parts.running(words) as up:
+                env = dict(os.environ, PENSTOCK_BINARY_DIR=os.path.join(ROOT, "build", "release"), **up.env)
+                for name, argv, _ in members:
+                    code, text = run("cluster", ["timeout", "-k", "10", "600"] + argv, env=env)
+                    good, bad = count(text.splitlines(), code == 0)
+                    passed, failed = passed + good, failed + bad
+                    if bad:
+                        print("%s\n%s\n%s" % (name, tail(text), up.logs()))
+        except Exception as wrong:
+            print("%s: %s" % (" ".join(words), wrong))
+            failed += len(members)
+    return passed, failed
+
+
 PARTS = {"checks": part_checks, "release": part_release, "asan": part_asan, "tsan": part_tsan, "clang": part_clang,
-         "flow": part_flow}
+         "flow": part_flow, "cluster": part_cluster}
+ALONE = ("cluster",)  # only when named: they need Kafka, PostgreSQL and ClickHouse, which most changes do not touch
 
 
 def main():
-    wanted = sys.argv[1:] or list(PARTS)
+    wanted = sys.argv[1:] or [name for name in PARTS if name not in ALONE]
     for name in wanted:
         if name not in PARTS:
             sys.exit("tests/all.py: there is no part \"%s\"; the parts are %s" % (name, ", ".join(PARTS)))
