@@ -13,7 +13,7 @@ A part is named `kafka`, or with a number, `kafka:3`, which goes to its construc
 
     with parts.running(["kafka:3", "postgres"]) as up:
         up.env["PENSTOCK_TEST_POSTGRES"]        # what the parts gave
-        up["kafka"].kill(0)                     # a part by its name
+        up["kafka"].kill(1)                     # a part by its name
 """
 import concurrent.futures
 import contextlib
