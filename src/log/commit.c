@@ -18,7 +18,8 @@
 
 enum { COMMIT_MAGIC = 0x636f6d6d, COMMIT_PENDING_BYTES = 64 << 20, COMMIT_RETAIN_EVERY_US = 5000000 };
 
-struct log_commit {
+struct log_commit { /* embedded */
+    const struct log_ops *ops;
     uint32_t           magic;
     size_t             pending_bytes_max; /* fixed after start */
     struct log_writer *writer;            /* @thread committer */
@@ -96,8 +97,8 @@ static void commit_group(struct log_commit *commit, struct log_batch *group)
         return;
     }
     group_append(commit, group);
-    if (log_writer_sync(commit->writer, &err) == 0) {
-        log_writer_publish(commit->writer, log_writer_end(commit->writer));
+    if (embedded_writer_sync(commit->writer, &err) == 0) {
+        embedded_writer_publish(commit->writer, embedded_writer_end(commit->writer));
     } else {
         pthread_mutex_lock(&commit->lock);
         commit->stopped = true;
@@ -119,7 +120,7 @@ static void commit_retain(struct log_commit *commit)
     if (commit->writer == NULL || now_us - commit->retained_us < COMMIT_RETAIN_EVERY_US)
         return;
     commit->retained_us = now_us;
-    if (log_writer_retain(commit->writer, clock_wall_us(), &err) < 0)
+    if (embedded_writer_retain(commit->writer, clock_wall_us(), &err) < 0)
         say_seldom(&gate, SAY_WARN, "old segments stay: %s", err.text);
 }
 
@@ -176,7 +177,7 @@ static void *commit_main(void *arg)
     return NULL;
 }
 
-int log_commit_start(struct log_writer *writer_take, const struct log_commit_options *options, struct log_commit **out,
+int embedded_commit_start(struct log_writer *writer_take, const struct log_commit_options *options, struct log_commit **out,
                      struct err *err)
 {
     struct log_commit *commit = calloc(1, sizeof *commit);
@@ -184,13 +185,14 @@ int log_commit_start(struct log_writer *writer_take, const struct log_commit_opt
 
     if (commit == NULL)
         return err_set(err, ERR_FULL, "no memory for a committer");
+    commit->ops = &log_embedded_ops;
     commit->magic = COMMIT_MAGIC;
     commit->pending_bytes_max = options == NULL || options->pending_bytes_max == 0 ? COMMIT_PENDING_BYTES : options->pending_bytes_max;
     commit->writer = writer_take;
     commit->last = &commit->first;
     commit->forward_fd = -1;
     /* What recovery found whole is durable, so readers may have it. */
-    log_writer_publish(writer_take, log_writer_end(writer_take));
+    embedded_writer_publish(writer_take, embedded_writer_end(writer_take));
     pthread_mutex_init(&commit->lock, NULL);
     pthread_cond_init(&commit->wake, NULL);
     pthread_cond_init(&commit->rested, NULL);
@@ -206,7 +208,7 @@ int log_commit_start(struct log_writer *writer_take, const struct log_commit_opt
     return 0;
 }
 
-void log_commit_stop(struct log_commit *commit)
+void embedded_commit_stop(struct log_commit *commit)
 {
     if (commit == NULL)
         return;
@@ -218,7 +220,7 @@ void log_commit_stop(struct log_commit *commit)
     pthread_join(commit->thread, NULL);
     if (commit->place == COMMIT_RESTS)
         commit->writer->stopped = true; /* it is another's, who may be opening it */
-    log_writer_close(commit->writer);
+    embedded_writer_close(commit->writer);
     io_close(commit->forward_fd);
     pthread_mutex_destroy(&commit->lock);
     pthread_cond_destroy(&commit->wake);
@@ -227,7 +229,7 @@ void log_commit_stop(struct log_commit *commit)
     free(commit);
 }
 
-int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
+int embedded_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                       struct err *err)
 {
     int rc = 0;
@@ -256,7 +258,7 @@ int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, l
     return rc;
 }
 
-int log_commit_rest(struct log_commit *commit, struct err *err)
+int embedded_commit_rest(struct log_commit *commit, struct err *err)
 {
     int rc = 0;
 
@@ -275,7 +277,7 @@ int log_commit_rest(struct log_commit *commit, struct err *err)
     return rc;
 }
 
-int log_commit_resume(struct log_commit *commit, struct err *err)
+int embedded_commit_resume(struct log_commit *commit, struct err *err)
 {
     int rc;
 
@@ -292,12 +294,12 @@ int log_commit_resume(struct log_commit *commit, struct err *err)
     return rc;
 }
 
-void log_commit_forward(struct log_commit *commit, int fd_take)
+void embedded_commit_forward(struct log_commit *commit, int fd_take)
 {
     pthread_mutex_lock(&commit->lock);
     assert(commit->place == COMMIT_RESTS);
     commit->writer->stopped = true; /* closing adds nothing to what another process writes */
-    log_writer_close(commit->writer);
+    embedded_writer_close(commit->writer);
     commit->writer = NULL;
     commit->forward_fd = fd_take;
     commit->place = COMMIT_FORWARDS;

@@ -123,7 +123,7 @@ static void batch_commit(struct log_commit *commit, struct log_batch *batch, str
     struct err                   err = { .kind = ERR_NONE };
 
     served->done = false;
-    while (log_commit_submit(commit, batch, served_done, served, &err) < 0) {
+    while (embedded_commit_submit(commit, batch, served_done, served, &err) < 0) {
         if (err.kind != ERR_FULL) {
             served->result = (struct log_commit_result){ .err = err };
             return;
@@ -150,7 +150,7 @@ static bool answer_send(int fd, const struct log_commit_result *result)
     return bytes_send(fd, answer, sizeof answer);
 }
 
-void log_commit_serve(struct log_commit *commit, int fd)
+void embedded_commit_serve(struct log_commit *commit, int fd)
 {
     struct served     served = { .done = false };
     struct log_batch *batch = log_batch_new();

@@ -13,7 +13,7 @@
 #ifndef PENSTOCK_LOG_FORWARD_H
 #define PENSTOCK_LOG_FORWARD_H
 
-#include "log/log.h"
+#include "log/embedded.h"
 
 /* @thread committer of the old process; blocks. Never fails: *out tells. */
 void log_forward_send(int fd, const struct log_batch *batch, struct log_commit_result *out);

@@ -1,56 +1,184 @@
-/* log/log.c - the folder of topics. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
+/* log/log.c - sends each call to the backend of its object (log_ops.h). Every object begins with the pointer to it. */
+#include "log/log_ops.h"
 
-#include "base/io.h"
-#include "log/part.h"
+const char *const log_kafka_topics_shared[] = { "raw", "raw_historical", "replay", "control", NULL };
 
-/* The name of the folder itself is durable. */
-int log_parent_sync(int dir_fd)
-{
-    int fd = io_open(dir_fd, "..", O_RDONLY | O_DIRECTORY, 0), rc;
-
-    if (fd < 0)
-        return -1;
-    rc = io_fsync(fd);
-    io_close(fd);
-    return rc;
-}
+#define OPS(object) (*(const struct log_ops *const *)(const void *)(object))
 
 int log_open(const struct log_options *options, struct log **out, struct err *err)
 {
-    struct log *log = calloc(1, sizeof *log);
-    bool        made;
-
-    if (log == NULL)
-        return err_set(err, ERR_FULL, "no memory for the log");
-    made = io_mkdir(AT_FDCWD, options->folder, 0750) == 0;
-    if (!made && errno != EEXIST) {
-        (void)err_errno(err, errno, "make %s", options->folder);
-        free(log);
-        return -1;
-    }
-    log->dir_fd = io_open(AT_FDCWD, options->folder, O_RDONLY | O_DIRECTORY, 0);
-    if (log->dir_fd < 0) {
-        (void)err_errno(err, errno, "open %s", options->folder);
-        free(log);
-        return -1;
-    }
-    if (made && log_parent_sync(log->dir_fd) < 0) {
-        (void)err_errno(err, errno, "sync of the folder above %s", options->folder);
-        log_close(log);
-        return -1;
-    }
-    *out = log;
-    return 0;
+    return options->kafka != NULL ? kafka_log_open(options, out, err) : embedded_open(options, out, err);
 }
 
 void log_close(struct log *log)
 {
-    if (log == NULL)
-        return;
-    io_close(log->dir_fd);
-    free(log);
+    if (log != NULL)
+        OPS(log)->close(log);
+}
+
+uint32_t log_partitions(const struct log *log)
+{
+    return OPS(log)->partitions(log);
+}
+
+int log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
+                    struct log_writer **out, struct err *err)
+{
+    return OPS(log)->writer_open(log, topic, partition, options, out, err);
+}
+
+void log_writer_close(struct log_writer *writer)
+{
+    if (writer != NULL)
+        OPS(writer)->writer_close(writer);
+}
+
+uint64_t log_writer_epoch(const struct log_writer *writer)
+{
+    return OPS(writer)->writer_epoch(writer);
+}
+
+uint64_t log_writer_end(const struct log_writer *writer)
+{
+    return OPS(writer)->writer_end(writer);
+}
+
+int log_writer_cut(struct log_writer *writer, uint64_t end, struct err *err)
+{
+    return OPS(writer)->writer_cut(writer, end, err);
+}
+
+int log_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
+                      struct err *err)
+{
+    return OPS(writer)->writer_append(writer, batch, now_us, base_out, err);
+}
+
+int log_writer_sync(struct log_writer *writer, struct err *err)
+{
+    return OPS(writer)->writer_sync(writer, err);
+}
+
+void log_writer_publish(struct log_writer *writer, uint64_t end)
+{
+    OPS(writer)->writer_publish(writer, end);
+}
+
+int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err)
+{
+    return OPS(writer)->writer_retain(writer, now_us, err);
+}
+
+int log_commit_start(struct log_writer *writer_take, const struct log_commit_options *options, struct log_commit **out,
+                     struct err *err)
+{
+    return OPS(writer_take)->commit_start(writer_take, options, out, err);
+}
+
+void log_commit_stop(struct log_commit *commit)
+{
+    if (commit != NULL)
+        OPS(commit)->commit_stop(commit);
+}
+
+int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
+                      struct err *err)
+{
+    return OPS(commit)->commit_submit(commit, batch_take, done, ctx, err);
+}
+
+int log_commit_rest(struct log_commit *commit, struct err *err)
+{
+    return OPS(commit)->commit_rest(commit, err);
+}
+
+int log_commit_resume(struct log_commit *commit, struct err *err)
+{
+    return OPS(commit)->commit_resume(commit, err);
+}
+
+void log_commit_forward(struct log_commit *commit, int fd_take)
+{
+    OPS(commit)->commit_forward(commit, fd_take);
+}
+
+void log_commit_serve(struct log_commit *commit, int fd)
+{
+    OPS(commit)->commit_serve(commit, fd);
+}
+
+int log_reader_open(struct log *log, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out,
+                    struct err *err)
+{
+    return OPS(log)->reader_open(log, topic, partition, from, out, err);
+}
+
+void log_reader_close(struct log_reader *reader)
+{
+    if (reader != NULL)
+        OPS(reader)->reader_close(reader);
+}
+
+void log_reader_once(struct log_reader *reader)
+{
+    OPS(reader)->reader_once(reader);
+}
+
+int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err)
+{
+    return OPS(reader)->reader_next(reader, out, err);
+}
+
+bool log_reader_wait(struct log_reader *reader, int64_t timeout_us)
+{
+    return OPS(reader)->reader_wait(reader, timeout_us);
+}
+
+uint64_t log_reader_lag(struct log_reader *reader, uint64_t from)
+{
+    return OPS(reader)->reader_lag(reader, from);
+}
+
+uint64_t log_reader_end(struct log_reader *reader)
+{
+    return OPS(reader)->reader_end(reader);
+}
+
+uint64_t log_reader_start(struct log_reader *reader)
+{
+    return OPS(reader)->reader_start(reader);
+}
+
+int log_cursor_store(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
+                     struct err *err)
+{
+    return OPS(log)->cursor_store(log, topic, partition, consumer, offset, err);
+}
+
+int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
+                    struct err *err)
+{
+    return OPS(log)->cursor_load(log, topic, partition, consumer, offset_out, err);
+}
+
+int log_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below,
+              size_t segments_max, log_erase_wanted *wanted, void *ctx, struct log_erased *out, struct err *err)
+{
+    return OPS(log)->erase(log, topic, partition, from, below, segments_max, wanted, ctx, out, err);
+}
+
+int log_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err)
+{
+    return OPS(log)->roll_ask(log, topic, partition, err);
+}
+
+int log_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
+{
+    return OPS(log)->info(log, seen, ctx, err);
+}
+
+int log_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
+               struct log_verify_result *out, struct err *err)
+{
+    return OPS(log)->verify(log, topic, partition, seen, ctx, out, err);
 }

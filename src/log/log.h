@@ -3,8 +3,9 @@
  * A topic has one or more partitions; a partition is a sequence of records with offsets 0, 1, 2, ...
  * (a count of records, not of bytes) that are never used twice. A record is a key (which decides the
  * partition and nothing else), and a body that the log does not look into.
- * Two backends stand behind this header: folders of segment files on this machine, and (a setting
- * away) an Apache Kafka cluster. Callers cannot tell which; nothing here names files or brokers.
+ * Two backends stand behind this header: folders of segment files on this machine (embedded), and (a setting
+ * away) an Apache Kafka cluster. Offsets rise; they are dense in topics with one writer at a time, and in all topics of the
+ * embedded log. In a topic with many writers on Kafka there are holes, and how many records wait is asked, not subtracted.
  *
  *  L1  a record that was acknowledged (its sync returned, its `done` said so) survives kill and power cut
  *  L2  a failed sync acknowledges nothing; the writer is then in ERR_STOP for good and is never synced
@@ -23,6 +24,7 @@
 #ifndef PENSTOCK_LOG_LOG_H
 #define PENSTOCK_LOG_LOG_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 
@@ -36,6 +38,7 @@ enum {
 /* --- the log and its topics -------------------------------------------------------------------- */
 
 struct log;
+struct log_batch;
 
 enum log_codec { LOG_CODEC_NONE = 0, LOG_CODEC_LZ4 = 1 };
 
@@ -48,14 +51,62 @@ struct log_topic_options {
                                          * system is ERR_FULL: room for those who must go on (cursors) */
     const char *const *cursors_needed;  /* NULL-terminated names, borrowed for the writer's life: their
                                          * consumers' cursors hold retention back even before they exist */
+    uint64_t       owner_epoch;         /* Kafka, topics with one writer: rises with each new owner of the partition; what an
+                                         * owner of a lower one writes is never seen. Embedded: the folder's lock says it */
+    uint64_t       committed_epoch;     /* the same: log_writer_epoch of the writer whose end was recorded last; 0: none */
 };
 
+/* How records stand on Kafka: many in one of its messages, or each as a message in another system's form. */
+enum log_form { LOG_FORM_FRAMES, LOG_FORM_UPSTREAM };
+
+/* Turns messages of the other form into records, and records into messages. It stands above the log, which knows no forms of
+ * events; without one, only frames are read and written. All three @thread any, several at once. */
+struct log_message {
+    struct span key, value;
+    struct { struct span name, value; } headers[32];
+    size_t  header_count;
+    int64_t timestamp_us;
+};
+struct log_form_hooks {
+    /* The record of a message in `topic`, appended to batch: exactly one. ERR_INPUT: it is no such message; what then is
+     * appended is the hook's affair too (a record that becomes a dead letter), or nothing: a damaged gap. */
+    int (*read)(void *ctx, const char *topic, const struct log_message *message, struct log_batch *batch, struct err *err);
+    /* The message of a record of `topic`. Its spans live in what the hook allocates with `room`, until the caller's next. */
+    int (*write)(void *ctx, const char *topic, struct span body, struct buf *room, struct log_message *out, struct err *err);
+    /* The key that decides about a record's partition. Empty: any partition. */
+    int (*key)(void *ctx, const char *topic, struct span body, struct buf *room, struct span *out, struct err *err);
+    /* Its name at the other system, without prefix; NULL: as here. */
+    const char *(*topic_name)(void *ctx, const char *topic);
+    void *ctx;
+};
+
+/* All texts are borrowed for the log's life. */
+struct log_kafka_options {
+    const char    *brokers;       /* "host:port,host:port" */
+    const char    *topic_prefix;  /* NULL: none */
+    uint32_t       partitions;    /* of each topic; 0: 1 */
+    uint32_t       replication;   /* of topics that are made; 0: as the brokers' own setting */
+    enum log_form  form;          /* of what is written; readers take both */
+    size_t         frame_bytes_max; /* 0: LOG_KAFKA_FRAME_BYTES */
+    const struct log_form_hooks *hooks;     /* NULL: frames only */
+    const char *const *topics_shared;       /* NULL-terminated: topics with many writers; NULL: log_kafka_topics_shared */
+    const char *const *client_properties;   /* NULL-terminated names and values by turns: librdkafka's own (TLS, SASL, ...) */
+    const char    *spool_folder;  /* an embedded log that takes what the brokers do not; NULL: none */
+    uint64_t       spool_bytes_max;
+    int64_t        spool_after_us; /* 0: a second */
+};
+enum { LOG_KAFKA_FRAME_BYTES = 1000000 }; /* a broker's message.max.bytes is 1048588 unless told otherwise */
+extern const char *const log_kafka_topics_shared[]; /* raw, raw_historical, replay, control */
+
 struct log_options {
-    const char *folder; /* embedded: DIR/log; created when missing */
+    const char                     *folder; /* embedded: DIR/log; created when missing */
+    const struct log_kafka_options *kafka;  /* not NULL: the log is on Kafka */
 };
 
 int  log_open(const struct log_options *options, struct log **out, struct err *err) must_check;
 void log_close(struct log *log); /* after its writers and readers */
+/* How many partitions each topic has; embedded: 1. */
+uint32_t log_partitions(const struct log *log);
 
 /* --- batches: records on their way in ---------------------------------------------------------- */
 
@@ -92,6 +143,8 @@ int  log_writer_open(struct log *log, const char *topic, uint32_t partition, con
                      struct log_writer **out, struct err *err) must_check;
 void log_writer_close(struct log_writer *writer);
 
+/* Of this opening: to be recorded with the end, and given to the next opening as committed_epoch. */
+uint64_t log_writer_epoch(const struct log_writer *writer);
 /* Next offset to be given. */
 uint64_t log_writer_end(const struct log_writer *writer);
 
@@ -179,6 +232,7 @@ struct log_chunk {
     const char         *why;         /* LOG_GAP: "damaged", "expired" */
     const uint8_t      *at, *end;    /* LOG_RECORDS: for log_chunk_next */
     uint32_t            next_index;
+    bool                sparse;      /* offsets between chunks may be missing without anything being lost */
 };
 
 /* from: the first offset wanted; offsets that retention deleted come as a LOG_GAP. A topic that does not
@@ -197,7 +251,10 @@ bool log_chunk_next(struct log_chunk *chunk, uint64_t *offset_out, struct span *
 
 /* Waits until something past the reader's place is published, at most timeout_us; true when there is. */
 bool log_reader_wait(struct log_reader *reader, int64_t timeout_us);
-/* The published end, and the first offset still stored. */
+/* How many records wait from offset `from` on, which is in the chunk given last or next to it. Kafka: an estimate, but 0 only
+ * when there is none. */
+uint64_t log_reader_lag(struct log_reader *reader, uint64_t from);
+/* The published end, and the first offset still stored. On Kafka this asks the brokers. */
 uint64_t log_reader_end(struct log_reader *reader);
 uint64_t log_reader_start(struct log_reader *reader);
 

@@ -69,7 +69,7 @@ static int cursor_part(struct log *log, const char *topic, uint32_t partition, c
     return *folder_out == -2 ? 0 : -1;
 }
 
-int log_cursor_store(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
+int embedded_cursor_store(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
                      struct err *err)
 {
     struct part part;
@@ -97,7 +97,7 @@ int log_cursor_store(struct log *log, const char *topic, uint32_t partition, con
     return rc;
 }
 
-int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
+int embedded_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                     struct err *err)
 {
     struct part part;

@@ -246,7 +246,7 @@ static int segment_erase(struct eraser *eraser, uint64_t base, struct log_erased
     return rc;
 }
 
-int log_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,
+int embedded_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,
               log_erase_wanted *wanted, void *ctx, struct log_erased *out, struct err *err)
 {
     struct part_segments segments = { 0 };
@@ -287,7 +287,7 @@ int log_erase(struct log *log, const char *topic, uint32_t partition, uint64_t f
     return rc;
 }
 
-int log_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err)
+int embedded_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err)
 {
     struct part part;
     int         rc = part_open(&part, log, topic, partition, false, err), fd;

@@ -72,7 +72,7 @@ static int verify_end(struct log_reader *reader, uint64_t *end_out, struct err *
     return rc < 0 ? -1 : *end_out > 0;
 }
 
-int log_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
+int embedded_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
                struct log_verify_result *out, struct err *err)
 {
     struct log_verify_result result = { 0 };
@@ -82,12 +82,12 @@ int log_verify(struct log *log, const char *topic, uint32_t partition, log_damag
     char                     name[PART_NAME_BYTES];
     int                      rc;
 
-    if (log_reader_open(log, topic, partition, 0, &reader, err) < 0)
+    if (embedded_reader_open(log, topic, partition, 0, &reader, err) < 0)
         return -1;
     rc = verify_end(reader, &end, err);
     if (rc == 1)
-        reader->next = log_reader_start(reader);
-    while (rc == 1 && (rc = log_reader_next(reader, &chunk, err)) == 1) {
+        reader->next = embedded_reader_start(reader);
+    while (rc == 1 && (rc = embedded_reader_next(reader, &chunk, err)) == 1) {
         if (chunk.kind == LOG_RECORDS) {
             result.records += chunk.count;
             result.bytes += (uint64_t)(chunk.end - chunk.at);
@@ -99,7 +99,7 @@ int log_verify(struct log *log, const char *topic, uint32_t partition, log_damag
         }
     }
     result.frames = reader->frames;
-    log_reader_close(reader);
+    embedded_reader_close(reader);
     if (rc == 0)
         *out = result;
     return rc < 0 ? -1 : 0;
@@ -146,16 +146,16 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
     size_t                    cursor_count;
 
     (void)snprintf(info.topic, sizeof info.topic, "%.64s", topic);
-    if (log_reader_open(log, topic, partition, 0, &reader, err) < 0)
+    if (embedded_reader_open(log, topic, partition, 0, &reader, err) < 0)
         return -1;
-    info.end = log_reader_end(reader);
+    info.end = embedded_reader_end(reader);
     info.epoch = reader->epoch;
     if (!reader->part_open) { /* gone meanwhile */
-        log_reader_close(reader);
+        embedded_reader_close(reader);
         return 0;
     }
     if (part_list(&reader->part, &reader->segments, err) < 0) {
-        log_reader_close(reader);
+        embedded_reader_close(reader);
         return -1;
     }
     info.segments = (uint32_t)reader->segments.count;
@@ -170,7 +170,7 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
     }
     cursor_count = info_cursors(&reader->part, cursors, INFO_CURSORS_MAX);
     seen(ctx, &info, cursors, cursor_count);
-    log_reader_close(reader);
+    embedded_reader_close(reader);
     return 0;
 }
 
@@ -229,7 +229,7 @@ static void name_list_sort(char **names)
         qsort(names, count, sizeof *names, compare_texts);
 }
 
-int log_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
+int embedded_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
 {
     char **topics = name_list(log->dir_fd, ".");
     int    rc = topics == NULL ? err_set(err, ERR_FULL, "no memory to list topics") : 0;

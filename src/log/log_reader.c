@@ -70,7 +70,7 @@ int log_reader_published(struct log_reader *reader, uint64_t *end_out, uint32_t 
     return 1;
 }
 
-uint64_t log_reader_end(struct log_reader *reader)
+uint64_t embedded_reader_end(struct log_reader *reader)
 {
     struct err err;
     uint64_t   end;
@@ -79,7 +79,14 @@ uint64_t log_reader_end(struct log_reader *reader)
     return log_reader_published(reader, &end, &seq, &err) == 1 ? end : 0;
 }
 
-uint64_t log_reader_start(struct log_reader *reader)
+uint64_t embedded_reader_lag(struct log_reader *reader, uint64_t from)
+{
+    uint64_t end = embedded_reader_end(reader);
+
+    return end > from ? end - from : 0;
+}
+
+uint64_t embedded_reader_start(struct log_reader *reader)
 {
     struct part_segments segments = { 0 };
     struct err           err;
@@ -92,7 +99,7 @@ uint64_t log_reader_start(struct log_reader *reader)
     return start;
 }
 
-bool log_reader_wait(struct log_reader *reader, int64_t timeout_us)
+bool embedded_reader_wait(struct log_reader *reader, int64_t timeout_us)
 {
     int64_t until_us = clock_mono_us() + timeout_us;
 
@@ -432,7 +439,7 @@ static int reader_serve(struct log_reader *reader, uint64_t end, struct log_chun
     return 1;
 }
 
-int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err)
+int embedded_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err)
 {
     uint64_t end;
     uint32_t seq;
@@ -467,7 +474,7 @@ bool log_chunk_next(struct log_chunk *chunk, uint64_t *offset_out, struct span *
     return true;
 }
 
-int log_reader_open(struct log *log, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out,
+int embedded_reader_open(struct log *log, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out,
                     struct err *err)
 {
     struct log_reader *reader;
@@ -477,6 +484,7 @@ int log_reader_open(struct log *log, const char *topic, uint32_t partition, uint
     reader = calloc(1, sizeof *reader);
     if (reader == NULL)
         return err_set(err, ERR_FULL, "%s: no memory for a reader", topic);
+    reader->ops = &log_embedded_ops;
     reader->magic = LOG_READER_MAGIC;
     reader->log = log;
     memcpy(reader->topic, topic, strlen(topic) + 1);
@@ -488,12 +496,12 @@ int log_reader_open(struct log *log, const char *topic, uint32_t partition, uint
     return 0;
 }
 
-void log_reader_once(struct log_reader *reader)
+void embedded_reader_once(struct log_reader *reader)
 {
     reader->once = true;
 }
 
-void log_reader_close(struct log_reader *reader)
+void embedded_reader_close(struct log_reader *reader)
 {
     if (reader == NULL)
         return;

@@ -20,7 +20,8 @@ enum { LOG_READER_MAGIC = 0x72656164, READER_LOOKS = 2 };
 
 enum log_reader_state { READER_FIND, READER_WALK, READER_SERVE };
 
-struct log_reader {
+struct log_reader { /* embedded */
+    const struct log_ops *ops;
     uint32_t              magic;
     enum log_reader_state state;
     struct log           *log; /* borrowed */

@@ -36,7 +36,12 @@ static int writer_check(const struct log_writer *writer, struct err *err)
     return -1;
 }
 
-uint64_t log_writer_end(const struct log_writer *writer)
+uint64_t embedded_writer_epoch(const struct log_writer *writer)
+{
+    return writer->epoch;
+}
+
+uint64_t embedded_writer_end(const struct log_writer *writer)
 {
     return writer->next;
 }
@@ -187,7 +192,7 @@ int log_writer_append_group(struct log_writer *writer, const struct log_batch *c
     return 0;
 }
 
-int log_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
+int embedded_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
                       struct err *err)
 {
     size_t done;
@@ -201,7 +206,7 @@ int log_writer_append(struct log_writer *writer, const struct log_batch *batch, 
     return log_writer_append_group(writer, &batch, 1, now_us, base_out, &done, err);
 }
 
-int log_writer_sync(struct log_writer *writer, struct err *err)
+int embedded_writer_sync(struct log_writer *writer, struct err *err)
 {
     if (writer_check(writer, err) < 0)
         return -1;
@@ -212,7 +217,7 @@ int log_writer_sync(struct log_writer *writer, struct err *err)
     return 0;
 }
 
-void log_writer_publish(struct log_writer *writer, uint64_t end)
+void embedded_writer_publish(struct log_writer *writer, uint64_t end)
 {
     struct head_place place = { .end = end, .seg_base = writer->seg.base };
 
@@ -232,7 +237,7 @@ static void writer_finish(struct log_writer *writer)
 {
     struct err err;
 
-    if (log_writer_sync(writer, &err) < 0)
+    if (embedded_writer_sync(writer, &err) < 0)
         return;
     if (writer->last_at != 0 && writer->last.count > 0 &&
         (log_writer_mark(writer, clock_wall_us(), &err) < 0 || segment_sync(&writer->seg, &err) < 0))
@@ -269,7 +274,7 @@ int log_writer_wake(struct log_writer *writer, struct err *err)
     return 0;
 }
 
-void log_writer_close(struct log_writer *writer)
+void embedded_writer_close(struct log_writer *writer)
 {
     if (writer == NULL)
         return;

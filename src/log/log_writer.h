@@ -18,7 +18,8 @@ enum {
 };
 #define WRITER_SEGMENT_BYTES_MAX (UINT64_C(1) << 30) /* `unsynced` and places in 32 bits have room to spare */
 
-struct log_writer {
+struct log_writer { /* embedded */
+    const struct log_ops    *ops;
     uint32_t                 magic;
     struct log_topic_options options;
     struct segment_limits    limits;

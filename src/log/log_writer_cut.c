@@ -161,7 +161,7 @@ static int remove_segments_after(struct log_writer *writer, const struct part_se
     return 0;
 }
 
-int log_writer_cut(struct log_writer *writer, uint64_t end, struct err *err)
+int embedded_writer_cut(struct log_writer *writer, uint64_t end, struct err *err)
 {
     struct part_segments segments = { 0 };
     struct head_place    head = { .end = writer->published < end ? writer->published : end };

@@ -325,13 +325,14 @@ static int cursors_make(const struct log_writer *writer, struct err *err)
     return folder == -1 ? -1 : 0;
 }
 
-int log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
+int embedded_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                     struct log_writer **out, struct err *err)
 {
     struct log_writer *writer = calloc(1, sizeof *writer);
 
     if (writer == NULL)
         return err_set(err, ERR_FULL, "%s: no memory for a writer", topic);
+    writer->ops = &log_embedded_ops;
     writer->magic = LOG_WRITER_MAGIC;
     writer->part.dir_fd = writer->head.fd = -1;
     if (options != NULL)
@@ -346,7 +347,7 @@ int log_writer_open(struct log *log, const char *topic, uint32_t partition, cons
     if (part_open(&writer->part, log, topic, partition, true, err) < 0 || writer_lock(writer, err) < 0 ||
         cursors_make(writer, err) < 0 || writer_recover(writer, err) < 0) {
         writer->stopped = true; /* closing adds nothing to what could not be opened */
-        log_writer_close(writer);
+        embedded_writer_close(writer);
         return -1;
     }
     *out = writer;

@@ -19,7 +19,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
-#include "log/log.h"
+#include "log/embedded.h"
 
 enum {
     PART_NAME_BYTES = 48, /* of a file in the folder */
@@ -27,8 +27,9 @@ enum {
     SEGMENT_DATA_AT = 4096 /* the first frame: a block of its own for the header */
 };
 
-struct log {
-    int dir_fd;
+struct log { /* embedded */
+    const struct log_ops *ops;
+    int                   dir_fd;
 };
 
 /* Makes the name of an open folder durable: the folder above it is synced. -1 and errno. */

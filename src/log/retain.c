@@ -141,7 +141,7 @@ static int roll_when_asked(struct log_writer *writer, int64_t now_us, struct err
     return io_unlink(writer->part.dir_fd, "roll") < 0 ? err_errno(err, errno, "%s: roll", writer->part.label) : 0;
 }
 
-int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err)
+int embedded_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err)
 {
     struct part_segments segments = { 0 };
     int                  rc = 0;
