@@ -1,13 +1,13 @@
 /* bench/flood.c - clients that do not wait: requests at a rate, answered or not; and those who hold connections.
  *
  * usage: flood open [-z] [-w SECONDS] PORT PATH FILE.bodies CONNS SECONDS RATE [NEWCOMERS]
- *        flood hold head|body|read|idle PORT COUNT SECONDS
+ *        flood hold head|body|read|idle PORT COUNT SECONDS [RATE]
  *        flood churn PORT RATE SECONDS
  *   open   an open loop: RATE requests a second (bodies as bench/bodies.py writes them) are due, whatever became of the
  *          earlier ones, on as many of CONNS connections as it takes; -z: the bodies are gzip; -w: what falls into the
  *          first seconds is not counted; NEWCOMERS: every so many-th request comes on a new connection (0: none)
  *   hold   COUNT connections that drip: a byte of a head, a byte of a body, or of what they read, a second; or that say
- *          nothing after one request. Who is closed comes again
+ *          nothing after one request. Who is closed comes again; RATE connections a second are made (1000), no more
  *   churn  RATE connections a second: one request, then closed
  * Prints one JSON object. Times of answers are from when a request was due. */
 #include <arpa/inet.h>
@@ -320,7 +320,7 @@ static void hold_drip(struct conn *conn, enum hold kind, int64_t now)
         (void)!send(conn->fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static int hold_run(enum hold kind, unsigned count, double seconds)
+static int hold_run(enum hold kind, unsigned count, double seconds, double rate)
 {
     struct epoll_event events[512];
     int64_t            start = now_us(), end = start + (int64_t)(seconds * 1e6), oldest_us = 0;
@@ -334,7 +334,7 @@ static int hold_run(enum hold kind, unsigned count, double seconds)
         for (unsigned i = 0; i < count / 50 + 1; i++, turn++) { /* all of them some fifty times a second, if it can */
             struct conn *conn = &conns[turn % count];
 
-            if (conn->fd < 0)
+            if (conn->fd < 0 && (double)opened < (double)(now - start) * rate / 1e6 + 1)
                 (void)conn_open(conn);
             else
                 hold_drip(conn, kind, now);
@@ -400,17 +400,17 @@ int main(int argc, char **argv)
             return fprintf(stderr, "flood: 1 to %d connections\n", CONNS_MAX), 2;
         return open_run((unsigned)atoi(argv[3]), atof(argv[4]), atof(argv[5]), skip, argc > 6 ? (unsigned)atoi(argv[6]) : 0);
     }
-    if (strcmp(what, "hold") == 0 && argc == 4) {
+    if (strcmp(what, "hold") == 0 && (argc == 4 || argc == 5)) {
         address.sin_port = htons((uint16_t)atoi(argv[1]));
         for (unsigned kind = 0; kind < 4; kind++)
             if (strcmp(argv[0], holds[kind]) == 0 && atoi(argv[2]) >= 1 && atoi(argv[2]) <= CONNS_MAX)
-                return hold_run((enum hold)kind, (unsigned)atoi(argv[2]), atof(argv[3]));
+                return hold_run((enum hold)kind, (unsigned)atoi(argv[2]), atof(argv[3]), argc == 5 ? atof(argv[4]) : 1000);
     }
     if (strcmp(what, "churn") == 0 && argc == 3) {
         address.sin_port = htons((uint16_t)atoi(argv[0]));
         return churn_run(atof(argv[1]), atof(argv[2]));
     }
     fprintf(stderr, "usage: flood open [-z] [-w SECONDS] PORT PATH FILE.bodies CONNS SECONDS RATE [NEWCOMERS]\n"
-                    "       flood hold head|body|read|idle PORT COUNT SECONDS\n       flood churn PORT RATE SECONDS\n");
+                    "       flood hold head|body|read|idle PORT COUNT SECONDS [RATE]\n       flood churn PORT RATE SECONDS\n");
     return 2;
 }

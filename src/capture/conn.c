@@ -489,7 +489,8 @@ void conn_on_ack(struct conn *conn, const struct refusal *refusal)
 void conn_on_metrics(struct conn *conn, struct span text)
 {
     bool         ok = text.at != NULL;
-    struct reply reply = { .status = ok ? 200 : 500,
+    struct reply reply = { .status = ok ? 200 : 503,
+                           .retry_after_s = ok ? 0 : 1,
                            .type = ok ? "text/plain; version=0.0.4; charset=utf-8" : "text/plain; charset=utf-8",
                            .body = ok ? text : SPAN("metrics cannot be read"),
                            .origin = span_of(conn->origin, conn->origin == NULL ? 0 : conn->origin_bytes) };

@@ -178,7 +178,7 @@ static int64_t loop_wait_us(const struct loop *loop)
         next = loop->drain_until_us;
     if (loop->listen_again_us != 0 && loop->listen_again_us < next)
         next = loop->listen_again_us;
-    if (loop->hello_first != NULL)
+    if (loop->hello_first != NULL || scrape_rendered(loop))
         return 0;
     if (next == INT64_MAX && lanes == INT64_MAX)
         return -1;

@@ -1,10 +1,19 @@
-/* capture/scrape.c - the thread sleeps unless somebody asks: nothing is rendered that nobody reads. */
+/* capture/scrape.c - the thread sleeps unless somebody asks: nothing is rendered that nobody reads. Whoever asks often may
+ * be ten thousand strangers: so they get a share of a core, and of a loop's turn, and events the rest. */
 #include "capture/scrape.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "capture/loop.h"
+
+enum {
+    SCRAPE_REST = 4,           /* times as long as a text took is rested before the next: a fifth of a core */
+    SCRAPE_REST_US_MAX = 250000,
+    SCRAPE_TURN_US = 1000      /* of a turn, for answers of some 40 KB each, 20 us of copying */
+};
 
 struct scrape {
     struct capture_shared *shared;
@@ -33,19 +42,36 @@ static void scrape_round(struct scrape *scrape)
     }
 }
 
+/* @lock scrape->lock */
+static void scrape_wait_until(struct scrape *scrape, int64_t us)
+{
+    struct timespec until = { us / 1000000, us % 1000000 * 1000 };
+
+    (void)pthread_cond_timedwait(&scrape->wake, &scrape->lock, &until);
+}
+
 static void *scrape_main(void *arg)
 {
     struct scrape *scrape = arg;
+    int64_t        rest_until_us = 0;
 
     pthread_mutex_lock(&scrape->lock);
     while (!scrape->stop) {
+        int64_t from_us = clock_mono_us(), took_us;
+
         if (!scrape->asked) {
             pthread_cond_wait(&scrape->wake, &scrape->lock);
+            continue;
+        }
+        if (from_us < rest_until_us) {
+            scrape_wait_until(scrape, rest_until_us);
             continue;
         }
         scrape->asked = false;
         pthread_mutex_unlock(&scrape->lock);
         scrape_round(scrape);
+        took_us = clock_mono_us() - from_us;
+        rest_until_us = from_us + took_us + (took_us * SCRAPE_REST < SCRAPE_REST_US_MAX ? took_us * SCRAPE_REST : SCRAPE_REST_US_MAX);
         pthread_mutex_lock(&scrape->lock);
     }
     pthread_mutex_unlock(&scrape->lock);
@@ -54,13 +80,17 @@ static void *scrape_main(void *arg)
 
 int scrape_start(struct capture_shared *shared, struct scrape **out, struct err *err)
 {
-    struct scrape *scrape = calloc(1, sizeof *scrape);
+    struct scrape     *scrape = calloc(1, sizeof *scrape);
+    pthread_condattr_t attributes;
 
     if (scrape == NULL)
         return err_set(err, ERR_FULL, "capture: no memory for metrics");
     scrape->shared = shared;
     pthread_mutex_init(&scrape->lock, NULL);
-    pthread_cond_init(&scrape->wake, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&scrape->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
     if (pthread_create(&scrape->thread, NULL, scrape_main, scrape) != 0) {
         free(scrape);
         return err_set(err, ERR_FULL, "capture: no thread for metrics");
@@ -102,20 +132,37 @@ void scrape_ask(struct loop *loop, struct conn *conn)
     flight_add(&loop->scrape_asked, conn);
 }
 
+bool scrape_rendered(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->scrape.state, memory_order_acquire) == SCRAPE_DONE;
+}
+
+static void scrape_answer(struct loop *loop)
+{
+    const struct scrape_place *place = &loop->scrape;
+    int64_t                    until_us = clock_mono_us() + SCRAPE_TURN_US;
+
+    while (loop->scrape_rendered.first != NULL) {
+        struct conn *conn = loop->scrape_rendered.first;
+
+        flight_remove(conn);
+        conn_on_metrics(conn, place->ok ? buf_span(&place->text) : (struct span){ 0 });
+        if (clock_mono_us() >= until_us)
+            return;
+    }
+}
+
 void scrape_step(struct loop *loop)
 {
     struct scrape_place *place = &loop->scrape;
     struct scrape       *scrape = loop->shared->scrape;
-    struct conn         *conn;
 
-    if (loop->scrape_asked.first == NULL && loop->scrape_rendered.first == NULL)
+    if (loop->scrape_asked.first == NULL && loop->scrape_rendered.first == NULL && !scrape_rendered(loop))
         return;
-    if (atomic_load_explicit(&place->state, memory_order_acquire) == SCRAPE_DONE) {
-        atomic_store_explicit(&place->state, SCRAPE_IDLE, memory_order_relaxed);
-        while ((conn = loop->scrape_rendered.first) != NULL) {
-            flight_remove(conn);
-            conn_on_metrics(conn, place->ok ? buf_span(&place->text) : (struct span){ 0 });
-        }
+    if (scrape_rendered(loop)) {
+        scrape_answer(loop);
+        if (loop->scrape_rendered.first == NULL)
+            atomic_store_explicit(&place->state, SCRAPE_IDLE, memory_order_relaxed);
     }
     if (loop->scrape_asked.first == NULL || atomic_load_explicit(&place->state, memory_order_relaxed) != SCRAPE_IDLE)
         return;
