@@ -1,0 +1,100 @@
+/* catalog/catalog_test_kit.h - a catalog in a folder of its own. Tests only. */
+#ifndef PENSTOCK_CATALOG_CATALOG_TEST_KIT_H
+#define PENSTOCK_CATALOG_CATALOG_TEST_KIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "base/clock.h"
+#include "catalog/catalog.h"
+
+struct place {
+    char folder[64], path[96];
+};
+
+static inline int place_make(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+
+    (void)snprintf(place->folder, sizeof place->folder, "/tmp/penstock_catalog_XXXXXX");
+    if (mkdtemp(place->folder) == NULL)
+        return -1;
+    (void)snprintf(place->path, sizeof place->path, "%s/catalog.db", place->folder);
+    *state = place;
+    return 0;
+}
+
+static inline int place_drop(void **state)
+{
+    static const char *const tails[] = { "", "-wal", "-shm" };
+    struct place            *place = *state;
+    char                     path[128];
+
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        (void)snprintf(path, sizeof path, "%s%s", place->path, tails[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(place->folder);
+    free(place);
+    return 0;
+}
+
+static inline struct catalog *must_open(const char *path)
+{
+    struct catalog *catalog = NULL;
+    struct err      err = { 0 };
+
+    if (catalog_open(path, &catalog, &err) < 0)
+        fail_msg("%s", err.text);
+    return catalog;
+}
+
+static inline struct catalog_snapshot *must_load(struct catalog *catalog)
+{
+    struct catalog_snapshot *snapshot = NULL;
+    struct err               err = { 0 };
+
+    if (catalog_snapshot_load(catalog, &snapshot, &err) < 0)
+        fail_msg("%s", err.text);
+    return snapshot;
+}
+
+static inline void run_sql(const char *path, const char *sql)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static inline uint32_t must_restrict(struct catalog *catalog, struct catalog_restriction restriction)
+{
+    struct err err = { 0 };
+    uint32_t   id = 0;
+
+    if (catalog_restriction_add(catalog, &restriction, &id, &err) < 0)
+        fail_msg("%s", err.text);
+    return id;
+}
+
+static inline const struct catalog_token *must_find(const struct catalog_snapshot *snapshot, const char *token)
+{
+    const struct catalog_token *found = catalog_snapshot_find_token(snapshot, span_text(token));
+
+    assert_non_null(found);
+    return found;
+}
+
+/* A test with a folder of its own, and no catalog in it yet. */
+#define PLACED(test) cmocka_unit_test_setup_teardown(test, place_make, place_drop)
+
+#endif
