@@ -308,6 +308,30 @@ static inline int kit_receive(int fd, struct kit_answer *answer)
     return kit_receive_wait(fd, answer, false, 20000);
 }
 
+/* What /metrics says of a name without labels of its own, asked on this connection. */
+static inline int64_t kit_metric(int fd, const char *name, struct kit_answer *answer)
+{
+    static const char ask[] = "GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n";
+    char              line[128];
+    char             *at;
+
+    kit_send(fd, ask, sizeof ask - 1);
+    assert_int_equal(kit_receive(fd, answer), 200);
+    (void)snprintf(line, sizeof line, "\n%s{role=\"capture\"} ", name);
+    at = strstr(answer->body, line);
+    if (at == NULL)
+        fail_msg("no metric %s", name);
+    return strtoll(at + strlen(line), NULL, 10);
+}
+
+/* Something has come to read: an answer, or the end. */
+static inline bool kit_readable(int fd, int wait_ms)
+{
+    struct pollfd wait = { .fd = fd, .events = POLLIN };
+
+    return poll(&wait, 1, wait_ms) == 1;
+}
+
 /* One request on a connection of its own. headers: whole lines with CRLF. */
 static inline int kit_ask(const struct kit *kit, const char *method, const char *target, const char *headers,
                           struct span body, struct kit_answer *answer)
