@@ -88,9 +88,9 @@ int option_set(const struct option *option, void *to, const char *text, struct e
         *(const char **)at = text;
         return 0;
     case OPTION_BOOL:
-        if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+        if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0 && strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
             return err_set(err, ERR_INPUT, "%s is \"%.60s\"; it takes true or false", option->name, text);
-        *(bool *)at = text[0] == 't';
+        *(bool *)at = text[0] == 't' || strcmp(text, "on") == 0;
         return 0;
     case OPTION_COUNT: case OPTION_BYTES: case OPTION_DURATION:
         return number_set(option, at, text, err);

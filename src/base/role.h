@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/stores.h"
 
 /* A LIST is texts parted by commas; in a file it may be a sequence too. */
 enum option_type { OPTION_TEXT, OPTION_COUNT, OPTION_BYTES, OPTION_DURATION, OPTION_BOOL, OPTION_LIST };
@@ -45,6 +46,7 @@ struct role_env {
     int         tls_fd;       /* capture, when a listener says tls: brings certificates (capture/tls.h) */
     int         stop_fd;      /* becomes readable when the role is to stop: drain, then return */
     const void *options;      /* the role's own struct, filled from its table */
+    const struct stores *stores; /* the backends; NULL: the embedded ones. Its parts: stores_log() and so on */
     /* -1, each: nothing. The one that serves hears of its heir on heir_fd; an heir finds the one that serves on old_fd. Who
      * is ready to do its work writes a byte to ready_fd. */
     int         heir_fd, old_fd, ready_fd;

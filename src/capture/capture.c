@@ -18,6 +18,7 @@
 #include "capture/capture_cage.h"
 #include "capture/heir.h"
 #include "capture/loop.h"
+#include "log/log_access.h"
 
 enum { CAPTURE_FILES_OWN = 128 }; /* of the log, the catalog, loops, listening sockets; and some for later */
 
@@ -31,6 +32,7 @@ struct capture_opening {
     const struct role_env *env;
     struct capture_shared *shared;
     struct heir            heir;
+    struct log_access      access;
     struct log            *log; /* NULL: not open yet. @thread the one that opens, then the role's */
     pthread_t              thread;
     bool                   waiting; /* there is a thread that tries again */
@@ -59,15 +61,13 @@ static int capture_open_topic(struct log *log, const struct capture_settings *se
 }
 
 /* Opens the topics for writing: the last time that anything is read from them. No threads. The log outlives its writers. */
-static int capture_open_log(const struct role_env *env, const struct capture_settings *settings, struct log **log_out,
-                            struct log_writer *writers_out[CAPTURE_LANES], struct err *err)
+static int capture_open_log(const struct role_env *env, const struct capture_settings *settings, struct log_access *access,
+                            struct log **log_out, struct log_writer *writers_out[CAPTURE_LANES], struct err *err)
 {
     struct log_writer *writers[CAPTURE_LANES] = { NULL };
-    char               folder[4096];
-    struct log_options options = { .folder = folder };
 
-    (void)snprintf(folder, sizeof folder, "%s/log", env->data_folder);
-    if (log_open(&options, log_out, err) < 0)
+    if (log_access_init(access, env->data_folder, stores_log(env->stores), NULL, true, err) < 0 ||
+        log_open(&access->options, log_out, err) < 0)
         return -1;
     for (int i = 0; i < CAPTURE_LANES; i++)
         if (capture_open_topic(*log_out, settings, i, &writers[i], err) < 0) {
@@ -135,7 +135,7 @@ static void *capture_open_later(void *arg)
         struct err err = { 0 };
 
         nanosleep(&pause, NULL);
-        if (capture_open_log(opening->env, opening->shared->settings, &opening->log, writers, &err) == 0) {
+        if (capture_open_log(opening->env, opening->shared->settings, &opening->access, &opening->log, writers, &err) == 0) {
             if (capture_start_commits(opening->shared, opening->log, writers, &err) < 0)
                 say(SAY_ERROR, "%s", err.text);
             else
@@ -159,7 +159,7 @@ static int capture_open(struct capture_opening *opening, struct err *err)
         role_tell(opening->env, ROLE_TAKES);
     if (heir_take(&opening->heir, opening->env->own_process ? opening->env->old_fd : -1, err) < 0)
         return -1;
-    rc = capture_open_log(opening->env, shared->settings, &opening->log, writers, err);
+    rc = capture_open_log(opening->env, shared->settings, &opening->access, &opening->log, writers, err);
     full = rc < 0 && err->kind == ERR_FULL && opening->heir.talk_fd < 0;
     if (rc < 0 && !full)
         return rc;

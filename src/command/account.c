@@ -9,6 +9,7 @@
 
 #include "catalog/catalog.h"
 #include "command/command.h"
+#include "command/config_stores.h"
 #include "command/people_access.h"
 #include "command/question.h"
 #include "event/record.h"
@@ -16,19 +17,20 @@
 #include "ingest/fate.h"
 #include "ingest/outputs.h"
 #include "load/follow.h"
-#include "log/log.h"
+#include "log/log_access.h"
 
 int account_log_open(const char *data, struct log **out, struct err *err)
 {
-    char               path[4096];
-    struct log_options options = { .folder = path };
-    struct stat        found;
+    static struct log_access access; /* of the one log that a command has open; the settings are the same each time */
+    const struct stores     *stores;
+    struct stat              found;
 
-    if (data_check(data, err) < 0 || data_path(data, "log", path, sizeof path, err) < 0)
+    if (data_check(data, err) < 0 || command_stores(data, &stores, err) < 0 ||
+        log_access_init(&access, data, &stores->log, NULL, false, err) < 0)
         return -1;
-    if (stat(path, &found) < 0)
+    if (access.options.kafka == NULL && stat(access.folder, &found) < 0)
         return err_set(err, ERR_RETRY, "%.200s has no log yet: nothing was served here", data);
-    return log_open(&options, out, err);
+    return log_open(&access.options, out, err);
 }
 
 int account_place(const char *data, struct people_place *out, struct err *err)

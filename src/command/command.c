@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "command/config_stores.h"
+
 struct given_flag { const struct command_flag *flag; const char *value; };
 
 struct command_args {
@@ -313,8 +315,10 @@ int command_main(int argc, char **argv)
         code = EXIT_FAILED;
     } else {
         code = args_read(&args, argv + 1 + words, argc - 1 - words);
-        if (code == 0)
+        if (code == 0) {
+            command_stores_file(args_text(&args, "--config"));
             code = command->run(&args);
+        }
     }
     free(args.flags);
     free(args.words);

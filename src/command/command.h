@@ -40,7 +40,9 @@ struct command {
 /* Every command, ended by a NULL name. */
 extern const struct command commands[];
 
-#define FLAG_DATA { "--data", "DIR", "the data folder (default: ./penstock-data)" }
+#define FLAG_DATA                                                                                   \
+    { "--data", "DIR", "the data folder (default: ./penstock-data)" },                              \
+    { "--config", "FILE", "settings (default: those of the server of this folder, or DIR/penstock.yaml)" }
 #define FLAG_JSON { "--json", NULL, "print JSON" }
 #define FLAG_END  { NULL, NULL, NULL }
 

@@ -5,7 +5,6 @@ static const struct command_flag flags_serve[] = {
     FLAG_DATA,
     { "--listen", "ADDRESS", "address that SDKs send to: HOST:PORT or unix:/PATH (default: 127.0.0.1:8000); port 0: a\n"
       "                     free one; may be given several times" },
-    { "--config", "FILE", "settings (default: DIR/penstock.yaml when it is there)" },
     { "--role", "NAME", "run one role only: capture, ingest or load" },
     FLAG_END,
 };
@@ -119,7 +118,6 @@ static const struct command_flag flags_log_dump[] = {
 };
 static const struct command_flag flags_config_show[] = {
     FLAG_DATA,
-    { "--config", "FILE", "settings (default: DIR/penstock.yaml when it is there)" },
     { "--listen", "ADDRESS", "as for serve" },
     FLAG_JSON, FLAG_END,
 };

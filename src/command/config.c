@@ -15,6 +15,7 @@
 #include <libfyaml.h>
 
 #include "command/command.h"
+#include "command/config_stores.h"
 #include "command/listen.h"
 #include "command/tls_files.h"
 
@@ -176,7 +177,7 @@ static int table_add(struct config *config, const struct role *role, const struc
 int config_init(struct config *config, struct err *err)
 {
     *config = (struct config){ .count = 0 };
-    if (table_add(config, NULL, top_options, err) < 0)
+    if (table_add(config, NULL, top_options, err) < 0 || table_add(config, NULL, store_options, err) < 0)
         return -1;
     for (size_t i = 0; i < role_count; i++) {
         config->options[i] = calloc(1, roles[i]->options_bytes + 1);
@@ -195,6 +196,22 @@ void config_fini(struct config *config)
     for (size_t i = 0; i < ROLES_MAX; i++)
         free(config->options[i]);
     *config = (struct config){ .count = 0 };
+}
+
+int config_check(const struct config *config, struct err *err)
+{
+    return config_stores_check(config, err);
+}
+
+void config_shown(const struct config_value *value, char to[CONFIG_VALUE_BYTES_MAX])
+{
+    char url[URL_SHOWN_BYTES];
+
+    (void)snprintf(to, CONFIG_VALUE_BYTES_MAX, "%s", value->text);
+    if (config_store_key(value) && strstr(value->text, "://") != NULL) {
+        url_shown(value->text, url);
+        (void)snprintf(to, CONFIG_VALUE_BYTES_MAX, "%s", url);
+    }
 }
 
 /* --- the file ---------------------------------------------------------------------------------- */
@@ -298,19 +315,26 @@ done:
     return rc;
 }
 
+static const char *group_first(const struct option *options, const char *word)
+{
+    size_t bytes = strlen(word);
+
+    for (; options->name != NULL; options++)
+        if (strncmp(options->name, word, bytes) == 0 && options->name[bytes] == '.')
+            return options->name + bytes + 1;
+    return NULL;
+}
+
 /* Whether keys may stand below this word: a role's, or the first word of a key of Penstock as a whole. Gives one of them
  * as an example; NULL: no. */
 static const char *group_example(const char *word)
 {
     const struct role *role = role_find(word);
-    size_t             bytes = strlen(word);
+    const char        *first = group_first(top_options, word);
 
     if (role != NULL)
         return role->options->name;
-    for (const struct option *option = top_options; option->name != NULL; option++)
-        if (strncmp(option->name, word, bytes) == 0 && option->name[bytes] == '.')
-            return option->name + bytes + 1;
-    return NULL;
+    return first != NULL ? first : group_first(store_options, word);
 }
 
 static int file_mapping(struct config_file *file, struct fy_node *mapping, const char *prefix, struct err *err)
@@ -485,7 +509,7 @@ int config_of_args(struct config *config, const struct command_args *args, struc
         return -1;
     if (args_has(args, "--data") && config_set(config, "data", args_text(args, "--data"), "--data", err) < 0)
         return -1;
-    if (args_has(args, "--listen"))
-        return listen_of_args(config, args, err);
-    return 0;
+    if (args_has(args, "--listen") && listen_of_args(config, args, err) < 0)
+        return -1;
+    return config_check(config, err);
 }

@@ -38,6 +38,7 @@ struct config {
     const char         *data;    /* top-level keys */
     const char         *listen;
     const char         *tls_certificate, *tls_key;
+    struct stores       stores;
     void               *options[ROLES_MAX]; /* by the index of roles[] */
     /* Set after config_init: is told each wrong key of a file, and the file is read to its end. NULL: the first one ends it. */
     void (*tell)(const struct err *err);
@@ -54,6 +55,9 @@ int config_load_text(struct config *config, const char *name, const char *text, 
 /* One key from a flag or a test. source is what `config show` says about it. */
 int config_set(struct config *config, const char *key, const char *text, const char *source, struct err *err) must_check;
 
+/* What must hold between keys, once all of them are set. ERR_INPUT. */
+int config_check(const struct config *config, struct err *err) must_check;
+
 /* NULL: no such key. */
 const struct config_value *config_find(const struct config *config, const char *key);
 /* The key as it is written in a file, into to. */
@@ -63,8 +67,11 @@ const char *config_nearest(const struct config *config, const char *key);
 /* "a size from 1KiB to 1GiB": what a value may be. */
 void config_limits(const struct option *option, char *to, size_t room);
 
+/* A value as it may be shown: without the password that a URL may hold. */
+void config_shown(const struct config_value *value, char to[CONFIG_VALUE_BYTES_MAX]);
+
 /* The way of all commands that read the configuration: --config FILE, or DIR/penstock.yaml when it is
- * there, then --listen and --data. */
+ * there, then --listen and --data; checked as a whole. */
 struct command_args;
 int config_of_args(struct config *config, const struct command_args *args, struct err *err) must_check;
 

@@ -26,7 +26,7 @@ int config_check_run(const struct command_args *args)
         return command_failed(&err);
     }
     config.tell = wrong_key_print;
-    if (config_load_file(&config, args_at(args, 0), &err) < 0) {
+    if (config_load_file(&config, args_at(args, 0), &err) < 0 || config_check(&config, &err) < 0) {
         code = wrong_keys > 0 ? EXIT_USAGE : command_failed(&err);
     } else {
         size_t set = 0;
@@ -41,14 +41,15 @@ int config_check_run(const struct command_args *args)
 
 static void value_print_json(struct buf *out, const struct config_value *value)
 {
-    char key[200], limits[160];
+    char key[200], limits[160], shown[CONFIG_VALUE_BYTES_MAX];
 
     config_key(value, key, sizeof key);
     config_limits(value->option, limits, sizeof limits);
+    config_shown(value, shown);
     buf_add_text(out, "{\"key\":");
     json_write_string(out, span_text(key));
     buf_add_text(out, ",\"value\":");
-    json_write_string(out, span_text(value->text));
+    json_write_string(out, span_text(shown));
     buf_add_text(out, ",\"source\":");
     json_write_string(out, span_text(value->source));
     buf_add_text(out, ",\"default\":");
@@ -82,16 +83,17 @@ int config_show_run(const struct command_args *args)
     buf_init(&out, 4 << 20);
     buf_add_text(&out, "[");
     for (size_t i = 0; i < config.count; i++) {
-        char key[200];
+        char key[200], shown[CONFIG_VALUE_BYTES_MAX];
 
         config_key(&config.values[i], key, sizeof key);
+        config_shown(&config.values[i], shown);
         buf_add_text(&out, i > 0 ? ",\n " : "");
         if (json) {
             value_print_json(&out, &config.values[i]);
             continue;
         }
         printf("%s: ", key);
-        value_print_yaml(config.values[i].text);
+        value_print_yaml(shown);
         printf("  # %s\n", config.values[i].source);
     }
     buf_add_text(&out, "]\n");
@@ -131,10 +133,19 @@ static void page_print(void)
     }
 }
 
+/* Whether this key is one of `capture`, of `log`, ... */
+static bool value_below(const struct config_value *value, const char *group)
+{
+    char   key[200];
+    size_t bytes = strlen(group);
+
+    config_key(value, key, sizeof key);
+    return strncmp(key, group, bytes) == 0 && key[bytes] == '.';
+}
+
 int config_explain_run(const struct command_args *args)
 {
     struct err                 err = { .kind = ERR_NONE };
-    const struct config_value *value;
     const char                *key = args_at(args, 0);
     bool                       found = false;
     int                        code = EXIT_DONE;
@@ -143,17 +154,19 @@ int config_explain_run(const struct command_args *args)
         return command_failed(&err);
     if (args_has(args, "--page")) {
         page_print();
-    } else if (key == NULL || role_find(key) != NULL) {
+    } else if (key == NULL || config_find(&config, key) == NULL) {
         for (size_t i = 0; i < config.count; i++)
-            if (key == NULL || (config.values[i].role != NULL && strcmp(config.values[i].role->name, key) == 0)) {
+            if (key == NULL || value_below(&config.values[i], key)) {
                 if (found)
                     printf("\n");
                 value_explain(&config.values[i]);
                 found = true;
             }
-    } else if ((value = config_find(&config, key)) != NULL) {
-        value_explain(value);
     } else {
+        value_explain(config_find(&config, key));
+        found = true;
+    }
+    if (!found && !args_has(args, "--page")) {
         const char *near = config_nearest(&config, key);
 
         code = near != NULL ? args_wrong(args, "there is no key \"%s\"; did you mean \"%s\"?", key, near)

@@ -5,17 +5,20 @@
 #include <sys/stat.h>
 
 #include "command/command.h"
+#include "command/config_stores.h"
 
 int command_people_begin(const char *data, struct people_access *out, struct err *err)
 {
     char                  path[4096];
     struct people_options options = { .folder = path };
+    const struct stores  *stores;
     struct stat           found;
 
     *out = (struct people_access){ .people = NULL };
-    if (data_path(data, "people", path, sizeof path, err) < 0)
+    if (data_path(data, "people", path, sizeof path, err) < 0 || command_stores(data, &stores, err) < 0)
         return -1;
-    if (stat(path, &found) < 0)
+    options.settings = &stores->people;
+    if (!people_on_postgres(&stores->people) && stat(path, &found) < 0)
         return 0;
     if (people_open(&options, &out->people, err) < 0 || people_begin(out->people, false, &out->txn, err) < 0) {
         command_people_end(out);

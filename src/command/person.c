@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "command/account.h"
 #include "command/catalog_access.h"
 #include "command/people_access.h"
 #include "event/packed.h"
@@ -232,16 +233,14 @@ static int writer_open(struct log *log, struct log_writer **out, struct err *err
 
 static int append(const struct command_args *args, struct span body, uint64_t *number_out, struct err *err)
 {
-    char               path[4096];
-    struct log        *log;
-    struct log_writer *writer;
-    struct log_batch  *batch = log_batch_new();
-    int                rc = -1;
+    struct log          *log;
+    struct log_writer   *writer;
+    struct log_batch    *batch = log_batch_new();
+    int                  rc = -1;
 
     if (batch == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    if (data_path(args_data(args), "log", path, sizeof path, err) < 0 ||
-        log_open(&(struct log_options){ .folder = path }, &log, err) < 0)
+    if (account_log_open(args_data(args), &log, err) < 0)
         goto no_log;
     if (writer_open(log, &writer, err) < 0)
         goto no_writer;

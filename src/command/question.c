@@ -11,16 +11,20 @@
 
 #include "base/clock.h"
 #include "command/command.h"
+#include "command/config_stores.h"
 #include "load/query_socket.h"
 
 enum { QUESTION_WAIT_US_MAX = 2000000, QUESTION_PAUSE_MS = 20 };
 
 bool question_possible(const char *data)
 {
-    char        path[4096];
-    struct stat found;
-    struct err  ignored = { .kind = ERR_NONE };
+    char                 path[4096];
+    const struct stores *stores;
+    struct stat          found;
+    struct err           ignored = { .kind = ERR_NONE };
 
+    if (command_stores(data, &stores, &ignored) == 0 && warehouse_on_clickhouse(&stores->warehouse))
+        return true;
     return data_path(data, "warehouse.duckdb", path, sizeof path, &ignored) == 0 && stat(path, &found) == 0;
 }
 
@@ -40,10 +44,14 @@ static int file_ask(const char *data, const char *sql, enum warehouse_format for
 {
     char                     path[4096];
     struct warehouse_options options = { .path = path, .read_only = true };
+    const struct stores     *stores;
     struct warehouse        *warehouse;
     int                      rc;
 
-    if (data_path(data, "warehouse.duckdb", path, sizeof path, err) < 0 || warehouse_open(&options, &warehouse, err) < 0)
+    if (data_path(data, "warehouse.duckdb", path, sizeof path, err) < 0 || command_stores(data, &stores, err) < 0)
+        return -1;
+    options.settings = &stores->warehouse;
+    if (warehouse_open(&options, &warehouse, err) < 0)
         return -1;
     rc = warehouse_query(warehouse, sql, format, piece_pass, passing, NULL, err);
     warehouse_close(warehouse);

@@ -161,6 +161,7 @@ int supervisor_new(const struct config *config, const struct command_args *args,
         data_path(config->data, "run", supervisor->run_folder, sizeof supervisor->run_folder, err) < 0 ||
         folder_make(supervisor->run_folder, err) < 0)
         goto fail;
+    supervisor_config_write(supervisor);
     if (supervisor_adopts()) {
         if (supervisor_adopt(supervisor, err) < 0)
             goto fail;
@@ -353,7 +354,7 @@ int supervisor_fork(struct supervisor *supervisor, const struct child *child, in
                     pid_t *pid_out, struct err *err)
 {
     struct role_env env = { .data_folder = supervisor->config->data, .run_folder = supervisor->run_folder,
-                            .options = child->options, .own_process = true, .old_fd = old_fd };
+                            .options = child->options, .stores = &supervisor->config->stores, .own_process = true, .old_fd = old_fd };
     pid_t           parent = getpid(), pid = -1;
     int             stop[2] = { -1, -1 }, ready[2] = { -1, -1 }, heir[2] = { -1, -1 };
 

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/say.h"
 #include "capture/capture.h"
+#include "command/config_stores.h"
 #include "command/supervisor_inner.h"
 
 static unsigned child_bit(const struct supervisor *supervisor, const struct child *child)
@@ -51,8 +52,9 @@ static unsigned children_changed(const struct supervisor *supervisor, const stru
     for (size_t c = 0; c < supervisor->count; c++) {
         const struct child *child = &supervisor->children[c];
 
-        for (size_t i = 0; i < new->count; i++) { /* of the top-level ones, listen and tls are capture's */
-            bool its = new->values[i].role == child->role || (new->values[i].role == NULL && child->role == &capture_role);
+        for (size_t i = 0; i < new->count; i++) { /* of the top-level ones, listen and tls are capture's, the stores everybody's */
+            bool its = new->values[i].role == child->role || config_store_key(&new->values[i]) ||
+                       (new->values[i].role == NULL && child->role == &capture_role);
 
             if (its && strcmp(new->values[i].text, old->values[i].text) != 0)
                 todo |= child_bit(supervisor, child);
@@ -212,6 +214,14 @@ static void reload_begin(struct supervisor *supervisor)
         supervisor_change_fail_early(supervisor, "data names another folder: stop this server, and start one for that folder");
         return;
     }
+    for (size_t i = 0; i < old->count; i++)
+        if (config_store_choice(&old->values[i]) && strcmp(old->values[i].text, change->config_new->values[i].text) != 0) {
+            (void)err_set(&err, ERR_INPUT, "%s is another one (%s, not %s), and what is in a store does not move by itself: stop "
+                          "this server, then start it again", old->values[i].option->name, change->config_new->values[i].text,
+                          old->values[i].text);
+            supervisor_change_fail_early(supervisor, err.text);
+            return;
+        }
     if (supervisor->sockets_count > 0 && sockets_renew(supervisor, change->config_new, &err) < 0) {
         supervisor_change_fail_early(supervisor, err.text);
         return;

@@ -2,6 +2,7 @@
  * and systemd. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -136,4 +137,16 @@ void supervisor_notify(const char *text)
                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes)) < 0)
         errno = 0; /* told, or not: the roles do not depend on it */
     (void)close(fd);
+}
+
+/* Commands look there for the settings that this server has. */
+void supervisor_config_write(const struct supervisor *supervisor)
+{
+    const char *given = args_text(supervisor->args, "--config");
+    char       *whole = given != NULL ? realpath(given, NULL) : NULL;
+    char        text[PATH_MAX + 2];
+
+    (void)snprintf(text, sizeof text, "%s\n", whole != NULL ? whole : "");
+    supervisor_run_write(supervisor, "config", "", text);
+    free(whole);
 }

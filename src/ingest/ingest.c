@@ -27,6 +27,7 @@
 #include "ingest/log_eraser.h"
 #include "ingest/requests.h"
 #include "ingest/store_rewriter.h"
+#include "log/log_access.h"
 #include "wire/time.h"
 
 enum {
@@ -47,6 +48,7 @@ struct ingest {
     const struct role_env       *env;
     const struct ingest_options *options;
     struct log                  *log;
+    struct log_access            log_access;
     struct people               *people;
     struct catalog              *catalog;
     struct geoip                *geoip; /* NULL: off */
@@ -92,8 +94,8 @@ static int open_stores(struct ingest *ingest, struct err *err)
 
     if (store_open(ingest->env, ingest->options, &ingest->people, err) < 0)
         return -1;
-    (void)snprintf(folder, sizeof folder, "%s/log", ingest->env->data_folder);
-    if (log_open(&(struct log_options){ .folder = folder }, &ingest->log, err) < 0)
+    if (log_access_init(&ingest->log_access, ingest->env->data_folder, stores_log(ingest->env->stores), NULL, false, err) < 0 ||
+        log_open(&ingest->log_access.options, &ingest->log, err) < 0)
         return err_wrap(err, "log");
     (void)snprintf(folder, sizeof folder, "%s/catalog.db", ingest->env->data_folder);
     if (catalog_open(folder, &ingest->catalog, err) < 0 ||

@@ -25,7 +25,8 @@ int store_open(const struct role_env *env, const struct ingest_options *options,
 {
     char                  folder[4096];
     const char           *recent = getenv("PENSTOCK_SEEN_RECENT_MAX"); /* for tests only: docs/testing.md */
-    struct people_options store = { .folder = folder, .memory_bytes = (size_t)options->people_memory };
+    struct people_options store = { .folder = folder, .settings = stores_people(env->stores),
+                                  .memory_bytes = (size_t)options->people_memory };
 
     folder_of(env, folder);
     if (store.memory_bytes == 0)

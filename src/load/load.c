@@ -25,6 +25,7 @@
 #include "load/keeper.h"
 #include "load/query_socket.h"
 #include "load/rebuild.h"
+#include "log/log_access.h"
 
 enum {
     GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
@@ -93,6 +94,7 @@ struct load {
     const struct load_options *options;
     struct metric_page        *page;
     struct log                *log;
+    struct log_access          log_access;
     struct keeper             *keeper;
     struct query_socket       *queries;
     struct warehouse          *warehouse; /* NULL: we are no user of it now */
@@ -510,11 +512,10 @@ static int load_open(struct load *load, const struct warehouse_options *warehous
                                             .queries_max = (unsigned)load->options->queries,
                                             .time_us_max = load->options->query_time_us };
     const char                 *crash_on = getenv("PENSTOCK_CRASH_LOAD_ON"); /* for tests only: docs/dead-letters.md */
-    char                        folder[4096];
 
-    snprintf(folder, sizeof folder, "%s/log", load->env->data_folder);
     if (metric_page_open(load->env->run_folder, "load", metrics, METRIC_COUNT, &load->page, err) < 0 ||
-        log_open(&(struct log_options){ .folder = folder }, &load->log, err) < 0)
+        log_access_init(&load->log_access, load->env->data_folder, stores_log(load->env->stores), NULL, false, err) < 0 ||
+        log_open(&load->log_access.options, &load->log, err) < 0)
         return -1;
     follow_init(&load->follow, load->log);
     if (poison_open(load->env->run_folder, &load->poison, err) < 0)
@@ -545,7 +546,7 @@ static int load_run(const struct role_env *env, struct err *err)
 {
     const struct load_options *opt = env->options;
     struct load                load = { .env = env, .options = opt, .rows_max = (size_t)opt->batch_rows };
-    struct warehouse_options   warehouse = { .library = opt->library, .memory_bytes = (uint64_t)opt->memory_bytes,
+    struct warehouse_options   warehouse = { .settings = stores_warehouse(env->stores), .library = opt->library, .memory_bytes = (uint64_t)opt->memory_bytes,
                                              .threads = (unsigned)opt->threads };
     char                       path[4096];
     int                        rc;

@@ -178,6 +178,8 @@ int people_open(const struct people_options *options, struct people **out, struc
     char name[PEOPLE_FILE_NAME_BYTES];
     uint64_t number, newest;
 
+    if (people_on_postgres(options->settings))
+        return store_absent("people.backend", "postgres", err);
     for (;;) {
         if (people_file_newest(options->folder, &number, err) < 0)
             return -1;

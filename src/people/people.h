@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "base/stores.h"
 #include "wire/uuid.h"
 
 enum {
@@ -33,6 +34,7 @@ struct people_txn;
 
 struct people_options {
     const char *folder;        /* embedded: DIR/people; created when missing */
+    const struct people_settings *settings; /* borrowed while it is open; NULL: embedded */
     uint64_t    map_bytes_max; /* address space, not memory; 0: 1 TiB. Reaching it is ERR_FULL */
     size_t      memory_bytes;  /* of persons and ids that are kept at hand; 0: 4 MiB; less than 64 KiB: none */
     size_t      seen_recent_max; /* event ids in memory before they become a file; 0: 1 Mi, some 50 to 150 MiB */

@@ -16,12 +16,14 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/stores.h"
 #include "event/row.h"
 
 struct warehouse;
 
 struct warehouse_options {
     const char *path;           /* DIR/warehouse.duckdb */
+    const struct warehouse_settings *settings; /* borrowed while it is open; NULL: embedded */
     const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
     uint64_t    memory_bytes;   /* what the engine may use; 0: 256 MiB */
     unsigned    threads;        /* 0: 1 */

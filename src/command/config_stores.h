@@ -1,0 +1,27 @@
+/* command/config_stores.h - the keys that choose the backends of the four stores, and what must hold between them.
+ *
+ * One key alone is checked when it is set; that Kafka has brokers, or PostgreSQL a URL, only when all of them are there. */
+#ifndef PENSTOCK_COMMAND_CONFIG_STORES_H
+#define PENSTOCK_COMMAND_CONFIG_STORES_H
+
+#include "command/config.h"
+
+/* At the offsets of struct config. */
+extern const struct option store_options[];
+
+/* ERR_INPUT: a backend without what it needs, or settings that contradict each other; names the keys. */
+int config_stores_check(const struct config *config, struct err *err) must_check;
+
+/* Whether a key of the stores: a change of one concerns every role. */
+bool config_store_key(const struct config_value *value);
+/* Whether a change of this key means another store, with other data in it. */
+bool config_store_choice(const struct config_value *value);
+
+/* What the commands work with: the settings of the server of this data folder. --config FILE of the command when it has one;
+ * else what the server was started with (DIR/run/config names it), else DIR/penstock.yaml, else the defaults. Read once a
+ * process. */
+/* Of command_main: the --config of the command, NULL without one. Borrowed. */
+void command_stores_file(const char *path);
+int command_stores(const char *data, const struct stores **out, struct err *err) must_check;
+
+#endif
