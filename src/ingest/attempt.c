@@ -5,11 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "base/note.h"
-
-enum { ATTEMPT_VERSION = 4, ATTEMPT_SHRINK = 8 };
+/* Version 4 had the supervisor's pid alone, with zeros behind it: a note_starter whose birth is not known. */
+enum { ATTEMPT_VERSION = 5, ATTEMPT_VERSION_PID_ALONE = 4, ATTEMPT_SHRINK = 8 };
 
 /* The file of a Penstock that had one thread: version 3. */
 struct attempt_state_3 {
@@ -100,7 +98,7 @@ static bool batch_sane(const uint64_t first[INPUT_COUNT], const uint64_t end[INP
 
 static bool state_sane(const struct attempt_state *state)
 {
-    return state->version == ATTEMPT_VERSION && batch_sane(state->first, state->end) &&
+    return (state->version == ATTEMPT_VERSION || state->version == ATTEMPT_VERSION_PID_ALONE) && batch_sane(state->first, state->end) &&
            state->suspect_count <= ATTEMPT_SUSPECTS_MAX;
 }
 
@@ -139,10 +137,9 @@ int attempt_open(const char *run_folder, struct attempt **out, struct err *err)
     attempt->mapped = run_folder != NULL;
     if (!state_sane(attempt->state))
         state_begin(attempt->state);
-    /* The whole server ended (a kill, a power cut), not this role over an event. */
-    if (attempt->state->supervisor != 0 && attempt->state->supervisor != (uint64_t)getppid())
+    attempt->state->version = ATTEMPT_VERSION;
+    if (!note_starter_outlived(&attempt->state->supervisor))
         forget_marks(attempt->state);
-    attempt->state->supervisor = (uint64_t)getppid();
     conclude(attempt->state);
     *out = attempt;
     return 0;

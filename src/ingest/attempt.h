@@ -7,7 +7,7 @@
  *   - events were noted, as many as threads were at work: they are the suspects. Each is taken alone, after its
  *     predecessors, before its successors, and its lane goes before all others until then. Who lives through that is
  *     none any more; who has taken the process with it ATTEMPT_CRASHES_MAX times is condemned
- *   - none was noted (the store, the log, a kill from outside): batches get eight times smaller until the
+ *   - none was noted (the store, the log, a kill from outside), or the whole server ended (base/note.h): batches get eight times smaller until the
  *     records of that batch are done; eight that went well allow twice as many records
  * A record is called by its mark: the input it is read from and its offset there, as place_make() joins them.
  *  A1  an event that did not crash anything alone is never condemned, whatever stood beside it
@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/note.h"
 #include "event/record.h"
 
 enum {
@@ -45,8 +46,8 @@ struct attempt_state { /* the file, in the machine's own order: it is read where
     uint64_t               careful_until[INPUT_COUNT], careful_limit, careful_done;
     uint64_t               suspect_count;
     struct attempt_suspect suspects[ATTEMPT_SUSPECTS_MAX]; /* in the order of their marks */
-    uint64_t               supervisor; /* its pid; 0: not known. A death that took it along says nothing of an event */
-    uint64_t               unused[6];
+    struct note_starter    supervisor; /* a death that took it along says nothing of an event */
+    uint64_t               unused[5];
     struct attempt_hand    hands[ATTEMPT_HANDS_MAX];
 };
 _Static_assert(offsetof(struct attempt_state, hands) % 64 == 0, "a line of the cache is one thread's");

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/note_test_kit.h"
 #include "ingest/attempt.h"
 
 static struct attempt *start(const char *folder)
@@ -258,11 +259,46 @@ static void test_file_of_before(void **state)
     assert_int_equal(unlink(file) + rmdir(folder), 0);
 }
 
+/* Dies over record 100, which it has taken alone. */
+static void die_at_100(void *folder)
+{
+    die(folder, 100, 1, 100);
+}
+
+/* Whoever is in work when the whole server is killed has no part in it, however often that is; a death that the server
+ * outlived is another matter, and is remembered over the ends of servers. */
+static void test_killed_server(void **state)
+{
+    static const struct { unsigned lives; uint64_t crashes; } servers[] = {
+        { 1, 0 }, { 1, 0 }, { 1, 0 }, { 1, 0 }, { 2, 1 }, { 1, 1 }, { 3, 3 }, { 1, 3 },
+    };
+    char                 folder[] = "/tmp/penstock-attempt-XXXXXX", path[64];
+    struct attempt_state left;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/ingest.attempt", folder);
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+        FILE    *file;
+        uint64_t crashes;
+
+        kit_serve(servers[i].lives, die_at_100, folder);
+        file = fopen(path, "r");
+        assert_non_null(file);
+        assert_int_equal(fread(&left, sizeof left, 1, file), 1);
+        assert_int_equal(fclose(file), 0);
+        crashes = left.suspect_count == 0 ? 0 : left.suspects[0].crashes;
+        if (crashes != servers[i].crashes)
+            fail_msg("server %zu: %d crashes are held against the record, expected %d", i, (int)crashes, (int)servers[i].crashes);
+    }
+    assert_int_equal(unlink(path) + rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_suspect), cmocka_unit_test(test_careful),
                                         cmocka_unit_test(test_lanes), cmocka_unit_test(test_hands),
-                                        cmocka_unit_test(test_file_of_before) };
+                                        cmocka_unit_test(test_file_of_before), cmocka_unit_test(test_killed_server) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

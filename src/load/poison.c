@@ -5,9 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/note.h"
-
-enum { POISON_VERSION = 1, MARK_OFFSET_BITS = 60 };
+enum { POISON_VERSION = 2, POISON_VERSION_NOBODY = 1, MARK_OFFSET_BITS = 60 };
 
 struct poison {
     struct poison_state *state;
@@ -31,19 +29,22 @@ static uint64_t offset_of(uint64_t mark)
 }
 _Static_assert(POISON_TOPICS < 16, "a topic and an offset fit into a mark, and POISON_NONE is none");
 
-static void conclude(struct poison_state *state)
+static void conclude(struct poison_state *state, bool own_death)
 {
     if (state->busy == 0)
         return;
     state->busy = 0;
+    if (!own_death)
+        state->current = POISON_NONE;
     if (state->current != POISON_NONE) {
         /* A row that is looked for was part of the batch that died before. */
-        state->crashes = state->current == state->suspect ? state->crashes + 1 : state->limit > 0 ? 2 : 1;
+        state->crashes = state->current == state->suspect ? state->crashes + 1 : state->limit > 0 ? state->deaths + 1 : 1;
         state->suspect = state->current;
         state->current = POISON_NONE;
         state->limit = 0; /* nobody else has to be looked for */
         return;
     }
+    state->deaths = own_death;
     state->limit = state->rows > POISON_FEW ? state->rows / POISON_SHRINK : 1;
     memcpy(state->until, state->next, sizeof state->until);
 }
@@ -53,10 +54,10 @@ static bool mark_sane(uint64_t mark)
     return mark == POISON_NONE || topic_of(mark) < POISON_TOPICS;
 }
 
-/* A file of another version, or one that was never written whole, tells nothing. */
+/* A file of an unknown version, or one that was never written whole, tells nothing. */
 static bool state_sane(const struct poison_state *state)
 {
-    return state->version == POISON_VERSION && mark_sane(state->current) && mark_sane(state->suspect);
+    return (state->version == POISON_VERSION || state->version == POISON_VERSION_NOBODY) && mark_sane(state->current) && mark_sane(state->suspect);
 }
 
 int poison_open(const char *run_folder, struct poison **out, struct err *err)
@@ -73,7 +74,8 @@ int poison_open(const char *run_folder, struct poison **out, struct err *err)
     poison->mapped = run_folder != NULL;
     if (!state_sane(poison->state))
         *poison->state = (struct poison_state){ .version = POISON_VERSION, .current = POISON_NONE, .suspect = POISON_NONE };
-    conclude(poison->state);
+    poison->state->version = POISON_VERSION;
+    conclude(poison->state, note_starter_outlived(&poison->state->supervisor));
     *out = poison;
     return 0;
 }

@@ -8,6 +8,7 @@
  *   - none was noted (the engine, while it took or committed many rows): batches get POISON_SHRINK times smaller until
  *     the rows of that batch are done; at POISON_FEW, one row each. By so much, because each crash costs a start and the
  *     supervisor's wait before it, and those cost more than commits
+ *   - the whole server ended (base/note.h): as if none was noted, and nobody is blamed for it
  *  X1  a row that did not end the process alone is never condemned
  *  X2  while there is a suspect only its topic is loaded: a few commits
  * @thread loader */
@@ -19,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/note.h"
 #include "warehouse/warehouse.h"
 
 enum { POISON_CRASHES_MAX = 3, POISON_SHRINK = 64, POISON_FEW = 256, POISON_TOPICS = WAREHOUSE_CURSORS_MAX };
@@ -32,6 +34,9 @@ struct poison_state { /* the file, in the machine's own order: it is read where 
     uint64_t          suspect, crashes;
     uint64_t          limit;         /* of a batch's rows, while a topic is not past `until` */
     uint64_t          next[POISON_TOPICS], until[POISON_TOPICS];
+    /* since version 2; in an older file they are zeros */
+    struct note_starter supervisor; /* who outlived the last death, or did not */
+    uint64_t            deaths;     /* that the rows up to `until` have had a part in: 1, or 0 when the whole server ended */
 };
 
 struct poison;

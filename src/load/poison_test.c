@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/note_test_kit.h"
 #include "load/poison.h"
 
 enum { MANY = 100000 };
@@ -155,7 +156,6 @@ static void a_death_in_the_commit_makes_batches_smaller(void **state)
     poison_close(poison);
 }
 
-/* Committed, and killed before it could be noted: what was loaded is no suspect. */
 /* What an earlier death rolled back is not of the batch of the next one: its thousands of rows need not go one by one. */
 static void a_second_death_suspects_its_own_batch_only(void **state)
 {
@@ -180,6 +180,7 @@ static void a_second_death_suspects_its_own_batch_only(void **state)
     poison_close(poison);
 }
 
+/* Committed, and killed before it could be noted. */
 static void what_is_loaded_is_no_suspect(void **state)
 {
     struct poison *poison = start();
@@ -234,6 +235,70 @@ static void a_strange_file_tells_nothing(void **state)
     }
 }
 
+/* Starts and dies over row 7, which it has taken alone. */
+static void die_at_7(void *ctx)
+{
+    struct poison *poison = start();
+
+    (void)ctx;
+    poison_end(poison, (uint64_t[POISON_TOPICS]){ 7 });
+    poison_mark(poison, 0, 7);
+}
+
+static struct poison_state left_behind(void)
+{
+    struct poison_state left;
+    char                path[96];
+    FILE               *file;
+
+    (void)snprintf(path, sizeof path, "%s/load.attempt", folder);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fread(&left, sizeof left, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    return left;
+}
+
+/* Whoever is in work when the whole server is killed has no part in it, however often that is; a death that the server
+ * outlived is another matter, and is remembered over the ends of servers. */
+static void a_killed_server_blames_nobody(void **state)
+{
+    static const struct { unsigned lives; uint64_t crashes; } servers[] = {
+        { 1, 0 }, { 1, 0 }, { 1, 0 }, { 1, 0 }, { 2, 1 }, { 1, 1 }, { 3, 3 }, { 1, 3 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+        struct poison_state left;
+
+        kit_serve(servers[i].lives, die_at_7, NULL);
+        left = left_behind();
+        if (left.crashes != servers[i].crashes || (left.crashes > 0 && left.suspect != 7))
+            fail_msg("server %zu: %d crashes are held against the row, expected %d", i, (int)left.crashes, (int)servers[i].crashes);
+    }
+}
+
+/* A file of before servers were noted is understood: who is suspected stays so. */
+static void a_file_of_version_1_counts(void **state)
+{
+    const struct poison_state was = { .version = 1, .busy = 1, .current = 3, .suspect = 3, .crashes = 2 };
+    struct poison            *poison;
+    char                      path[96];
+    FILE                     *file;
+    bool                      blind;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/load.attempt", folder);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(&was, offsetof(struct poison_state, supervisor), 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    poison = start();
+    assert_int_equal(poison_condemned(poison, 0, &blind), 3);
+    poison_close(poison);
+    assert_int_equal(left_behind().version, 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_drop)
@@ -242,7 +307,7 @@ int main(void)
         TEST(another_death_is_another_suspect), TEST(a_death_in_the_commit_makes_batches_smaller),
         TEST(a_second_death_suspects_its_own_batch_only),
         TEST(what_is_loaded_is_no_suspect), TEST(a_rollback_suspects_nobody),
-        TEST(a_strange_file_tells_nothing),
+        TEST(a_strange_file_tells_nothing), TEST(a_killed_server_blames_nobody), TEST(a_file_of_version_1_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
