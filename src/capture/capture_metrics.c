@@ -22,7 +22,7 @@ enum {
     AT_ANSWERS = CAPTURE_METRIC_SINGLE_COUNT,
     AT_DROPPED = AT_ANSWERS + ENDPOINT_PATH_COUNT * CAPTURE_STATUS_COUNT,
     AT_REJECTED = AT_DROPPED + REFUSAL_CAUSE_COUNT,
-    AT_TIME = AT_REJECTED + RECORD_REJECTION_COUNT,
+    AT_TIME = AT_REJECTED + (int)RECORD_REJECTED_CAPTURE_COUNT,
     AT_VERDICTS = AT_TIME + RECORD_TIME_OFFSET + 1,
     AT_QUOTA = AT_VERDICTS + V1_VERDICT_COUNT,
     AT_ERRORS = AT_QUOTA + CATALOG_RESOURCE_COUNT,
@@ -84,7 +84,7 @@ static void capture_metrics_define(struct capture_metrics *metrics)
         (void)snprintf(metrics->labels[at], sizeof *metrics->labels, "cause=\"%s\"",
                        refusal_tag((enum refusal_cause)cause));
     }
-    for (int rejection = 0; rejection < RECORD_REJECTION_COUNT; rejection++) {
+    for (int rejection = 0; rejection < RECORD_REJECTED_CAPTURE_COUNT; rejection++) {
         int at = AT_REJECTED + rejection;
 
         metrics->defs[at] = (struct metric_def){ .name = "capture_event_rejections_total",
@@ -228,7 +228,7 @@ void capture_count_intake(struct capture_metrics *metrics, const struct intake_r
     for (int i = 0; i <= RECORD_TIME_OFFSET; i++)
         if (result->by_time[i] > 0)
             metric_add(metrics->page, (size_t)(AT_TIME + i), result->by_time[i]);
-    for (int i = 1; i < RECORD_REJECTION_COUNT; i++)
+    for (int i = 1; i < RECORD_REJECTED_CAPTURE_COUNT; i++)
         if (result->by_rejection[i] > 0)
             metric_add(metrics->page, (size_t)(AT_REJECTED + i), result->by_rejection[i]);
     if (result->skew_known)

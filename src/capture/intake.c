@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "capture/event_check.h"
-#include "capture/stamp.h"
+#include "event/stamp.h"
 #include "capture/uuid_derive.h"
 #include "wire/time.h"
 

@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "capture/event_check.h"
 #include "capture/replay_shape.h"
-#include "capture/stamp.h"
+#include "event/stamp.h"
 #include "capture/uuid_derive.h"
 #include "wire/time.h"
 #include "wire/utf8.h"

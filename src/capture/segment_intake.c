@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 #include "capture/segment_batch.h"
-#include "capture/stamp.h"
+#include "event/stamp.h"
 #include "capture/uuid_derive.h"
 #include "catalog/catalog.h"
 #include "wire/base64.h"

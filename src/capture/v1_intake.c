@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "capture/stamp.h"
+#include "event/stamp.h"
 #include "capture/v1_answer.h"
 #include "capture/uuid_derive.h"
 #include "wire/time.h"
@@ -145,6 +145,7 @@ static void v1_fill_common(struct v1_work *work)
     struct record *common = &work->common;
 
     common->kind = RECORD_EVENT;
+    common->flags |= RECORD_V1;
     common->token = work->headers.token;
     common->sent_at_us = work->headers.sent_at_us;
     common->sent_at_zone_min = work->headers.sent_at_zone_min;

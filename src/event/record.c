@@ -164,3 +164,8 @@ const char *record_rejection_text(enum record_rejection rejection)
 
     return rejection < RECORD_REJECTION_COUNT ? texts[rejection] : "unknown";
 }
+
+const char *record_rejection_step(enum record_rejection rejection)
+{
+    return (int)rejection >= (int)RECORD_REJECTED_CAPTURE_COUNT ? "parse_message" : "capture";
+}

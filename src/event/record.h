@@ -57,14 +57,16 @@ enum record_flag {
     RECORD_REPAIRED       = 1 << 6, /* unpaired surrogates or U+0000 were replaced */
     RECORD_PERSON_OFF     = 1 << 7, /* person processing is forced off (header force_disable_person_processing) */
     RECORD_HEATMAP_SKIP   = 1 << 8, /* its heatmap data went another way (header skip_heatmap_processing) */
-    RECORD_OVERFLOW       = 1 << 9  /* its id sends more than its project allows: the overflow lane from the start */
+    RECORD_OVERFLOW       = 1 << 9, /* its id sends more than its project allows: the overflow lane from the start */
+    RECORD_V1             = 1 << 10 /* of the newer protocol */
 };
 
 enum record_timestamp_source { /* metric label ts_path */
     RECORD_TIME_NOW_FALLBACK, RECORD_TIME_RAW, RECORD_TIME_SENT_AT_SKEW, RECORD_TIME_OFFSET
 };
 
-/* Why capture refused one event of a batch: X(name, metric tag, what the client would have been told). */
+/* Why capture refused one event of a batch: X(name, metric tag, what the client would have been told). The last ones are of
+ * messages that somebody else's capture wrote (event/upstream_record.h). */
 #define RECORD_REJECTIONS(X)                                                                                    \
     X(NONE, "", "")                                                                                             \
     X(NO_EVENT_NAME, "no_event_name", "event submitted with an empty event name")                               \
@@ -74,9 +76,13 @@ enum record_timestamp_source { /* metric label ts_path */
     X(INVALID_COOKIELESS, "invalid_cookieless", "event submitted with invalid cookieless mode")                 \
     X(BAD_FIELD, "req_parsing", "failed to parse request: a field has a wrong type")                            \
     X(BAD_UUID, "req_parsing", "failed to parse request: uuid is not a UUID")                                   \
-    X(TOO_LARGE, "oversize_event", "maximum event size exceeded")
+    X(TOO_LARGE, "oversize_event", "maximum event size exceeded")                                               \
+    X(UNREADABLE, "failed_parse_message", "the message is no event in the form that was expected")              \
+    X(EMPTY_UUID, "empty_uuid", "the message has no uuid")                                                      \
+    X(INVALID_UUID, "invalid_uuid", "the message's uuid is none")
 #define RECORD_REJECTION_ENUM(name, tag, text) RECORD_REJECTED_##name,
 enum record_rejection { RECORD_REJECTIONS(RECORD_REJECTION_ENUM) RECORD_REJECTION_COUNT };
+enum { RECORD_REJECTED_CAPTURE_COUNT = RECORD_REJECTED_UNREADABLE }; /* those before it are capture's own */
 
 /* The topics that ingest reads, each at a place of its own. The numbers are stored. X(number, suffix, topic) */
 #define INPUTS(X)                                                                                               \
@@ -157,6 +163,8 @@ static inline enum pipeline record_pipeline(const struct record *record)
 }
 
 const char *record_rejection_tag(enum record_rejection rejection);
+/* Who found it: "capture", or "parse_message" for messages that somebody else's capture wrote. */
+const char *record_rejection_step(enum record_rejection rejection);
 const char *record_rejection_text(enum record_rejection rejection);
 
 #endif

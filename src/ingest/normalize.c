@@ -76,7 +76,7 @@ static void read_head(const struct normalize_env *env, struct item *item)
     item->project = item->record.project != 0 ? catalog_snapshot_project(env->catalog, item->record.project)
                                               : catalog_snapshot_find(env->catalog, item->record.token);
     if (item->record.kind == RECORD_REJECTED)
-        item_bury(item, "capture", record_rejection_tag(item->record.rejection),
+        item_bury(item, record_rejection_step(item->record.rejection), record_rejection_tag(item->record.rejection),
                   item->record.detail.bytes > 0 ? item->record.detail
                                                 : span_text(record_rejection_text(item->record.rejection)),
                   env->arena);

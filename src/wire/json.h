@@ -140,6 +140,10 @@ int json_dedupe(struct span raw, struct arena *arena, struct span *out, struct e
 
 /* A quoted string: `"` `\` and controls escaped, everything else as it is. text must be UTF-8. */
 void json_write_string(struct buf *buf, struct span text);
+/* What stands between the quotes of such a string. */
+void json_write_escaped(struct buf *buf, struct span text);
+/* The same for any bytes: what is no UTF-8 becomes U+FFFD, byte by byte. */
+void json_write_escaped_lossy(struct buf *buf, struct span text);
 /* A valid value without the white space between its tokens. */
 void json_write_compact(struct buf *buf, struct span raw);
 /* The shortest decimal that reads back as the same double; null for NaN and infinities. */

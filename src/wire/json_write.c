@@ -6,46 +6,107 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Length of the part in front that needs no escape. */
-static size_t clean_prefix(struct span text)
+#include "wire/utf8.h"
+
+/* What an escape of two bytes says of a byte; 0: the byte has none. */
+static const uint8_t escapes[256] = {
+    ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'
+};
+
+/* Behind what was copied: all that needs no escape, eight bytes at a time, of which those behind the first that does
+ * are written over again. `to` has room for as many bytes as there are, and eight more. */
+static size_t copy_clean(struct span text, uint8_t *to)
 {
     size_t i = 0;
 
-    while (text.bytes - i >= 8 && json_stops_in_8(text.at + i) == 0)
+    while (text.bytes - i >= 8) {
+        uint64_t stops = json_stops_in_8(text.at + i);
+
+        memcpy(to + i, text.at + i, 8);
+        if (stops != 0) {
+            i += (size_t)__builtin_ctzll(stops) >> 3;
+            break;
+        }
         i += 8;
-    while (i < text.bytes && text.at[i] >= 0x20 && text.at[i] != '"' && text.at[i] != '\\')
-        i++;
+    }
+    for (; i < text.bytes && text.at[i] >= 0x20 && text.at[i] != '"' && text.at[i] != '\\'; i++)
+        to[i] = text.at[i];
     return i;
 }
 
-static void write_escape(struct buf *buf, uint8_t byte)
+static const char hex_digits[] = "0123456789abcdef";
+
+static size_t put_escape(uint8_t *to, uint8_t byte)
 {
-    switch (byte) {
-    case '"': buf_add_text(buf, "\\\""); break;
-    case '\\': buf_add_text(buf, "\\\\"); break;
-    case '\b': buf_add_text(buf, "\\b"); break;
-    case '\f': buf_add_text(buf, "\\f"); break;
-    case '\n': buf_add_text(buf, "\\n"); break;
-    case '\r': buf_add_text(buf, "\\r"); break;
-    case '\t': buf_add_text(buf, "\\t"); break;
-    default: buf_add_format(buf, "\\u%04x", byte); break;
+    to[0] = '\\';
+    to[1] = escapes[byte];
+    if (to[1] != 0)
+        return 2;
+    memcpy(to + 1, "u00", 3);
+    to[4] = (uint8_t)hex_digits[byte >> 4];
+    to[5] = (uint8_t)hex_digits[byte & 15];
+    return 6;
+}
+
+/* Where there may be no room for more than what is written. */
+static void write_exactly(struct buf *buf, struct span text)
+{
+    for (size_t i = 0; i < text.bytes; i++) {
+        bool    plain = text.at[i] >= 0x20 && text.at[i] != '"' && text.at[i] != '\\';
+        uint8_t escape[6];
+
+        buf_add(buf, plain ? span_of(text.at + i, 1) : span_of(escape, put_escape(escape, text.at[i])));
+    }
+}
+
+void json_write_escaped(struct buf *buf, struct span text)
+{
+    enum { PIECE_BYTES = 16 << 10, SPARE_BYTES = 16 };
+
+    while (text.bytes > 0 && !buf->failed) {
+        struct span piece = span_of(text.at, text.bytes < PIECE_BYTES ? text.bytes : PIECE_BYTES);
+        size_t      room = 2 * piece.bytes, done = 0;
+        uint8_t    *start, *to;
+
+        if (buf->bytes_max - buf->bytes < room + SPARE_BYTES) {
+            write_exactly(buf, piece);
+            text = span_from(text, piece.bytes);
+            continue;
+        }
+        start = to = buf_reserve(buf, room + SPARE_BYTES);
+        if (start == NULL)
+            return;
+        while (done < piece.bytes && (size_t)(to - start) + piece.bytes - done <= room) { /* an escape of six may take another's share */
+            size_t clean = copy_clean(span_from(piece, done), to);
+
+            done += clean;
+            to += clean;
+            if (done < piece.bytes)
+                to += put_escape(to, piece.at[done++]);
+        }
+        buf->bytes += (size_t)(to - start);
+        text = span_from(text, done);
     }
 }
 
 void json_write_string(struct buf *buf, struct span text)
 {
     buf_add_byte(buf, '"');
-    while (text.bytes > 0) {
-        size_t clean = clean_prefix(text);
-
-        buf_add(buf, span_of(text.at, clean));
-        text = span_from(text, clean);
-        if (text.bytes > 0) {
-            write_escape(buf, text.at[0]);
-            text = span_from(text, 1);
-        }
-    }
+    json_write_escaped(buf, text);
     buf_add_byte(buf, '"');
+}
+
+void json_write_escaped_lossy(struct buf *buf, struct span text)
+{
+    for (;;) {
+        size_t good = utf8_valid_until(text);
+
+        json_write_escaped(buf, span_of(text.at, good));
+        if (good == text.bytes || buf->failed)
+            return;
+        buf_add_text(buf, "\xef\xbf\xbd");
+        text = span_from(text, good + 1);
+    }
 }
 
 /* From an opening quote to behind the closing one. */

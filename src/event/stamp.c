@@ -1,8 +1,8 @@
-/* capture/stamp.c - a client's clock may be wrong by years, but it is wrong by the same amount when the
+/* event/stamp.c - a client's clock may be wrong by years, but it is wrong by the same amount when the
  * event happens and when it is sent: sent_at minus our clock is that error. It is not bounded, because a
  * queueing delay cannot be told from a wrong clock; a client that knows better says $ignore_sent_at.
  * All arithmetic saturates: the numbers are strangers'. */
-#include "capture/stamp.h"
+#include "event/stamp.h"
 
 #include "wire/time.h"
 

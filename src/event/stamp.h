@@ -1,6 +1,6 @@
-/* capture/stamp.h - when an event happened, from what its client said and from our clock. Pure. */
-#ifndef PENSTOCK_CAPTURE_STAMP_H
-#define PENSTOCK_CAPTURE_STAMP_H
+/* event/stamp.h - when an event happened, from what its client said and from our clock. Pure. */
+#ifndef PENSTOCK_EVENT_STAMP_H
+#define PENSTOCK_EVENT_STAMP_H
 
 #include "event/record.h"
 

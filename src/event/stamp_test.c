@@ -1,11 +1,11 @@
-/* capture/stamp_test.c - worked examples of an event's time, all at 2026-02-03T04:05:06Z. */
+/* event/stamp_test.c - worked examples of an event's time, all at 2026-02-03T04:05:06Z. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
-#include "capture/stamp.h"
+#include "event/stamp.h"
 #include "wire/time.h"
 
 #define NOW "2026-02-03T04:05:06Z"
