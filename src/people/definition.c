@@ -22,7 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum { KIND_COUNTS, KIND_EVENT, KIND_PROPERTY, KIND_PAIR, KIND_END };
 enum { FORM = 1, KEY_HEAD = 5, EVENT_BYTES = 32, PROPERTY_BYTES = 24, COUNTS_BYTES = 8 + 4 * (KIND_END - 1), CRC_FROM = 8 };

@@ -159,7 +159,7 @@ static void older_store(void **state)
 
     (void)state;
     MUST(people_place_put(txn, &place, &err));
-    assert_int_equal(mdb_drop(txn->txn, people->tables[TABLE_DEFINITIONS], 1), 0);
+    assert_int_equal(mdb_drop(lmdb_txn_of(txn)->mdb, lmdb_of(people)->tables[TABLE_DEFINITIONS], 1), 0);
     MUST(people_commit(txn, &err));
     people_close(people);
     people = open_people();

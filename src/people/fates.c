@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum {
     FATES_VERSION = 1, FATES_KEY_BYTES = 8, FATES_PAIR_BYTES = 9,
@@ -107,29 +107,28 @@ int people_fates_begin(struct people_txn *txn, const uint64_t counts[PEOPLE_COUN
     return fates_put(txn, &row, err);
 }
 
+static int fates_entry(const struct people_entry *entry, struct people_fates *out, struct err *err)
+{
+    uint32_t big[2];
+
+    if (entry->key.bytes != FATES_KEY_BYTES)
+        return err_set(err, ERR_CORRUPT, "people: a key of fates has %zu bytes", entry->key.bytes);
+    memcpy(big, entry->key.at, sizeof big);
+    out->hour = __builtin_bswap32(big[0]);
+    out->project = __builtin_bswap32(big[1]);
+    return people_fates_read(entry->value, out, err);
+}
+
 /* The first row that has an hour; 0 when there is none. */
 static int fates_oldest(struct people_txn *txn, struct people_fates *out, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_FATES, err);
-    uint8_t     start[FATES_KEY_BYTES];
-    MDB_val     key = { sizeof start, start }, value;
-    uint32_t    big[2];
-    int         rc;
+    struct people_entry entry;
+    uint8_t             start[FATES_KEY_BYTES];
+    int                 got;
 
-    if (cursor == NULL)
-        return -1;
     fates_key(start, 1, 0);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc != 0)
-        return people_fail(rc, "fates", err);
-    if (key.mv_size != FATES_KEY_BYTES)
-        return err_set(err, ERR_CORRUPT, "people: a key of fates has %zu bytes", key.mv_size);
-    memcpy(big, key.mv_data, sizeof big);
-    out->hour = __builtin_bswap32(big[0]);
-    out->project = __builtin_bswap32(big[1]);
-    return people_fates_read(span_of(value.mv_data, value.mv_size), out, err) < 0 ? -1 : 1;
+    got = people_table_seek(txn, TABLE_FATES, span_of(start, sizeof start), &entry, err);
+    return got == 1 && fates_entry(&entry, out, err) < 0 ? -1 : got;
 }
 
 int people_fates_forget(struct people_txn *txn, uint32_t hour, struct err *err)
@@ -155,25 +154,15 @@ int people_fates_forget(struct people_txn *txn, uint32_t hour, struct err *err)
 
 int people_fates_each(struct people_txn *txn, people_fates_seen *seen, void *ctx, struct err *err)
 {
-    MDB_cursor         *cursor = people_cursor(txn, TABLE_FATES, err);
-    MDB_val             key, value;
+    struct people_entry entry;
     struct people_fates row;
-    int                 rc;
+    int                 got;
 
-    if (cursor == NULL)
-        return -1;
-    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        uint32_t big[2];
-
-        if (key.mv_size != FATES_KEY_BYTES)
-            return err_set(err, ERR_CORRUPT, "people: a key of fates has %zu bytes", key.mv_size);
-        memcpy(big, key.mv_data, sizeof big);
-        row.hour = __builtin_bswap32(big[0]);
-        row.project = __builtin_bswap32(big[1]);
-        if (people_fates_read(span_of(value.mv_data, value.mv_size), &row, err) < 0 || seen(ctx, &row, err) < 0)
+    for (got = people_table_seek(txn, TABLE_FATES, SPAN(""), &entry, err); got == 1;
+         got = people_table_next(txn, TABLE_FATES, &entry, err))
+        if (fates_entry(&entry, &row, err) < 0 || seen(ctx, &row, err) < 0)
             return -1;
-    }
-    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "fates", err);
+    return got;
 }
 
 /* --- events that left no row -------------------------------------------------------------------- */
@@ -197,94 +186,87 @@ static void ended_read(const uint8_t *at, struct people_ended *out)
     out->fate = at[36];
 }
 
-static int ended_check(const MDB_val *key, const MDB_val *value, struct err *err)
+/* The number of the value's first entry. */
+static int ended_first(const struct people_entry *entry, uint64_t *out, struct err *err)
 {
-    if (key->mv_size != sizeof(uint64_t) || value->mv_size == 0 || value->mv_size % ENDED_BYTES != 0)
+    *out = 0;
+    if (entry->value.bytes == 0 || entry->value.bytes % ENDED_BYTES != 0)
         return err_set(err, ERR_CORRUPT, "people: a note of ended events is of no known form");
-    return 0;
+    return people_entry_number(entry, out, err);
 }
 
 /* The number after the tape's last entry. */
-static int ended_end(MDB_cursor *cursor, uint64_t *out, struct err *err)
+static int ended_end(struct people_txn *txn, uint64_t *out, struct err *err)
 {
-    MDB_val key, value;
-    int     rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    struct people_entry entry;
+    int                 got = people_table_last(txn, TABLE_ENDED, &entry, err);
 
     *out = 0;
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc != 0)
-        return people_fail(rc, "ended", err);
-    if (ended_check(&key, &value, err) < 0)
+    if (got <= 0)
+        return got;
+    if (ended_first(&entry, out, err) < 0)
         return -1;
-    memcpy(out, key.mv_data, sizeof *out);
-    *out += value.mv_size / ENDED_BYTES;
+    *out += entry.value.bytes / ENDED_BYTES;
     return 0;
 }
 
-static int ended_forget(MDB_cursor *cursor, uint64_t before, struct err *err)
+static int ended_forget(struct people_txn *txn, uint64_t before, struct err *err)
 {
-    MDB_val  key, value;
-    uint64_t first;
-    int      rc;
+    struct people_entry entry;
+    uint64_t            first;
+    int                 got;
 
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0) {
-        if (ended_check(&key, &value, err) < 0)
+    while ((got = people_table_seek(txn, TABLE_ENDED, SPAN(""), &entry, err)) == 1) {
+        if (ended_first(&entry, &first, err) < 0)
             return -1;
-        memcpy(&first, key.mv_data, sizeof first);
-        if (first + value.mv_size / ENDED_BYTES > before)
+        if (first + entry.value.bytes / ENDED_BYTES > before)
             return 0;
-        rc = mdb_cursor_del(cursor, 0);
-        if (rc != 0)
-            break;
+        if (people_table_drop(txn, TABLE_ENDED, err) < 0)
+            return -1;
     }
-    return rc == 0 || rc == MDB_NOTFOUND ? 0 : people_fail(rc, "ended", err);
+    return got;
 }
 
 int people_ended_add(struct people_txn *txn, const struct people_ended *ended, size_t count, struct err *err)
 {
-    MDB_cursor *cursor;
-    uint64_t    next;
+    uint64_t next;
 
     if (count == 0)
         return 0;
-    cursor = people_cursor(txn, TABLE_ENDED, err);
-    if (cursor == NULL || ended_end(cursor, &next, err) < 0)
+    if (ended_end(txn, &next, err) < 0)
         return -1;
     for (size_t from = 0; from < count; from += ENDED_CHUNK) {
-        size_t  taken = count - from < ENDED_CHUNK ? count - from : ENDED_CHUNK;
-        MDB_val key = { sizeof next, &next }, value = { taken * ENDED_BYTES, NULL };
-        int     rc = mdb_cursor_put(cursor, &key, &value, MDB_APPEND | MDB_RESERVE);
+        size_t   taken = count - from < ENDED_CHUNK ? count - from : ENDED_CHUNK;
+        uint8_t *at = people_table_append(txn, TABLE_ENDED, people_number_span(&next), taken * ENDED_BYTES, err);
 
-        if (rc != 0)
-            return people_fail(rc, "ended", err);
+        if (at == NULL)
+            return -1;
         for (size_t i = 0; i < taken; i++)
-            ended_write(&ended[from + i], (uint8_t *)value.mv_data + i * ENDED_BYTES);
+            ended_write(&ended[from + i], at + i * ENDED_BYTES);
         next += taken;
     }
-    return next > PEOPLE_ENDED_MAX ? ended_forget(cursor, next - PEOPLE_ENDED_MAX, err) : 0;
+    return next > PEOPLE_ENDED_MAX ? ended_forget(txn, next - PEOPLE_ENDED_MAX, err) : 0;
 }
 
 int people_ended_find(struct people_txn *txn, const struct uuid *uuid, people_ended_seen *seen, void *ctx, struct err *err)
 {
-    MDB_cursor         *cursor = people_cursor(txn, TABLE_ENDED, err);
-    MDB_val             key, value;
+    struct people_entry entry;
     struct people_ended ended;
-    int                 rc;
+    uint64_t            first;
+    int                 got;
 
-    if (cursor == NULL)
-        return -1;
-    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        const uint8_t *at = value.mv_data;
+    for (got = people_table_seek(txn, TABLE_ENDED, SPAN(""), &entry, err); got == 1;
+         got = people_table_next(txn, TABLE_ENDED, &entry, err)) {
+        const uint8_t *at = entry.value.at;
 
-        if (ended_check(&key, &value, err) < 0)
+        if (ended_first(&entry, &first, err) < 0)
             return -1;
-        for (size_t left = value.mv_size / ENDED_BYTES; left > 0; left--, at += ENDED_BYTES)
+        for (size_t left = entry.value.bytes / ENDED_BYTES; left > 0; left--, at += ENDED_BYTES)
             if (memcmp(at, uuid->bytes, 16) == 0) {
                 ended_read(at, &ended);
                 if (seen(ctx, &ended, err) < 0)
                     return -1;
             }
     }
-    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "ended", err);
+    return got;
 }

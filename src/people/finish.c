@@ -89,7 +89,7 @@ static int deleted_finish(struct people_batch *batch, struct err *err)
         if (!person->links_read &&
             people_move_later(batch->txn, person->person.project, person->person.id, survivor->person.id, steps, err) < 0)
             return -1;
-        if (people_person_delete(batch->txn, &person->person, err) < 0)
+        if (people_person_delete(batch->txn, &person->person, survivor->person.id, err) < 0)
             return -1;
     }
     return 0;

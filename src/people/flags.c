@@ -8,7 +8,7 @@
  */
 #include "base/bytes.h"
 #include "base/crc32c.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum { FLAGS_VERSION = 1, FLAGS_HEAD = 8, FLAG_BYTES = 16 };
 

@@ -403,7 +403,7 @@ static void run_history(unsigned seed, int shape, unsigned events, unsigned batc
         real.limits = (struct people_limits){ .move_at_once = 1 + seed % 2, .moves_a_batch = 1 + seed % 3 };
     real.arena = arena_new(4 << 20, (size_t)1 << 30);
     real.events = arena_new(1 << 16, (size_t)1 << 30);
-    MUST(people_open(&(struct people_options){ real.folder, (uint64_t)1 << 28, 64 << 10 }, &real.people, &err));
+    MUST(people_open(&(struct people_options){ .folder = real.folder, .map_bytes_max = (uint64_t)1 << 28, .memory_bytes = 64 << 10 }, &real.people, &err));
     real_begin(&real);
     for (unsigned n = 0; n < events; n++) {
         struct ref_event event = random_event(&random, shape, n);
@@ -438,7 +438,7 @@ static void run_history(unsigned seed, int shape, unsigned events, unsigned batc
     compare_all(&real, &ref, false);
     people_abort(real.txn);
     people_close(real.people);
-    MUST(people_open(&(struct people_options){ real.folder, (uint64_t)1 << 28, 64 << 10 }, &real.people, &err));
+    MUST(people_open(&(struct people_options){ .folder = real.folder, .map_bytes_max = (uint64_t)1 << 28, .memory_bytes = 64 << 10 }, &real.people, &err));
     real_begin(&real);
     compare_all(&real, &ref, false);
     while (moves_left(&real))

@@ -6,7 +6,7 @@
  *   under hour and internal person id (both big-endian): u64
  * The hour comes first: what is asked for lies together, and what is old is deleted from the front. */
 #include "base/bytes.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum { HOURS_KEPT = 48, SWEEP_MAX = 64 /* more than a put adds, so that it comes to an end */ };
 
@@ -36,23 +36,21 @@ int people_joins_get(struct people_txn *txn, uint32_t hour, uint64_t person, uin
 /* Some entries of hours before `hour`. */
 static int joins_sweep(struct people_txn *txn, uint32_t hour, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_JOINS, err);
-    MDB_val key, value;
+    struct people_entry entry;
     uint8_t end[12];
-    int rc = 0;
+    int got;
 
-    if (cursor == NULL)
-        return -1;
     (void)joins_key(end, hour, 0);
     for (int i = 0; i < SWEEP_MAX; i++) {
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-        if (rc != 0 || key.mv_size != sizeof end || memcmp(key.mv_data, end, sizeof end) >= 0)
+        got = people_table_seek(txn, TABLE_JOINS, SPAN(""), &entry, err);
+        if (got < 0)
+            return -1;
+        if (got == 0 || entry.key.bytes != sizeof end || memcmp(entry.key.at, end, sizeof end) >= 0)
             break;
-        rc = mdb_cursor_del(cursor, 0);
-        if (rc != 0)
-            break;
+        if (people_table_drop(txn, TABLE_JOINS, err) < 0)
+            return -1;
     }
-    return rc == 0 || rc == MDB_NOTFOUND ? 0 : people_fail(rc, "joins", err);
+    return 0;
 }
 
 int people_joins_put(struct people_txn *txn, uint32_t hour, uint64_t person, uint64_t joins, struct err *err)

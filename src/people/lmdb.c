@@ -1,4 +1,4 @@
-/* people/lmdb.c - the person store inside LMDB: opening, transactions, keys, the meaning of its errors.
+/* people/lmdb.c - the person store inside LMDB: opening, transactions, tables, the meaning of its errors.
  *
  * Why LMDB: a batch is one transaction, a reader never waits for the writer nor makes it wait, a crash
  * needs no recovery run, and a look-up is a walk through mapped pages without a copy.
@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-#include <openssl/sha.h>
 
 #include "base/bytes.h"
 #include "people/seen.h"
@@ -72,7 +70,7 @@ static const struct {
     const char *name;
     unsigned flags;
 } tables[TABLE_COUNT] = {
-#define PEOPLE_TABLE_ROW(suffix, name, flags) { name, flags },
+#define PEOPLE_TABLE_ROW(suffix, name, numbers) { name, (numbers) != 0 ? MDB_INTEGERKEY : 0 },
     PEOPLE_TABLES(PEOPLE_TABLE_ROW)
 };
 
@@ -103,11 +101,11 @@ int people_format_raise(struct people_txn *txn, struct err *err)
 {
     uint32_t format = FORMAT;
 
-    return people_table_put(txn, TABLE_META, SPAN("format"), span_of(&format, sizeof format), err);
+    return lmdb_put(txn, TABLE_META, SPAN("format"), span_of(&format, sizeof format), err);
 }
 
 /* Takes the tables' handles; 0, -1, or 1 when a table is missing and create is false. */
-static int people_open_tables(struct people *people, bool create, struct err *err)
+static int people_open_tables(struct lmdb *people, bool create, struct err *err)
 {
     MDB_txn *txn;
     int rc = mdb_txn_begin(people->env, NULL, create ? 0 : MDB_RDONLY, &txn);
@@ -130,7 +128,7 @@ static int people_open_tables(struct people *people, bool create, struct err *er
 }
 
 /* name NULL: data.mdb, with lock.mdb. */
-static int people_open_env(struct people *people, const struct people_options *options, const char *name, struct err *err)
+static int people_open_env(struct lmdb *people, const struct people_options *options, const char *name, struct err *err)
 {
     uint64_t map = options->map_bytes_max != 0 ? options->map_bytes_max : MAP_BYTES_DEFAULT;
     char path[4096];
@@ -173,13 +171,11 @@ static int people_sync_names(const char *folder, struct err *err)
     return rc;
 }
 
-int people_open(const struct people_options *options, struct people **out, struct err *err)
+int people_lmdb_open(const struct people_options *options, struct people **out, struct err *err)
 {
     char name[PEOPLE_FILE_NAME_BYTES];
     uint64_t number, newest;
 
-    if (people_on_postgres(options->settings))
-        return store_absent("people.backend", "postgres", err);
     for (;;) {
         if (people_file_newest(options->folder, &number, err) < 0)
             return -1;
@@ -195,12 +191,13 @@ int people_open(const struct people_options *options, struct people **out, struc
 
 int people_open_file(const struct people_options *options, const char *name, struct people **out, struct err *err)
 {
-    struct people *people = calloc(1, sizeof *people);
+    struct lmdb *people = calloc(1, sizeof *people);
     size_t memory = options->memory_bytes == 0 ? HOT_BYTES_DEFAULT : options->memory_bytes;
     int rc;
 
     if (people == NULL)
         return err_set(err, ERR_FULL, "people: no memory");
+    people->people.ops = &people_lmdb_ops;
     people->seen_recent_max = options->seen_recent_max;
     rc = people_open_env(people, options, name, err);
     if (rc == 0 && memory >= HOT_BYTES_MIN && (people->hot = hot_new(memory)) == NULL)
@@ -210,45 +207,45 @@ int people_open_file(const struct people_options *options, const char *name, str
     if (rc == 1)
         rc = people_open_tables(people, true, err) < 0 ? -1 : people_sync_names(options->folder, err);
     if (rc < 0) {
-        people_close(people);
+        people_close(&people->people);
         return -1;
     }
-    *out = people;
+    *out = &people->people;
     return 0;
 }
 
-void people_close(struct people *people)
+static void lmdb_close(struct people *base)
 {
-    if (people == NULL)
-        return;
+    struct lmdb *people = lmdb_of(base);
+
     seen_view_free(people->seen_view);
     seen_free(people->seen);
     if (people->env != NULL)
         mdb_env_close(people->env);
     hot_free(people->hot);
-    free(people->text);
     free(people);
 }
 
 /* --- transactions ------------------------------------------------------------------------------ */
 
-int people_begin(struct people *people, bool write, struct people_txn **out, struct err *err)
+static int lmdb_begin(struct people *base, bool write, struct people_txn **out, struct err *err)
 {
-    struct people_txn *txn = calloc(1, sizeof *txn);
+    struct lmdb *people = lmdb_of(base);
+    struct lmdb_txn *txn = calloc(1, sizeof *txn);
     int dead, rc;
 
     if (txn == NULL)
         return err_set(err, ERR_FULL, "people: no memory");
-    txn->people = people;
-    txn->write = write;
+    txn->txn.people = base;
+    txn->txn.write = write;
     /* A reader that was killed would keep old pages from being used again, and the file would grow. */
     if (write && people->begins++ % DEAD_READER_BEGINS == 0)
         (void)mdb_reader_check(people->env, &dead);
-    rc = mdb_txn_begin(people->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
+    rc = mdb_txn_begin(people->env, NULL, write ? 0 : MDB_RDONLY, &txn->mdb);
     if (rc == MDB_MAP_RESIZED) { /* the writer uses a larger map than we were told */
         rc = mdb_env_set_mapsize(people->env, 0);
         if (rc == 0)
-            rc = mdb_txn_begin(people->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
+            rc = mdb_txn_begin(people->env, NULL, write ? 0 : MDB_RDONLY, &txn->mdb);
     }
     if (rc != 0) {
         free(txn);
@@ -256,11 +253,11 @@ int people_begin(struct people *people, bool write, struct people_txn **out, str
     }
     if (write && people->hot != NULL)
         hot_begin(people->hot);
-    *out = txn;
+    *out = &txn->txn;
     return 0;
 }
 
-static void people_cursors_close(struct people_txn *txn)
+static void people_cursors_close(struct lmdb_txn *txn)
 {
     for (int i = 0; i < TABLE_COUNT; i++)
         if (txn->cursors[i] != NULL)
@@ -268,7 +265,7 @@ static void people_cursors_close(struct people_txn *txn)
 }
 
 /* LMDB says EIO of a write that was cut short, as the last one on a full disk is. */
-static bool people_disk_is_full(const struct people *people)
+static bool people_disk_is_full(const struct lmdb *people)
 {
     struct statvfs disk;
     int fd;
@@ -277,96 +274,100 @@ static bool people_disk_is_full(const struct people *people)
            (uint64_t)disk.f_bavail * disk.f_frsize < DISK_FULL_BYTES;
 }
 
-static void people_hot_clear(struct people_txn *txn)
+static void lmdb_abort(struct people_txn *base)
 {
-    if (txn->people->hot != NULL)
-        hot_clear(txn->people->hot);
+    struct lmdb_txn *txn = lmdb_txn_of(base);
+    struct lmdb *people = lmdb_of(base->people);
+
+    people_cursors_close(txn);
+    mdb_txn_abort(txn->mdb);
+    if (base->write && people->hot != NULL)
+        hot_clear(people->hot); /* it may have kept what never came to be */
+    seen_left(base, false);
+    free(txn);
 }
 
-int people_commit(struct people_txn *txn_take, struct err *err)
+static int lmdb_commit(struct people_txn *base, struct err *err)
 {
-    struct people_txn *txn = txn_take;
+    struct lmdb_txn *txn = lmdb_txn_of(base);
+    struct lmdb *people = lmdb_of(base->people);
     uint8_t next[8];
     int rc = 0;
 
     if (txn->person_next != 0) {
         bytes_put_u64(next, txn->person_next);
-        if (people_table_put(txn, TABLE_META, SPAN("person_next"), span_of(next, sizeof next), err) < 0) {
-            people_abort(txn);
+        if (lmdb_put(base, TABLE_META, SPAN("person_next"), span_of(next, sizeof next), err) < 0) {
+            lmdb_abort(base);
             return -1;
         }
     }
-    if (txn->packed && txn->people->format < FORMAT && people_format_raise(txn, err) < 0) {
-        people_abort(txn);
+    if (txn->packed && people->format < FORMAT && people_format_raise(base, err) < 0) {
+        lmdb_abort(base);
         return -1;
     }
-    if (seen_leave(txn, err) < 0) {
-        people_abort(txn);
+    if (seen_leave(base, err) < 0) {
+        lmdb_abort(base);
         return -1;
     }
     people_cursors_close(txn);
-    rc = mdb_txn_commit(txn->txn); /* ends it whatever it answers */
-    if (rc == EIO && people_disk_is_full(txn->people))
+    rc = mdb_txn_commit(txn->mdb); /* ends it whatever it answers */
+    if (rc == EIO && people_disk_is_full(people))
         rc = ENOSPC;
-    if (rc != 0 && txn->write)
-        people_hot_clear(txn);
+    if (rc != 0 && base->write && people->hot != NULL)
+        hot_clear(people->hot);
     if (rc == 0 && txn->packed)
-        txn->people->format = FORMAT;
-    seen_left(txn, rc == 0);
+        people->format = FORMAT;
+    seen_left(base, rc == 0);
     free(txn);
     return rc == 0 ? 0 : people_fail(rc, "commit", err);
 }
 
-void people_abort(struct people_txn *txn_take)
+static int lmdb_epoch(struct people *people, uint64_t *out, struct err *err)
 {
-    if (txn_take == NULL)
-        return;
-    people_cursors_close(txn_take);
-    mdb_txn_abort(txn_take->txn);
-    if (txn_take->write)
-        people_hot_clear(txn_take); /* it may have kept what never came to be */
-    seen_left(txn_take, false);
-    free(txn_take);
+    (void)people, (void)err;
+    *out = 0;
+    return 0;
 }
 
 /* --- what is kept in memory -------------------------------------------------------------------- */
 
 static bool is_hot(const struct people_txn *txn, enum people_table table)
 {
-    return txn->people->hot != NULL && txn->write && (table == TABLE_LINKS || table == TABLE_PERSONS);
+    return lmdb_of(txn->people)->hot != NULL && txn->write && (table == TABLE_LINKS || table == TABLE_PERSONS);
 }
 
 enum hot_answer people_hot_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out)
 {
-    return is_hot(txn, table) ? hot_get(txn->people->hot, table, key, value_out) : HOT_UNKNOWN;
+    return is_hot(txn, table) ? hot_get(lmdb_of(txn->people)->hot, table, key, value_out) : HOT_UNKNOWN;
 }
 
 struct span people_hot_keep(struct people_txn *txn, enum people_table table, struct span key, struct span value)
 {
-    return is_hot(txn, table) ? hot_put(txn->people->hot, table, key, value) : span_of(NULL, 0);
+    return is_hot(txn, table) ? hot_put(lmdb_of(txn->people)->hot, table, key, value) : span_of(NULL, 0);
 }
 
 void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key)
 {
     if (is_hot(txn, table))
-        hot_put_absent(txn->people->hot, table, key);
+        hot_put_absent(lmdb_of(txn->people)->hot, table, key);
 }
 
 static void people_hot_forget(struct people_txn *txn, enum people_table table, struct span key)
 {
     if (is_hot(txn, table))
-        hot_forget(txn->people->hot, table, key);
+        hot_forget(lmdb_of(txn->people)->hot, table, key);
 }
 
 /* --- tables ------------------------------------------------------------------------------------ */
 
-MDB_cursor *people_cursor(struct people_txn *txn, enum people_table table, struct err *err)
+MDB_cursor *people_cursor(struct people_txn *base, enum people_table table, struct err *err)
 {
+    struct lmdb_txn *txn = lmdb_txn_of(base);
     int rc;
 
     if (txn->cursors[table] != NULL)
         return txn->cursors[table];
-    rc = mdb_cursor_open(txn->txn, txn->people->tables[table], &txn->cursors[table]);
+    rc = mdb_cursor_open(txn->mdb, lmdb_of(base->people)->tables[table], &txn->cursors[table]);
     if (rc != 0) {
         txn->cursors[table] = NULL;
         (void)people_fail(rc, tables[table].name, err);
@@ -379,8 +380,7 @@ static MDB_val val_of(struct span bytes)
     return (MDB_val){ bytes.bytes, (void *)(uintptr_t)bytes.at };
 }
 
-int people_table_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out,
-                     struct err *err)
+int lmdb_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out, struct err *err)
 {
     MDB_cursor *cursor = people_cursor(txn, table, err);
     MDB_val k = val_of(key), v;
@@ -397,8 +397,7 @@ int people_table_get(struct people_txn *txn, enum people_table table, struct spa
     return 1;
 }
 
-int people_table_put(struct people_txn *txn, enum people_table table, struct span key, struct span value,
-                     struct err *err)
+int lmdb_put(struct people_txn *txn, enum people_table table, struct span key, struct span value, struct err *err)
 {
     MDB_cursor *cursor = people_cursor(txn, table, err);
     MDB_val k = val_of(key), v = val_of(value);
@@ -412,8 +411,7 @@ int people_table_put(struct people_txn *txn, enum people_table table, struct spa
     return rc == 0 ? 0 : people_fail(rc, tables[table].name, err);
 }
 
-uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes,
-                              struct err *err)
+static uint8_t *reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, bool append, struct err *err)
 {
     MDB_cursor *cursor = people_cursor(txn, table, err);
     MDB_val k = val_of(key), v = { bytes, NULL };
@@ -423,7 +421,7 @@ uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, s
     if (cursor == NULL)
         return NULL;
     people_hot_forget(txn, table, key);
-    rc = mdb_cursor_put(cursor, &k, &v, MDB_RESERVE);
+    rc = mdb_cursor_put(cursor, &k, &v, append ? MDB_APPEND | MDB_RESERVE : MDB_RESERVE);
     if (rc != 0) {
         (void)people_fail(rc, tables[table].name, err);
         return NULL;
@@ -431,45 +429,88 @@ uint8_t *people_table_reserve(struct people_txn *txn, enum people_table table, s
     return v.mv_data;
 }
 
-int people_table_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err)
+uint8_t *lmdb_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err)
+{
+    return reserve(txn, table, key, bytes, false, err);
+}
+
+int lmdb_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err)
 {
     struct span ignored;
-    int rc = people_table_get(txn, table, key, &ignored, err);
+    int rc = lmdb_get(txn, table, key, &ignored, err);
 
     assert(txn->write);
     if (rc <= 0)
         return rc;
     people_hot_forget(txn, table, key);
-    rc = mdb_cursor_del(txn->cursors[table], 0);
+    rc = mdb_cursor_del(lmdb_txn_of(txn)->cursors[table], 0);
     return rc == 0 ? 1 : people_fail(rc, tables[table].name, err);
 }
 
-/* --- keys -------------------------------------------------------------------------------------- */
+/* --- in order ---------------------------------------------------------------------------------- */
 
-void people_key_init(struct people_key *key, uint64_t head, size_t head_bytes)
+static int entry_at(struct people_txn *txn, enum people_table table, MDB_cursor_op op, struct span from, struct people_entry *out,
+                    struct err *err)
 {
-    for (size_t i = 0; i < head_bytes; i++)
-        key->bytes[i] = (uint8_t)(head >> 8 * (head_bytes - 1 - i));
-    key->count = head_bytes;
-    key->hashed = false;
+    MDB_cursor *cursor = people_cursor(txn, table, err);
+    MDB_val k = val_of(from), v;
+    int rc;
+
+    if (cursor == NULL)
+        return -1;
+    rc = mdb_cursor_get(cursor, &k, &v, op);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0)
+        return people_fail(rc, tables[table].name, err);
+    *out = (struct people_entry){ span_of(k.mv_data, k.mv_size), span_of(v.mv_data, v.mv_size) };
+    return 1;
 }
 
-int people_key_add_text(struct people_key *key, struct span text, struct err *err)
+int lmdb_seek(struct people_txn *txn, enum people_table table, struct span from, struct people_entry *out, struct err *err)
 {
-    uint8_t *at = key->bytes + key->count;
+    return entry_at(txn, table, from.bytes == 0 ? MDB_FIRST : MDB_SET_RANGE, from, out, err);
+}
 
-    assert(key->count + 1 + PEOPLE_KEY_TEXT_MAX <= PEOPLE_KEY_BYTES_MAX);
-    key->hashed = text.bytes > PEOPLE_KEY_TEXT_MAX;
-    *at++ = key->hashed;
-    if (!key->hashed) {
-        if (text.bytes > 0)
-            memcpy(at, text.at, text.bytes);
-        key->count += 1 + text.bytes;
-        return 0;
-    }
-    memcpy(at, text.at, PEOPLE_KEY_CUT);
-    if (SHA256(text.at, text.bytes, at + PEOPLE_KEY_CUT) == NULL)
-        return err_set(err, ERR_STOP, "people: SHA-256 is not to be had");
-    key->count += 1 + PEOPLE_KEY_CUT + SHA256_DIGEST_LENGTH;
+int lmdb_next(struct people_txn *txn, enum people_table table, struct people_entry *out, struct err *err)
+{
+    return entry_at(txn, table, MDB_NEXT, SPAN(""), out, err);
+}
+
+static int lmdb_last(struct people_txn *txn, enum people_table table, struct people_entry *out, struct err *err)
+{
+    return entry_at(txn, table, MDB_LAST, SPAN(""), out, err);
+}
+
+static int lmdb_drop(struct people_txn *txn, enum people_table table, struct err *err)
+{
+    int rc = mdb_cursor_del(lmdb_txn_of(txn)->cursors[table], 0);
+
+    return rc == 0 ? 0 : people_fail(rc, tables[table].name, err);
+}
+
+/* --- the backend ------------------------------------------------------------------------------- */
+
+static int lmdb_holder_end(struct people_txn *txn, uint64_t holder, struct err *err)
+{
+    (void)txn, (void)holder, (void)err;
     return 0;
 }
+
+static int lmdb_holder_ours(struct people_txn *txn, uint64_t holder, struct err *err)
+{
+    (void)txn, (void)holder, (void)err;
+    return 1;
+}
+
+const struct people_ops people_lmdb_ops = {
+    .rewritable = true, .close = lmdb_close, .begin = lmdb_begin, .commit = lmdb_commit, .abort = lmdb_abort, .epoch = lmdb_epoch,
+    .link_get = lmdb_link_get, .link_put = lmdb_link_put, .link_erase = lmdb_link_erase, .links_under = lmdb_links_under,
+    .first_under = lmdb_first_under, .holder_end = lmdb_holder_end, .holder_ours = lmdb_holder_ours,
+    .person_get = lmdb_person_get, .person_find = lmdb_person_find, .person_put = lmdb_person_put,
+    .person_id_new = lmdb_person_id_new, .person_delete = lmdb_person_delete, .person_version = lmdb_person_version,
+    .expect = lmdb_expect, .group_type = lmdb_group_type, .group_get = lmdb_group_get, .group_put = lmdb_group_put,
+    .seen_add = lmdb_seen_add, .seen_find = lmdb_seen_find, .seen_load = lmdb_seen_load, .seen_stats = lmdb_seen_stats,
+    .table_get = lmdb_get, .table_reserve = reserve, .table_delete = lmdb_delete, .table_seek = lmdb_seek, .table_next = lmdb_next,
+    .table_last = lmdb_last, .table_drop = lmdb_drop
+};

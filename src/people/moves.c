@@ -18,10 +18,9 @@
  * id has gone, those that led there are made to lead on, and the note is deleted. */
 #include "base/bytes.h"
 #include "base/crc32c.h"
-#include "people/lmdb.h"
+#include "people/backend.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 enum { NOTE_VERSION = 1, NOTE_BYTES = 28, NOTE_CRC_FROM = 8 };
 
@@ -30,14 +29,9 @@ struct note {
     uint32_t project;
 };
 
-static struct span id_span(const uint64_t *id)
-{
-    return span_of(id, sizeof *id);
-}
-
 static uint32_t note_crc(const uint64_t *from, const uint8_t *value)
 {
-    return crc32c(crc32c(0, id_span(from)), span_of(value + NOTE_CRC_FROM, NOTE_BYTES - NOTE_CRC_FROM));
+    return crc32c(crc32c(0, people_number_span(from)), span_of(value + NOTE_CRC_FROM, NOTE_BYTES - NOTE_CRC_FROM));
 }
 
 static int note_read(uint64_t from, struct span value, struct note *out, struct err *err)
@@ -59,26 +53,19 @@ static int note_put(struct people_txn *txn, const struct note *note, struct err 
     bytes_put_u64(value + 16, note->steps);
     bytes_put_u32(value + 24, note->project);
     bytes_put_u32(value + 4, note_crc(&note->from, value));
-    return people_table_put(txn, TABLE_MOVES, id_span(&note->from), span_of(value, sizeof value), err);
+    return people_table_put(txn, TABLE_MOVES, people_number_span(&note->from), span_of(value, sizeof value), err);
 }
 
 /* The first note of a person with an internal id of `from` or more. 1, 0, -1. */
 static int note_at_or_after(struct people_txn *txn, uint64_t from, struct note *out, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_MOVES, err);
-    MDB_val key = { sizeof from, &from }, value;
+    struct people_entry entry;
     uint64_t found;
-    int rc;
+    int got = people_table_seek(txn, TABLE_MOVES, people_number_span(&from), &entry, err);
 
-    if (cursor == NULL)
-        return -1;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc != 0 || key.mv_size != sizeof found)
-        return people_fail(rc != 0 ? rc : MDB_CORRUPTED, "moves", err);
-    memcpy(&found, key.mv_data, sizeof found);
-    return note_read(found, span_of(value.mv_data, value.mv_size), out, err) < 0 ? -1 : 1;
+    if (got != 1)
+        return got;
+    return people_entry_number(&entry, &found, err) < 0 || note_read(found, entry.value, out, err) < 0 ? -1 : 1;
 }
 
 int people_moves_pending(struct people_txn *txn, struct err *err)
@@ -102,7 +89,7 @@ int people_moves_follow(struct people_txn *txn, struct person_link *link, struct
     int got = people_moves_pending(txn, err);
 
     while (got == 1) {
-        got = people_table_get(txn, TABLE_MOVES, id_span(&link->person), &value, err);
+        got = people_table_get(txn, TABLE_MOVES, people_number_span(&link->person), &value, err);
         if (got == 1 && note_read(link->person, value, &note, err) < 0)
             return -1;
         if (got == 1) {
@@ -146,47 +133,6 @@ int people_move_later(struct people_txn *txn, uint32_t project, uint64_t from, u
 
 /* --- moving them ------------------------------------------------------------------------------- */
 
-/* A copy that lives over writes. */
-static int text_keep(struct people *people, struct span *text, struct err *err)
-{
-    if (text->bytes > people->text_max) {
-        uint8_t *more = realloc(people->text, text->bytes);
-
-        if (more == NULL)
-            return err_set(err, ERR_FULL, "people: no memory for a distinct id of %zu bytes", text->bytes);
-        people->text = more;
-        people->text_max = text->bytes;
-    }
-    if (text->bytes > 0)
-        memcpy(people->text, text->at, text->bytes);
-    text->at = people->text;
-    return 0;
-}
-
-int people_first_id(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err)
-{
-    MDB_cursor *cursor = people_cursor(txn, TABLE_PERSON_LINKS, err);
-    struct people_key head;
-    MDB_val key, value;
-    const uint8_t *at;
-    int rc;
-
-    if (cursor == NULL)
-        return -1;
-    people_key_init(&head, holder, 8);
-    key = (MDB_val){ head.count, head.bytes };
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc != 0)
-        return people_fail(rc, "person_links", err);
-    at = key.mv_data;
-    if (key.mv_size < 9 || memcmp(at, head.bytes, 8) != 0)
-        return 0;
-    *out = at[8] != 0 ? span_of(value.mv_data, value.mv_size) : span_of(at + 9, key.mv_size - 9);
-    return text_keep(txn->people, out, err) < 0 ? -1 : 1;
-}
-
 /* Nothing stands under it any more. */
 static int note_end(struct people_txn *txn, const struct note *note, struct err *err)
 {
@@ -203,7 +149,8 @@ static int note_end(struct people_txn *txn, const struct note *note, struct err 
         if (note_put(txn, &other, err) < 0)
             return -1;
     }
-    if (got < 0 || people_table_delete(txn, TABLE_MOVES, id_span(&note->from), err) < 0)
+    if (got < 0 || people_table_delete(txn, TABLE_MOVES, people_number_span(&note->from), err) < 0 ||
+        txn->people->ops->holder_end(txn, note->from, err) < 0)
         return -1;
     txn->moves = MOVES_UNKNOWN;
     return 0;
@@ -225,6 +172,19 @@ static int id_move(struct people_txn *txn, const struct note *note, struct span 
     return moved(ctx, note->project, distinct_id, &person.uuid, link.version, err);
 }
 
+/* The first note whose ids are ours to move. 1, 0, -1. */
+static int note_ours(struct people_txn *txn, struct note *out, struct err *err)
+{
+    int got, ours = 0;
+
+    for (uint64_t from = 0; (got = note_at_or_after(txn, from, out, err)) == 1; from = out->from + 1) {
+        ours = txn->people->ops->holder_ours(txn, out->from, err);
+        if (ours != 0)
+            return ours;
+    }
+    return got;
+}
+
 int people_moves_work(struct people_txn *txn, size_t ids_max, people_id_moved *moved, void *ctx, struct err *err)
 {
     struct note note;
@@ -234,7 +194,7 @@ int people_moves_work(struct people_txn *txn, size_t ids_max, people_id_moved *m
     for (size_t ids = 0; ids < ids_max;) {
         got = people_moves_pending(txn, err);
         if (got == 1)
-            got = note_at_or_after(txn, 0, &note, err);
+            got = note_ours(txn, &note, err);
         if (got != 1)
             return got;
         while (ids < ids_max && (got = people_first_id(txn, note.from, &distinct_id, err)) == 1) {

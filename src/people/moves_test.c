@@ -57,7 +57,7 @@ static void place_open(struct place *place, size_t arena_bytes)
     assert_non_null(mkdtemp(place->folder));
     place->arena = arena_new(1 << 20, arena_bytes);
     place->moved = calloc(ids_count + 1, 1);
-    MUST(people_open(&(struct people_options){ place->folder, (uint64_t)1 << 34 }, &place->people, &err));
+    MUST(people_open(&(struct people_options){ .folder = place->folder, .map_bytes_max = (uint64_t)1 << 34 }, &place->people, &err));
     place_begin(place);
 }
 

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 #include "people/tell.h"
 
 /* --- delete ------------------------------------------------------------------------------------ */
@@ -115,7 +115,7 @@ int people_delete(struct people_txn *txn, uint32_t project, struct span distinct
     while ((got = people_moves_holder(txn, deletion.person.id, &after, &holder, err)) == 1)
         if (ids_delete(&deletion, holder, err) < 0)
             return -1;
-    if (got < 0 || people_person_delete(txn, &deletion.person, err) < 0 ||
+    if (got < 0 || people_person_delete(txn, &deletion.person, 0, err) < 0 ||
         (erase != PEOPLE_REQUEST_NONE && erasing_add_person(&deletion, err) < 0))
         return -1;
     *out = operated;
@@ -220,21 +220,14 @@ int people_request_put(struct people_txn *txn, uint64_t number, int64_t due_us, 
 
 int people_request_next(struct people_txn *txn, uint64_t after, struct people_request *out, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_REQUESTS, err);
+    struct people_entry entry;
     uint64_t from = after + 1; /* 0 behind PEOPLE_REQUEST_NONE */
-    MDB_val key = { sizeof from, &from }, value;
     struct span stored;
-    int rc;
+    int got = people_table_seek(txn, TABLE_REQUESTS, people_number_span(&from), &entry, err);
 
-    if (cursor == NULL)
-        return -1;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc != 0 || key.mv_size != sizeof out->number)
-        return people_fail(rc != 0 ? rc : MDB_CORRUPTED, "requests", err);
-    memcpy(&out->number, key.mv_data, sizeof out->number);
-    stored = span_of(value.mv_data, value.mv_size);
+    if (got <= 0 || people_entry_number(&entry, &out->number, err) < 0)
+        return got == 0 ? 0 : -1;
+    stored = entry.value;
     if (stored.bytes < REQUEST_HEAD || stored.at[0] != REQUEST_VERSION ||
         request_crc(out->number, stored) != bytes_get_u32(stored.at + 4))
         return err_set(err, ERR_CORRUPT, "people: a request that waits is damaged");
@@ -268,61 +261,52 @@ int people_expired_day_put(struct people_txn *txn, int64_t day, struct err *err)
     return people_table_put(txn, TABLE_META, SPAN("expired_day"), span_of(value, sizeof value), err);
 }
 
-static int erasing_read(const MDB_val *key, const MDB_val *value, struct people_erasing *out, struct err *err)
+static int erasing_read(const struct people_entry *entry, struct people_erasing *out, struct err *err)
 {
-    const uint8_t *k = key->mv_data, *v = value->mv_data;
+    struct span key = entry->key, value = entry->value;
 
-    *out = (struct people_erasing){ .is_person = key->mv_size == 8 };
-    if (key->mv_size < 8 || value->mv_size < ERASING_HEAD || (out->is_person && value->mv_size != ERASING_PERSON_BYTES))
+    *out = (struct people_erasing){ .is_person = key.bytes == 8 };
+    if (key.bytes < 8 || value.bytes < ERASING_HEAD || (out->is_person && value.bytes != ERASING_PERSON_BYTES))
         return err_set(err, ERR_CORRUPT, "people: what is being erased is damaged");
     for (int i = 0; i < 8; i++)
-        out->number = out->number << 8 | k[i];
-    out->project = bytes_get_u32(v);
-    out->version = bytes_get_u64(v + 4);
+        out->number = out->number << 8 | key.at[i];
+    out->project = bytes_get_u32(value.at);
+    out->version = bytes_get_u64(value.at + 4);
     if (out->is_person)
-        memcpy(out->uuid.bytes, v + ERASING_HEAD, 16);
+        memcpy(out->uuid.bytes, value.at + ERASING_HEAD, 16);
     else
-        out->distinct_id = k[8] != 0 ? span_of(v + ERASING_HEAD, value->mv_size - ERASING_HEAD)
-                                     : span_of(k + 9, key->mv_size - 9);
+        out->distinct_id = key.at[8] != 0 ? span_from(value, ERASING_HEAD) : span_from(key, 9);
     return 0;
 }
 
 int people_erasing_each(struct people_txn *txn, people_erasing_seen *seen, void *ctx, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_ERASING, err);
+    struct people_entry entry;
     struct people_erasing erasing;
-    MDB_val key, value;
-    int rc;
+    int got;
 
-    if (cursor == NULL)
-        return -1;
-    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
-        if (erasing_read(&key, &value, &erasing, err) < 0 || seen(ctx, &erasing, err) < 0)
+    for (got = people_table_seek(txn, TABLE_ERASING, SPAN(""), &entry, err); got == 1;
+         got = people_table_next(txn, TABLE_ERASING, &entry, err))
+        if (erasing_read(&entry, &erasing, err) < 0 || seen(ctx, &erasing, err) < 0)
             return -1;
-    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "erasing", err);
+    return got;
 }
 
 int people_erasing_end(struct people_txn *txn, uint64_t below, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_ERASING, err);
+    struct people_entry entry;
     struct people_erasing erasing;
-    MDB_val key, value;
     bool any = false;
-    int rc = 0;
+    int got;
 
-    if (cursor == NULL)
-        return -1;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == 0) {
-        if (erasing_read(&key, &value, &erasing, err) < 0)
+    while ((got = people_table_seek(txn, TABLE_ERASING, SPAN(""), &entry, err)) == 1) {
+        if (erasing_read(&entry, &erasing, err) < 0)
             return -1;
         if (erasing.number >= below)
             break;
-        rc = mdb_cursor_del(cursor, 0);
-        if (rc != 0)
-            break;
+        if (people_table_drop(txn, TABLE_ERASING, err) < 0)
+            return -1;
         any = true;
     }
-    if (rc != 0 && rc != MDB_NOTFOUND)
-        return people_fail(rc, "erasing", err);
-    return any ? people_rewrite_want(txn, err) : 0;
+    return got < 0 ? -1 : any ? people_rewrite_want(txn, err) : 0;
 }

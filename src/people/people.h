@@ -43,6 +43,9 @@ struct people_options {
 int  people_open(const struct people_options *options, struct people **out, struct err *err) must_check;
 void people_close(struct people *people);
 
+/* Rises each time that a process takes the store over from another one; 0: this backend has one writer by its nature. */
+int people_epoch(struct people *people, uint64_t *out, struct err *err) must_check;
+
 /* write: the one writer's transaction (a second one waits); otherwise a read-only view for status, trace. */
 int  people_begin(struct people *people, bool write, struct people_txn **out, struct err *err) must_check;
 /* Durable when it returns 0. The transaction is over either way; on failure nothing of it remains. */
@@ -82,8 +85,9 @@ int people_person_find(struct people_txn *txn, uint32_t project, const struct uu
 int people_person_put(struct people_txn *txn, struct person *person, struct err *err) must_check;
 /* A new internal id, for a person that will be put before the commit. */
 int people_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err) must_check;
-/* Deletes a person (stored or not), whose links lead elsewhere by now, and keeps a tombstone of its version. */
-int people_person_delete(struct people_txn *txn, const struct person *person, struct err *err) must_check;
+/* Deletes a person (stored or not), whose links lead elsewhere by now, and keeps a tombstone of its version. into: the person
+ * that it was merged into; 0: none. */
+int people_person_delete(struct people_txn *txn, const struct person *person, uint64_t into, struct err *err) must_check;
 /* The version with which a new person of this uuid begins: 0, or above its tombstone (P3). */
 int people_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out, struct err *err)
     must_check;
@@ -116,6 +120,10 @@ int people_joins_put(struct people_txn *txn, uint32_t hour, uint64_t person, uin
 enum { PEOPLE_EXPECT_MAX = 64 };
 struct people_expected { uint32_t project; struct span distinct_id; };
 void people_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out);
+/* Whether it pays to say all of a batch's distinct ids at its beginning; and saying them, any number. What was not said is
+ * fetched when it is asked for. */
+bool people_expects_batch(const struct people_txn *txn);
+int  people_expect_batch(struct people_txn *txn, const struct people_expected *ids, size_t count, struct err *err) must_check;
 
 /* --- groups ------------------------------------------------------------------------------------ */
 

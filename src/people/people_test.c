@@ -134,7 +134,7 @@ static void links_move_and_leave_tombstones(void **state)
 
     MUST(people_person_version(txn, 7, &a.uuid, &version, &err));
     assert_int_equal(version, 0);
-    MUST(people_person_delete(txn, &a, &err));
+    MUST(people_person_delete(txn, &a, 0, &err));
     assert_int_equal(people_person_get(txn, a.id, &a, &err), 0);
     MUST(people_person_version(txn, 7, &a.uuid, &version, &err));
     assert_int_equal(version, 108); /* above 7 + 100 */

@@ -12,7 +12,7 @@
  * zero. Fewer than were stored would forget something, and is refused. */
 #include "base/bytes.h"
 #include "base/crc32c.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum {
     PLACE_VERSION_ONE_INPUT = 1,

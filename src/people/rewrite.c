@@ -103,7 +103,7 @@ int people_rewrite_clean(const char *folder, struct err *err)
 
 int people_rewrite_want(struct people_txn *txn, struct err *err)
 {
-    return people_table_put(txn, TABLE_META, span_text(wanted_key), SPAN("1"), err);
+    return txn->people->ops->rewritable ? people_table_put(txn, TABLE_META, span_text(wanted_key), SPAN("1"), err) : 0;
 }
 
 int people_rewrite_wanted(struct people *people, bool *out, struct err *err)
@@ -112,6 +112,9 @@ int people_rewrite_wanted(struct people *people, bool *out, struct err *err)
     struct span        value;
     int                got;
 
+    *out = false;
+    if (!people->ops->rewritable)
+        return 0;
     if (people_begin(people, false, &txn, err) < 0)
         return -1;
     got = people_table_get(txn, TABLE_META, span_text(wanted_key), &value, err);
@@ -125,7 +128,7 @@ uint64_t people_rewrite_bytes(const struct people *people)
     MDB_envinfo info;
     MDB_stat    stat;
 
-    if (mdb_env_info(people->env, &info) != 0 || mdb_env_stat(people->env, &stat) != 0)
+    if (mdb_env_info(lmdb_of(people)->env, &info) != 0 || mdb_env_stat(lmdb_of(people)->env, &stat) != 0)
         return 0;
     return ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
 }
@@ -149,7 +152,7 @@ static int copy_step(struct copy *copy, MDB_dbi table, MDB_cursor **cursor)
     copy->write = NULL;
     copy->bytes = 0;
     if (rc == 0)
-        rc = mdb_txn_begin(copy->to->env, NULL, 0, &copy->write);
+        rc = mdb_txn_begin(lmdb_of(copy->to)->env, NULL, 0, &copy->write);
     return rc == 0 ? mdb_cursor_open(copy->write, table, cursor) : rc;
 }
 
@@ -160,10 +163,10 @@ static bool copied(enum people_table table, const MDB_val *key)
 
 static int copy_table(struct copy *copy, enum people_table table)
 {
-    MDB_dbi     to = copy->to->tables[table];
+    MDB_dbi     to = lmdb_of(copy->to)->tables[table];
     MDB_cursor *from_cursor = NULL, *to_cursor = NULL;
     MDB_val     key, value;
-    int         rc = mdb_cursor_open(copy->read, copy->from->tables[table], &from_cursor);
+    int         rc = mdb_cursor_open(copy->read, lmdb_of(copy->from)->tables[table], &from_cursor);
 
     if (rc == 0)
         rc = mdb_cursor_open(copy->write, to, &to_cursor);
@@ -186,12 +189,12 @@ static int copy_table(struct copy *copy, enum people_table table)
 static int copy_all(struct people *from, struct people *to, struct err *err)
 {
     struct copy copy = { .from = from, .to = to };
-    int         rc = mdb_env_set_flags(to->env, MDB_NOSYNC, 1);
+    int         rc = mdb_env_set_flags(lmdb_of(to)->env, MDB_NOSYNC, 1);
 
     if (rc == 0)
-        rc = mdb_txn_begin(from->env, NULL, MDB_RDONLY, &copy.read);
+        rc = mdb_txn_begin(lmdb_of(from)->env, NULL, MDB_RDONLY, &copy.read);
     if (rc == 0)
-        rc = mdb_txn_begin(to->env, NULL, 0, &copy.write);
+        rc = mdb_txn_begin(lmdb_of(to)->env, NULL, 0, &copy.write);
     for (int i = 0; rc == 0 && i < TABLE_COUNT; i++)
         rc = copy_table(&copy, (enum people_table)i);
     if (copy.write != NULL && rc == 0)
@@ -201,7 +204,7 @@ static int copy_all(struct people *from, struct people *to, struct err *err)
     if (copy.read != NULL)
         mdb_txn_abort(copy.read);
     if (rc == 0)
-        rc = mdb_env_sync(to->env, 1);
+        rc = mdb_env_sync(lmdb_of(to)->env, 1);
     return rc == 0 ? 0 : people_fail(rc, "writing the store anew", err);
 }
 
@@ -228,7 +231,7 @@ int people_rewrite(const struct people_options *options, struct err *err)
         return -1;
     people_file_name(number + 1, name);
     (void)snprintf(made, sizeof made, "%s%s", name, new_suffix);
-    if (people_open(options, &from, err) == 0 && people_open_file(options, made, &to, err) == 0)
+    if (people_lmdb_open(options, &from, err) == 0 && people_open_file(options, made, &to, err) == 0)
         rc = copy_all(from, to, err);
     people_close(to);
     people_close(from);

@@ -121,7 +121,7 @@ static int group_add(struct seen *seen, struct seen_group *group, struct people_
     return 0;
 }
 
-int people_seen_add(struct people_txn *txn, struct people_seen *ids, size_t count, int32_t day, struct err *err)
+int lmdb_seen_add(struct people_txn *txn, struct people_seen *ids, size_t count, int32_t day, struct err *err)
 {
     uint16_t     today = (uint16_t)(day < 0 ? 0 : day > UINT16_MAX ? UINT16_MAX : day);
     struct seen *seen;
@@ -172,7 +172,7 @@ static int find_as_writer(struct people_txn *txn, struct seen_entry *key, struct
     return found;
 }
 
-int people_seen_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *place_out, struct err *err)
+int lmdb_seen_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *place_out, struct err *err)
 {
     struct seen_entry key = seen_entry_make(project, uuid, 0, 0), found;
     uint16_t          day;

@@ -188,7 +188,7 @@ static void unseen_once(void **state)
         id = uuid_of(i);
         MUST(people_unseen_put(txn, 9, &id, 20001 + PEOPLE_SEEN_DAYS, &err));
     }
-    assert_int_equal(mdb_stat(txn->txn, people->tables[TABLE_UNSEEN], &stat), 0);
+    assert_int_equal(mdb_stat(lmdb_txn_of(txn)->mdb, lmdb_of(people)->tables[TABLE_UNSEEN], &stat), 0);
     assert_int_equal(stat.ms_entries, 2 * COUNT);
     people_abort(txn);
     people_close(people);

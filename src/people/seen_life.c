@@ -76,7 +76,7 @@ static int state_fresh(struct seen_state *out, struct err *err)
 int seen_enter(struct people_txn *txn, struct seen **out, struct err *err)
 {
     struct people    *people = txn->people;
-    struct seen      *seen = people->seen;
+    struct seen      *seen = lmdb_of(people)->seen;
     struct seen_state state;
     int               got;
 
@@ -85,12 +85,12 @@ int seen_enter(struct people_txn *txn, struct seen **out, struct err *err)
         return 0;
     }
     if (seen == NULL) {
-        seen = people->seen = calloc(1, sizeof *seen);
+        seen = lmdb_of(people)->seen = calloc(1, sizeof *seen);
         if (seen == NULL)
             return err_set(err, ERR_FULL, "people: no memory");
         seen->people = people;
         seen->dir_fd = -1;
-        seen->recent_max = people->seen_recent_max != 0 ? people->seen_recent_max : RECENT_MAX;
+        seen->recent_max = lmdb_of(people)->seen_recent_max != 0 ? lmdb_of(people)->seen_recent_max : RECENT_MAX;
     }
     assert(seen->txn == NULL);
     got = seen_state_get(txn, &state, err);
@@ -188,7 +188,7 @@ static int work_ready(struct seen *seen, struct err *err)
     int         parent, rc;
 
     if (seen->dir_fd < 0) {
-        rc = mdb_env_get_path(seen->people->env, &folder);
+        rc = mdb_env_get_path(lmdb_of(seen->people)->env, &folder);
         if (rc != 0)
             return people_fail(rc, "the store's folder", err);
         (void)snprintf(path, sizeof path, "%s/.", folder);
@@ -354,7 +354,7 @@ int seen_chores(struct seen *seen, uint16_t today, struct err *err)
 
 int seen_leave(struct people_txn *txn, struct err *err)
 {
-    struct seen *seen = txn->people->seen;
+    struct seen *seen = lmdb_of(txn->people)->seen;
     size_t       made = 0;
     int          more;
 
@@ -460,7 +460,7 @@ static void runs_renew(struct seen *seen)
 
 void seen_left(struct people_txn *txn, bool committed)
 {
-    struct seen *seen = txn->people->seen;
+    struct seen *seen = lmdb_of(txn->people)->seen;
 
     if (seen == NULL || seen->txn != txn)
         return;
@@ -477,7 +477,7 @@ void seen_left(struct people_txn *txn, bool committed)
     seen->chunks_below = true;
 }
 
-int people_seen_load(struct people *people, struct err *err)
+int lmdb_seen_load(struct people *people, struct err *err)
 {
     struct people_txn *txn;
     struct seen       *seen;
@@ -504,15 +504,15 @@ void seen_free(struct seen *seen)
 
 void seen_settle(struct people *people)
 {
-    if (people->seen == NULL || people->seen->work == NULL)
+    if (lmdb_of(people)->seen == NULL || lmdb_of(people)->seen->work == NULL)
         return;
-    seen_work_wait(people->seen->work, SEEN_FLUSH);
-    seen_work_wait(people->seen->work, SEEN_MERGE);
+    seen_work_wait(lmdb_of(people)->seen->work, SEEN_FLUSH);
+    seen_work_wait(lmdb_of(people)->seen->work, SEEN_MERGE);
 }
 
-void people_seen_stats(const struct people *people, struct people_seen_stats *out)
+void lmdb_seen_stats(const struct people *people, struct people_seen_stats *out)
 {
-    const struct seen *seen = people->seen;
+    const struct seen *seen = lmdb_of(people)->seen;
 
     *out = (struct people_seen_stats){ 0 };
     if (seen == NULL)

@@ -129,8 +129,8 @@ static void history(uint64_t seed)
             seen_settle(kit->people);
         if (chance.failing > 0) /* no thread is in the door when the hook goes */
             io_hook_set(NULL);
-        if (kit->people->seen != NULL)
-            kit->people->seen->retry_us = 0;
+        if (lmdb_of(kit->people)->seen != NULL)
+            lmdb_of(kit->people)->seen->retry_us = 0;
         if (kit_random(&random) % 12 == 0)
             kit_again(kit);
         if (kit_random(&random) % 5 == 0)

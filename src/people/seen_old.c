@@ -14,7 +14,7 @@ bool seen_old_left(struct people_txn *txn)
 {
     MDB_stat stat;
 
-    return mdb_stat(txn->txn, txn->people->tables[TABLE_SEEN], &stat) != 0 || stat.ms_entries > 0;
+    return mdb_stat(lmdb_txn_of(txn)->mdb, lmdb_of(txn->people)->tables[TABLE_SEEN], &stat) != 0 || stat.ms_entries > 0;
 }
 
 int seen_old_find(struct people_txn *txn, const struct seen_entry *id, uint16_t *day_out, uint64_t *place_out, struct err *err)
@@ -26,7 +26,7 @@ int seen_old_find(struct people_txn *txn, const struct seen_entry *id, uint16_t 
 
     memcpy(key, id->bytes, 16);
     memcpy(key + 16, &project, 4);
-    got = people_table_get(txn, TABLE_SEEN, span_of(key, sizeof key), &value, err);
+    got = lmdb_get(txn, TABLE_SEEN, span_of(key, sizeof key), &value, err);
     if (got <= 0)
         return got;
     if (value.bytes != VALUE_BYTES && value.bytes != VALUE_BYTES_OLDEST)
@@ -42,7 +42,7 @@ int seen_old_sweep(struct people_txn *txn, size_t steps, uint16_t today, struct 
     uint8_t     start[SEEN_KEY_BYTES] = { 0 }, end[SEEN_KEY_BYTES] = { 0 };
     MDB_val     key = { SEEN_KEY_BYTES, start }, value;
     struct span from;
-    int         rc = people_table_get(txn, TABLE_META, SPAN("seen_swept"), &from, err);
+    int         rc = lmdb_get(txn, TABLE_META, SPAN("seen_swept"), &from, err);
 
     if (cursor == NULL || rc < 0)
         return -1;
@@ -59,5 +59,5 @@ int seen_old_sweep(struct people_txn *txn, size_t steps, uint16_t today, struct 
         return people_fail(rc, "seen", err);
     if (rc == 0 && key.mv_size == SEEN_KEY_BYTES)
         memcpy(end, key.mv_data, SEEN_KEY_BYTES); /* else: around, from the first */
-    return people_table_put(txn, TABLE_META, SPAN("seen_swept"), span_of(end, sizeof end), err);
+    return lmdb_put(txn, TABLE_META, SPAN("seen_swept"), span_of(end, sizeof end), err);
 }

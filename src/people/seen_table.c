@@ -50,7 +50,7 @@ static struct span number_span(const uint64_t *number)
 int seen_state_get(struct people_txn *txn, struct seen_state *out, struct err *err)
 {
     struct span value;
-    int         got = people_table_get(txn, TABLE_META, SPAN("seen_state"), &value, err);
+    int         got = lmdb_get(txn, TABLE_META, SPAN("seen_state"), &value, err);
 
     if (got <= 0)
         return got;
@@ -74,7 +74,7 @@ int seen_state_put(struct people_txn *txn, const struct seen_state *state, struc
     bytes_put_u64(value + 32, state->run_next);
     bytes_put_u64(value + 40, state->generation);
     value_seal(SPAN("seen_state"), value, sizeof value);
-    return people_table_put(txn, TABLE_META, SPAN("seen_state"), span_of(value, sizeof value), err);
+    return lmdb_put(txn, TABLE_META, SPAN("seen_state"), span_of(value, sizeof value), err);
 }
 
 /* --- chunks ------------------------------------------------------------------------------------ */
@@ -167,12 +167,12 @@ int seen_runs_put(struct people_txn *txn, const struct seen_run *run, struct err
     bytes_put_u16(value + 48, shape->day_first);
     bytes_put_u16(value + 50, shape->day_last);
     value_seal(number_span(&run->number), value, sizeof value);
-    return people_table_put(txn, TABLE_SEEN_RUNS, number_span(&run->number), span_of(value, sizeof value), err);
+    return lmdb_put(txn, TABLE_SEEN_RUNS, number_span(&run->number), span_of(value, sizeof value), err);
 }
 
 int seen_runs_delete(struct people_txn *txn, uint64_t number, struct err *err)
 {
-    return people_table_delete(txn, TABLE_SEEN_RUNS, number_span(&number), err) < 0 ? -1 : 0;
+    return lmdb_delete(txn, TABLE_SEEN_RUNS, number_span(&number), err) < 0 ? -1 : 0;
 }
 
 static bool row_read(struct span key, struct span value, struct seen_run *out)

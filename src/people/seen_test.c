@@ -488,8 +488,8 @@ static void every_call_fails_once(void **state)
             }
             seen_settle(kit->people);
             io_hook_set(NULL);
-            if (kit->people->seen != NULL)
-                kit->people->seen->retry_us = 0; /* do not wait */
+            if (lmdb_of(kit->people)->seen != NULL)
+                lmdb_of(kit->people)->seen->retry_us = 0; /* do not wait */
         }
         total = watch.calls + 2;
         assert_int_equal(kit_add(kit, 0, 700, DAY, false), 700);

@@ -23,7 +23,7 @@ int seen_folder_open(struct people *people, int *fd_out, struct err *err)
 {
     const char *folder;
     char        path[4096];
-    int         rc = mdb_env_get_path(people->env, &folder);
+    int         rc = mdb_env_get_path(lmdb_of(people)->env, &folder);
 
     if (rc != 0)
         return people_fail(rc, "the store's folder", err);
@@ -112,7 +112,7 @@ static int chunk_search(void *ctx, const struct seen_entry *entries, size_t coun
 int seen_view_find(struct people_txn *txn, struct seen_entry *key, struct seen_entry *out, struct err *err)
 {
     struct people      *people = txn->people;
-    struct seen_view   *view = people->seen_view;
+    struct seen_view   *view = lmdb_of(people)->seen_view;
     struct chunk_search search = { .key = key, .out = out };
     struct seen_state   state;
     struct seen_entry   found;
@@ -123,10 +123,10 @@ int seen_view_find(struct people_txn *txn, struct seen_entry *key, struct seen_e
         return got;
     if (view == NULL || view->generation != state.generation || view->seed != state.seed) {
         seen_view_free(view);
-        people->seen_view = NULL;
-        if (view_open(txn, &state, &people->seen_view, err) < 0)
+        lmdb_of(people)->seen_view = NULL;
+        if (view_open(txn, &state, &lmdb_of(people)->seen_view, err) < 0)
             return -1;
-        view = people->seen_view;
+        view = lmdb_of(people)->seen_view;
     }
     if (seen_chunks_each(txn, state.floor, chunk_search, &search, err) < 0)
         return -1;

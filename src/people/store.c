@@ -1,4 +1,4 @@
-/* people/store.c - persons, distinct ids and groups in their tables.
+/* people/store.c - persons, distinct ids and groups in LMDB's tables.
  *
  * Every value ends in what a checksum covers together with its key, so that a damaged page, or a value under
  * a wrong key, is ERR_CORRUPT and not somebody else's name. LMDB itself has no checksums.
@@ -91,7 +91,7 @@ static int link_read(struct people_txn *txn, const struct people_key *key, struc
     if (hot == HOT_ABSENT)
         return 0;
     if (hot == HOT_UNKNOWN) {
-        int got = people_table_get(txn, TABLE_LINKS, where, &value, err);
+        int got = lmdb_get(txn, TABLE_LINKS, where, &value, err);
 
         if (got == 0)
             people_hot_keep_absent(txn, TABLE_LINKS, where);
@@ -113,16 +113,11 @@ static int link_key(struct people_key *key, uint32_t project, struct span distin
     return people_key_add_text(key, distinct_id, err);
 }
 
-int people_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out,
-                    struct err *err)
+int lmdb_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out, struct err *err)
 {
     struct people_key key;
-    int got;
 
-    if (link_key(&key, project, distinct_id, err) < 0)
-        return -1;
-    got = link_read(txn, &key, distinct_id, out, err);
-    return got == 1 && out->person != 0 && people_moves_follow(txn, out, err) < 0 ? -1 : got;
+    return link_key(&key, project, distinct_id, err) < 0 ? -1 : link_read(txn, &key, distinct_id, out, err);
 }
 
 static struct span grave_key(uint8_t to[20], uint32_t project, const struct uuid *uuid)
@@ -143,16 +138,16 @@ static int way_back_set(struct people_txn *txn, uint64_t person, struct span dis
     if (people_key_add_text(&key, distinct_id, err) < 0)
         return -1;
     if (put)
-        return people_table_put(txn, TABLE_PERSON_LINKS, span_of(key.bytes, key.count),
+        return lmdb_put(txn, TABLE_PERSON_LINKS, span_of(key.bytes, key.count),
                                 key.hashed ? distinct_id : SPAN(""), err);
-    switch (people_table_delete(txn, TABLE_PERSON_LINKS, span_of(key.bytes, key.count), err)) {
+    switch (lmdb_delete(txn, TABLE_PERSON_LINKS, span_of(key.bytes, key.count), err)) {
     case 1: return 0;
     case 0: return err_set(err, ERR_CORRUPT, "people: a person does not know one of its distinct ids");
     default: return -1;
     }
 }
 
-int people_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link,
+int lmdb_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link,
                     struct err *err)
 {
     struct people_key key;
@@ -170,7 +165,7 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
             return -1;
     }
     bytes = LINK_HEAD + (key.hashed ? distinct_id.bytes : 0);
-    at = people_table_reserve(txn, TABLE_LINKS, span_of(key.bytes, key.count), bytes, err);
+    at = lmdb_reserve(txn, TABLE_LINKS, span_of(key.bytes, key.count), bytes, err);
     if (at == NULL)
         return -1;
     bytes_put_u64(at + 8, link->person);
@@ -182,7 +177,7 @@ int people_link_put(struct people_txn *txn, uint32_t project, struct span distin
     return 0;
 }
 
-int people_link_erase(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err)
+int lmdb_link_erase(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err)
 {
     struct uuid uuid = people_person_uuid(project, distinct_id);
     struct people_key key;
@@ -197,74 +192,75 @@ int people_link_erase(struct people_txn *txn, uint32_t project, struct span dist
     if (got <= 0)
         return got;
     assert(link.person == 0);
-    if (people_table_delete(txn, TABLE_LINKS, span_of(key.bytes, key.count), err) < 0 ||
-        people_person_version(txn, project, &uuid, &above, err) < 0)
+    if (lmdb_delete(txn, TABLE_LINKS, span_of(key.bytes, key.count), err) < 0 ||
+        lmdb_person_version(txn, project, &uuid, &above, err) < 0)
         return -1;
     if (above > link.version)
         return 0;
     bytes_put_u64(version, link.version);
-    return people_table_put(txn, TABLE_GRAVES, grave_key(grave, project, &uuid), span_of(version, sizeof version), err);
+    return lmdb_put(txn, TABLE_GRAVES, grave_key(grave, project, &uuid), span_of(version, sizeof version), err);
 }
 
-/* The ids that stand under holder and belong to owner. */
-static int held_links(struct people_txn *txn, uint64_t holder, uint64_t owner, uint32_t project, people_link_seen *seen,
-                      void *ctx, struct err *err)
+/* 1: *out is the distinct id of an entry of PERSON_LINKS that stands under holder; 0: it stands under another one. */
+static int under(const struct people_entry *entry, const struct people_key *holder, struct span *out)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_PERSON_LINKS, err);
+    const uint8_t *at = entry->key.at;
+
+    if (entry->key.bytes < 9 || memcmp(at, holder->bytes, 8) != 0)
+        return 0;
+    *out = at[8] != 0 ? entry->value : span_of(at + 9, entry->key.bytes - 9);
+    return 1;
+}
+
+int lmdb_links_under(struct people_txn *txn, uint64_t holder, uint64_t owner, uint32_t project, people_link_seen *seen, void *ctx,
+                     struct err *err)
+{
+    struct people_entry entry;
     struct people_key head;
     struct person_link link;
-    MDB_val key, value;
-    int rc;
+    struct span distinct_id;
+    int got;
 
-    if (cursor == NULL)
-        return -1;
     people_key_init(&head, holder, 8);
-    key = (MDB_val){ head.count, head.bytes };
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        const uint8_t *at = key.mv_data;
-        struct span distinct_id;
+    for (got = lmdb_seek(txn, TABLE_PERSON_LINKS, span_of(head.bytes, head.count), &entry, err); got == 1;
+         got = lmdb_next(txn, TABLE_PERSON_LINKS, &entry, err)) {
         int answer;
 
-        if (key.mv_size < 9 || memcmp(at, head.bytes, 8) != 0)
+        if (under(&entry, &head, &distinct_id) == 0)
             return 0;
-        distinct_id = at[8] != 0 ? span_of(value.mv_data, value.mv_size) : span_of(at + 9, key.mv_size - 9);
-        rc = people_link_get(txn, project, distinct_id, &link, err);
-        if (rc < 0)
+        got = people_link_get(txn, project, distinct_id, &link, err);
+        if (got < 0)
             return -1;
-        if (rc == 0 || link.person != owner)
+        if (got == 0 || link.person != owner)
             return err_set(err, ERR_CORRUPT, "people: distinct id and person do not agree on who belongs to whom");
         answer = seen(ctx, distinct_id, &link, err);
         if (answer < 0)
             return answer;
     }
-    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "person_links", err);
+    return got;
 }
 
-int people_person_links(struct people_txn *txn, uint64_t id, people_link_seen *seen, void *ctx, struct err *err)
+int lmdb_first_under(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err)
 {
-    struct person person;
-    uint64_t after = 0, holder;
-    int rc = people_person_get(txn, id, &person, err);
+    struct people_entry entry;
+    struct people_key head;
+    int got;
 
-    if (rc <= 0)
-        return rc < 0 ? -1 : err_set(err, ERR_CORRUPT, "people: person %llu is missing", (unsigned long long)id);
-    rc = held_links(txn, id, id, person.project, seen, ctx, err);
-    while (rc == 0 && (rc = people_moves_holder(txn, id, &after, &holder, err)) == 1)
-        rc = held_links(txn, holder, id, person.project, seen, ctx, err);
-    return rc;
+    people_key_init(&head, holder, 8);
+    got = lmdb_seek(txn, TABLE_PERSON_LINKS, span_of(head.bytes, head.count), &entry, err);
+    return got == 1 ? under(&entry, &head, out) : got;
 }
 
 /* --- persons ----------------------------------------------------------------------------------- */
 
-int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err)
+int lmdb_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err)
 {
     struct span value, kept = { NULL, 0 };
 
     if (people_hot_get(txn, TABLE_PERSONS, id_span(&id), &value) == HOT_THERE) {
         kept = value;
     } else {
-        int got = people_table_get(txn, TABLE_PERSONS, id_span(&id), &value, err);
+        int got = lmdb_get(txn, TABLE_PERSONS, id_span(&id), &value, err);
 
         if (got <= 0)
             return got;
@@ -288,35 +284,33 @@ int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, s
     return 1;
 }
 
-int people_person_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out,
+int lmdb_person_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out,
                        struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_PERSONS, err);
-    MDB_val key, value;
+    struct people_entry entry;
     uint64_t id;
-    int rc;
+    int got;
 
-    if (cursor == NULL)
-        return -1;
-    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        const uint8_t *at = value.mv_data;
+    for (got = lmdb_seek(txn, TABLE_PERSONS, SPAN(""), &entry, err); got == 1; got = lmdb_next(txn, TABLE_PERSONS, &entry, err)) {
+        const uint8_t *at = entry.value.at;
 
-        if (value.mv_size < PERSON_HEAD || key.mv_size != sizeof id || bytes_get_u32(at + 48) != project ||
+        if (entry.value.bytes < PERSON_HEAD || entry.key.bytes != sizeof id || bytes_get_u32(at + 48) != project ||
             memcmp(at + 32, uuid->bytes, sizeof uuid->bytes) != 0)
             continue;
-        memcpy(&id, key.mv_data, sizeof id);
-        return people_person_get(txn, id, out, err);
+        memcpy(&id, entry.key.at, sizeof id);
+        return lmdb_person_get(txn, id, out, err);
     }
-    return rc == MDB_NOTFOUND ? 0 : people_fail(rc, "persons", err);
+    return got;
 }
 
-int people_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err)
+int lmdb_person_id_new(struct people_txn *base, uint64_t *out, struct err *err)
 {
+    struct lmdb_txn *txn = lmdb_txn_of(base);
     struct span value;
     int got;
 
     if (txn->person_next == 0) {
-        got = people_table_get(txn, TABLE_META, SPAN("person_next"), &value, err);
+        got = lmdb_get(base, TABLE_META, SPAN("person_next"), &value, err);
         if (got < 0)
             return -1;
         if (got == 1 && value.bytes != 8)
@@ -327,15 +321,15 @@ int people_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err)
     return 0;
 }
 
-int people_person_put(struct people_txn *txn, struct person *person, struct err *err)
+int lmdb_person_put(struct people_txn *txn, struct person *person, struct err *err)
 {
     size_t bytes = PERSON_HEAD + person->properties.bytes;
     uint64_t id = person->id;
     uint8_t *at;
 
-    if (id == 0 && people_person_id_new(txn, &id, err) < 0)
+    if (id == 0 && lmdb_person_id_new(txn, &id, err) < 0)
         return -1;
-    at = people_table_reserve(txn, TABLE_PERSONS, id_span(&id), bytes, err);
+    at = lmdb_reserve(txn, TABLE_PERSONS, id_span(&id), bytes, err);
     if (at == NULL)
         return -1;
     bytes_put_u64(at + 8, (uint64_t)person->created_us);
@@ -345,7 +339,7 @@ int people_person_put(struct people_txn *txn, struct person *person, struct err 
     bytes_put_u32(at + 48, person->project);
     put_bytes(at + PERSON_HEAD, person->properties);
     value_seal(id_span(&id), at, bytes, PACKED_VERSION, person->identified);
-    txn->packed = true;
+    lmdb_txn_of(txn)->packed = true;
     (void)people_hot_keep(txn, TABLE_PERSONS, id_span(&id), span_of(at, bytes));
     person->id = id;
     return 0;
@@ -353,9 +347,9 @@ int people_person_put(struct people_txn *txn, struct person *person, struct err 
 
 /* In stages, each over all ids: a look-up that needs a line of memory is made when the line has come. A long id is
  * not expected: its key costs a SHA-256. */
-void people_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out)
+void lmdb_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out)
 {
-    const struct hot *hot = txn->people->hot;
+    const struct hot *hot = lmdb_of(txn->people)->hot;
     uint64_t hashes[PEOPLE_EXPECT_MAX];
     struct people_key key;
     struct span value;
@@ -385,27 +379,28 @@ void people_expect(struct people_txn *txn, const struct people_expected *ids, si
             (void)hot_near(hot, hashes[i], PERSON_AHEAD_BYTES, NULL);
 }
 
-int people_person_delete(struct people_txn *txn, const struct person *person, struct err *err)
+int lmdb_person_delete(struct people_txn *txn, const struct person *person, uint64_t into, struct err *err)
 {
     uint8_t key[20], version[8];
     uint64_t above, last = person->version + PEOPLE_DELETED_VERSIONS;
 
-    if (people_table_delete(txn, TABLE_PERSONS, id_span(&person->id), err) < 0 ||
-        people_person_version(txn, person->project, &person->uuid, &above, err) < 0)
+    (void)into;
+    if (lmdb_delete(txn, TABLE_PERSONS, id_span(&person->id), err) < 0 ||
+        lmdb_person_version(txn, person->project, &person->uuid, &above, err) < 0)
         return -1;
     if (above > last) /* one of its ids had a higher one: people_link_erase */
         return 0;
     bytes_put_u64(version, last);
-    return people_table_put(txn, TABLE_GRAVES, grave_key(key, person->project, &person->uuid),
+    return lmdb_put(txn, TABLE_GRAVES, grave_key(key, person->project, &person->uuid),
                             span_of(version, sizeof version), err);
 }
 
-int people_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out,
+int lmdb_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out,
                           struct err *err)
 {
     struct span value;
     uint8_t key[20];
-    int got = people_table_get(txn, TABLE_GRAVES, grave_key(key, project, uuid), &value, err);
+    int got = lmdb_get(txn, TABLE_GRAVES, grave_key(key, project, uuid), &value, err);
 
     if (got < 0)
         return -1;
@@ -420,32 +415,28 @@ int people_person_version(struct people_txn *txn, uint32_t project, const struct
 /* The lowest index that no type of the project has; PEOPLE_GROUP_TYPES_MAX when all are given. */
 static int group_type_free(struct people_txn *txn, uint32_t project, int *out, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_GROUP_TYPES, err);
+    struct people_entry entry;
     struct people_key head;
-    MDB_val key, value;
     unsigned taken = 0;
-    int rc;
+    int got;
 
-    if (cursor == NULL)
-        return -1;
     people_key_init(&head, project, 4);
-    key = (MDB_val){ head.count, head.bytes };
-    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0;
-         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-        if (key.mv_size < 4 || memcmp(key.mv_data, head.bytes, 4) != 0)
+    for (got = lmdb_seek(txn, TABLE_GROUP_TYPES, span_of(head.bytes, head.count), &entry, err); got == 1;
+         got = lmdb_next(txn, TABLE_GROUP_TYPES, &entry, err)) {
+        if (entry.key.bytes < 4 || memcmp(entry.key.at, head.bytes, 4) != 0)
             break;
-        if (value.mv_size < 1 || *(const uint8_t *)value.mv_data >= PEOPLE_GROUP_TYPES_MAX)
+        if (entry.value.bytes < 1 || entry.value.at[0] >= PEOPLE_GROUP_TYPES_MAX)
             return err_set(err, ERR_CORRUPT, "people: a group type has no index");
-        taken |= 1u << *(const uint8_t *)value.mv_data;
+        taken |= 1u << entry.value.at[0];
     }
-    if (rc != 0 && rc != MDB_NOTFOUND)
-        return people_fail(rc, "group_types", err);
+    if (got < 0)
+        return -1;
     for (*out = 0; *out < PEOPLE_GROUP_TYPES_MAX && (taken >> *out & 1) != 0; ++*out)
         ;
     return 0;
 }
 
-int people_group_type(struct people_txn *txn, uint32_t project, struct span type, bool create, int *index_out,
+int lmdb_group_type(struct people_txn *txn, uint32_t project, struct span type, bool create, int *index_out,
                       struct err *err)
 {
     struct people_key key;
@@ -456,7 +447,7 @@ int people_group_type(struct people_txn *txn, uint32_t project, struct span type
     people_key_init(&key, project, 4);
     if (people_key_add_text(&key, type, err) < 0)
         return -1;
-    got = people_table_get(txn, TABLE_GROUP_TYPES, span_of(key.bytes, key.count), &value, err);
+    got = lmdb_get(txn, TABLE_GROUP_TYPES, span_of(key.bytes, key.count), &value, err);
     if (got < 0)
         return -1;
     if (got == 1) {
@@ -472,7 +463,7 @@ int people_group_type(struct people_txn *txn, uint32_t project, struct span type
         return -1;
     if (index == PEOPLE_GROUP_TYPES_MAX)
         return 0;
-    at = people_table_reserve(txn, TABLE_GROUP_TYPES, span_of(key.bytes, key.count), 1 + (key.hashed ? type.bytes : 0),
+    at = lmdb_reserve(txn, TABLE_GROUP_TYPES, span_of(key.bytes, key.count), 1 + (key.hashed ? type.bytes : 0),
                               err);
     if (at == NULL)
         return -1;
@@ -490,7 +481,7 @@ static int group_key(struct people_key *out, uint32_t project, int index, struct
     return people_key_add_text(out, key, err);
 }
 
-int people_group_get(struct people_txn *txn, uint32_t project, int index, struct span key, struct group *out,
+int lmdb_group_get(struct people_txn *txn, uint32_t project, int index, struct span key, struct group *out,
                      struct err *err)
 {
     struct people_key stored;
@@ -500,7 +491,7 @@ int people_group_get(struct people_txn *txn, uint32_t project, int index, struct
 
     if (group_key(&stored, project, index, key, err) < 0)
         return -1;
-    got = people_table_get(txn, TABLE_GROUPS, span_of(stored.bytes, stored.count), &value, err);
+    got = lmdb_get(txn, TABLE_GROUPS, span_of(stored.bytes, stored.count), &value, err);
     if (got <= 0)
         return got;
     if (value_check("group", key, value, GROUP_HEAD, PACKED_VERSION, err) < 0)
@@ -520,7 +511,7 @@ int people_group_get(struct people_txn *txn, uint32_t project, int index, struct
     return 1;
 }
 
-int people_group_put(struct people_txn *txn, const struct group *group, struct err *err)
+int lmdb_group_put(struct people_txn *txn, const struct group *group, struct err *err)
 {
     struct people_key key;
     size_t key_bytes, bytes;
@@ -530,7 +521,7 @@ int people_group_put(struct people_txn *txn, const struct group *group, struct e
         return -1;
     key_bytes = key.hashed ? group->key.bytes : 0;
     bytes = GROUP_HEAD + key_bytes + group->properties.bytes;
-    at = people_table_reserve(txn, TABLE_GROUPS, span_of(key.bytes, key.count), bytes, err);
+    at = lmdb_reserve(txn, TABLE_GROUPS, span_of(key.bytes, key.count), bytes, err);
     if (at == NULL)
         return -1;
     bytes_put_u64(at + 8, (uint64_t)group->created_us);
@@ -540,6 +531,6 @@ int people_group_put(struct people_txn *txn, const struct group *group, struct e
         put_bytes(at + GROUP_HEAD, group->key);
     put_bytes(at + GROUP_HEAD + key_bytes, group->properties);
     value_seal(group->key, at, bytes, PACKED_VERSION, 0);
-    txn->packed = true;
+    lmdb_txn_of(txn)->packed = true;
     return 0;
 }

@@ -7,7 +7,7 @@
  * An entry lives as long as the note that it takes back. Each put looks at its neighbours for old ones, a few more than it
  * adds: ids are random, so all are looked at in time. */
 #include "base/bytes.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum { UNSEEN_KEY_BYTES = 20, SWEEP_EACH = 4 };
 
@@ -22,22 +22,18 @@ static struct span unseen_key(uint8_t to[UNSEEN_KEY_BYTES], uint32_t project, co
 /* Deletes old ones of the next few, round the end to the begin. */
 static int unseen_sweep(struct people_txn *txn, struct span from, uint32_t day, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_UNSEEN, err);
-    MDB_val key = { from.bytes, (void *)(uintptr_t)from.at }, value;
-    int rc;
+    struct people_entry entry;
+    int got = people_table_seek(txn, TABLE_UNSEEN, from, &entry, err);
 
-    if (cursor == NULL)
-        return -1;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    for (int i = 0; i < SWEEP_EACH && (rc == 0 || rc == MDB_NOTFOUND); i++) {
-        if (rc == MDB_NOTFOUND && (rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)) == MDB_NOTFOUND)
+    for (int i = 0; i < SWEEP_EACH && got >= 0; i++) {
+        if (got == 0 && (got = people_table_seek(txn, TABLE_UNSEEN, SPAN(""), &entry, err)) != 1)
             break; /* there is none */
-        if (rc == 0 && (value.mv_size != 4 || bytes_get_u32(value.mv_data) + PEOPLE_SEEN_DAYS < day))
-            rc = mdb_cursor_del(cursor, 0);
-        if (rc == 0)
-            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        if ((entry.value.bytes != 4 || bytes_get_u32(entry.value.at) + PEOPLE_SEEN_DAYS < day) &&
+            people_table_drop(txn, TABLE_UNSEEN, err) < 0)
+            return -1;
+        got = people_table_next(txn, TABLE_UNSEEN, &entry, err);
     }
-    return rc == 0 || rc == MDB_NOTFOUND ? 0 : people_fail(rc, "unseen", err);
+    return got < 0 ? -1 : 0;
 }
 
 int people_unseen_put(struct people_txn *txn, uint32_t project, const struct uuid *uuid, int32_t day, struct err *err)

@@ -16,7 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
-#include "people/lmdb.h"
+#include "people/table.h"
 
 enum { KIND_SALT, KIND_VISIT, KIND_IDENTIFIES, KIND_IDENTIFY };
 enum { KEY_BYTES_MAX = 4 + 1 + 4 + VISIT_HASH_BYTES + 16, VALUE_BYTES_MAX = 4 + 24 };
@@ -160,42 +160,32 @@ int people_identifies_add(struct people_txn *txn, uint32_t day, uint32_t project
 
 /* --- forgetting -------------------------------------------------------------------------------- */
 
-/* 1: *key_out is the table's first key, of an older day; 0: none is; -1. */
-static int first_old(MDB_cursor *cursor, uint32_t first_day, MDB_val *key_out, struct err *err)
+/* 1: the table's first entry is of an older day; 0: none is; -1. */
+static int first_old(struct people_txn *txn, uint32_t first_day, struct err *err)
 {
-    MDB_val  value;
-    uint32_t day;
-    int      rc = mdb_cursor_get(cursor, key_out, &value, MDB_FIRST);
+    struct people_entry entry;
+    uint32_t            day;
+    int                 got = people_table_seek(txn, TABLE_VISITS, SPAN(""), &entry, err);
 
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc != 0 || key_out->mv_size < 5)
-        return people_fail(rc != 0 ? rc : MDB_CORRUPTED, "visits", err);
-    memcpy(&day, key_out->mv_data, 4);
+    if (got <= 0)
+        return got;
+    if (entry.key.bytes < 5)
+        return err_set(err, ERR_CORRUPT, "people: the key of a cookieless visitor has %zu bytes", entry.key.bytes);
+    memcpy(&day, entry.key.at, 4);
     return __builtin_bswap32(day) < first_day;
 }
 
 int people_visits_old(struct people_txn *txn, uint32_t first_day, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_VISITS, err);
-    MDB_val     key;
-
-    return cursor == NULL ? -1 : first_old(cursor, first_day, &key, err);
+    return first_old(txn, first_day, err);
 }
 
 int people_visits_forget(struct people_txn *txn, uint32_t first_day, size_t max, struct err *err)
 {
-    MDB_cursor *cursor = people_cursor(txn, TABLE_VISITS, err);
-    MDB_val     key;
-    int         old;
+    int old;
 
-    if (cursor == NULL)
-        return -1;
-    while ((old = first_old(cursor, first_day, &key, err)) > 0 && max-- > 0) {
-        int rc = mdb_cursor_del(cursor, 0); /* a day's salt is its first key */
-
-        if (rc != 0)
-            return people_fail(rc, "visits", err);
-    }
+    while ((old = first_old(txn, first_day, err)) > 0 && max-- > 0)
+        if (people_table_drop(txn, TABLE_VISITS, err) < 0) /* a day's salt is its first key */
+            return -1;
     return old;
 }
