@@ -307,7 +307,7 @@ static void heatmaps_are_split(void **state)
             char          uuid[UUID_TEXT_BYTES + 1] = "", expected[600], *star;
             size_t        count = 0;
 
-            record.flags |= splits[i].flags;
+            record.flags |= splits[i].flags | (again ? RECORD_HISTORICAL : 0u);
             record.event = strstr(splits[i].client, "$$heatmap") != NULL && splits[i].second == NULL ? SPAN("$$heatmap") : SPAN("$pageview");
             assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
             check_text(splits[i].name, "data", data_of(&messages[0], arena), splits[i].first);
@@ -316,7 +316,9 @@ static void heatmaps_are_split(void **state)
             if (splits[i].second == NULL)
                 continue;
             assert_true(span_is(header, "true"));
+            assert_int_equal(messages[0].topic, again ? UPSTREAM_HISTORICAL : UPSTREAM_ANALYTICS);
             assert_int_equal(messages[1].topic, UPSTREAM_HEATMAPS);
+            assert_false(upstream_header_find(&messages[1], "historical_migration", &header)); /* vector 115: never an import */
             check_text(splits[i].name, "key", messages[1].key, "phc_alpha:u-1");
             check_text(splits[i].name, "first key", messages[0].key, "phc_alpha:u-1");
             assert_true(upstream_header_find(&messages[1], "uuid", &header));
@@ -433,6 +435,8 @@ static const struct { const char *name, *headers, *value, *expected; } reads[] =
       "phc_alpha signup u-1 203.0.113.7 2026-02-03T03:00:00Z now 2026-02-03T04:05:06Z {\"timestamp\":\"2026-02-03T01:00:00Z\"}" },
     { "without one: the header's", "timestamp=1770087600250", ENVELOPE(UUID_TEXT, "{\\\"timestamp\\\":\\\"2026-02-03T01:00:00Z\\\"}", ",\"now\":\"2026-02-03T04:05:06Z\""),
       "phc_alpha signup u-1 203.0.113.7 2026-02-03T03:00:00.250Z now 2026-02-03T04:05:06Z {\"timestamp\":\"2026-02-03T01:00:00Z\"}" },
+    { "an empty one is none", "timestamp=1770087600250", ENVELOPE(UUID_TEXT, "{}", ",\"now\":\"2026-02-03T04:05:06Z\",\"timestamp\":\"\""),
+      "phc_alpha signup u-1 203.0.113.7 2026-02-03T03:00:00.250Z now 2026-02-03T04:05:06Z {}" },
     { "without both: worked out, example c", "", ENVELOPE(UUID_TEXT, "{\\\"timestamp\\\":\\\"2026-02-03T03:00:00Z\\\"}", ",\"now\":\"2026-02-03T04:05:06Z\",\"sent_at\":\"2026-02-03T04:05:16Z\""),
       "phc_alpha signup u-1 203.0.113.7 2026-02-03T02:59:50Z now 2026-02-03T04:05:06Z sent 2026-02-03T04:05:16Z {\"timestamp\":\"2026-02-03T03:00:00Z\"}" },
     { "example e: sent_at is to be ignored", "", ENVELOPE(UUID_TEXT, "{\\\"timestamp\\\":\\\"2026-02-03T03:00:00Z\\\",\\\"properties\\\":{\\\"$ignore_sent_at\\\":true}}", ",\"now\":\"2026-02-03T04:05:06Z\",\"sent_at\":\"2026-02-03T04:05:16Z\""),
@@ -580,6 +584,20 @@ static void others_messages_are_read(void **state)
     arena_free(arena);
 }
 
+static void a_topic_of_imports_makes_imports(void **state)
+{
+    const struct upstream_origin imports = { .appended_us = NOW_US, .historical = true };
+    struct arena                *arena = arena_new(1 << 16, 1 << 24);
+    struct upstream_message      message = { .value = span_text(reads[0].value) };
+    struct record                record;
+    struct err                   err = { 0 };
+
+    (void)state;
+    assert_int_equal(upstream_record_read(&message, &imports, arena, &record, &err), 0);
+    assert_int_equal(record.flags, RECORD_HISTORICAL);
+    arena_free(arena);
+}
+
 static void long_texts_are_bounded(void **state)
 {
     struct arena           *arena = arena_new(1 << 16, 1 << 24);
@@ -705,7 +723,7 @@ int main(void)
         cmocka_unit_test(times_are_written),    cmocka_unit_test(heatmaps_are_split),
         cmocka_unit_test(the_rest_is_written),  cmocka_unit_test(others_messages_are_read),
         cmocka_unit_test(long_texts_are_bounded), cmocka_unit_test(records_come_back),
-        cmocka_unit_test(lines_are_read),
+        cmocka_unit_test(lines_are_read),       cmocka_unit_test(a_topic_of_imports_makes_imports),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
