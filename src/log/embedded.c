@@ -69,7 +69,6 @@ const struct log_ops log_embedded_ops = {
     .partitions = embedded_partitions,
     .writer_open = embedded_writer_open,
     .writer_close = embedded_writer_close,
-    .writer_epoch = embedded_writer_epoch,
     .writer_end = embedded_writer_end,
     .writer_cut = embedded_writer_cut,
     .writer_append = embedded_writer_append,

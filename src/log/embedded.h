@@ -9,7 +9,6 @@ uint32_t embedded_partitions(const struct log *log);
 int embedded_writer_open(struct log *log, const char *topic, uint32_t partition,
                          const struct log_topic_options *options, struct log_writer **out, struct err *err) must_check;
 void embedded_writer_close(struct log_writer *writer);
-uint64_t embedded_writer_epoch(const struct log_writer *writer);
 uint64_t embedded_writer_end(const struct log_writer *writer);
 int embedded_writer_cut(struct log_writer *writer, uint64_t end, struct err *err) must_check;
 int embedded_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,

@@ -5,7 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/say.h"
+#include "log/kafka_client.h"
+#include "log/kafka_producer.h"
+#include "log/kafka_source.h"
+#include "log/kafka_topics.h"
 #include "log/part.h"
+
+enum { TOPIC_WAIT_US = 10000000 };
 
 bool kafka_topic_shared(const struct kafka_log *log, const char *topic)
 {
@@ -33,12 +40,63 @@ int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[K
     return 0;
 }
 
+static void topic_told(void *ctx, const char *text)
+{
+    (void)ctx;
+    say(SAY_WARN, "%s", text);
+}
+
+/* Under the lock: a topic is made once, and others wait until it is. */
+static int topic_look(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err)
+{
+    const struct kafka_topic_wish wish = {
+        .name = name, .partitions = log->options->partitions == 0 ? 1 : log->options->partitions,
+        .replication = log->options->replication, .retention_ms = options->retention_us / 1000,
+        .retention_bytes = (int64_t)options->retention_bytes, .message_bytes_max = KAFKA_MESSAGE_BYTES_MAX
+    };
+    struct kafka_topic_found found;
+    char                   **grown;
+
+    for (size_t i = 0; i < log->ready_count; i++)
+        if (strcmp(log->ready[i], name) == 0)
+            return 0;
+    grown = realloc(log->ready, (log->ready_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return err_set(err, ERR_FULL, "no memory");
+    log->ready = grown;
+    if (kafka_topics_ensure(kafka_producer_client(log->producer), log->options->brokers, &wish, 1, TOPIC_WAIT_US, topic_told, NULL,
+                            &found, err) < 0)
+        return -1;
+    log->ready[log->ready_count] = strdup(name);
+    log->ready_count += log->ready[log->ready_count] != NULL;
+    return 0;
+}
+
+int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err)
+{
+    struct kafka_producer *producer;
+    int                    rc;
+
+    if (kafka_producer_of(log, &producer, err) < 0)
+        return -1;
+    pthread_mutex_lock(&log->lock);
+    rc = topic_look(log, name, options, err);
+    pthread_mutex_unlock(&log->lock);
+    return rc;
+}
+
 static void kafka_log_close(struct log *log_of_any)
 {
     struct kafka_log *log = kafka_log_of(log_of_any);
 
-    if (log->producer != NULL)
-        rd_kafka_destroy(log->producer);
+    kafka_producer_close(log->producer);
+    kafka_clients_close(log);
+    kafka_cursors_close(log);
+    for (size_t i = 0; i < log->ready_count; i++)
+        free(log->ready[i]);
+    free(log->ready);
+    kafka_places_close(log);
+    pthread_mutex_destroy(&log->cursors_lock);
     pthread_mutex_destroy(&log->lock);
     free(log);
 }
@@ -53,6 +111,28 @@ static uint32_t kafka_log_partitions(const struct log *log)
 const struct log_ops log_kafka_ops = {
     .close = kafka_log_close,
     .partitions = kafka_log_partitions,
+    .writer_open = kafka_writer_open,
+    .writer_close = kafka_writer_close,
+    .writer_end = kafka_writer_end,
+    .writer_cut = kafka_writer_cut,
+    .writer_append = kafka_writer_append,
+    .writer_sync = kafka_writer_sync,
+    .writer_publish = kafka_writer_publish,
+    .writer_retain = kafka_writer_retain,
+    .reader_open = kafka_reader_open,
+    .reader_close = kafka_reader_close,
+    .reader_once = kafka_reader_once,
+    .reader_next = kafka_reader_next,
+    .reader_wait = kafka_reader_wait,
+    .reader_lag = kafka_reader_lag,
+    .reader_end = kafka_reader_end,
+    .reader_start = kafka_reader_start,
+    .cursor_store = kafka_cursor_store,
+    .cursor_load = kafka_cursor_load,
+    .erase = kafka_erase,
+    .roll_ask = kafka_roll_ask,
+    .info = kafka_info,
+    .verify = kafka_verify,
 };
 
 int kafka_log_open(const struct log_options *options, struct log **out, struct err *err)
@@ -68,6 +148,7 @@ int kafka_log_open(const struct log_options *options, struct log **out, struct e
     log->options = options->kafka;
     log->frame_bytes_max = options->kafka->frame_bytes_max == 0 ? (size_t)LOG_KAFKA_FRAME_BYTES : options->kafka->frame_bytes_max;
     pthread_mutex_init(&log->lock, NULL);
+    pthread_mutex_init(&log->cursors_lock, NULL);
     *out = (struct log *)(void *)log;
     return 0;
 }

@@ -33,11 +33,6 @@ void log_writer_close(struct log_writer *writer)
         OPS(writer)->writer_close(writer);
 }
 
-uint64_t log_writer_epoch(const struct log_writer *writer)
-{
-    return OPS(writer)->writer_epoch(writer);
-}
-
 uint64_t log_writer_end(const struct log_writer *writer)
 {
     return OPS(writer)->writer_end(writer);

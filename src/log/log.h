@@ -51,9 +51,9 @@ struct log_topic_options {
                                          * system is ERR_FULL: room for those who must go on (cursors) */
     const char *const *cursors_needed;  /* NULL-terminated names, borrowed for the writer's life: their
                                          * consumers' cursors hold retention back even before they exist */
-    uint64_t       owner_epoch;         /* Kafka, topics with one writer: rises with each new owner of the partition; what an
-                                         * owner of a lower one writes is never seen. Embedded: the folder's lock says it */
-    uint64_t       committed_epoch;     /* the same: log_writer_epoch of the writer whose end was recorded last; 0: none */
+    uint64_t       epoch;               /* Kafka, topics with one writer: of this opening. No other one ever had it, and it is
+                                         * higher than all before; 0: made of the clock. Embedded: the folder's lock is enough */
+    uint64_t       epoch_committed;     /* the same: of the writer whose end was recorded last; 0: none was */
 };
 
 /* How records stand on Kafka: many in one of its messages, or each as a message in another system's form. */
@@ -143,8 +143,6 @@ int  log_writer_open(struct log *log, const char *topic, uint32_t partition, con
                      struct log_writer **out, struct err *err) must_check;
 void log_writer_close(struct log_writer *writer);
 
-/* Of this opening: to be recorded with the end, and given to the next opening as committed_epoch. */
-uint64_t log_writer_epoch(const struct log_writer *writer);
 /* Next offset to be given. */
 uint64_t log_writer_end(const struct log_writer *writer);
 

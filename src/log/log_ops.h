@@ -16,7 +16,6 @@ struct log_ops {
     int      (*writer_open)(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                             struct log_writer **out, struct err *err);
     void     (*writer_close)(struct log_writer *writer);
-    uint64_t (*writer_epoch)(const struct log_writer *writer);
     uint64_t (*writer_end)(const struct log_writer *writer);
     int      (*writer_cut)(struct log_writer *writer, uint64_t end, struct err *err);
     int      (*writer_append)(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,

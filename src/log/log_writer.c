@@ -36,11 +36,6 @@ static int writer_check(const struct log_writer *writer, struct err *err)
     return -1;
 }
 
-uint64_t embedded_writer_epoch(const struct log_writer *writer)
-{
-    return writer->epoch;
-}
-
 uint64_t embedded_writer_end(const struct log_writer *writer)
 {
     return writer->next;

@@ -1,0 +1,242 @@
+/* log/kafka_cursor.c - cursors as the committed offsets of consumer groups, so that everybody's tools see how far we are.
+ *
+ * The group is named PREFIXpenstock.CONSUMER and has no members (members would have to commit as such: log_group.c has other
+ * groups). What is committed is Kafka's offset; ours stands beside it as the commit's metadata. In topics with one writer
+ * Kafka's offset is where our reader was when the cursor was stored: near, and for people only.
+ * Told at most five times a second, and asked as often: a cursor is a copy, and an old one is harmless. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "log/kafka_client.h"
+#include "log/kafka_frame.h"
+#include "log/kafka_log.h"
+
+enum { TELL_EVERY_US = 200000, ASK_MS = 3000, CLOSE_MS = 2000 };
+
+struct cursor {
+    char     topic[LOG_TOPIC_NAME_BYTES_MAX + 1];
+    uint32_t partition;
+    uint64_t offset;
+    bool     known, stored, told; /* offset is; by us; and was sent */
+    int64_t  at_us;       /* of the monotonic clock: last told, or asked */
+};
+
+struct kafka_cursors {
+    struct kafka_cursors *next;
+    char                  consumer[LOG_CURSOR_NAME_BYTES_MAX + 1];
+    rd_kafka_t           *client;
+    struct cursor        *at;
+    size_t                count;
+};
+
+static int consumer_new(struct kafka_log *log, const char *consumer, struct kafka_cursors **out, struct err *err)
+{
+    struct kafka_cursors *cursors = calloc(1, sizeof *cursors);
+    rd_kafka_conf_t      *conf;
+    char                  group[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+
+    if (cursors == NULL)
+        return err_set(err, ERR_FULL, "no memory for a cursor");
+    (void)snprintf(group, sizeof group, "%spenstock.%s", log->options->topic_prefix != NULL ? log->options->topic_prefix : "", consumer);
+    (void)snprintf(cursors->consumer, sizeof cursors->consumer, "%s", consumer);
+    if (kafka_client_conf(log->options->brokers, log->options->client_properties, KAFKA_CLIENT_CONSUMER, &conf, err) < 0) {
+        free(cursors);
+        return -1;
+    }
+    if (kafka_client_set(conf, "group.id", group, err) < 0) {
+        rd_kafka_conf_destroy(conf);
+        free(cursors);
+        return -1;
+    }
+    if (kafka_client_new(KAFKA_CLIENT_CONSUMER, conf, &cursors->client, err) < 0) {
+        free(cursors);
+        return -1;
+    }
+    cursors->next = log->cursors;
+    log->cursors = cursors;
+    *out = cursors;
+    return 0;
+}
+
+/* Under the lock. */
+static int cursor_of(struct kafka_log *log, const char *topic, uint32_t partition, const char *consumer,
+                     struct kafka_cursors **cursors_out, struct cursor **out, struct err *err)
+{
+    struct kafka_cursors *cursors = log->cursors;
+    struct cursor        *grown;
+
+    if (strlen(consumer) > LOG_CURSOR_NAME_BYTES_MAX || strlen(topic) > LOG_TOPIC_NAME_BYTES_MAX)
+        return err_set(err, ERR_INPUT, "cursor name \"%.80s\" is longer than %d bytes", consumer, LOG_CURSOR_NAME_BYTES_MAX);
+    while (cursors != NULL && strcmp(cursors->consumer, consumer) != 0)
+        cursors = cursors->next;
+    if (cursors == NULL && consumer_new(log, consumer, &cursors, err) < 0)
+        return -1;
+    *cursors_out = cursors;
+    for (size_t i = 0; i < cursors->count; i++)
+        if (cursors->at[i].partition == partition && strcmp(cursors->at[i].topic, topic) == 0) {
+            *out = &cursors->at[i];
+            return 0;
+        }
+    grown = realloc(cursors->at, (cursors->count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return err_set(err, ERR_FULL, "no memory for a cursor");
+    cursors->at = grown;
+    *out = &grown[cursors->count++];
+    **out = (struct cursor){ .partition = partition };
+    (void)snprintf((*out)->topic, sizeof (*out)->topic, "%s", topic);
+    return 0;
+}
+
+static rd_kafka_topic_partition_list_t *place_list(const char *name, const struct cursor *cursor, int64_t message, bool meta)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t      *at = rd_kafka_topic_partition_list_add(list, name, (int32_t)cursor->partition);
+
+    at->offset = message;
+    if (meta) {
+        char text[40];
+        int  bytes = snprintf(text, sizeof text, "penstock %llu", (unsigned long long)cursor->offset);
+
+        at->metadata = strdup(text); /* the list's from now on */
+        at->metadata_size = at->metadata != NULL ? (size_t)bytes : 0;
+    }
+    return list;
+}
+
+static int64_t cursor_message(struct kafka_log *log, const struct cursor *cursor, const char *name)
+{
+    return kafka_topic_shared(log, cursor->topic) ? kafka_offset_message(cursor->offset)
+                                                  : kafka_places_get(log, name, (int32_t)cursor->partition);
+}
+
+int kafka_cursor_store(struct log *of, const char *topic, uint32_t partition, const char *consumer, uint64_t offset, struct err *err)
+{
+    struct kafka_log     *log = kafka_log_of(of);
+    struct kafka_cursors *cursors;
+    struct cursor        *cursor;
+    char                  name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    int64_t               now_us = clock_mono_us();
+    int                   rc;
+
+    if (kafka_topic_name(log, topic, name, err) < 0)
+        return -1;
+    pthread_mutex_lock(&log->cursors_lock);
+    rc = cursor_of(log, topic, partition, consumer, &cursors, &cursor, err);
+    if (rc == 0 && !(cursor->told && cursor->offset == offset)) {
+        cursor->known = cursor->stored = true;
+        cursor->told = false;
+        cursor->offset = offset;
+        if (now_us - cursor->at_us >= TELL_EVERY_US || cursor->at_us == 0) {
+            rd_kafka_topic_partition_list_t *list = place_list(name, cursor, cursor_message(log, cursor, name), true);
+            rd_kafka_resp_err_t              error = rd_kafka_commit(cursors->client, list, 1);
+
+            rd_kafka_topic_partition_list_destroy(list);
+            cursor->at_us = now_us;
+            cursor->told = error == RD_KAFKA_RESP_ERR_NO_ERROR;
+            if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+                rc = kafka_client_err(err, topic, error);
+        }
+    }
+    pthread_mutex_unlock(&log->cursors_lock);
+    return rc;
+}
+
+/* 1: found; 0; -1. */
+static int cursor_ask(const struct kafka_log *log, struct kafka_cursors *cursors, struct cursor *cursor, const char *name,
+                      struct err *err)
+{
+    rd_kafka_topic_partition_list_t *list = place_list(name, cursor, RD_KAFKA_OFFSET_INVALID, false);
+    rd_kafka_resp_err_t              error = rd_kafka_committed(cursors->client, list, ASK_MS);
+    unsigned long long               offset;
+    int                              rc = 0;
+
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[0].offset >= 0) {
+        char   text[40] = { 0 };
+        size_t bytes = list->elems[0].metadata_size < sizeof text - 1 ? list->elems[0].metadata_size : sizeof text - 1;
+
+        if (bytes > 0)
+            memcpy(text, list->elems[0].metadata, bytes);
+        rc = sscanf(text, "penstock %llu", &offset) == 1;
+        cursor->known = cursor->known || rc == 1;
+        if (rc == 1)
+            cursor->offset = offset;
+    } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rc = kafka_client_err(err, cursor->topic, error);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    (void)log;
+    return rc;
+}
+
+int kafka_cursor_load(struct log *of, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out, struct err *err)
+{
+    struct kafka_log     *log = kafka_log_of(of);
+    struct kafka_cursors *cursors;
+    struct cursor        *cursor;
+    char                  name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    int64_t               now_us = clock_mono_us();
+    int                   rc;
+
+    if (kafka_topic_name(log, topic, name, err) < 0)
+        return -1;
+    pthread_mutex_lock(&log->cursors_lock);
+    rc = cursor_of(log, topic, partition, consumer, &cursors, &cursor, err);
+    if (rc == 0 && (cursor->at_us == 0 || now_us - cursor->at_us >= TELL_EVERY_US)) {
+        cursor->at_us = now_us;
+        rc = cursor_ask(log, cursors, cursor, name, err);
+    }
+    if (rc >= 0) {
+        rc = cursor->known;
+        *offset_out = cursor->offset;
+    }
+    pthread_mutex_unlock(&log->cursors_lock);
+    return rc;
+}
+
+/* What was held back for a moment is told. */
+static void consumer_tell(struct kafka_log *log, struct kafka_cursors *cursors)
+{
+    rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new((int)cursors->count + 1);
+    rd_kafka_queue_t                *answers = rd_kafka_queue_new(cursors->client);
+
+    for (size_t i = 0; i < cursors->count; i++) {
+        struct cursor                   *cursor = &cursors->at[i];
+        rd_kafka_topic_partition_list_t *one;
+        rd_kafka_topic_partition_t      *at;
+        char                             name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+        struct err                       err;
+
+        if (!cursor->stored || cursor->told || kafka_topic_name(log, cursor->topic, name, &err) < 0)
+            continue;
+        one = place_list(name, cursor, cursor_message(log, cursor, name), true);
+        at = rd_kafka_topic_partition_list_add(all, name, (int32_t)cursor->partition);
+        at->offset = one->elems[0].offset;
+        at->metadata = one->elems[0].metadata;
+        at->metadata_size = one->elems[0].metadata_size;
+        one->elems[0].metadata = NULL;
+        rd_kafka_topic_partition_list_destroy(one);
+    }
+    if (all->cnt > 0 && rd_kafka_commit_queue(cursors->client, all, answers, NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_event_t *answer = rd_kafka_queue_poll(answers, CLOSE_MS);
+
+        if (answer != NULL)
+            rd_kafka_event_destroy(answer);
+    }
+    rd_kafka_queue_destroy(answers);
+    rd_kafka_topic_partition_list_destroy(all);
+}
+
+void kafka_cursors_close(struct kafka_log *log)
+{
+    while (log->cursors != NULL) {
+        struct kafka_cursors *cursors = log->cursors;
+
+        log->cursors = cursors->next;
+        consumer_tell(log, cursors);
+        rd_kafka_destroy(cursors->client);
+        free(cursors->at);
+        free(cursors);
+    }
+}
