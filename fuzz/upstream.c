@@ -52,13 +52,14 @@ static void comes_back(const struct record *record, const struct upstream_origin
 {
     static const unsigned   kept = RECORD_COOKIELESS | RECORD_HISTORICAL | RECORD_PERSON_OFF | RECORD_HEATMAP_SKIP;
     struct upstream_form    form = { .lanes = true, .heatmap_split = true, .bytes_max = SIZE_MAX };
-    struct upstream_writer *writer = upstream_writer_new(&form);
+    struct buf              room;
     struct upstream_message messages[UPSTREAM_MESSAGES_MAX];
     struct record           again;
     struct err              err = { 0 };
     size_t                  count;
 
-    MUST(writer != NULL && upstream_record_write(writer, record, messages, &count, &err) == 0);
+    buf_init(&room, SIZE_MAX);
+    MUST(upstream_record_write(&form, record, &room, messages, &count, &err) == 0);
     MUST(count == 1 || count == 2);
     for (size_t i = 0; i < count; i++) {
         must_be_object(messages[i].value);
@@ -71,7 +72,7 @@ static void comes_back(const struct record *record, const struct upstream_origin
             MUST(again.received_us == record->received_us && again.timestamp_us == record->timestamp_us);
         }
     }
-    upstream_writer_free(writer);
+    buf_fini(&room);
 }
 
 /* Times that RFC 3339 has no text for do not come back. */

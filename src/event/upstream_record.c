@@ -3,9 +3,7 @@
  * copied twice. Reading: upstream_record_read.c. */
 #include "event/upstream_record.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -14,40 +12,7 @@
 #include "wire/time.h"
 #include "wire/utf8.h"
 
-enum {
-    SIDE_BYTES_MAX = 8 << 20,    /* keys and headers' texts: two keys of 64 KiB and small things, and an event's name */
-    SIDE_SMALL_BYTES = 512,      /* what they need beside the keys */
-    REJECTED_DATA_PART = 16      /* of bytes_max: what is kept of a rejected event when all of it is too much */
-};
-
-struct upstream_writer {
-    struct upstream_form form;
-    struct buf           value[UPSTREAM_MESSAGES_MAX];
-    struct buf           side;
-};
-
-struct upstream_writer *upstream_writer_new(const struct upstream_form *form)
-{
-    struct upstream_writer *writer = calloc(1, sizeof *writer);
-
-    if (writer == NULL)
-        return NULL;
-    writer->form = *form;
-    for (size_t i = 0; i < UPSTREAM_MESSAGES_MAX; i++)
-        buf_init(&writer->value[i], SIZE_MAX);
-    buf_init(&writer->side, SIDE_BYTES_MAX);
-    return writer;
-}
-
-void upstream_writer_free(struct upstream_writer *writer)
-{
-    if (writer == NULL)
-        return;
-    for (size_t i = 0; i < UPSTREAM_MESSAGES_MAX; i++)
-        buf_fini(&writer->value[i]);
-    buf_fini(&writer->side);
-    free(writer);
-}
+enum { REJECTED_DATA_PART = 16 }; /* of bytes_max: what is kept of a rejected event when all of it is too much */
 
 /* --- the client's event ------------------------------------------------------------------------ */
 
@@ -222,7 +187,7 @@ struct draft {
 };
 
 /* {"token":..,"distinct_id":..,"uuid":..,"event":..,"properties":{},"timestamp":..,"offset":..,"$set":..,"$set_once":..} */
-static void write_data(const struct draft *draft, struct buf *side, struct buf *out)
+static void write_data(const struct draft *draft, struct buf *out)
 {
     const struct parts *parts = draft->parts;
     bool                uuid_given = (draft->record->flags & (RECORD_UUID_MADE | RECORD_UUID_DERIVED)) == 0;
@@ -247,12 +212,14 @@ static void write_data(const struct draft *draft, struct buf *side, struct buf *
     if (!draft->is_heatmap && parts->event.raw.at != NULL) {
         write_part(out, ",\\\"event\\\":", &parts->event);
     } else {
-        size_t at = side->bytes;
+        struct buf name;
 
-        json_write_string(side, draft->event);
+        buf_init(&name, out->bytes_max);
+        json_write_string(&name, draft->event);
         ADD(out, ",\\\"event\\\":");
-        json_write_escaped(out, span_from(buf_span(side), at));
-        side->bytes = at;
+        json_write_escaped(out, buf_span(&name));
+        out->failed |= name.failed;
+        buf_fini(&name);
     }
     ADD(out, ",\\\"properties\\\":");
     if (draft->is_heatmap)
@@ -314,20 +281,28 @@ static void write_tail(const struct record *record, struct span event, struct bu
 
 /* --- key, headers, topic ----------------------------------------------------------------------- */
 
-/* Room was reserved before, so that what was written there stays where it is. */
-static struct span side_end(struct buf *side, size_t from)
+/* Where the parts of a message stand in the room: it may move while it grows. */
+struct part { size_t at, bytes; };
+
+struct parts_written {
+    struct part value, key, timestamp, uuid, now, dlq_timestamp;
+};
+
+static struct part part_end(const struct buf *room, size_t from)
 {
-    return span_from(buf_span(side), from);
+    return (struct part){ from, room->bytes - from };
 }
 
-static struct span event_key(const struct record *record, struct buf *side)
+static struct span part_span(const struct part *part, const struct buf *room)
 {
-    size_t from = side->bytes;
+    return span_of(room->at + part->at, part->bytes);
+}
 
-    buf_add(side, record->token);
-    buf_add_byte(side, ':');
-    buf_add(side, (record->flags & RECORD_COOKIELESS) != 0 ? record->ip : record->distinct_id);
-    return side_end(side, from);
+void upstream_record_key(const struct record *record, struct buf *room)
+{
+    buf_add(room, record->token);
+    buf_add_byte(room, ':');
+    buf_add(room, (record->flags & RECORD_COOKIELESS) != 0 ? record->ip : record->distinct_id);
 }
 
 static int64_t milliseconds(int64_t us)
@@ -335,47 +310,56 @@ static int64_t milliseconds(int64_t us)
     return us / TIME_US_MS - (us % TIME_US_MS < 0);
 }
 
-static void add_headers(struct upstream_message *message, const struct record *record, const struct uuid *uuid,
-                        struct span event, struct span session, struct buf *side)
+/* What headers point to, behind the value. */
+static void write_header_texts(const struct record *record, const struct uuid *uuid, struct buf *room, struct parts_written *parts)
 {
-    size_t from = side->bytes;
+    size_t from = room->bytes;
 
+    buf_add_format(room, "%" PRId64, milliseconds(record->timestamp_us));
+    parts->timestamp = part_end(room, from);
+    from = room->bytes;
+    write_uuid(room, uuid);
+    parts->uuid = part_end(room, from);
+    from = room->bytes;
+    time_write_rfc3339(room, record->received_us);
+    parts->now = part_end(room, from);
+    from = room->bytes;
+    time_write_sql(room, record->received_us, 3);
+    if (!room->failed)
+        room->at[from + sizeof "2026-02-03" - 1] = 'T';
+    buf_add_byte(room, 'Z');
+    parts->dlq_timestamp = part_end(room, from);
+}
+
+static void header_or_null(struct upstream_message *message, struct span name, bool there, struct span value)
+{
+    if (there)
+        upstream_header_add(message, name, value);
+    else
+        upstream_header_add_null(message, name);
+}
+
+static void add_headers(struct upstream_message *message, const struct record *record, const struct parts_written *parts,
+                        struct span event, struct span session, const struct buf *room)
+{
     message->header_count = 0;
     upstream_header_add(message, SPAN("token"), record->token);
     upstream_header_add(message, SPAN("distinct_id"), record->distinct_id);
-    if (session.bytes > 0)
-        upstream_header_add(message, SPAN("session_id"), session);
-    else
-        upstream_header_add_null(message, SPAN("session_id"));
-    buf_add_format(side, "%" PRId64, milliseconds(record->timestamp_us));
-    upstream_header_add(message, SPAN("timestamp"), side_end(side, from));
+    header_or_null(message, SPAN("session_id"), session.bytes > 0, session);
+    upstream_header_add(message, SPAN("timestamp"), part_span(&parts->timestamp, room));
     upstream_header_add(message, SPAN("event"), event);
-    from = side->bytes;
-    write_uuid(side, uuid);
-    upstream_header_add(message, SPAN("uuid"), side_end(side, from));
-    from = side->bytes;
-    time_write_rfc3339(side, record->received_us);
-    upstream_header_add(message, SPAN("now"), side_end(side, from));
-    if ((record->flags & RECORD_PERSON_OFF) != 0)
-        upstream_header_add(message, SPAN("force_disable_person_processing"), SPAN("true"));
-    else
-        upstream_header_add_null(message, SPAN("force_disable_person_processing"));
-    if ((record->flags & RECORD_HISTORICAL) != 0)
-        upstream_header_add(message, SPAN("historical_migration"), SPAN("true"));
-    else
-        upstream_header_add_null(message, SPAN("historical_migration"));
+    upstream_header_add(message, SPAN("uuid"), part_span(&parts->uuid, room));
+    upstream_header_add(message, SPAN("now"), part_span(&parts->now, room));
+    header_or_null(message, SPAN("force_disable_person_processing"), (record->flags & RECORD_PERSON_OFF) != 0, SPAN("true"));
+    header_or_null(message, SPAN("historical_migration"), (record->flags & RECORD_HISTORICAL) != 0, SPAN("true"));
 }
 
-static void add_rejection(struct upstream_message *message, const struct record *record, struct buf *side)
+static void add_rejection(struct upstream_message *message, const struct record *record, const struct parts_written *parts,
+                          const struct buf *room)
 {
-    size_t from = side->bytes;
-
     upstream_header_add(message, SPAN("dlq_reason"), span_text(record_rejection_tag(record->rejection)));
     upstream_header_add(message, SPAN("dlq_step"), span_text(record_rejection_step(record->rejection)));
-    time_write_sql(side, record->received_us, 3);
-    side->at[from + sizeof "2026-02-03" - 1] = 'T';
-    buf_add_byte(side, 'Z');
-    upstream_header_add(message, SPAN("dlq_timestamp"), side_end(side, from));
+    upstream_header_add(message, SPAN("dlq_timestamp"), part_span(&parts->dlq_timestamp, room));
 }
 
 static enum upstream_topic topic_of(const struct upstream_form *form, const struct record *record, enum pipeline pipeline)
@@ -394,80 +378,85 @@ static enum upstream_topic topic_of(const struct upstream_form *form, const stru
 }
 
 /* Only the ordinary lane and its overflow may be spread: what changes no person needs no order there. */
-static void set_key(struct upstream_message *message, const struct record *record, struct buf *side)
+static bool topic_has_key(enum upstream_topic topic, const struct record *record)
 {
-    message->has_key = (record->flags & RECORD_PERSON_OFF) == 0 ||
-                       (message->topic != UPSTREAM_ANALYTICS && message->topic != UPSTREAM_OVERFLOW);
-    message->key = message->has_key ? event_key(record, side) : SPAN("");
+    return (record->flags & RECORD_PERSON_OFF) == 0 || (topic != UPSTREAM_ANALYTICS && topic != UPSTREAM_OVERFLOW);
+}
+
+bool upstream_record_has_key(const struct upstream_form *form, const struct record *record)
+{
+    return record->kind == RECORD_REJECTED || topic_has_key(topic_of(form, record, record_pipeline(record)), record);
 }
 
 /* --- messages ---------------------------------------------------------------------------------- */
 
-static int begin(struct upstream_writer *writer, const struct record *record, struct err *err)
+static int check(const struct upstream_form *form, const struct parts_written *parts, const struct buf *room, struct err *err)
 {
-    size_t key = record->token.bytes + 1 + record->ip.bytes + record->distinct_id.bytes + record->detail.bytes;
+    size_t bytes = parts->value.bytes + parts->key.bytes;
 
-    buf_reset(&writer->side);
-    for (size_t i = 0; i < UPSTREAM_MESSAGES_MAX; i++)
-        buf_reset(&writer->value[i]);
-    if (buf_reserve(&writer->side, UPSTREAM_MESSAGES_MAX * (key + SIDE_SMALL_BYTES)) == NULL) /* nothing moves while spans point into it */
-        return err_set(err, ERR_FULL, "no memory for a key of %zu bytes", key);
-    return 0;
-}
-
-static int check(const struct upstream_writer *writer, const struct buf *value, const struct upstream_message *message,
-                 struct err *err)
-{
-    size_t bytes = value->bytes + message->key.bytes;
-
-    if (value->failed || writer->side.failed)
+    if (room->failed)
         return err_set(err, ERR_FULL, "no memory for a message");
-    if (bytes > writer->form.bytes_max)
-        return err_set(err, ERR_INPUT, "the event is %zu bytes as a message, the topic takes %zu", bytes, writer->form.bytes_max);
+    if (bytes > form->bytes_max)
+        return err_set(err, ERR_INPUT, "the event is %zu bytes as a message, the topic takes %zu", bytes, form->bytes_max);
     return 0;
 }
 
-static int write_event(struct upstream_writer *writer, const struct draft *draft, struct span session, struct buf *value,
-                       struct upstream_message *out, struct err *err)
+/* From behind the value, which begins at `from`. */
+static int write_parts(const struct upstream_form *form, const struct record *record, const struct uuid *uuid, size_t from,
+                       bool has_key, struct buf *room, struct parts_written *parts, struct err *err)
 {
-    const struct record *record = draft->record;
+    parts->value = part_end(room, from);
+    from = room->bytes;
+    if (has_key)
+        upstream_record_key(record, room);
+    parts->key = part_end(room, from);
+    write_header_texts(record, uuid, room, parts);
+    return check(form, parts, room, err);
+}
 
-    write_head(record, &draft->uuid, value);
-    write_data(draft, &writer->side, value);
-    write_tail(record, draft->event, value);
-    out->topic = topic_of(&writer->form, record, draft->is_heatmap ? PIPELINE_HEATMAPS : record_pipeline(record));
-    set_key(out, record, &writer->side);
-    add_headers(out, record, &draft->uuid, draft->event, session, &writer->side);
-    out->value = buf_span(value);
-    return check(writer, value, out, err);
+static int write_event(const struct upstream_form *form, const struct draft *draft, enum upstream_topic topic, struct buf *room,
+                       struct parts_written *parts, struct err *err)
+{
+    size_t from = room->bytes;
+
+    write_head(draft->record, &draft->uuid, room);
+    write_data(draft, room);
+    write_tail(draft->record, draft->event, room);
+    return write_parts(form, draft->record, &draft->uuid, from, topic_has_key(topic, draft->record), room, parts, err);
+}
+
+static struct upstream_message message_of(enum upstream_topic topic, const struct parts_written *parts, const struct buf *room)
+{
+    struct upstream_message message = { .topic = topic, .has_key = parts->key.bytes > 0 };
+
+    message.value = part_span(&parts->value, room);
+    message.key = part_span(&parts->key, room);
+    return message;
 }
 
 /* Bytes as they came: no client gave a session, and no consumer reads them. */
-static int write_rejected(struct upstream_writer *writer, const struct record *record, struct upstream_message *out,
-                          struct err *err)
+static int write_rejected(const struct upstream_form *form, const struct record *record, struct buf *room,
+                          struct upstream_message *out, struct err *err)
 {
-    struct buf *value = &writer->value[0];
-    struct span data = record->data;
+    size_t               from = room->bytes;
+    struct span          data = record->data, event = utf8_cut(record->event, utf8_valid(record->event) ? 1000 : 0);
+    struct parts_written parts;
 
     for (;;) {
-        struct span event = utf8_cut(record->event, utf8_valid(record->event) ? 1000 : 0);
-
-        buf_reset(value);
-        writer->side.bytes = 0;
-        write_head(record, &record->uuid, value);
-        json_write_escaped_lossy(value, data);
-        write_tail(record, event, value);
-        *out = (struct upstream_message){ .topic = UPSTREAM_DEAD_LETTERS, .has_key = true };
-        out->key = event_key(record, &writer->side);
-        add_headers(out, record, &record->uuid, event, SPAN(""), &writer->side);
-        add_rejection(out, record, &writer->side);
-        out->value = buf_span(value);
-        if (check(writer, value, out, err) == 0)
-            return 0;
-        if (err->kind != ERR_INPUT || data.bytes <= writer->form.bytes_max / REJECTED_DATA_PART)
+        room->bytes = from;
+        write_head(record, &record->uuid, room);
+        json_write_escaped_lossy(room, data);
+        write_tail(record, event, room);
+        if (write_parts(form, record, &record->uuid, from, true, room, &parts, err) == 0)
+            break;
+        if (err->kind != ERR_INPUT || data.bytes <= form->bytes_max / REJECTED_DATA_PART)
             return -1;
-        data.bytes = writer->form.bytes_max / REJECTED_DATA_PART;
+        data.bytes = form->bytes_max / REJECTED_DATA_PART;
     }
+    *out = message_of(UPSTREAM_DEAD_LETTERS, &parts, room);
+    add_headers(out, record, &parts, event, SPAN(""), room);
+    add_rejection(out, record, &parts, room);
+    return 0;
 }
 
 /* Never the event's own, and the same however often the event is sent. */
@@ -499,55 +488,68 @@ static struct span session_of(const struct record *record, const struct parts *p
                                                                             : span_of(found.raw.at + 1, found.raw.bytes - 2);
 }
 
-int upstream_record_write(struct upstream_writer *writer, const struct record *record, struct upstream_message *out,
-                          size_t *count_out, struct err *err)
+/* Whether heatmap data goes a way of its own, and with what. */
+static int split_read(const struct upstream_form *form, const struct record *record, const struct parts *parts,
+                      struct heatmap_parts *out, struct err *err)
 {
-    struct parts         parts;
-    struct heatmap_parts heatmap = { 0 };
-    struct draft         draft = { .record = record, .parts = &parts, .uuid = record->uuid, .event = record->event };
-    struct record        plain;
-
-    if (begin(writer, record, err) < 0)
-        return -1;
-    if (record->kind == RECORD_REJECTED) {
-        *count_out = 1;
-        return write_rejected(writer, record, out, err);
-    }
-    if (parts_read(record->data, &parts, err) < 0)
-        return err_wrap(err, "an accepted event");
-    if (writer->form.heatmap_split && (record->flags & (RECORD_V1 | RECORD_HEATMAP_SKIP)) == 0 &&
-        record_pipeline(record) != PIPELINE_HEATMAPS && parts.properties.raw.at != NULL &&
-        heatmap_read(parts.properties.raw, &heatmap, err) < 0)
-        return err_wrap(err, "an accepted event's properties");
-    if (heatmap.split)
-        draft.heatmap = &heatmap;
-    if (write_event(writer, &draft, session_of(record, &parts), &writer->value[0], &out[0], err) < 0)
-        return -1;
-    if (heatmap.split || (record->flags & RECORD_HEATMAP_SKIP) != 0)
-        upstream_header_add(&out[0], SPAN("skip_heatmap_processing"), SPAN("true"));
-    *count_out = 1;
-    if (!heatmap.split)
+    *out = (struct heatmap_parts){ 0 };
+    if (!form->heatmap_split || (record->flags & (RECORD_V1 | RECORD_HEATMAP_SKIP)) != 0 ||
+        record_pipeline(record) == PIPELINE_HEATMAPS || parts->properties.raw.at == NULL)
         return 0;
-    plain = *record;
-    plain.flags &= ~(unsigned)RECORD_HISTORICAL; /* that kind is never an import */
-    draft = (struct draft){ .record = &plain, .parts = &parts, .heatmap = &heatmap, .is_heatmap = true,
-                            .uuid = heatmap_uuid(&record->uuid), .event = SPAN("$$heatmap") };
-    *count_out = 2;
-    return write_event(writer, &draft, SPAN(""), &writer->value[1], &out[1], err);
+    return heatmap_read(parts->properties.raw, out, err);
 }
 
-int upstream_replay_write(struct upstream_writer *writer, const struct record *record, struct upstream_message *out,
-                          struct err *err)
+int upstream_record_write(const struct upstream_form *form, const struct record *record, struct buf *room,
+                          struct upstream_message *out, size_t *count_out, struct err *err)
 {
-    struct buf *value = &writer->value[0];
+    struct parts         parts;
+    struct heatmap_parts heatmap;
+    struct parts_written written[UPSTREAM_MESSAGES_MAX];
+    struct record        plain = *record;
+    struct draft         draft = { .record = record, .parts = &parts, .uuid = record->uuid, .event = record->event };
+    enum upstream_topic  topics[UPSTREAM_MESSAGES_MAX];
 
-    if (begin(writer, record, err) < 0)
+    *count_out = 1;
+    if (record->kind == RECORD_REJECTED)
+        return write_rejected(form, record, room, out, err);
+    if (parts_read(record->data, &parts, err) < 0 || split_read(form, record, &parts, &heatmap, err) < 0)
+        return err_wrap(err, "an accepted event");
+    draft.heatmap = heatmap.split ? &heatmap : NULL;
+    topics[0] = topic_of(form, record, record_pipeline(record));
+    if (write_event(form, &draft, topics[0], room, &written[0], err) < 0)
         return -1;
-    write_head(record, &record->uuid, value);
-    json_write_escaped(value, record->data);
-    write_tail(record, record->event, value);
-    *out = (struct upstream_message){ .topic = UPSTREAM_REPLAY, .has_key = true, .key = record->detail };
-    add_headers(out, record, &record->uuid, record->event, record->detail, &writer->side);
-    out->value = buf_span(value);
-    return check(writer, value, out, err);
+    if (heatmap.split) {
+        plain.flags &= ~(unsigned)RECORD_HISTORICAL; /* that kind is never an import */
+        draft = (struct draft){ .record = &plain, .parts = &parts, .heatmap = &heatmap, .is_heatmap = true,
+                                .uuid = heatmap_uuid(&record->uuid), .event = SPAN("$$heatmap") };
+        topics[1] = topic_of(form, &plain, PIPELINE_HEATMAPS);
+        if (write_event(form, &draft, topics[1], room, &written[1], err) < 0)
+            return -1;
+        *count_out = 2;
+        out[1] = message_of(topics[1], &written[1], room);
+        add_headers(&out[1], &plain, &written[1], draft.event, SPAN(""), room);
+    }
+    out[0] = message_of(topics[0], &written[0], room);
+    add_headers(&out[0], record, &written[0], record->event, session_of(record, &parts), room);
+    if (heatmap.split || (record->flags & RECORD_HEATMAP_SKIP) != 0)
+        upstream_header_add(&out[0], SPAN("skip_heatmap_processing"), SPAN("true"));
+    return 0;
+}
+
+int upstream_replay_write(const struct upstream_form *form, const struct record *record, struct buf *room,
+                          struct upstream_message *out, struct err *err)
+{
+    struct parts_written parts;
+    size_t               from = room->bytes;
+
+    write_head(record, &record->uuid, room);
+    json_write_escaped(room, record->data);
+    write_tail(record, record->event, room);
+    if (write_parts(form, record, &record->uuid, from, false, room, &parts, err) < 0)
+        return -1;
+    *out = message_of(UPSTREAM_REPLAY, &parts, room);
+    out->has_key = true;
+    out->key = record->detail;
+    add_headers(out, record, &parts, record->event, record->detail, room);
+    return 0;
 }

@@ -39,19 +39,19 @@ struct upstream_form {
 
 enum { UPSTREAM_MESSAGES_MAX = 2 }; /* of one record */
 
-struct upstream_writer; /* one thread; keeps the memory of the last messages */
-
-/* NULL: no memory. */
-struct upstream_writer *upstream_writer_new(const struct upstream_form *form);
-void                    upstream_writer_free(struct upstream_writer *writer);
-
-/* out has UPSTREAM_MESSAGES_MAX. The messages' bytes live until the next call with this writer.
- * ERR_INPUT: larger than bytes_max, whatever is tried. ERR_FULL: no memory. */
-int upstream_record_write(struct upstream_writer *writer, const struct record *record, struct upstream_message *out,
-                          size_t *count_out, struct err *err) must_check;
+/* out has UPSTREAM_MESSAGES_MAX. What the messages point to is appended to room, which stays where it is until they are no
+ * longer needed, and stands in the record. ERR_INPUT: larger than bytes_max, whatever is tried. ERR_FULL: no memory, or room's
+ * ceiling; then room has rubbish at its end. */
+int upstream_record_write(const struct upstream_form *form, const struct record *record, struct buf *room,
+                          struct upstream_message *out, size_t *count_out, struct err *err) must_check;
 /* The same for a record of the topic `replay`: one message, its key the session (record->detail). */
-int upstream_replay_write(struct upstream_writer *writer, const struct record *record, struct upstream_message *out,
-                          struct err *err) must_check;
+int upstream_replay_write(const struct upstream_form *form, const struct record *record, struct buf *room,
+                          struct upstream_message *out, struct err *err) must_check;
+
+/* The key of an event's messages, `token:distinct_id`, or `token:ip` of a cookieless one, appended to room. Messages of the
+ * ordinary lane and of its overflow have none when the event may not touch a person. */
+void upstream_record_key(const struct record *record, struct buf *room);
+bool upstream_record_has_key(const struct upstream_form *form, const struct record *record);
 
 /* --- message to record: what ingest reads ------------------------------------------------------ */
 

@@ -40,6 +40,14 @@ static struct record record_of(const char *data)
     return record;
 }
 
+static int written(const struct upstream_form *form, struct buf *room, const struct record *record, struct upstream_message *out,
+                   size_t *count, struct err *err)
+{
+    buf_fini(room); /* a new one each time: what is written moves while it grows */
+    buf_init(room, 1 << 20);
+    return upstream_record_write(form, record, room, out, count, err);
+}
+
 /* "token=phc_alpha|distinct_id=u-1|session_id|...": a header without = is null. */
 static void headers_text(const struct upstream_message *message, struct buf *out)
 {
@@ -111,7 +119,7 @@ static const struct { const char *name, *client, *data; unsigned flags; } datas[
 static void data_is_written(void **state)
 {
     struct upstream_form    form = { .lanes = true, .heatmap_split = true, .bytes_max = 1000000 };
-    struct upstream_writer *writer = upstream_writer_new(&form);
+    struct buf              room = { .bytes_max = 1 << 20 };
     struct upstream_message messages[UPSTREAM_MESSAGES_MAX];
     struct err              err = { 0 };
     struct buf              expected, headers;
@@ -124,7 +132,7 @@ static void data_is_written(void **state)
         struct record record = record_of(datas[i].client);
 
         record.flags = datas[i].flags;
-        if (upstream_record_write(writer, &record, messages, &count, &err) < 0)
+        if (written(&form, &room, &record, messages, &count, &err) < 0)
             fail_msg("%s: %s", datas[i].name, err.text);
         assert_int_equal(count, 1);
         buf_reset(&expected);
@@ -138,7 +146,7 @@ static void data_is_written(void **state)
     }
     buf_fini(&expected);
     buf_fini(&headers);
-    upstream_writer_free(writer);
+    buf_fini(&room);
 }
 
 /* What the record says beside its data. */
@@ -191,7 +199,7 @@ static void lanes_are_chosen(void **state)
         for (size_t i = 0; i < sizeof lanes / sizeof *lanes; i++) {
             const struct lane_row  *row = &lanes[i];
             struct upstream_form    form = { .lanes = apart, .bytes_max = 1000000 };
-            struct upstream_writer *writer = upstream_writer_new(&form);
+            struct buf              room = { .bytes_max = 1 << 20 };
             struct record           record = record_of("{}");
             bool                    special = row->topic == UPSTREAM_EXCEPTIONS || row->topic == UPSTREAM_HEATMAPS ||
                            row->topic == UPSTREAM_CLIENT_WARNINGS || row->topic == UPSTREAM_LLM;
@@ -199,7 +207,7 @@ static void lanes_are_chosen(void **state)
             record.flags = row->flags;
             record.event = span_text(row->event);
             record.distinct_id = span_text(row->id);
-            if (upstream_record_write(writer, &record, messages, &count, &err) < 0)
+            if (written(&form, &room, &record, messages, &count, &err) < 0)
                 fail_msg("%s: %s", row->name, err.text);
             if (apart || !special) {
                 if (messages[0].topic != row->topic)
@@ -219,7 +227,7 @@ static void lanes_are_chosen(void **state)
             buf_add_format(&expected, "\"timestamp\":\"2026-02-03T04:05:06Z\"%s}", row->tail);
             buf_add_byte(&expected, 0);
             check_text(row->name, "tail", span_from(messages[0].value, messages[0].value.bytes - (expected.bytes - 1)), (const char *)expected.at);
-            upstream_writer_free(writer);
+            buf_fini(&room);
         }
     buf_fini(&headers);
     buf_fini(&expected);
@@ -240,7 +248,7 @@ static const struct { int64_t us, sent_us; int zone; const char *timestamp, *hea
 static void times_are_written(void **state)
 {
     struct upstream_form    form = { .bytes_max = 1000000 };
-    struct upstream_writer *writer = upstream_writer_new(&form);
+    struct buf              room = { .bytes_max = 1 << 20 };
     struct upstream_message messages[UPSTREAM_MESSAGES_MAX];
     struct err              err = { 0 };
     size_t                  count;
@@ -254,7 +262,7 @@ static void times_are_written(void **state)
         record.timestamp_us = times[i].us;
         record.sent_at_us = times[i].sent_us;
         record.sent_at_zone_min = times[i].zone;
-        assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
+        assert_int_equal(written(&form, &room, &record, messages, &count, &err), 0);
         if (times[i].sent_at != NULL)
             (void)snprintf(sent, sizeof sent, "\"sent_at\":\"%s\",", times[i].sent_at);
         (void)snprintf(expected, sizeof expected, "\"now\":\"2026-02-03T04:05:06Z\",%s\"token\":\"phc_alpha\",\"event\":\"signup\",\"timestamp\":\"%s\"}",
@@ -263,7 +271,7 @@ static void times_are_written(void **state)
         assert_true(upstream_header_find(&messages[0], "timestamp", &header));
         check_text(times[i].timestamp, "header", header, times[i].header);
     }
-    upstream_writer_free(writer);
+    buf_fini(&room);
 }
 
 /* Vector 116, and what its neighbours say. */
@@ -294,7 +302,7 @@ static struct span data_of(const struct upstream_message *message, struct arena 
 static void heatmaps_are_split(void **state)
 {
     struct upstream_form    form = { .lanes = true, .heatmap_split = true, .bytes_max = 1000000 };
-    struct upstream_writer *writer = upstream_writer_new(&form);
+    struct buf              room = { .bytes_max = 1 << 20 };
     struct arena           *arena = arena_new(1 << 16, 1 << 24);
     struct upstream_message messages[UPSTREAM_MESSAGES_MAX];
     struct err              err = { 0 };
@@ -309,7 +317,7 @@ static void heatmaps_are_split(void **state)
 
             record.flags |= splits[i].flags | (again ? RECORD_HISTORICAL : 0u);
             record.event = strstr(splits[i].client, "$$heatmap") != NULL && splits[i].second == NULL ? SPAN("$$heatmap") : SPAN("$pageview");
-            assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
+            assert_int_equal(written(&form, &room, &record, messages, &count, &err), 0);
             check_text(splits[i].name, "data", data_of(&messages[0], arena), splits[i].first);
             assert_int_equal(upstream_header_find(&messages[0], "skip_heatmap_processing", &header), splits[i].second != NULL);
             assert_int_equal(count, splits[i].second == NULL ? 1 : 2);
@@ -336,13 +344,13 @@ static void heatmaps_are_split(void **state)
             assert_false(upstream_header_find(&messages[1], "skip_heatmap_processing", &header));
         }
     arena_free(arena);
-    upstream_writer_free(writer);
+    buf_fini(&room);
 }
 
 static void the_rest_is_written(void **state)
 {
     struct upstream_form    form = { .bytes_max = 2000 };
-    struct upstream_writer *writer = upstream_writer_new(&form);
+    struct buf              room = { .bytes_max = 1 << 20 };
     struct upstream_message messages[UPSTREAM_MESSAGES_MAX];
     struct record           record = record_of("{\"event\":\"$snapshot_items\",\"properties\":{\"distinct_id\":\"u-1\",\"$session_id\":\"s-1\"}}");
     struct err              err = { 0 };
@@ -355,7 +363,7 @@ static void the_rest_is_written(void **state)
     /* vector 141 */
     record.event = SPAN("$snapshot_items");
     record.detail = SPAN("s-1");
-    assert_int_equal(upstream_replay_write(writer, &record, messages, &err), 0);
+    assert_int_equal((buf_reset(&room), upstream_replay_write(&form, &record, &room, messages, &err)), 0);
     assert_int_equal(messages[0].topic, UPSTREAM_REPLAY);
     check_text("replay", "key", messages[0].key, "s-1");
     check_text("replay", "value", messages[0].value,
@@ -368,14 +376,14 @@ static void the_rest_is_written(void **state)
     /* v1 says the session, too */
     record = record_of("{\"event\":\"signup\",\"properties\":{\"$session_id\":\"s-2\"}}");
     record.flags = RECORD_V1;
-    assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
+    assert_int_equal(written(&form, &room, &record, messages, &count, &err), 0);
     headers_text(&messages[0], &headers);
     assert_non_null(memmem(headers.at, headers.bytes, "|session_id=s-2|", 16));
     /* a bad event of a good batch: a dead letter, with its bytes, whatever they are */
     record = record_of("{\"event\":1,\"x\":\"\xff\"}");
     record.kind = RECORD_REJECTED;
     record.rejection = RECORD_REJECTED_BAD_FIELD;
-    assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
+    assert_int_equal(written(&form, &room, &record, messages, &count, &err), 0);
     assert_int_equal(messages[0].topic, UPSTREAM_DEAD_LETTERS);
     check_text("rejected", "value", messages[0].value, HEAD "{\\\"event\\\":1,\\\"x\\\":\\\"\xef\xbf\xbd\\\"}" TAIL);
     headers_text(&messages[0], &headers);
@@ -384,18 +392,18 @@ static void the_rest_is_written(void **state)
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = 0;
     record.data = span_text(large);
-    assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
+    assert_int_equal(written(&form, &room, &record, messages, &count, &err), 0);
     assert_true(messages[0].value.bytes < 2000);
     memcpy(large, "{\"properties\":\"", 15);
     memcpy(large + sizeof large - 3, "\"}", 2);
     record = record_of(large);
-    assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), -1);
+    assert_int_equal(written(&form, &room, &record, messages, &count, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
     assert_non_null(strstr(err.text, "the topic takes 2000"));
     record = record_of("{}");
-    assert_int_equal(upstream_record_write(writer, &record, messages, &count, &err), 0);
+    assert_int_equal(written(&form, &room, &record, messages, &count, &err), 0);
     buf_fini(&headers);
-    upstream_writer_free(writer);
+    buf_fini(&room);
 }
 
 /* --- reading ----------------------------------------------------------------------------------- */
@@ -640,7 +648,7 @@ static void records_come_back(void **state)
 {
     static const unsigned   kept = RECORD_COOKIELESS | RECORD_HISTORICAL | RECORD_PERSON_OFF | RECORD_HEATMAP_SKIP;
     struct upstream_form    form = { .lanes = true, .bytes_max = 1000000 };
-    struct upstream_writer *writer = upstream_writer_new(&form);
+    struct buf              room = { .bytes_max = 1 << 20 };
     struct arena           *arena = arena_new(1 << 16, 1 << 24);
     struct upstream_message messages[UPSTREAM_MESSAGES_MAX], line;
     struct err              err = { 0 };
@@ -661,7 +669,7 @@ static void records_come_back(void **state)
         in.distinct_id = flags % 2 == 0 ? SPAN("u \"1\" \xf0\x9f\x98\x80 \\ \x01") : SPAN("u-1");
         in.event = flags % 5 == 0 ? SPAN("$exception") : SPAN("signup \"x\"");
         in.pipeline = pipeline_of(in.event);
-        assert_int_equal(upstream_record_write(writer, &in, messages, &count, &err), 0);
+        assert_int_equal(written(&form, &room, &in, messages, &count, &err), 0);
         /* by way of a file, too */
         buf_reset(&text);
         upstream_message_write_line(&messages[0], &text);
@@ -689,7 +697,7 @@ static void records_come_back(void **state)
     }
     buf_fini(&text);
     arena_free(arena);
-    upstream_writer_free(writer);
+    buf_fini(&room);
 }
 
 static const struct { const char *line; int rc; } lines[] = {

@@ -66,6 +66,10 @@ struct log_message {
     struct { struct span name, value; } headers[32];
     size_t  header_count;
     int64_t timestamp_us;
+    const char *topic; /* of a message to be written that belongs elsewhere (a dead letter): its name there; NULL: no */
+    uint32_t    partition; /* of the record, told to `write` */
+    unsigned    part;      /* told to `write`: which message of the record, 0, 1, ... */
+    bool        more;      /* told by `write`: the record has another one */
 };
 struct log_form_hooks {
     /* The record of a message in `topic`, appended to batch: exactly one. ERR_INPUT: it is no such message; what then is
@@ -77,6 +81,8 @@ struct log_form_hooks {
     int (*key)(void *ctx, const char *topic, struct span body, struct buf *room, struct span *out, struct err *err);
     /* Its name at the other system, without prefix; NULL: as here. */
     const char *(*topic_name)(void *ctx, const char *topic);
+    /* What takes the place of a record that no message can hold: one record of at most bytes_max, appended to batch. */
+    int (*too_large)(void *ctx, const char *topic, struct span body, size_t bytes_max, struct log_batch *batch, struct err *err);
     void *ctx;
 };
 
