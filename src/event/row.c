@@ -42,6 +42,8 @@ const struct row_table_info row_tables[ROW_TABLE_COUNT] = {
 void row_init(struct row *row, enum row_table table)
 {
     row->table = table;
+    row->topic = 0;
+    row->offset = 0;
     for (size_t i = 0; i < row_tables[table].column_count; i++)
         row->cells[i] = (struct row_cell){ .null = true };
 }

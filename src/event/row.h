@@ -174,6 +174,8 @@ struct row_cell {
 
 struct row {
     enum row_table  table;
+    uint8_t         topic;  /* which record it was read from: kept by who reads it, not in the stored form */
+    uint64_t        offset;
     struct row_cell cells[ROW_CELLS_MAX];
 };
 

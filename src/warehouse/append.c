@@ -14,6 +14,7 @@
 
 #include "event/packed.h"
 #include "warehouse/engine.h"
+#include "warehouse/row_check.h"
 #include "wire/utf8.h"
 
 /* The chunks' strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. The arena keeps
@@ -214,37 +215,6 @@ static int set_cell(const struct duckdb *duckdb, struct engine_table *table, siz
     return 0;
 }
 
-static bool cell_packed(const struct row_table_info *info, const struct row *row, size_t column)
-{
-    return info->columns[column].type == ROW_JSON && !row->cells[column].null && packed_is(row->cells[column].text);
-}
-
-/* The engine trusts its strings: one that is not UTF-8 could be stored, and would then fail every query
- * that touches it. Times have no such check in vectors either; its two largest numbers mean infinity. */
-static int not_utf8(const struct row_table_info *info, size_t column, struct span text, struct err *err)
-{
-    return err_set(err, ERR_INPUT, "%s.%s is not UTF-8 from byte %zu on", info->name, info->columns[column].name,
-                   utf8_valid_until(text));
-}
-
-static int check_row(const struct row *row, struct err *err)
-{
-    const struct row_table_info *info = &row_tables[row->table];
-
-    for (size_t i = 0; i < info->column_count; i++) {
-        const struct row_cell *cell = &row->cells[i];
-
-        if (cell->null || cell_packed(info, row, i)) /* unpack_row looks at those */
-            continue;
-        if ((info->columns[i].type == ROW_TEXT || info->columns[i].type == ROW_JSON) && !utf8_valid(cell->text))
-            return not_utf8(info, i, cell->text, err);
-        if (info->columns[i].type == ROW_TIME && (cell->i64 >= INT64_MAX || cell->i64 <= -INT64_MAX))
-            return err_set(err, ERR_INPUT, "%s.%s is no instant: %" PRId64, info->name, info->columns[i].name,
-                           cell->i64);
-    }
-    return 0;
-}
-
 /* The texts of the row's packed cells, in the order of columns, in the table's arena. */
 static int unpack_row(struct engine_table *table, const struct row *row, struct span texts[ROW_CELLS_MAX], struct err *err)
 {
@@ -252,7 +222,7 @@ static int unpack_row(struct engine_table *table, const struct row *row, struct 
     size_t                       count = 0;
 
     for (size_t i = 0; i < info->column_count; i++) {
-        if (!cell_packed(info, row, i))
+        if (!row_cell_packed(row, i))
             continue;
         if (packed_text_in_arena(row->cells[i].text, table->texts, &texts[count], err) < 0) {
             if (err->kind == ERR_CORRUPT) /* this row's fault, and nobody else's */
@@ -260,7 +230,7 @@ static int unpack_row(struct engine_table *table, const struct row *row, struct 
             return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
         }
         if (!utf8_valid(texts[count]))
-            return not_utf8(info, i, texts[count], err);
+            return row_not_utf8(info, i, texts[count], err);
         count++;
     }
     return 0;
@@ -279,7 +249,7 @@ static int leave_full_chunk(struct warehouse *warehouse, enum row_table id, stru
     return 0;
 }
 
-int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err)
+int engine_add(struct warehouse *warehouse, const struct row *row, struct err *err)
 {
     struct engine_table         *table;
     const struct row_table_info *info;
@@ -289,7 +259,7 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
     assert(row->table < ROW_TABLE_COUNT);
     table = &warehouse->tables[row->table];
     info = &row_tables[row->table];
-    if (check_row(row, err) < 0)
+    if (row_check(row, err) < 0)
         return -1;
     if (warehouse->refused) { /* only counted: the commit will fail */
         warehouse->batch_rows++;
@@ -313,7 +283,7 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
     if (unpack_row(table, row, texts, err) < 0)
         return -1;
     for (size_t i = 0; i < info->column_count; i++)
-        if ((cell_packed(info, row, i) ? set_text(table, i, *text++, true, err)
+        if ((row_cell_packed(row, i) ? set_text(table, i, *text++, true, err)
                                        : set_cell(&warehouse->duckdb, table, i, info->columns[i].type, &row->cells[i], err)) < 0)
             return -1;
     if (engine_chunk_columns(row->table) > info->column_count && row->table != ROW_EVENT) /* of events: feed.c */
@@ -324,12 +294,12 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
     return 0;
 }
 
-size_t warehouse_pending(const struct warehouse *warehouse)
+size_t engine_pending(const struct warehouse *warehouse)
 {
     return warehouse->batch_rows;
 }
 
-size_t warehouse_pending_of(const struct warehouse *warehouse, enum row_table table)
+size_t engine_pending_of(const struct warehouse *warehouse, enum row_table table)
 {
     return warehouse->tables[table].batch_rows;
 }
@@ -377,20 +347,20 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
     return rc;
 }
 
-int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err)
+int engine_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err)
 {
     bool settle[ROW_TABLE_COUNT];
 
     assert(warehouse->magic == WAREHOUSE_MAGIC && !warehouse->read_only);
     if (warehouse->refused) {
         *err = warehouse->refusal;
-        warehouse_rollback(warehouse);
+        engine_rollback(warehouse);
         return -1;
     }
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
         settle[i] = engine_table_keys((enum row_table)i) != NULL && engine_settle_due(warehouse, (enum row_table)i);
     if (flush_tables(warehouse, err) < 0 || finish_batch(warehouse, place, settle, err) < 0) {
-        warehouse_rollback(warehouse);
+        engine_rollback(warehouse);
         return -1;
     }
     for (int i = 0; i < ROW_TABLE_COUNT; i++) {
@@ -407,7 +377,7 @@ int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place,
     return engine_names_sync(warehouse, err);
 }
 
-void warehouse_rollback(struct warehouse *warehouse)
+void engine_rollback(struct warehouse *warehouse)
 {
     struct err ignored;
 

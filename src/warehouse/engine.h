@@ -15,8 +15,8 @@
 #define PENSTOCK_WAREHOUSE_ENGINE_H
 
 #include "base/arena.h"
+#include "warehouse/backend.h"
 #include "warehouse/duckdb.h"
-#include "warehouse/warehouse.h"
 
 /* What the attached file is called in SQL: the database that every connection uses. */
 #define ENGINE_DATABASE "warehouse"
@@ -48,6 +48,7 @@ struct engine_table {
 struct engine_feed { struct warehouse *warehouse; enum row_table id; };
 
 struct warehouse {
+    const struct warehouse_backend *backend; /* first: warehouse/backend.h */
     uint32_t            magic;
     /* fixed after open */
     struct duckdb       duckdb;
@@ -86,6 +87,22 @@ int engine_names_sync(struct warehouse *warehouse, struct err *err) must_check;
 int engine_wal_cut(const struct warehouse *warehouse, struct err *err) must_check;
 /* The bytes of a write-ahead log up to the end of its last mark, or of its head; 0: it does not look as expected. */
 uint64_t wal_marked_bytes(int fd, uint64_t bytes);
+
+/* The functions of warehouse.h, as this backend does them. */
+void    engine_close(struct warehouse *warehouse);
+int     engine_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err) must_check;
+int     engine_add(struct warehouse *warehouse, const struct row *row, struct err *err) must_check;
+size_t  engine_pending(const struct warehouse *warehouse);
+size_t  engine_pending_of(const struct warehouse *warehouse, enum row_table table);
+int     engine_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
+void    engine_rollback(struct warehouse *warehouse);
+int     engine_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
+                     struct err *err) must_check;
+int     engine_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
+                      struct err *err) must_check;
+int     engine_wants_rewrite(struct warehouse *warehouse, bool *out, struct err *err) must_check;
+int     engine_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write, void *ctx,
+                     const atomic_bool *cancel, struct err *err) must_check;
 
 /* warehouse.c: the file, in an engine that may open another one beside it; for warehouse_rewrite. */
 int engine_open_plain(const struct warehouse_options *options, struct warehouse **out, struct err *err) must_check;

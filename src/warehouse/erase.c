@@ -111,7 +111,7 @@ static int erase_people(struct warehouse *warehouse, uint32_t project, const cha
     return rc;
 }
 
-int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
+int engine_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
                     struct err *err)
 {
     static const char ids[] = "(SELECT distinct_id FROM erased_ids)";
@@ -141,7 +141,7 @@ int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct 
     return 0;
 }
 
-int warehouse_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
+int engine_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
                      struct err *err)
 {
     struct warehouse_erased erased = { 0 };
@@ -158,7 +158,7 @@ int warehouse_expire(struct warehouse *warehouse, uint32_t project, int64_t befo
     return 0;
 }
 
-int warehouse_wants_rewrite(struct warehouse *warehouse, bool *out, struct err *err)
+int engine_wants_rewrite(struct warehouse *warehouse, bool *out, struct err *err)
 {
     uint64_t marks;
 
@@ -205,7 +205,7 @@ static int copy_into(struct warehouse *warehouse, const char *to, struct err *er
     return rc;
 }
 
-int warehouse_rewrite(const struct warehouse_options *options, struct err *err)
+int engine_rewrite(const struct warehouse_options *options, struct err *err)
 {
     struct warehouse *warehouse;
     char              to[ENGINE_PATH_BYTES + 16], wal[ENGINE_PATH_BYTES + 32], folder[ENGINE_PATH_BYTES + 16];
@@ -219,7 +219,7 @@ int warehouse_rewrite(const struct warehouse_options *options, struct err *err)
     if (engine_open_plain(options, &warehouse, err) < 0)
         return -1;
     rc = copy_into(warehouse, to, err);
-    warehouse_close(warehouse); /* folds its write-ahead log into the old file, which then has none */
+    engine_close(warehouse); /* folds its write-ahead log into the old file, which then has none */
     (void)snprintf(wal, sizeof wal, "%s.wal", options->path);
     if (rc == 0 && access(wal, F_OK) == 0)
         rc = err_set(err, ERR_RETRY, "%s was not folded into its file", wal);

@@ -311,7 +311,7 @@ out:
     return rc;
 }
 
-int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,
+int engine_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,
                     void *ctx, const atomic_bool *cancel, struct err *err)
 {
     struct query query = { .duckdb = &warehouse->duckdb, .cancel = cancel };

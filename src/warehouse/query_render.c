@@ -12,11 +12,6 @@ enum { PIECE_BYTES = 64 << 10, PIECE_BYTES_MAX = 256 << 20 };
 /* Wider cells push their row out of line instead of making every other row as wide. */
 enum { TABLE_WIDTH_MAX = 60 };
 
-struct cell {
-    bool        null;
-    struct span text;
-};
-
 void render_init(struct render *render, enum warehouse_format format, struct render_column *columns, size_t count,
                  warehouse_write *write, void *ctx)
 {
@@ -39,15 +34,15 @@ static int pass_piece(struct render *render, struct err *err)
     return 0;
 }
 
-static struct cell cell_at(const duckdb_string_t *texts, const uint64_t *valid, idx_t row)
+static struct render_cell cell_at(const duckdb_string_t *texts, const uint64_t *valid, idx_t row)
 {
     const duckdb_string_t *text = &texts[row];
 
     if (valid != NULL && (valid[row / 64] >> row % 64 & 1) == 0)
-        return (struct cell){ .null = true };
+        return (struct render_cell){ .null = true };
     if (text->inlined.length <= DUCKDB_STRING_INLINED_MAX)
-        return (struct cell){ .text = span_of(text->inlined.bytes, text->inlined.length) };
-    return (struct cell){ .text = span_of(text->pointer.ptr, text->pointer.length) };
+        return (struct render_cell){ .text = span_of(text->inlined.bytes, text->inlined.length) };
+    return (struct render_cell){ .text = span_of(text->pointer.ptr, text->pointer.length) };
 }
 
 /* --- CSV --------------------------------------------------------------------------------------- */
@@ -79,7 +74,7 @@ static bool is_json_number(struct span text)
     return text.bytes > 0 && text.at[text.bytes - 1] >= '0' && text.at[text.bytes - 1] <= '9';
 }
 
-static void add_json(struct buf *out, const struct render_column *column, const struct cell *cell)
+static void add_json(struct buf *out, const struct render_column *column, const struct render_cell *cell)
 {
     if (cell->null)
         buf_add_text(out, "null");
@@ -140,25 +135,35 @@ static size_t shown_width(struct span text)
     return width;
 }
 
-static struct span shown(const struct cell *cell)
+static struct span shown(const struct render_cell *cell)
 {
     return cell->null ? SPAN("NULL") : cell->text;
 }
 
-static void measure_columns(struct render *render, const duckdb_string_t **texts, uint64_t **valid, idx_t rows)
+static void widen(struct render_column *column, size_t width)
+{
+    if (width > TABLE_WIDTH_MAX)
+        width = TABLE_WIDTH_MAX;
+    if (width > column->width)
+        column->width = width;
+}
+
+static void measure_names(struct render *render)
 {
     for (size_t i = 0; i < render->count; i++) {
-        size_t width = shown_width(span_text(render->columns[i].name));
-
-        for (idx_t row = 0; row < rows; row++) {
-            struct cell cell = cell_at(texts[i], valid[i], row);
-            size_t      needed = shown_width(shown(&cell));
-
-            if (needed > width)
-                width = needed;
-        }
-        render->columns[i].width = width < TABLE_WIDTH_MAX ? width : TABLE_WIDTH_MAX;
+        render->columns[i].width = 0;
+        widen(&render->columns[i], shown_width(span_text(render->columns[i].name)));
     }
+}
+
+static void measure_chunk(struct render *render, const duckdb_string_t **texts, uint64_t **valid, idx_t rows)
+{
+    for (size_t i = 0; i < render->count; i++)
+        for (idx_t row = 0; row < rows; row++) {
+            struct render_cell cell = cell_at(texts[i], valid[i], row);
+
+            widen(&render->columns[i], shown_width(shown(&cell)));
+        }
 }
 
 /* Numbers to the right, everything else to the left, nothing behind the last column. */
@@ -212,29 +217,29 @@ static void add_head(struct render *render)
         add_table_rule(render);
 }
 
-static void add_row(struct render *render, const duckdb_string_t **texts, uint64_t **valid, idx_t row)
+static void add_row(struct render *render, const struct render_cell *cells)
 {
     if (render->format == WAREHOUSE_JSON)
         buf_add_text(&render->out, render->rows == 0 ? "\n{" : ",\n{");
     for (size_t i = 0; i < render->count; i++) {
-        struct cell cell = cell_at(texts[i], valid[i], row);
+        const struct render_cell *cell = &cells[i];
 
         switch (render->format) {
         case WAREHOUSE_CSV:
             if (i > 0)
                 buf_add_byte(&render->out, ',');
-            if (!cell.null)
-                add_csv(&render->out, cell.text);
+            if (!cell->null)
+                add_csv(&render->out, cell->text);
             break;
         case WAREHOUSE_JSON:
             if (i > 0)
                 buf_add_byte(&render->out, ',');
             json_write_string(&render->out, span_text(render->columns[i].name));
             buf_add_byte(&render->out, ':');
-            add_json(&render->out, &render->columns[i], &cell);
+            add_json(&render->out, &render->columns[i], cell);
             break;
         case WAREHOUSE_TABLE:
-            add_table_cell(render, i, shown(&cell));
+            add_table_cell(render, i, shown(cell));
             break;
         }
     }
@@ -246,6 +251,7 @@ int render_chunk(struct render *render, const struct duckdb *duckdb, duckdb_data
 {
     const duckdb_string_t *texts[RENDER_COLUMNS_MAX];
     uint64_t              *valid[RENDER_COLUMNS_MAX];
+    struct render_cell     cells[RENDER_COLUMNS_MAX];
     idx_t                  rows = duckdb->data_chunk_get_size(chunk);
 
     for (size_t i = 0; i < render->count; i++) {
@@ -255,13 +261,33 @@ int render_chunk(struct render *render, const struct duckdb *duckdb, duckdb_data
         valid[i] = duckdb->vector_get_validity(vector);
     }
     if (!render->begun) {
+        measure_names(render);
         if (render->format == WAREHOUSE_TABLE)
-            measure_columns(render, texts, valid, rows);
+            measure_chunk(render, texts, valid, rows);
         add_head(render);
         render->begun = true;
     }
     for (idx_t row = 0; row < rows; row++) {
-        add_row(render, texts, valid, row);
+        for (size_t i = 0; i < render->count; i++)
+            cells[i] = cell_at(texts[i], valid[i], row);
+        add_row(render, cells);
+        if ((render->out.bytes >= PIECE_BYTES || render->out.failed) && pass_piece(render, err) < 0)
+            return -1;
+    }
+    return pass_piece(render, err);
+}
+
+int render_rows(struct render *render, const struct render_cell *cells, size_t rows, struct err *err)
+{
+    if (!render->begun) {
+        measure_names(render);
+        for (size_t i = 0; render->format == WAREHOUSE_TABLE && i < rows * render->count; i++)
+            widen(&render->columns[i % render->count], shown_width(shown(&cells[i])));
+        add_head(render);
+        render->begun = true;
+    }
+    for (size_t row = 0; row < rows; row++) {
+        add_row(render, cells + row * render->count);
         if ((render->out.bytes >= PIECE_BYTES || render->out.failed) && pass_piece(render, err) < 0)
             return -1;
     }
@@ -271,7 +297,7 @@ int render_chunk(struct render *render, const struct duckdb *duckdb, duckdb_data
 int render_end(struct render *render, struct err *err)
 {
     if (!render->begun) {
-        measure_columns(render, NULL, NULL, 0);
+        measure_names(render);
         add_head(render);
     }
     if (render->format == WAREHOUSE_JSON)

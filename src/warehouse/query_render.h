@@ -23,6 +23,11 @@ struct render_column {
     size_t      width;
 };
 
+struct render_cell {
+    bool        null;
+    struct span text;
+};
+
 struct render {
     enum warehouse_format format;
     warehouse_write      *write;
@@ -41,6 +46,8 @@ void render_fini(struct render *render);
  * `write` said. */
 int render_chunk(struct render *render, const struct duckdb *duckdb, duckdb_data_chunk chunk, struct err *err)
     must_check;
+/* The same of cells that stand one row after another. */
+int render_rows(struct render *render, const struct render_cell *cells, size_t rows, struct err *err) must_check;
 /* What belongs after the last row (and before the first, when there was none). */
 int render_end(struct render *render, struct err *err) must_check;
 

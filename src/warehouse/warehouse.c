@@ -317,7 +317,27 @@ static int count_settled(struct warehouse *warehouse, struct err *err)
     return 0;
 }
 
-int warehouse_open(const struct warehouse_options *options, struct warehouse **out, struct err *err)
+/* A batch may be as large as the caller likes, and as small. */
+static bool engine_full(const struct warehouse *warehouse)
+{
+    (void)warehouse;
+    return false;
+}
+
+static int64_t engine_pace_us(const struct warehouse *warehouse)
+{
+    (void)warehouse;
+    return 0;
+}
+
+static const struct warehouse_backend backend = {
+    .close = engine_close, .place = engine_place, .add = engine_add, .pending = engine_pending,
+    .pending_of = engine_pending_of, .full = engine_full, .pace_us = engine_pace_us, .commit = engine_commit,
+    .rollback = engine_rollback, .erase = engine_erase, .expire = engine_expire, .wants_rewrite = engine_wants_rewrite,
+    .query = engine_query,
+};
+
+int engine_open(const struct warehouse_options *options, struct warehouse **out, struct err *err)
 {
     struct warehouse      *warehouse = calloc(1, sizeof *warehouse);
     struct warehouse_place place;
@@ -336,6 +356,7 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
     }
     (void)snprintf(wal, sizeof wal, "%s.wal", warehouse->path);
     crashed = access(wal, F_OK) == 0; /* an orderly close leaves none */
+    warehouse->backend = &backend;
     warehouse->magic = WAREHOUSE_MAGIC;
     warehouse->read_only = options->read_only;
     if (duckdb_load(options->library, &warehouse->duckdb, err) < 0) {
@@ -346,9 +367,9 @@ int warehouse_open(const struct warehouse_options *options, struct warehouse **o
     if ((!options->read_only && engine_wal_cut(warehouse, err) < 0) || open_database(warehouse, options, true, err) < 0 ||
         (!options->read_only &&
          (engine_settle_adopt(warehouse, err) < 0 || make_tables(warehouse, err) < 0 ||
-          engine_feed_init(warehouse, err) < 0 || warehouse_place(warehouse, &place, err) < 0 ||
+          engine_feed_init(warehouse, err) < 0 || engine_place(warehouse, &place, err) < 0 ||
           (crashed && engine_recount(warehouse, &place, err) < 0) || count_settled(warehouse, err) < 0))) {
-        warehouse_close(warehouse);
+        engine_close(warehouse);
         return -1;
     }
     *out = warehouse;
@@ -361,25 +382,26 @@ int engine_open_plain(const struct warehouse_options *options, struct warehouse 
 
     if (warehouse == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse");
+    warehouse->backend = &backend;
     warehouse->magic = WAREHOUSE_MAGIC;
     if (duckdb_load(options->library, &warehouse->duckdb, err) < 0) {
         free(warehouse);
         return -1;
     }
     if (open_database(warehouse, options, false, err) < 0) {
-        warehouse_close(warehouse);
+        engine_close(warehouse);
         return -1;
     }
     *out = warehouse;
     return 0;
 }
 
-void warehouse_close(struct warehouse *warehouse)
+void engine_close(struct warehouse *warehouse)
 {
     if (warehouse == NULL)
         return;
     assert(warehouse->magic == WAREHOUSE_MAGIC);
-    warehouse_rollback(warehouse);
+    engine_rollback(warehouse);
     engine_tables_fini(warehouse);
     if (warehouse->loader != NULL)
         warehouse->duckdb.disconnect(&warehouse->loader);
@@ -391,7 +413,7 @@ void warehouse_close(struct warehouse *warehouse)
 
 /* --- the place --------------------------------------------------------------------------------- */
 
-int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err)
+int engine_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err)
 {
     const struct duckdb   *duckdb = &warehouse->duckdb;
     struct warehouse_place place = { .next = { 0 } };

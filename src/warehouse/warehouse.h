@@ -2,8 +2,12 @@
  *
  * Tables and columns are those of event/row.h. Rows are appended in batches; a batch and the loader's
  * cursors into the log are one transaction (design D4).
- * Backend: DuckDB in DIR/warehouse.duckdb, its library loaded at run time (warehouse/duckdb.h). One
- * process opens the file; others ask it (load/query_socket).
+ * Two backends (warehouse/backend.h), of which options say one:
+ *   DuckDB in DIR/warehouse.duckdb, its library loaded at run time (warehouse/duckdb.h). One process opens the file;
+ *     others ask it (load/query_socket)
+ *   ClickHouse by its HTTP interface (warehouse/clickhouse.h). Each unit of the log is loaded by one process, with a
+ *     warehouse of its own; there is no transaction over tables, so Q1 is kept in another way: a batch is noted, sent
+ *     and noted as done, and one that was noted alone is to be made again, the same one (warehouse_place.again)
  *  Q1  after warehouse_commit returned 0 the rows and the cursors are durable, both or neither
  *  Q2  persons, person_distinct_ids, groups, event_definitions and property_definitions hold one row a key: the
  *      one of the highest version
@@ -21,16 +25,26 @@
 
 struct warehouse;
 
+enum warehouse_kind { WAREHOUSE_DUCKDB, WAREHOUSE_CLICKHOUSE };
+
 struct warehouse_options {
+    enum warehouse_kind backend;
+    bool        read_only;      /* for queries while nothing serves; of ClickHouse: only queries */
+    /* DuckDB */
     const char *path;           /* DIR/warehouse.duckdb */
     const struct warehouse_settings *settings; /* borrowed while it is open; NULL: embedded */
     const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
     uint64_t    memory_bytes;   /* what the engine may use; 0: 256 MiB */
     unsigned    threads;        /* 0: 1 */
-    bool        read_only;      /* for queries while nothing serves */
+    /* ClickHouse; texts may be NULL, but for the address */
+    const char *url;            /* http://host:8123 or https://... */
+    const char *user, *password;
+    const char *database;       /* NULL: posthog; beside it one of views for queries, DATABASE_sql */
+    const char *cluster;        /* as in remote_servers; NULL: one server */
+    uint32_t    unit;           /* the partition whose rows are loaded */
 };
 
-/* Creates the tables when missing. ERR_RETRY: another process has the file open. ERR_CORRUPT: its
+/* Creates the tables when missing. ERR_RETRY: another process has the file open, or the server is away. ERR_CORRUPT: its
  * write-ahead log cannot be replayed. */
 int  warehouse_open(const struct warehouse_options *options, struct warehouse **out, struct err *err) must_check;
 void warehouse_close(struct warehouse *warehouse);
@@ -43,6 +57,10 @@ enum { WAREHOUSE_CURSORS_MAX = 8 };
 struct warehouse_place {
     uint64_t next[WAREHOUSE_CURSORS_MAX];
     uint64_t loaded[ROW_TABLE_COUNT];
+    /* A batch from `next` up to here may be there in part. It must be made again: of each topic exactly the records before
+     * `until`, in one batch, before anything else. What is there of it is left out. */
+    bool     again;
+    uint64_t until[WAREHOUSE_CURSORS_MAX];
 };
 int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err) must_check;
 
@@ -58,6 +76,11 @@ int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err
 size_t warehouse_pending(const struct warehouse *warehouse);
 /* Those of one table. */
 size_t warehouse_pending_of(const struct warehouse *warehouse, enum row_table table);
+/* The open batch should be committed before more is added: it is as large as memory, or the engine, likes. */
+bool warehouse_full(const struct warehouse *warehouse);
+/* For so long rows should be gathered before they are committed; 0: as the caller likes. Grows while the engine has more
+ * small pieces than it can put together. */
+int64_t warehouse_pace_us(const struct warehouse *warehouse);
 /* Q1. place->loaded is filled in by this call. ERR_INPUT: some row of the batch is not taken by the engine.
  * On failure the batch is rolled back and forgotten: read the
  * place again and start from there. */

@@ -41,7 +41,7 @@ STATUS = {6: 400, 26: 400, 27: 400, 33: 400, 38: 400, 41: 400, 53: 400, 62: 400,
           46: 404, 47: 404, 50: 404, 57: 404, 60: 404, 81: 404, 16: 404, 48: 501, 159: 408, 194: 401, 192: 403, 193: 403,
           516: 403, 229: 413, 439: 503, 209: 503, 76: 503}
 OURS = {"query", "database", "default_format", "user", "password", "query_id", "session_id", "compress", "decompress",
-        "quota_key", "session_timeout", "session_check"}
+        "quota_key", "session_timeout", "session_check", "wait_end_of_query", "buffer_size"}
 COMPRESSIONS = {"gzip": "gz", "zstd": "zst", "lz4": "lz4", "deflate": "deflate", "br": "br", "xz": "xz", "bz2": "bz2"}
 INSERT_DATA = re.compile(rb"^(\s*INSERT\s+INTO\s+.*?)\s+FORMAT\s+(\w+)[ \t;]*(?:\r?\n|$)(.*)$", re.I | re.S)
 SETTINGS_TAIL = re.compile(r"^(.*?)\s+(SETTINGS\s+.*)$", re.I | re.S)
@@ -98,7 +98,7 @@ class Engine:
         try:
             if database:
                 connection.query("USE `%s`" % database.replace("`", "\\`"))
-            for name, value in settings.items():
+            for name, value in sorted(settings.items(), key=lambda one: one[0] == "readonly"):  # it forbids to change others
                 connection.query("SET %s = '%s'" % (name, value.replace("\\", "\\\\").replace("'", "\\'")))
             result = connection.query(sql, form)
             return result.bytes(), {"read_rows": str(result.rows_read()), "read_bytes": str(result.bytes_read()),
