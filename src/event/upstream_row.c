@@ -3,6 +3,7 @@
 #include "event/upstream_row.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "event/packed.h"
 #include "wire/base64.h"
@@ -381,4 +382,20 @@ int upstream_row_write(const struct row *row, const struct upstream_source *sour
         upstream_header_add(out, SPAN("productTrack"),
                             span_starts(row->cells[ROW_EVENT_EVENT].text, SPAN("$ai_")) ? SPAN("llma") : SPAN("general"));
     return 1;
+}
+
+bool upstream_row_shorten(struct row *row, char note[UPSTREAM_NOTE_BYTES])
+{
+    const struct row_table_info *info = &row_tables[row->table];
+    struct row_cell             *largest = NULL;
+
+    for (size_t i = 0; i < info->column_count; i++)
+        if ((info->columns[i].type == ROW_JSON || (row->table == ROW_DEAD_LETTER && i == ROW_DEAD_LETTER_DATA)) && !row->cells[i].null &&
+            (largest == NULL || row->cells[i].text.bytes > largest->text.bytes))
+            largest = &row->cells[i];
+    if (largest == NULL || largest->text.bytes < UPSTREAM_NOTE_BYTES)
+        return false;
+    (void)snprintf(note, UPSTREAM_NOTE_BYTES, "{\"$left_out_bytes\":%zu}", largest->text.bytes);
+    largest->text = span_text(note);
+    return true;
 }

@@ -29,6 +29,8 @@ static void writer_free(struct kafka_writer *writer)
 {
     if (writer->handle != NULL)
         rd_kafka_topic_destroy(writer->handle);
+    for (unsigned i = 0; i < writer->other_count; i++)
+        rd_kafka_topic_destroy(writer->others[i].handle);
     buf_fini(&writer->room);
     pthread_mutex_destroy(&writer->lock);
     pthread_cond_destroy(&writer->landed);
@@ -108,16 +110,15 @@ static int writer_check(struct kafka_writer *writer, struct err *err)
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-static int writer_send(struct kafka_writer *writer, struct span key, uint8_t *message_take, size_t bytes, rd_kafka_headers_t *headers_take,
-                       struct kafka_delivery *delivery, struct err *err)
+static int writer_send_to(struct kafka_writer *writer, rd_kafka_topic_t *handle, struct span key, uint8_t *message_take, size_t bytes,
+                          rd_kafka_headers_t *headers_take, struct kafka_delivery *delivery, struct err *err)
 {
     int rc;
 
     pthread_mutex_lock(&writer->lock);
     writer->under_way++;
     pthread_mutex_unlock(&writer->lock);
-    rc = kafka_producer_send(writer->producer, writer->handle, (int32_t)writer->partition, key, message_take, bytes, headers_take,
-                             delivery, err);
+    rc = kafka_producer_send(writer->producer, handle, (int32_t)writer->partition, key, message_take, bytes, headers_take, delivery, err);
     if (rc < 0) {
         pthread_mutex_lock(&writer->lock);
         writer->under_way--;
@@ -125,6 +126,12 @@ static int writer_send(struct kafka_writer *writer, struct span key, uint8_t *me
         free(message_take);
     }
     return rc;
+}
+
+static int writer_send(struct kafka_writer *writer, struct span key, uint8_t *message_take, size_t bytes, rd_kafka_headers_t *headers_take,
+                       struct kafka_delivery *delivery, struct err *err)
+{
+    return writer_send_to(writer, writer->handle, key, message_take, bytes, headers_take, delivery, err);
 }
 
 static int mark_send(struct kafka_writer *writer, struct err *err)
@@ -179,7 +186,59 @@ static int frame_send(struct kafka_writer *writer, struct span *records, uint32_
     }
 }
 
-/* Each record as a message of the other form. */
+/* --- the other form ---------------------------------------------------------------------------- */
+
+/* The topic of a message that does not belong on this one. name lives as long as the hooks. */
+static rd_kafka_topic_t *foreign_topic(struct kafka_writer *writer, const char *name, struct err *err)
+{
+    struct kafka_other *other = &writer->others[writer->other_count];
+    char                full[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    const char         *prefix = writer->log->options->topic_prefix;
+
+    for (unsigned i = 0; i < writer->other_count; i++)
+        if (strcmp(writer->others[i].name, name) == 0)
+            return writer->others[i].handle;
+    if (writer->other_count == KAFKA_OTHERS_MAX ||
+        (size_t)snprintf(full, sizeof full, "%s%s", prefix != NULL ? prefix : "", name) >= sizeof full) {
+        (void)err_set(err, ERR_INPUT, "%s: messages for the topic %.100s, too", writer->label, name);
+        return NULL;
+    }
+    if (kafka_topic_ready(writer->log, full, &writer->options, err) < 0 ||
+        kafka_producer_topic(writer->producer, full, &other->handle, err) < 0)
+        return NULL;
+    other->name = name;
+    writer->other_count++;
+    return other->handle;
+}
+
+static int foreign_send_one(struct kafka_writer *writer, const struct log_message *message, struct err *err)
+{
+    rd_kafka_topic_t   *topic = message->topic == NULL ? writer->handle : foreign_topic(writer, message->topic, err);
+    rd_kafka_headers_t *headers;
+    uint8_t            *copy;
+
+    if (topic == NULL)
+        return -1;
+    copy = malloc(message->value.bytes + 1);
+    headers = rd_kafka_headers_new(message->header_count + 1);
+    if (copy == NULL || headers == NULL) {
+        free(copy);
+        if (headers != NULL)
+            rd_kafka_headers_destroy(headers);
+        return err_set(err, ERR_FULL, "%s: no memory for a message of %zu bytes", writer->label, message->value.bytes);
+    }
+    memcpy(copy, message->value.at, message->value.bytes);
+    for (size_t i = 0; i < message->header_count; i++)
+        (void)rd_kafka_header_add(headers, (const char *)message->headers[i].name.at, (ssize_t)message->headers[i].name.bytes,
+                                  message->headers[i].value.at, (ssize_t)message->headers[i].value.bytes);
+    if (writer_send_to(writer, topic, message->key, copy, message->value.bytes, headers, &writer->of_frame, err) < 0) {
+        rd_kafka_headers_destroy(headers);
+        return -1;
+    }
+    return 0;
+}
+
+/* Each record as a message of the other form, or as several. */
 static int foreign_send(struct kafka_writer *writer, const struct log_batch *batch, struct err *err)
 {
     const struct log_form_hooks *hooks = writer->log->options->hooks;
@@ -188,28 +247,15 @@ static int foreign_send(struct kafka_writer *writer, const struct log_batch *bat
     uint64_t         index;
 
     while (log_chunk_next(&chunk, &index, &body)) {
-        struct log_message  message = { .timestamp_us = 0 };
-        rd_kafka_headers_t *headers;
-        uint8_t            *copy;
+        struct log_message message = { .more = true };
 
-        buf_reset(&writer->room);
-        if (hooks->write(hooks->ctx, writer->topic, body, &writer->room, &message, err) < 0)
-            return err_wrap(err, writer->label);
-        copy = malloc(message.value.bytes + 1);
-        headers = rd_kafka_headers_new(message.header_count + 1);
-        if (copy == NULL || headers == NULL) {
-            free(copy);
-            if (headers != NULL)
-                rd_kafka_headers_destroy(headers);
-            return err_set(err, ERR_FULL, "%s: no memory for a message of %zu bytes", writer->label, message.value.bytes);
-        }
-        memcpy(copy, message.value.at, message.value.bytes);
-        for (size_t i = 0; i < message.header_count; i++)
-            (void)rd_kafka_header_add(headers, (const char *)message.headers[i].name.at, (ssize_t)message.headers[i].name.bytes,
-                                      message.headers[i].value.at, (ssize_t)message.headers[i].value.bytes);
-        if (writer_send(writer, message.key, copy, message.value.bytes, headers, &writer->of_frame, err) < 0) {
-            rd_kafka_headers_destroy(headers);
-            return -1;
+        for (unsigned part = 0; message.more; part++) {
+            message = (struct log_message){ .partition = writer->partition, .part = part };
+            buf_reset(&writer->room);
+            if (hooks->write(hooks->ctx, writer->topic, body, &writer->room, &message, err) < 0)
+                return err_wrap(err, writer->label);
+            if (foreign_send_one(writer, &message, err) < 0)
+                return -1;
         }
         writer->next++;
     }

@@ -23,7 +23,7 @@
 #include "log/kafka_frame.h"
 #include "log/kafka_producer.h"
 
-enum { KAFKA_WRITER_MAGIC = 0x6b777274 };
+enum { KAFKA_WRITER_MAGIC = 0x6b777274, KAFKA_OTHERS_MAX = 8 };
 
 struct kafka_writer {
     const struct log_ops    *ops;
@@ -38,6 +38,8 @@ struct kafka_writer {
     bool                     foreign; /* each record is a message in the other system's form */
     struct kafka_producer   *producer;
     rd_kafka_topic_t        *handle;
+    struct kafka_other { const char *name; rd_kafka_topic_t *handle; } others[KAFKA_OTHERS_MAX]; /* where foreign messages belong, too */
+    unsigned                 other_count;
     bool                     opened;  /* the first mark was sent (B3) */
     bool                     stopped;
     struct err               stop_err;

@@ -154,6 +154,7 @@ static int row_out(const struct upstream_hooks *hooks, struct span body, uint32_
                    struct upstream_message *out, struct err *err)
 {
     struct upstream_source source = { .partition = (int32_t)partition, .offset_shift = LOG_KAFKA_OFFSET_SHIFT };
+    char                   notes[ROW_CELLS_MAX][UPSTREAM_NOTE_BYTES];
     struct row             row;
     int                    rc = row_read(body, &row, err);
 
@@ -163,6 +164,10 @@ static int row_out(const struct upstream_hooks *hooks, struct span body, uint32_
     }
     if (rc == 0)
         rc = upstream_row_write(&row, &source, room, out, err);
+    for (int i = 0; rc == 1 && out->value.bytes > hooks->form.bytes_max && i < ROW_CELLS_MAX && upstream_row_shorten(&row, notes[i]); i++) {
+        buf_reset(room); /* no row may be what nobody can go past */
+        rc = upstream_row_write(&row, &source, room, out, err);
+    }
     if (rc == 0)
         return err_set(err, ERR_INPUT, "rows of %s have no message in that form", row_tables[row.table].name);
     return rc < 0 ? -1 : 0;

@@ -273,12 +273,43 @@ static void rows_go_to_their_topics(void **state)
     buf_fini(&room);
 }
 
+static void no_row_is_too_large(void **state)
+{
+    struct upstream_hooks        of = hooks_of((struct upstream_hooks_options){ .rows = true, .message_bytes_max = 10000 });
+    const struct log_form_hooks *hooks = ready(&of);
+    struct buf                   body = { .bytes_max = 1 << 20 }, room = { .bytes_max = 1 << 20 }, large = { .bytes_max = 1 << 20 };
+    struct err                   err = { 0 };
+    struct row                   row;
+    struct log_message           message = { 0 };
+
+    (void)state;
+    buf_add_text(&large, "{\"a\":\"");
+    for (int i = 0; i < 20000; i++)
+        buf_add_byte(&large, 'x');
+    buf_add_text(&large, "\"}");
+    row_init(&row, ROW_EVENT);
+    row_set_text(&row, ROW_EVENT_EVENT, SPAN("e"));
+    row_set_text(&row, ROW_EVENT_PROPERTIES, SPAN("{\"k\":1}"));
+    row_set_text(&row, ROW_EVENT_PERSON_PROPERTIES, buf_span(&large));
+    assert_int_equal(hooks->write(hooks->ctx, "events", row_stored(&row, &body), &room, &message, &err), 0);
+    assert_true(message.value.bytes < 10000);
+    assert_non_null(memmem(message.value.at, message.value.bytes, "\"person_properties\":\"{\\\"$left_out_bytes\\\":20008}\"", 49));
+    assert_non_null(memmem(message.value.at, message.value.bytes, "\"properties\":\"{\\\"k\\\":1}\"", 24));
+    row_set_text(&row, ROW_EVENT_PROPERTIES, buf_span(&large));
+    assert_int_equal(hooks->write(hooks->ctx, "events", row_stored(&row, &body), &room, &message, &err), 0);
+    assert_true(message.value.bytes < 10000);
+    buf_fini(&body);
+    buf_fini(&room);
+    buf_fini(&large);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topics_have_their_names),           cmocka_unit_test(records_go_and_come),
         cmocka_unit_test(a_record_may_have_two_messages),    cmocka_unit_test(messages_of_others_become_records),
         cmocka_unit_test(what_is_too_large_is_replaced),     cmocka_unit_test(rows_go_to_their_topics),
+        cmocka_unit_test(no_row_is_too_large),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
