@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Everything that must be right, one after the other: all.py [PART...]. Parts: checks, release, asan, tsan, clang, flow;
-named alone: cluster.
+named alone: cluster. With --deploy WHERE (tests/flow/deploy.py: cluster, or some of log=kafka, people=postgres, ...) the parts are
+cluster and flow, and the flow tests' servers keep what they keep there.
 
 A part is some test cases, or a build that must give no warning. Output of each part goes to build/test/PART.log; what
 failed is shown. The last line is always `N passed, N failed`, the sum over all cases and programs."""
@@ -117,7 +118,7 @@ def part_clang():
 def part_flow():
     if not build("flow", "release"):
         return 0, 1
-    code, text = run("flow", [sys.executable, "tests/flow/run.py"])
+    code, text = run("flow", [sys.executable, "tests/flow/run.py"] + (["--deploy", deployment] if deployment else []))
     found = re.search(r"flow: (\d+) passed, (\d+) failed", text)
     if code != 0:
         first = text.find("FAILED")
@@ -166,13 +167,20 @@ def part_cluster():
     return passed, failed
 
 
+deployment = ""  # of main: where the flow tests' servers keep what they keep
 PARTS = {"checks": part_checks, "release": part_release, "asan": part_asan, "tsan": part_tsan, "clang": part_clang,
          "flow": part_flow, "cluster": part_cluster}
 ALONE = ("cluster",)  # only when named: they need Kafka, PostgreSQL and ClickHouse, which most changes do not touch
 
 
 def main():
-    wanted = sys.argv[1:] or [name for name in PARTS if name not in ALONE]
+    global deployment
+    wanted = sys.argv[1:]
+    if "--deploy" in wanted[:-1]:
+        at = wanted.index("--deploy")
+        deployment = wanted[at + 1]
+        wanted = wanted[:at] + wanted[at + 2:] or ["cluster", "flow"]
+    wanted = wanted or [name for name in PARTS if name not in ALONE]
     for name in wanted:
         if name not in PARTS:
             sys.exit("tests/all.py: there is no part \"%s\"; the parts are %s" % (name, ", ".join(PARTS)))

@@ -1,7 +1,9 @@
 /* catalog/catalog.h - what people decide: projects, their tokens and settings.
  *
  * Small, changed by hand, read by every role as an immutable snapshot: the way of an event never asks a
- * database. Backend: SQLite (WAL), file DIR/catalog.db, one connection a process.
+ * database. Backends: SQLite (WAL), file DIR/catalog.db; PostgreSQL, schema penstock_catalog, for several machines. One
+ * connection a process. What is in force when the database goes away stays in force (catalog_changed says -1, and goes on
+ * trying); who wants to change something is told.
  *  C1  a snapshot never changes; a newer one is loaded beside it and swapped in by its owner
  *  C2  `version` rises with every change to what a snapshot holds */
 #ifndef PENSTOCK_CATALOG_CATALOG_H
@@ -10,6 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "base/stores.h"
 #include "wire/uuid.h"
 
 enum {
@@ -24,9 +27,11 @@ enum {
 
 struct catalog;
 
-/* Opens, creates when missing, migrates when older. ERR_INPUT: made by a later Penstock (names both
- * versions). ERR_RETRY: locked for longer than 5 s. */
-int  catalog_open(const char *path, struct catalog **out, struct err *err) must_check;
+/* Opens, creates when missing, migrates when older. where: a path, or postgresql://... ERR_INPUT: made by a later Penstock
+ * (names both versions). ERR_RETRY: locked for longer than 5 s, or nobody answers. */
+int  catalog_open(const char *where, struct catalog **out, struct err *err) must_check;
+/* The one of this data folder, by its settings (NULL: SQLite). */
+int  catalog_open_at(const char *data_folder, const struct catalog_settings *settings, struct catalog **out, struct err *err) must_check;
 void catalog_close(struct catalog *catalog);
 
 enum catalog_cookieless { CATALOG_COOKIELESS_OFF, CATALOG_COOKIELESS_STATELESS, CATALOG_COOKIELESS_STATEFUL };
@@ -89,6 +94,10 @@ int catalog_project_update(struct catalog *catalog, const struct catalog_project
  * token_out. Events that came with a secret token carry `$verified: true`: it never leaves the servers. */
 int catalog_token_create(struct catalog *catalog, uint32_t project, const char *token, bool secret,
                          char token_out[CATALOG_TOKEN_BYTES_MAX + 1], struct err *err) must_check;
+/* The oldest token that is not secret. When there is none, the project "default" (or the oldest one) gets one: once, however many
+ * machines ask for it together. */
+int catalog_token_ensure(struct catalog *catalog, char token_out[CATALOG_TOKEN_BYTES_MAX + 1], bool *made_out, struct err *err)
+    must_check;
 /* From the next snapshot on it is unknown. ERR_INPUT: no such token. */
 int catalog_token_revoke(struct catalog *catalog, const char *token, struct err *err) must_check;
 
@@ -208,7 +217,8 @@ enum catalog_rule { CATALOG_RULE_QUOTA = 1, CATALOG_RULE_LIMIT = 2, CATALOG_RULE
 int  catalog_snapshot_load(struct catalog *catalog, struct catalog_snapshot **out, struct err *err) must_check;
 void catalog_snapshot_free(struct catalog_snapshot *snapshot);
 uint64_t catalog_snapshot_version(const struct catalog_snapshot *snapshot);
-/* Cheap (no file is read when nothing changed): 1 when a newer version than this one is there, 0, -1. */
+/* Cheap (no file is read when nothing changed, no network waited for): 1 when another version than this one is there, 0, -1.
+ * PostgreSQL is asked once a second, and the answer is that of the last time. */
 int catalog_changed(struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err) must_check;
 
 /* The project of a token, NULL when nobody has it. Constant time for unknown tokens; @thread any. */

@@ -1,60 +1,60 @@
-/* catalog/catalog_db.c - the few words of SQLite that the catalog speaks.
- *
- * Result codes become error kinds in one place: a caller has to know whether to wait (somebody else
- * writes), to make room, or to stop, and SQLite's texts alone do not tell. */
+/* catalog/catalog_db.c - sends each call to the database behind the catalog, and what is the same for both. */
 #include "catalog/catalog_db.h"
 
 #include <assert.h>
 
-static enum err_kind kind_of(int rc)
-{
-    switch (rc & 0xff) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-    case SQLITE_PROTOCOL: return ERR_RETRY;
-    case SQLITE_FULL:
-    case SQLITE_NOMEM:
-    case SQLITE_TOOBIG: return ERR_FULL;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-    case SQLITE_FORMAT: return ERR_CORRUPT;
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-    case SQLITE_CONSTRAINT: return ERR_INPUT;
-    default: return ERR_STOP;
-    }
-}
+const char *const catalog_statement_texts[CATALOG_STATEMENT_COUNT] = {
+#define CATALOG_STATEMENT_TEXT(name, sql) (sql),
+    CATALOG_STATEMENTS(CATALOG_STATEMENT_TEXT)
+};
 
-int catalog_db_fail(const struct catalog *catalog, int rc, const char *what, struct err *err)
-{
-    const char *why = catalog->db != NULL ? sqlite3_errmsg(catalog->db) : sqlite3_errstr(rc);
-
-    return err_set(err, kind_of(rc), "catalog: %s: %s", what, why);
-}
-
-static const char *const statement_names[CATALOG_STATEMENT_COUNT] = {
+const char *const catalog_statement_names[CATALOG_STATEMENT_COUNT] = {
 #define CATALOG_STATEMENT_NAME(name, sql) #name,
     CATALOG_STATEMENTS(CATALOG_STATEMENT_NAME)
 };
 
-void catalog_db_reset(struct catalog *catalog, enum catalog_statement which)
+void catalog_db_bind_int(struct catalog *catalog, enum catalog_statement which, int at, int64_t value)
 {
-    /* Its result repeats the error of the last step, which was told already. */
-    (void)sqlite3_reset(catalog->statements[which]);
-    (void)sqlite3_clear_bindings(catalog->statements[which]);
+    catalog->backend->bind_int(catalog, which, at, value);
+}
+
+void catalog_db_bind_text(struct catalog *catalog, enum catalog_statement which, int at, struct span text)
+{
+    catalog->backend->bind_text(catalog, which, at, text, false);
+}
+
+void catalog_db_bind_bytes(struct catalog *catalog, enum catalog_statement which, int at, struct span bytes)
+{
+    catalog->backend->bind_text(catalog, which, at, bytes, true);
+}
+
+int64_t catalog_db_int(struct catalog *catalog, enum catalog_statement which, int column)
+{
+    return catalog->backend->read_int(catalog, which, column);
+}
+
+struct span catalog_db_text(struct catalog *catalog, enum catalog_statement which, int column)
+{
+    struct span text = catalog->backend->read_text(catalog, which, column, false);
+
+    return text.at != NULL ? text : SPAN("");
+}
+
+struct span catalog_db_bytes(struct catalog *catalog, enum catalog_statement which, int column)
+{
+    struct span bytes = catalog->backend->read_text(catalog, which, column, true);
+
+    return bytes.at != NULL ? bytes : SPAN("");
 }
 
 int catalog_db_row(struct catalog *catalog, enum catalog_statement which, struct err *err)
 {
-    int rc = sqlite3_step(catalog->statements[which]);
+    return catalog->backend->row(catalog, which, err);
+}
 
-    if (rc == SQLITE_ROW)
-        return 1;
-    if (rc == SQLITE_DONE)
-        return 0;
-    return catalog_db_fail(catalog, rc, statement_names[which], err);
+void catalog_db_reset(struct catalog *catalog, enum catalog_statement which)
+{
+    catalog->backend->reset(catalog, which);
 }
 
 int catalog_db_run(struct catalog *catalog, enum catalog_statement which, struct err *err)
@@ -71,9 +71,14 @@ int catalog_db_number(struct catalog *catalog, enum catalog_statement which, int
     int got = catalog_db_row(catalog, which, err);
 
     if (got == 1)
-        *out = sqlite3_column_int64(catalog->statements[which], 0);
+        *out = catalog_db_int(catalog, which, 0);
     catalog_db_reset(catalog, which);
     if (got == 0)
-        return err_set(err, ERR_CORRUPT, "catalog: %s: its row is missing", statement_names[which]);
+        return err_set(err, ERR_CORRUPT, "catalog: %s: its row is missing", catalog_statement_names[which]);
     return got < 0 ? -1 : 0;
+}
+
+int64_t catalog_db_changed(struct catalog *catalog)
+{
+    return catalog->backend->rows_changed(catalog);
 }

@@ -1,8 +1,7 @@
 /* catalog/catalog_image.c - see catalog_image.h.
  *
- * Why SQLite's form and not one of ours: every column that a later Penstock adds travels by itself, and there is one
- * place that turns rows into a snapshot. Why a copy table by table and not sqlite3_serialize of the file: dead letters
- * can be millions, and nobody who reads snapshots needs one. */
+ * Why SQLite's form and not one of ours, whatever database the catalog is in: every column that a later Penstock adds travels by
+ * itself, and there is one place that turns rows into a snapshot. */
 #include "catalog/catalog_image.h"
 
 #include <errno.h>
@@ -18,81 +17,10 @@
 #include "base/say.h"
 #include "catalog/catalog_db.h"
 
-enum { IMAGE_HEAD_BYTES = 24, SCHEMA_BYTES_MAX = 1 << 20, READER_POLL_MS = 50 };
+enum { IMAGE_HEAD_BYTES = 24, READER_POLL_MS = 50 };
 static const char image_magic[8] = "PNSTIMG1";
 
-static int image_fail(sqlite3 *db, int rc, const char *what, struct err *err)
-{
-    return err_set(err, (rc & 0xff) == SQLITE_NOMEM ? ERR_FULL : (rc & 0xff) == SQLITE_BUSY ? ERR_RETRY : ERR_STOP,
-                   "catalog: image: %s: %s", what, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-}
-
-/* One statement of SQL a line ended by a NUL: the tables, each followed by what fills it. */
-static int schema_read(sqlite3 *db, struct buf *out, struct err *err)
-{
-    sqlite3_stmt *rows;
-    int           rc = sqlite3_prepare_v2(db, "SELECT name, type, sql FROM source.sqlite_schema WHERE sql IS NOT NULL AND"
-                                              " type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-                                              " ORDER BY type DESC", -1, &rows, NULL);
-
-    while (rc == SQLITE_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(rows, 0), *type = (const char *)sqlite3_column_text(rows, 1);
-        const char *sql = (const char *)sqlite3_column_text(rows, 2);
-
-        rc = SQLITE_OK;
-        if (name == NULL || type == NULL || sql == NULL)
-            continue;
-        buf_add(out, span_of(sql, strlen(sql) + 1));
-        if (strcmp(type, "table") != 0 || strcmp(name, "dead_letters") == 0)
-            continue;
-        buf_add_format(out, "INSERT INTO main.\"%s\" SELECT * FROM source.\"%s\"", name, name);
-        buf_add_byte(out, 0);
-    }
-    (void)sqlite3_finalize(rows);
-    if (rc != SQLITE_DONE)
-        return image_fail(db, rc, "tables", err);
-    return out->failed ? err_set(err, ERR_FULL, "catalog: its tables are described by more than %d bytes", SCHEMA_BYTES_MAX) : 0;
-}
-
-static int image_exec(sqlite3 *db, const char *sql, struct err *err)
-{
-    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
-
-    return rc == SQLITE_OK ? 0 : image_fail(db, rc, sql, err);
-}
-
-static int source_attach(sqlite3 *db, const char *path, struct err *err)
-{
-    sqlite3_stmt *attach;
-    int           rc = sqlite3_prepare_v2(db, "ATTACH ?1 AS source", -1, &attach, NULL);
-
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(attach, 1, path, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(attach);
-    (void)sqlite3_finalize(attach);
-    return rc == SQLITE_DONE ? 0 : image_fail(db, rc, "open", err);
-}
-
-static int copy_fill(sqlite3 *db, const char *path, struct err *err)
-{
-    struct buf schema;
-    int        rc = -1;
-
-    buf_init(&schema, SCHEMA_BYTES_MAX);
-    (void)sqlite3_busy_timeout(db, 5000);
-    if (source_attach(db, path, err) < 0 || image_exec(db, "BEGIN", err) < 0 || schema_read(db, &schema, err) < 0)
-        goto done;
-    for (size_t at = 0; at < schema.bytes; at += strlen((const char *)schema.at + at) + 1)
-        if (image_exec(db, (const char *)schema.at + at, err) < 0)
-            goto done;
-    rc = image_exec(db, "COMMIT", err);
-done:
-    buf_fini(&schema);
-    return rc;
-}
-
-int catalog_image_make(const char *path, struct buf *out, struct err *err)
+int catalog_image_make(struct catalog *catalog, struct buf *out, struct err *err)
 {
     uint8_t        head[IMAGE_HEAD_BYTES] = { 0 };
     sqlite3       *db = NULL;
@@ -101,8 +29,8 @@ int catalog_image_make(const char *path, struct buf *out, struct err *err)
     int            rc = sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 
     if (rc != SQLITE_OK)
-        rc = image_fail(db, rc, "memory", err);
-    else if ((rc = copy_fill(db, path, err)) == 0 && (image = sqlite3_serialize(db, "main", &bytes, 0)) == NULL)
+        rc = err_set(err, ERR_FULL, "catalog: no memory for its image");
+    else if ((rc = catalog->backend->copy(catalog, db, err)) == 0 && (image = sqlite3_serialize(db, "main", &bytes, 0)) == NULL)
         rc = err_set(err, ERR_FULL, "catalog: no memory for its image");
     if (rc == 0) {
         memcpy(head, image_magic, sizeof image_magic);
@@ -162,13 +90,12 @@ static int file_replace(const char *path, struct span bytes, struct err *err)
     return rc;
 }
 
-int catalog_image_write(const char *data_folder, const char *run_folder, struct err *err)
+int catalog_image_write(struct catalog *catalog, const char *run_folder, struct err *err)
 {
-    char       catalog[4200], path[4190];
+    char       path[4190];
     struct buf image;
     int        rc;
 
-    (void)snprintf(catalog, sizeof catalog, "%s/catalog.db", data_folder);
     (void)snprintf(path, sizeof path, "%.4100s/%s", run_folder, CATALOG_IMAGE_FILE);
     buf_init(&image, CATALOG_IMAGE_BYTES_MAX);
     rc = catalog_image_make(catalog, &image, err);
@@ -191,7 +118,7 @@ static int reader_turn(const struct role_env *env, struct catalog *catalog, stru
         return changed;
     if (catalog_snapshot_load(catalog, &now, err) < 0)
         return -1;
-    if (catalog_image_write(env->data_folder, env->run_folder, err) < 0) {
+    if (catalog_image_write(catalog, env->run_folder, err) < 0) {
         catalog_snapshot_free(now);
         return -1;
     }
@@ -206,11 +133,9 @@ static int reader_run(const struct role_env *env, struct err *err)
     struct pollfd            stop = { .fd = env->stop_fd, .events = POLLIN };
     struct catalog_snapshot *last = NULL;
     struct catalog          *catalog;
-    char                     path[4200];
     bool                     told = false;
 
-    (void)snprintf(path, sizeof path, "%s/catalog.db", env->data_folder);
-    if (catalog_open(path, &catalog, err) < 0)
+    if (catalog_open_at(env->data_folder, stores_catalog(env->stores), &catalog, err) < 0)
         return -1;
     do {
         struct err trouble = { .kind = ERR_NONE };

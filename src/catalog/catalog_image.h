@@ -18,12 +18,12 @@
 #define CATALOG_IMAGE_FILE "catalog.image"
 enum { CATALOG_IMAGE_BYTES_MAX = 1 << 30 };
 
-/* Of the catalog at `path`, at one version, with its head. */
-int catalog_image_make(const char *path, struct buf *out, struct err *err) must_check;
+/* Of the catalog, at one version, with its head. */
+int catalog_image_make(struct catalog *catalog, struct buf *out, struct err *err) must_check;
 /* A snapshot of such bytes. ERR_INPUT: of another Penstock's form; ERR_CORRUPT: not whole. */
 int catalog_image_snapshot(struct span bytes, struct catalog_snapshot **out, struct err *err) must_check;
-/* Makes the image of data_folder's catalog and puts it into run_folder. */
-int catalog_image_write(const char *data_folder, const char *run_folder, struct err *err) must_check;
+/* Makes the image and puts it into run_folder. */
+int catalog_image_write(struct catalog *catalog, const char *run_folder, struct err *err) must_check;
 
 /* The process that does so whenever the catalog changes. Not one of the roles that people choose: it goes with capture. */
 extern const struct role catalog_reader;

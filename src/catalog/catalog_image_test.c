@@ -49,11 +49,13 @@ static int teardown(void **state)
 
 static void made(struct buf *image)
 {
-    struct err err = { 0 };
+    struct catalog *catalog = NULL;
+    struct err      err = { 0 };
 
     buf_init(image, CATALOG_IMAGE_BYTES_MAX);
-    if (catalog_image_make(path, image, &err) < 0)
+    if (catalog_open(path, &catalog, &err) < 0 || catalog_image_make(catalog, image, &err) < 0)
         fail_msg("%s", err.text);
+    catalog_close(catalog);
 }
 
 static void a_snapshot_of_it_is_the_catalogs(void **state)

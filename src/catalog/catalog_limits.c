@@ -63,19 +63,13 @@ bool catalog_limit_find(const char *name, enum catalog_limit_kind *out)
 
 /* --- changes ----------------------------------------------------------------------------------- */
 
-static void bind_text(sqlite3_stmt *statement, int column, struct span text)
-{
-    (void)sqlite3_bind_text(statement, column, text.bytes > 0 ? (const char *)text.at : "", (int)text.bytes, SQLITE_STATIC);
-}
-
 /* Whether there is such a project, with such a token. */
 static int owner_check(struct catalog *catalog, uint32_t project, struct span token, struct err *err)
 {
-    sqlite3_stmt *exists = catalog->statements[CATALOG_PROJECT_EXISTS], *find = catalog->statements[CATALOG_TOKEN_FIND];
-    bool          its = false;
-    int           got;
+    bool its = false;
+    int got;
 
-    (void)sqlite3_bind_int64(exists, 1, project);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_EXISTS, 1, project);
     got = catalog_db_row(catalog, CATALOG_PROJECT_EXISTS, err);
     catalog_db_reset(catalog, CATALOG_PROJECT_EXISTS);
     if (got <= 0)
@@ -83,9 +77,9 @@ static int owner_check(struct catalog *catalog, uint32_t project, struct span to
     if (token.bytes == 0)
         return 0;
     if (token.bytes <= CATALOG_TOKEN_BYTES_MAX) {
-        bind_text(find, 1, token);
+        catalog_db_bind_text(catalog, CATALOG_TOKEN_FIND, 1, token);
         got = catalog_db_row(catalog, CATALOG_TOKEN_FIND, err);
-        its = got == 1 && sqlite3_column_int64(find, 0) == project && sqlite3_column_int(find, 1) == 0;
+        its = got == 1 && catalog_db_int(catalog, CATALOG_TOKEN_FIND, 0) == project && catalog_db_int(catalog, CATALOG_TOKEN_FIND, 1) == 0;
         catalog_db_reset(catalog, CATALOG_TOKEN_FIND);
         if (got < 0)
             return -1;
@@ -96,8 +90,7 @@ static int owner_check(struct catalog *catalog, uint32_t project, struct span to
 
 int catalog_quota_set(struct catalog *catalog, const struct catalog_quota *quota, struct err *err)
 {
-    sqlite3_stmt *set = catalog->statements[CATALOG_QUOTA_SET];
-    int           rc;
+    int rc;
 
     if (quota->until_us <= 0)
         return err_set(err, ERR_INPUT, "a quota ends at a time after 1970; to end one now: penstock quota remove");
@@ -105,11 +98,11 @@ int catalog_quota_set(struct catalog *catalog, const struct catalog_quota *quota
         return -1;
     rc = owner_check(catalog, quota->project, quota->token, err);
     if (rc == 0) {
-        (void)sqlite3_bind_int64(set, 1, quota->project);
-        bind_text(set, 2, quota->token);
-        bind_text(set, 3, span_text(catalog_resource_name(quota->resource)));
-        (void)sqlite3_bind_int64(set, 4, quota->until_us);
-        (void)sqlite3_bind_int64(set, 5, clock_wall_us());
+        catalog_db_bind_int(catalog, CATALOG_QUOTA_SET, 1, quota->project);
+        catalog_db_bind_text(catalog, CATALOG_QUOTA_SET, 2, quota->token);
+        catalog_db_bind_text(catalog, CATALOG_QUOTA_SET, 3, span_text(catalog_resource_name(quota->resource)));
+        catalog_db_bind_int(catalog, CATALOG_QUOTA_SET, 4, quota->until_us);
+        catalog_db_bind_int(catalog, CATALOG_QUOTA_SET, 5, clock_wall_us());
         rc = catalog_db_run(catalog, CATALOG_QUOTA_SET, err);
     }
     return catalog_write_end(catalog, rc, err);
@@ -117,16 +110,15 @@ int catalog_quota_set(struct catalog *catalog, const struct catalog_quota *quota
 
 int catalog_quota_remove(struct catalog *catalog, const struct catalog_quota *quota, struct err *err)
 {
-    sqlite3_stmt *remove = catalog->statements[CATALOG_QUOTA_REMOVE];
-    int           rc;
+    int rc;
 
     if (catalog_write_begin(catalog, err) < 0)
         return -1;
-    (void)sqlite3_bind_int64(remove, 1, quota->project);
-    bind_text(remove, 2, quota->token);
-    bind_text(remove, 3, span_text(catalog_resource_name(quota->resource)));
+    catalog_db_bind_int(catalog, CATALOG_QUOTA_REMOVE, 1, quota->project);
+    catalog_db_bind_text(catalog, CATALOG_QUOTA_REMOVE, 2, quota->token);
+    catalog_db_bind_text(catalog, CATALOG_QUOTA_REMOVE, 3, span_text(catalog_resource_name(quota->resource)));
     rc = catalog_db_run(catalog, CATALOG_QUOTA_REMOVE, err);
-    if (rc == 0 && sqlite3_changes(catalog->db) == 0)
+    if (rc == 0 && catalog_db_changed(catalog) == 0)
         rc = err_set(err, ERR_INPUT, "project %u has no such quota of %s; penstock quota list shows them", quota->project,
                      catalog_resource_name(quota->resource));
     return catalog_write_end(catalog, rc, err);
@@ -134,8 +126,7 @@ int catalog_quota_remove(struct catalog *catalog, const struct catalog_quota *qu
 
 int catalog_limit_set(struct catalog *catalog, const struct catalog_limit *limit, struct err *err)
 {
-    sqlite3_stmt *set = catalog->statements[CATALOG_LIMIT_SET];
-    int           rc;
+    int rc;
 
     if (limit->events < 1 || limit->events > CATALOG_LIMIT_MAX)
         return err_set(err, ERR_INPUT, "a limit is 1 to %d events; to take none at all: penstock quota set", CATALOG_LIMIT_MAX);
@@ -145,12 +136,12 @@ int catalog_limit_set(struct catalog *catalog, const struct catalog_limit *limit
         return -1;
     rc = owner_check(catalog, limit->project, limit->token, err);
     if (rc == 0) {
-        (void)sqlite3_bind_int64(set, 1, limit->project);
-        bind_text(set, 2, limit->token);
-        bind_text(set, 3, span_text(catalog_limit_name(limit->kind)));
-        (void)sqlite3_bind_int64(set, 4, limit->events);
-        (void)sqlite3_bind_int64(set, 5, limit->kind == CATALOG_LIMIT_TOKEN ? limit->burst : limit->events);
-        (void)sqlite3_bind_int64(set, 6, clock_wall_us());
+        catalog_db_bind_int(catalog, CATALOG_LIMIT_SET, 1, limit->project);
+        catalog_db_bind_text(catalog, CATALOG_LIMIT_SET, 2, limit->token);
+        catalog_db_bind_text(catalog, CATALOG_LIMIT_SET, 3, span_text(catalog_limit_name(limit->kind)));
+        catalog_db_bind_int(catalog, CATALOG_LIMIT_SET, 4, limit->events);
+        catalog_db_bind_int(catalog, CATALOG_LIMIT_SET, 5, limit->kind == CATALOG_LIMIT_TOKEN ? limit->burst : limit->events);
+        catalog_db_bind_int(catalog, CATALOG_LIMIT_SET, 6, clock_wall_us());
         rc = catalog_db_run(catalog, CATALOG_LIMIT_SET, err);
     }
     return catalog_write_end(catalog, rc, err);
@@ -158,16 +149,15 @@ int catalog_limit_set(struct catalog *catalog, const struct catalog_limit *limit
 
 int catalog_limit_remove(struct catalog *catalog, const struct catalog_limit *limit, struct err *err)
 {
-    sqlite3_stmt *remove = catalog->statements[CATALOG_LIMIT_REMOVE];
-    int           rc;
+    int rc;
 
     if (catalog_write_begin(catalog, err) < 0)
         return -1;
-    (void)sqlite3_bind_int64(remove, 1, limit->project);
-    bind_text(remove, 2, limit->token);
-    bind_text(remove, 3, span_text(catalog_limit_name(limit->kind)));
+    catalog_db_bind_int(catalog, CATALOG_LIMIT_REMOVE, 1, limit->project);
+    catalog_db_bind_text(catalog, CATALOG_LIMIT_REMOVE, 2, limit->token);
+    catalog_db_bind_text(catalog, CATALOG_LIMIT_REMOVE, 3, span_text(catalog_limit_name(limit->kind)));
     rc = catalog_db_run(catalog, CATALOG_LIMIT_REMOVE, err);
-    if (rc == 0 && sqlite3_changes(catalog->db) == 0)
+    if (rc == 0 && catalog_db_changed(catalog) == 0)
         rc = err_set(err, ERR_INPUT, "project %u has no such limit of %s; penstock limit list shows them", limit->project,
                      catalog_limit_name(limit->kind));
     return catalog_write_end(catalog, rc, err);
@@ -175,32 +165,30 @@ int catalog_limit_remove(struct catalog *catalog, const struct catalog_limit *li
 
 /* --- of a snapshot ----------------------------------------------------------------------------- */
 
-int catalog_quota_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_quota *out)
+int catalog_quota_read(struct catalog *catalog, struct arena *arena, struct catalog_quota *out)
 {
-    const char *resource = (const char *)sqlite3_column_text(rows, 2);
-
-    *out = (struct catalog_quota){ .project = (uint32_t)sqlite3_column_int64(rows, 0),
-                                   .token = catalog_column_copy(rows, 1, arena),
-                                   .until_us = sqlite3_column_int64(rows, 3),
-                                   .created_us = sqlite3_column_int64(rows, 4) };
+    *out = (struct catalog_quota){ .project = (uint32_t)catalog_db_int(catalog, CATALOG_QUOTAS, 0),
+                                   .token = catalog_column_copy(catalog, CATALOG_QUOTAS, 1, arena),
+                                   .until_us = catalog_db_int(catalog, CATALOG_QUOTAS, 3),
+                                   .created_us = catalog_db_int(catalog, CATALOG_QUOTAS, 4) };
     if (out->token.at == NULL)
         return -1;
-    return resource != NULL && out->until_us > 0 && catalog_resource_find(resource, &out->resource);
+    return out->until_us > 0 &&
+           catalog_resource_find((const char *)catalog_db_text(catalog, CATALOG_QUOTAS, 2).at, &out->resource);
 }
 
-int catalog_limit_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_limit *out)
+int catalog_limit_read(struct catalog *catalog, struct arena *arena, struct catalog_limit *out)
 {
-    const char *kind = (const char *)sqlite3_column_text(rows, 3);
-    int64_t     events = sqlite3_column_int64(rows, 4), burst = sqlite3_column_int64(rows, 5);
+    int64_t events = catalog_db_int(catalog, CATALOG_LIMITS, 4), burst = catalog_db_int(catalog, CATALOG_LIMITS, 5);
 
-    *out = (struct catalog_limit){ .id = (uint32_t)sqlite3_column_int64(rows, 0),
-                                   .project = (uint32_t)sqlite3_column_int64(rows, 1),
-                                   .token = catalog_column_copy(rows, 2, arena),
+    *out = (struct catalog_limit){ .id = (uint32_t)catalog_db_int(catalog, CATALOG_LIMITS, 0),
+                                   .project = (uint32_t)catalog_db_int(catalog, CATALOG_LIMITS, 1),
+                                   .token = catalog_column_copy(catalog, CATALOG_LIMITS, 2, arena),
                                    .events = (uint32_t)events,
                                    .burst = (uint32_t)burst,
-                                   .created_us = sqlite3_column_int64(rows, 6) };
+                                   .created_us = catalog_db_int(catalog, CATALOG_LIMITS, 6) };
     if (out->token.at == NULL)
         return -1;
-    return kind != NULL && events >= 1 && events <= CATALOG_LIMIT_MAX && burst >= 1 && burst <= CATALOG_LIMIT_MAX &&
-           catalog_limit_find(kind, &out->kind);
+    return events >= 1 && events <= CATALOG_LIMIT_MAX && burst >= 1 && burst <= CATALOG_LIMIT_MAX &&
+           catalog_limit_find((const char *)catalog_db_text(catalog, CATALOG_LIMITS, 3).at, &out->kind);
 }

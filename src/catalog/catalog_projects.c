@@ -43,20 +43,16 @@ static bool time_zone_usable(const char *name)
 
 int catalog_project_create(struct catalog *catalog, const char *name, uint32_t *id_out, struct err *err)
 {
-    sqlite3_stmt *create = catalog->statements[CATALOG_PROJECT_CREATE];
     int64_t id = 0;
     int rc;
 
     if (catalog_name_check(name, err) < 0 || catalog_write_begin(catalog, err) < 0)
         return -1;
-    (void)sqlite3_bind_text(create, 1, name, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int64(create, 2, clock_wall_us());
-    rc = catalog_db_run(catalog, CATALOG_PROJECT_CREATE, err);
-    if (rc == 0) {
-        id = sqlite3_last_insert_rowid(catalog->db);
-        if (id > UINT32_MAX)
-            rc = err_set(err, ERR_FULL, "catalog: no project ids are left");
-    }
+    catalog_db_bind_text(catalog, CATALOG_PROJECT_CREATE, 1, span_text(name));
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_CREATE, 2, clock_wall_us());
+    rc = catalog_db_number(catalog, CATALOG_PROJECT_CREATE, &id, err);
+    if (rc == 0 && id > UINT32_MAX)
+        rc = err_set(err, ERR_FULL, "catalog: no project ids are left");
     if (catalog_write_end(catalog, rc, err) < 0)
         return -1;
     *id_out = (uint32_t)id;
@@ -79,57 +75,59 @@ static int catalog_settings_check(const struct catalog_project *project, struct 
 
 int catalog_project_update(struct catalog *catalog, const struct catalog_project *project, struct err *err)
 {
-    sqlite3_stmt *update = catalog->statements[CATALOG_PROJECT_UPDATE];
     int rc;
 
     if (catalog_settings_check(project, err) < 0 || catalog_write_begin(catalog, err) < 0)
         return -1;
-    (void)sqlite3_bind_int64(update, 1, project->id);
-    (void)sqlite3_bind_text(update, 2, project->name, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int(update, 3, project->anonymize_ips);
-    (void)sqlite3_bind_int(update, 4, project->person_processing_off);
-    (void)sqlite3_bind_int(update, 5, project->geoip_off);
-    (void)sqlite3_bind_int64(update, 6, project->drop_older_than_s);
-    (void)sqlite3_bind_text(update, 7, catalog_cookieless_name(project->cookieless), -1, SQLITE_STATIC);
-    (void)sqlite3_bind_text(update, 8, project->time_zone[0] != '\0' ? project->time_zone : "UTC", -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int(update, 9, project->person_last_seen);
-    (void)sqlite3_bind_int64(update, 10, project->retention_days);
-    (void)sqlite3_bind_int(update, 11, project->heatmaps_off);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 1, project->id);
+    catalog_db_bind_text(catalog, CATALOG_PROJECT_UPDATE, 2, span_text(project->name));
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 3, project->anonymize_ips);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 4, project->person_processing_off);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 5, project->geoip_off);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 6, project->drop_older_than_s);
+    catalog_db_bind_text(catalog, CATALOG_PROJECT_UPDATE, 7, span_text(catalog_cookieless_name(project->cookieless)));
+    catalog_db_bind_text(catalog, CATALOG_PROJECT_UPDATE, 8, span_text(project->time_zone[0] != '\0' ? project->time_zone : "UTC"));
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 9, project->person_last_seen);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 10, project->retention_days);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_UPDATE, 11, project->heatmaps_off);
     rc = catalog_db_run(catalog, CATALOG_PROJECT_UPDATE, err);
-    if (rc == 0 && sqlite3_changes(catalog->db) == 0)
+    if (rc == 0 && catalog_db_changed(catalog) == 0)
         rc = err_set(err, ERR_INPUT, "there is no project %u", project->id);
     return catalog_write_end(catalog, rc, err);
 }
 
 /* --- of a snapshot ----------------------------------------------------------------------------- */
 
-static void text_read(sqlite3_stmt *rows, int column, char *to, size_t room)
+static void text_read(struct catalog *catalog, int column, char *to, size_t room)
 {
-    const char *text = (const char *)sqlite3_column_text(rows, column);
-    size_t      bytes = text == NULL ? 0 : strlen(text);
+    struct span text = catalog_db_text(catalog, CATALOG_PROJECTS, column);
+    size_t      bytes = text.bytes < room ? text.bytes : room - 1;
 
-    if (bytes >= room)
-        bytes = room - 1;
     if (bytes > 0)
-        memcpy(to, text, bytes);
+        memcpy(to, text.at, bytes);
     to[bytes] = '\0';
 }
 
-void catalog_project_read(sqlite3_stmt *rows, struct catalog_project *out)
+static bool flag_read(struct catalog *catalog, int column)
+{
+    return catalog_db_int(catalog, CATALOG_PROJECTS, column) != 0;
+}
+
+void catalog_project_read(struct catalog *catalog, struct catalog_project *out)
 {
     char cookieless[16];
 
-    *out = (struct catalog_project){ .id = (uint32_t)sqlite3_column_int64(rows, 0) };
-    text_read(rows, 1, out->name, sizeof out->name);
-    out->anonymize_ips = sqlite3_column_int(rows, 2) != 0;
-    out->person_processing_off = sqlite3_column_int(rows, 3) != 0;
-    out->geoip_off = sqlite3_column_int(rows, 4) != 0;
-    out->drop_older_than_s = sqlite3_column_int64(rows, 5);
-    text_read(rows, 6, cookieless, sizeof cookieless);
+    *out = (struct catalog_project){ .id = (uint32_t)catalog_db_int(catalog, CATALOG_PROJECTS, 0) };
+    text_read(catalog, 1, out->name, sizeof out->name);
+    out->anonymize_ips = flag_read(catalog, 2);
+    out->person_processing_off = flag_read(catalog, 3);
+    out->geoip_off = flag_read(catalog, 4);
+    out->drop_older_than_s = catalog_db_int(catalog, CATALOG_PROJECTS, 5);
+    text_read(catalog, 6, cookieless, sizeof cookieless);
     if (!catalog_cookieless_find(cookieless, &out->cookieless))
         out->cookieless = CATALOG_COOKIELESS_OFF;
-    text_read(rows, 7, out->time_zone, sizeof out->time_zone);
-    out->person_last_seen = sqlite3_column_int(rows, 8) != 0;
-    out->retention_days = (uint32_t)sqlite3_column_int64(rows, 9);
-    out->heatmaps_off = sqlite3_column_int(rows, 10) != 0;
+    text_read(catalog, 7, out->time_zone, sizeof out->time_zone);
+    out->person_last_seen = flag_read(catalog, 8);
+    out->retention_days = (uint32_t)catalog_db_int(catalog, CATALOG_PROJECTS, 9);
+    out->heatmaps_off = flag_read(catalog, 10);
 }

@@ -62,10 +62,9 @@ static int restriction_check(const struct catalog_restriction *restriction, stru
 static int restriction_room(struct catalog *catalog, uint32_t project, struct err *err)
 {
     int64_t found = 0, count = 0;
-    sqlite3_stmt *exists = catalog->statements[CATALOG_PROJECT_EXISTS], *of = catalog->statements[CATALOG_RESTRICTIONS_OF];
     int got;
 
-    (void)sqlite3_bind_int64(exists, 1, project);
+    catalog_db_bind_int(catalog, CATALOG_PROJECT_EXISTS, 1, project);
     got = catalog_db_row(catalog, CATALOG_PROJECT_EXISTS, err);
     found = got == 1;
     catalog_db_reset(catalog, CATALOG_PROJECT_EXISTS);
@@ -73,7 +72,7 @@ static int restriction_room(struct catalog *catalog, uint32_t project, struct er
         return -1;
     if (!found)
         return err_set(err, ERR_INPUT, "there is no project %u", project);
-    (void)sqlite3_bind_int64(of, 1, project);
+    catalog_db_bind_int(catalog, CATALOG_RESTRICTIONS_OF, 1, project);
     if (catalog_db_number(catalog, CATALOG_RESTRICTIONS_OF, &count, err) < 0)
         return -1;
     if (count >= CATALOG_RESTRICTIONS_MAX)
@@ -82,18 +81,12 @@ static int restriction_room(struct catalog *catalog, uint32_t project, struct er
     return 0;
 }
 
-static void bind_span(sqlite3_stmt *statement, int at, struct span text)
-{
-    (void)sqlite3_bind_text(statement, at, text.bytes > 0 ? (const char *)text.at : "", (int)text.bytes, SQLITE_STATIC);
-}
-
 int catalog_restriction_add(struct catalog *catalog, const struct catalog_restriction *restriction, uint32_t *id_out,
                             struct err *err)
 {
-    sqlite3_stmt *add = catalog->statements[CATALOG_RESTRICTION_ADD];
     char          uuid[UUID_TEXT_BYTES];
     int64_t       id = 0;
-    int           rc;
+    int rc;
 
     if (restriction_check(restriction, err) < 0 || catalog_write_begin(catalog, err) < 0)
         return -1;
@@ -101,17 +94,16 @@ int catalog_restriction_add(struct catalog *catalog, const struct catalog_restri
     if (rc == 0) {
         if (restriction->has_uuid)
             uuid_format(&restriction->uuid, uuid);
-        (void)sqlite3_bind_int64(add, 1, restriction->project);
-        (void)sqlite3_bind_text(add, 2, catalog_action_name(restriction->action), -1, SQLITE_STATIC);
-        bind_span(add, 3, restriction->token);
-        bind_span(add, 4, restriction->distinct_id);
-        bind_span(add, 5, restriction->event);
-        bind_span(add, 6, span_of(uuid, restriction->has_uuid ? sizeof uuid : 0));
-        bind_span(add, 7, restriction->property);
-        bind_span(add, 8, restriction->value);
-        (void)sqlite3_bind_int64(add, 9, clock_wall_us());
-        rc = catalog_db_run(catalog, CATALOG_RESTRICTION_ADD, err);
-        id = sqlite3_last_insert_rowid(catalog->db);
+        catalog_db_bind_int(catalog, CATALOG_RESTRICTION_ADD, 1, restriction->project);
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 2, span_text(catalog_action_name(restriction->action)));
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 3, restriction->token);
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 4, restriction->distinct_id);
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 5, restriction->event);
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 6, span_of(uuid, restriction->has_uuid ? sizeof uuid : 0));
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 7, restriction->property);
+        catalog_db_bind_text(catalog, CATALOG_RESTRICTION_ADD, 8, restriction->value);
+        catalog_db_bind_int(catalog, CATALOG_RESTRICTION_ADD, 9, clock_wall_us());
+        rc = catalog_db_number(catalog, CATALOG_RESTRICTION_ADD, &id, err);
     }
     if (catalog_write_end(catalog, rc, err) < 0)
         return -1;
@@ -121,49 +113,47 @@ int catalog_restriction_add(struct catalog *catalog, const struct catalog_restri
 
 int catalog_restriction_remove(struct catalog *catalog, uint32_t id, struct err *err)
 {
-    sqlite3_stmt *remove = catalog->statements[CATALOG_RESTRICTION_REMOVE];
-    int           rc;
+    int rc;
 
     if (catalog_write_begin(catalog, err) < 0)
         return -1;
-    (void)sqlite3_bind_int64(remove, 1, id);
+    catalog_db_bind_int(catalog, CATALOG_RESTRICTION_REMOVE, 1, id);
     rc = catalog_db_run(catalog, CATALOG_RESTRICTION_REMOVE, err);
-    if (rc == 0 && sqlite3_changes(catalog->db) == 0)
+    if (rc == 0 && catalog_db_changed(catalog) == 0)
         rc = err_set(err, ERR_INPUT, "there is no restriction %u; penstock restrict list shows them", id);
     return catalog_write_end(catalog, rc, err);
 }
 
 /* --- of a snapshot ----------------------------------------------------------------------------- */
 
-struct span catalog_column_copy(sqlite3_stmt *rows, int column, struct arena *arena)
+struct span catalog_column_copy(struct catalog *catalog, enum catalog_statement which, int column, struct arena *arena)
 {
-    const void *text = sqlite3_column_text(rows, column);
-    size_t      bytes = (size_t)sqlite3_column_bytes(rows, column);
+    struct span text = catalog_db_text(catalog, which, column);
 
-    return text == NULL || bytes == 0 ? SPAN("") : arena_copy(arena, span_of(text, bytes));
+    return text.bytes == 0 ? SPAN("") : arena_copy(arena, text);
 }
 
-int catalog_restriction_read(sqlite3_stmt *rows, struct arena *arena, struct catalog_restriction *out)
+int catalog_restriction_read(struct catalog *catalog, struct arena *arena, struct catalog_restriction *out)
 {
-    const char *action = (const char *)sqlite3_column_text(rows, 2);
-    struct span uuid;
+    enum catalog_statement which = CATALOG_RESTRICTIONS;
+    struct span            uuid;
 
     *out = (struct catalog_restriction){
-        .id = (uint32_t)sqlite3_column_int64(rows, 0),
-        .project = (uint32_t)sqlite3_column_int64(rows, 1),
-        .token = catalog_column_copy(rows, 3, arena),
-        .distinct_id = catalog_column_copy(rows, 4, arena),
-        .event = catalog_column_copy(rows, 5, arena),
-        .property = catalog_column_copy(rows, 7, arena),
-        .value = catalog_column_copy(rows, 8, arena),
-        .created_us = sqlite3_column_int64(rows, 9),
+        .id = (uint32_t)catalog_db_int(catalog, which, 0),
+        .project = (uint32_t)catalog_db_int(catalog, which, 1),
+        .token = catalog_column_copy(catalog, which, 3, arena),
+        .distinct_id = catalog_column_copy(catalog, which, 4, arena),
+        .event = catalog_column_copy(catalog, which, 5, arena),
+        .property = catalog_column_copy(catalog, which, 7, arena),
+        .value = catalog_column_copy(catalog, which, 8, arena),
+        .created_us = catalog_db_int(catalog, which, 9),
     };
-    uuid = catalog_column_copy(rows, 6, arena);
+    uuid = catalog_column_copy(catalog, which, 6, arena);
     if (out->token.at == NULL || out->distinct_id.at == NULL || out->event.at == NULL || out->property.at == NULL ||
         out->value.at == NULL || uuid.at == NULL)
         return -1;
     out->has_uuid = uuid.bytes > 0;
-    return action != NULL && catalog_action_find(action, &out->action) && (uuid.bytes == 0 || uuid_parse(uuid, &out->uuid));
+    return catalog_action_find((const char *)catalog_db_text(catalog, which, 2).at, &out->action) && (uuid.bytes == 0 || uuid_parse(uuid, &out->uuid));
 }
 
 static inline bool condition_holds(struct span wanted, struct span is)

@@ -1,4 +1,5 @@
-/* catalog/catalog_test_kit.h - a catalog in a folder of its own. Tests only. */
+/* catalog/catalog_test_kit.h - a catalog of its own for each test: a file in a folder, or, with PENSTOCK_CATALOG_TEST_ON set to the
+ * URL of a PostgreSQL (catalog_cluster_test does so), a database there. Tests only. */
 #ifndef PENSTOCK_CATALOG_CATALOG_TEST_KIT_H
 #define PENSTOCK_CATALOG_CATALOG_TEST_KIT_H
 
@@ -10,24 +11,57 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
 
 #include "base/clock.h"
 #include "catalog/catalog.h"
 
 struct place {
-    char folder[64], path[96];
+    char folder[64], path[200]; /* what catalog_open takes */
+    bool postgres;
 };
+
+/* One statement in the database of this URL. */
+static inline void postgres_sql(const char *url, const char *sql)
+{
+    PGconn   *conn = PQconnectdb(url);
+    PGresult *result = PQexec(conn, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+    PQclear(result);
+    PQfinish(conn);
+}
+
+/* A database of its own, by the name of the process and a number. */
+static inline int place_make_postgres(struct place *place, const char *server)
+{
+    static unsigned count;
+    const char     *end = strrchr(server, '/');
+    char            sql[100];
+
+    assert_non_null(end);
+    (void)snprintf(place->folder, sizeof place->folder, "catalog_%d_%u", (int)getpid(), count++);
+    (void)snprintf(place->path, sizeof place->path, "%.*s/%s", (int)(end - server), server, place->folder);
+    (void)snprintf(sql, sizeof sql, "CREATE DATABASE %s", place->folder);
+    postgres_sql(server, sql);
+    place->postgres = true;
+    return 0;
+}
 
 static inline int place_make(void **state)
 {
     struct place *place = calloc(1, sizeof *place);
+    const char   *server = getenv("PENSTOCK_CATALOG_TEST_ON");
 
+    *state = place;
+    if (server != NULL)
+        return place_make_postgres(place, server);
     (void)snprintf(place->folder, sizeof place->folder, "/tmp/penstock_catalog_XXXXXX");
     if (mkdtemp(place->folder) == NULL)
         return -1;
     (void)snprintf(place->path, sizeof place->path, "%s/catalog.db", place->folder);
-    *state = place;
     return 0;
 }
 
@@ -35,7 +69,14 @@ static inline int place_drop(void **state)
 {
     static const char *const tails[] = { "", "-wal", "-shm" };
     struct place            *place = *state;
-    char                     path[128];
+    char                     path[220];
+
+    if (place->postgres) {
+        (void)snprintf(path, sizeof path, "DROP DATABASE %s WITH (FORCE)", place->folder);
+        postgres_sql(getenv("PENSTOCK_CATALOG_TEST_ON"), path);
+        free(place);
+        return 0;
+    }
 
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         (void)snprintf(path, sizeof path, "%s%s", place->path, tails[i]);
@@ -69,6 +110,13 @@ static inline struct catalog_snapshot *must_load(struct catalog *catalog)
 static inline void run_sql(const char *path, const char *sql)
 {
     sqlite3 *db;
+    char     text[2000];
+
+    if (strncmp(path, "postgresql://", 13) == 0) {
+        assert_in_range(snprintf(text, sizeof text, "SET search_path TO penstock_catalog; %s", sql), 1, sizeof text - 1);
+        postgres_sql(path, text);
+        return;
+    }
 
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);

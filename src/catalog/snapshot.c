@@ -42,12 +42,11 @@ struct catalog_snapshot {
 
 static int snapshot_read_projects(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    sqlite3_stmt *rows = catalog->statements[CATALOG_PROJECTS];
     size_t count = 0;
     int got;
 
     while ((got = catalog_db_row(catalog, CATALOG_PROJECTS, err)) == 1 && count < snapshot->project_count)
-        catalog_project_read(rows, &snapshot->projects[count++]);
+        catalog_project_read(catalog, &snapshot->projects[count++]);
     catalog_db_reset(catalog, CATALOG_PROJECTS);
     assert(got < 0 || (got == 0 && count == snapshot->project_count)); /* one transaction counted and read */
     return got;
@@ -57,21 +56,20 @@ static int snapshot_read_projects(struct catalog *catalog, struct catalog_snapsh
  * never be found, because capture checks before it looks. */
 static int snapshot_read_tokens(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    sqlite3_stmt *rows = catalog->statements[CATALOG_TOKENS];
     size_t count = 0;
     int got;
 
     while ((got = catalog_db_row(catalog, CATALOG_TOKENS, err)) == 1) {
-        struct span text = span_of(sqlite3_column_text(rows, 0), (size_t)sqlite3_column_bytes(rows, 0));
+        struct span text = catalog_db_text(catalog, CATALOG_TOKENS, 0);
         struct err ignored;
 
         if (catalog_token_check(text, &ignored) < 0)
             continue;
         assert(count < snapshot->token_count);
         memcpy(snapshot->tokens[count].token, text.at, text.bytes);
-        snapshot->tokens[count].project = (uint32_t)sqlite3_column_int64(rows, 1);
-        snapshot->tokens[count].created_us = sqlite3_column_int64(rows, 2);
-        snapshot->tokens[count].secret = sqlite3_column_int(rows, 3) != 0;
+        snapshot->tokens[count].project = (uint32_t)catalog_db_int(catalog, CATALOG_TOKENS, 1);
+        snapshot->tokens[count].created_us = catalog_db_int(catalog, CATALOG_TOKENS, 2);
+        snapshot->tokens[count].secret = catalog_db_int(catalog, CATALOG_TOKENS, 3) != 0;
         memcpy(snapshot->padded[count].bytes, text.at, text.bytes);
         snapshot->padded[count++].count = text.bytes;
     }
@@ -82,13 +80,12 @@ static int snapshot_read_tokens(struct catalog *catalog, struct catalog_snapshot
 
 static int snapshot_read_restrictions(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    sqlite3_stmt *rows = catalog->statements[CATALOG_RESTRICTIONS];
     size_t count = 0;
     int got, read = 1;
 
     while ((got = catalog_db_row(catalog, CATALOG_RESTRICTIONS, err)) == 1) {
         assert(count < snapshot->restriction_count);
-        read = catalog_restriction_read(rows, snapshot->texts, &snapshot->restrictions[count]);
+        read = catalog_restriction_read(catalog, snapshot->texts, &snapshot->restrictions[count]);
         if (read < 0)
             break;
         count += read > 0;
@@ -100,13 +97,12 @@ static int snapshot_read_restrictions(struct catalog *catalog, struct catalog_sn
 
 static int snapshot_read_quotas(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    sqlite3_stmt *rows = catalog->statements[CATALOG_QUOTAS];
     size_t count = 0;
     int got, read = 1;
 
     while ((got = catalog_db_row(catalog, CATALOG_QUOTAS, err)) == 1) {
         assert(count < snapshot->quota_count);
-        read = catalog_quota_read(rows, snapshot->texts, &snapshot->quotas[count]);
+        read = catalog_quota_read(catalog, snapshot->texts, &snapshot->quotas[count]);
         if (read < 0)
             break;
         count += read > 0;
@@ -118,13 +114,12 @@ static int snapshot_read_quotas(struct catalog *catalog, struct catalog_snapshot
 
 static int snapshot_read_limits(struct catalog *catalog, struct catalog_snapshot *snapshot, struct err *err)
 {
-    sqlite3_stmt *rows = catalog->statements[CATALOG_LIMITS];
     size_t count = 0;
     int got, read = 1;
 
     while ((got = catalog_db_row(catalog, CATALOG_LIMITS, err)) == 1) {
         assert(count < snapshot->limit_count);
-        read = catalog_limit_read(rows, snapshot->texts, &snapshot->limits[count]);
+        read = catalog_limit_read(catalog, snapshot->texts, &snapshot->limits[count]);
         if (read < 0)
             break;
         snapshot->limits[count].index = count;
@@ -298,10 +293,10 @@ int catalog_snapshot_load(struct catalog *catalog, struct catalog_snapshot **out
 
     if (snapshot == NULL)
         return err_set(err, ERR_FULL, "catalog: no memory");
-    rc = catalog_db_run(catalog, CATALOG_BEGIN_READ, err);
+    rc = catalog->backend->begin(catalog, false, err);
     if (rc == 0) {
         rc = snapshot_read(catalog, snapshot, err);
-        (void)!catalog_db_run(catalog, CATALOG_ROLLBACK, &ignored); /* nothing was written */
+        (void)catalog->backend->end(catalog, false, &ignored); /* nothing was written */
     }
     if (rc < 0) {
         catalog_snapshot_free(snapshot);
@@ -333,20 +328,9 @@ uint64_t catalog_snapshot_version(const struct catalog_snapshot *snapshot)
     return snapshot->version;
 }
 
-/* data_version is read before the version: a change that comes in between is seen by the next call. */
 int catalog_changed(struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err)
 {
-    int64_t data_version, version;
-
-    if (catalog_db_number(catalog, CATALOG_DATA_VERSION, &data_version, err) < 0)
-        return -1;
-    if (data_version != catalog->data_version) {
-        if (catalog_db_number(catalog, CATALOG_VERSION, &version, err) < 0)
-            return -1;
-        catalog->version = (uint64_t)version;
-        catalog->data_version = data_version;
-    }
-    return catalog->version != snapshot->version;
+    return catalog->backend->changed(catalog, snapshot->version, err);
 }
 
 static bool padded_equal(const struct padded *a, const struct padded *b)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "catalog/catalog.h"
+#include "command/catalog_access.h"
 #include "command/command.h"
 #include "command/config_stores.h"
 #include "command/people_access.h"
@@ -110,16 +111,12 @@ static int input_ends(const char *data, uint64_t ends[INPUT_COUNT], struct err *
  * dead-lettered, and what was sent for it is an accepted event of its own. */
 static int letters_read(const char *data, struct account *out, struct err *err)
 {
-    char            path[4096];
     struct catalog *catalog;
-    struct stat     found;
     int             rc;
 
-    if (data_path(data, "catalog.db", path, sizeof path, err) < 0)
-        return -1;
-    if (stat(path, &found) < 0)
+    if (!command_catalog_there(data))
         return 0;
-    if (catalog_open(path, &catalog, err) < 0)
+    if (command_catalog_of(data, &catalog, err) < 0)
         return -1;
     rc = catalog_letter_counts(catalog, &out->letters_replayed, &out->letters_discarded, err);
     catalog_close(catalog);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "command/account.h"
+#include "command/catalog_access.h"
 #include "command/command.h"
 #include "command/people_access.h"
 #include "command/question.h"
@@ -283,15 +284,13 @@ int account_lines_read(const char *data, unsigned by, bool check, struct arena *
 {
     struct reading  reading = { .data = data, .by = by, .left = ACCOUNT_SCAN_MAX };
     struct catalog *catalog = NULL;
-    char            path[4096];
-    struct stat     found;
     uint64_t        gone;
     int             rc = -1;
 
-    if (data_check(data, err) < 0 || data_path(data, "catalog.db", path, sizeof path, err) < 0)
+    if (data_check(data, err) < 0)
         return -1;
-    if (stat(path, &found) == 0 && (catalog_open(path, &catalog, err) < 0 ||
-                                    catalog_snapshot_load(catalog, &reading.catalog, err) < 0))
+    if (command_catalog_there(data) && (command_catalog_of(data, &catalog, err) < 0 ||
+                                        catalog_snapshot_load(catalog, &reading.catalog, err) < 0))
         goto out;
     tally_init(&reading.tally, arena);
     if (warehouse_read(&reading, check, err) < 0 || fates_read(&reading, err) < 0 || waiting_read(&reading, err) < 0)

@@ -11,16 +11,34 @@
 
 #include "base/clock.h"
 #include "base/metric.h"
+#include "command/config_stores.h"
 
 int command_catalog_open(const struct command_args *args, bool make, struct catalog **out, struct err *err)
 {
-    char path[4096];
-
     if (make && mkdir(args_data(args), 0700) < 0 && errno != EEXIST)
         return err_errno(err, errno, "cannot make the data folder %s", args_data(args));
-    if ((!make && data_check(args_data(args), err) < 0) || data_path(args_data(args), "catalog.db", path, sizeof path, err) < 0)
+    if (!make && data_check(args_data(args), err) < 0)
         return -1;
-    return catalog_open(path, out, err);
+    return command_catalog_of(args_data(args), out, err);
+}
+
+int command_catalog_of(const char *data, struct catalog **out, struct err *err)
+{
+    const struct stores *stores;
+
+    return command_stores(data, &stores, err) < 0 ? -1 : catalog_open_at(data, &stores->catalog, out, err);
+}
+
+bool command_catalog_there(const char *data)
+{
+    const struct stores *stores;
+    struct err           ignored = { .kind = ERR_NONE };
+    char                 path[4096];
+
+    if (command_stores(data, &stores, &ignored) == 0 && catalog_on_postgres(&stores->catalog) &&
+        (log_on_kafka(&stores->log) || access(data, F_OK) == 0))
+        return true;
+    return data_path(data, "catalog.db", path, sizeof path, &ignored) == 0 && access(path, F_OK) == 0;
 }
 
 int command_catalog_read(const struct command_args *args, struct catalog **catalog_out, struct catalog_snapshot **snapshot_out,

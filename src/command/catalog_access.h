@@ -10,6 +10,10 @@
 
 /* make: the data folder is made when it is missing, so that a token can be there before the first start. */
 int command_catalog_open(const struct command_args *args, bool make, struct catalog **out, struct err *err) must_check;
+/* The catalog of this data folder, wherever it is kept; made when it is missing. */
+int command_catalog_of(const char *data, struct catalog **out, struct err *err) must_check;
+/* False: nothing was served in this folder. */
+bool command_catalog_there(const char *data);
 /* Opens one that is there and reads it. *catalog_out and *snapshot_out are NULL after -1. */
 int command_catalog_read(const struct command_args *args, struct catalog **catalog_out, struct catalog_snapshot **snapshot_out,
                          struct err *err) must_check;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "command/catalog_access.h"
 #include "command/config_stores.h"
 
 struct given_flag { const struct command_flag *flag; const char *value; };
@@ -403,12 +404,11 @@ int file_read(const char *path, struct buf *out, struct err *err)
 
 int data_check(const char *data, struct err *err)
 {
-    char        path[4096];
-    struct stat found;
+    const struct stores *stores;
 
-    if (data_path(data, "catalog.db", path, sizeof path, err) < 0)
+    if (command_stores(data, &stores, err) < 0) /* a file that cannot be read is the first thing to know */
         return -1;
-    if (stat(path, &found) == 0)
+    if (command_catalog_there(data))
         return 0;
     return err_set(err, ERR_INPUT, "%.200s is no data folder of Penstock (no catalog.db in it); name yours with --data "
                    "DIR, or start one: penstock serve", data);

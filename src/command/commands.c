@@ -5,7 +5,8 @@ static const struct command_flag flags_serve[] = {
     FLAG_DATA,
     { "--listen", "ADDRESS", "address that SDKs send to: HOST:PORT or unix:/PATH (default: 127.0.0.1:8000); port 0: a\n"
       "                     free one; may be given several times" },
-    { "--role", "NAME", "run one role only: capture, ingest or load" },
+    { "--roles", "LIST", "run only these: capture, ingest, load, parted by commas (default: all)" },
+    { "--role", "NAME", "the same for one role" },
     FLAG_END,
 };
 static const struct command_flag flags_send[] = {

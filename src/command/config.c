@@ -505,7 +505,7 @@ int config_of_args(struct config *config, const struct command_args *args, struc
         if (access(beside, F_OK) == 0)
             path = beside;
     }
-    if (path != NULL && config_load_file(config, path, err) < 0)
+    if ((path != NULL && config_load_file(config, path, err) < 0) || config_stores_environment(config, err) < 0)
         return -1;
     if (args_has(args, "--data") && config_set(config, "data", args_text(args, "--data"), "--data", err) < 0)
         return -1;

@@ -190,6 +190,23 @@ bool config_store_choice(const struct config_value *value)
     return config_store_key(value) && strstr(value->option->name, ".backend") != NULL;
 }
 
+int config_stores_environment(struct config *config, struct err *err)
+{
+    for (const struct option *option = store_options; option->name != NULL; option++) {
+        char        name[80] = "PENSTOCK_";
+        size_t      at = strlen(name);
+        const char *value;
+
+        for (const char *from = option->name; *from != '\0' && at + 1 < sizeof name; from++)
+            name[at++] = *from == '.' ? '_' : (char)(*from >= 'a' && *from <= 'z' ? *from - 'a' + 'A' : *from);
+        name[at] = '\0';
+        value = getenv(name);
+        if (value != NULL && config_set(config, option->name, value, name, err) < 0)
+            return err_wrap(err, name);
+    }
+    return 0;
+}
+
 /* --- all of them together ---------------------------------------------------------------------- */
 
 static int needs(const char *backend, const char *key, const char *value, const char *example, struct err *err)
@@ -266,7 +283,8 @@ int command_stores(const char *data, const struct stores **out, struct err *err)
         found = snprintf(path, sizeof path, "%s", file_of_command) < (int)sizeof path;
     else if (!(found = served_file(data, path, sizeof path)) && data_path(data, "penstock.yaml", path, sizeof path, err) == 0)
         found = access(path, F_OK) == 0;
-    if (config_init(config, err) < 0 || (found && config_load_file(config, path, err) < 0) || config_check(config, err) < 0) {
+    if (config_init(config, err) < 0 || (found && config_load_file(config, path, err) < 0) ||
+        config_stores_environment(config, err) < 0 || config_check(config, err) < 0) {
         config_fini(config);
         free(config);
         return -1;

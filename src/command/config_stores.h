@@ -9,6 +9,9 @@
 /* At the offsets of struct config. */
 extern const struct option store_options[];
 
+/* Each of these keys may stand in the environment, too: PENSTOCK_PEOPLE_URL is people.url. It goes over the file. */
+int config_stores_environment(struct config *config, struct err *err) must_check;
+
 /* ERR_INPUT: a backend without what it needs, or settings that contradict each other; names the keys. */
 int config_stores_check(const struct config *config, struct err *err) must_check;
 

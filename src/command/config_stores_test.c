@@ -122,6 +122,24 @@ static void a_password_is_never_shown(void **state)
     config_fini(&config);
 }
 
+static void the_environment_goes_over_the_file(void **state)
+{
+    struct err err = { .kind = ERR_NONE };
+
+    (void)state;
+    assert_int_equal(load("log: {topic_prefix: a_, partitions: 3}\n", &err), 0);
+    assert_int_equal(setenv("PENSTOCK_LOG_TOPIC_PREFIX", "b_", 1), 0);
+    assert_int_equal(config_stores_environment(&config, &err), 0);
+    assert_string_equal(config.stores.log.topic_prefix, "b_");
+    assert_string_equal(config_find(&config, "log.topic_prefix")->source, "PENSTOCK_LOG_TOPIC_PREFIX");
+    assert_int_equal(config.stores.log.partitions, 3);
+    assert_int_equal(setenv("PENSTOCK_LOG_TOPIC_PREFIX", "b b", 1), 0);
+    assert_int_equal(config_stores_environment(&config, &err), -1);
+    assert_non_null(strstr(err.text, "PENSTOCK_LOG_TOPIC_PREFIX: log.topic_prefix: \"b b\""));
+    assert_int_equal(unsetenv("PENSTOCK_LOG_TOPIC_PREFIX"), 0);
+    config_fini(&config);
+}
+
 static void secrets_come_from_a_file_or_the_environment(void **state)
 {
     char       path[] = "/tmp/config_stores_test.XXXXXX", secret[SECRET_BYTES_MAX + 1];
@@ -150,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_file_everything_is_embedded), cmocka_unit_test(a_cluster_is_taken),
         cmocka_unit_test(what_cannot_be_is_told), cmocka_unit_test(a_password_is_never_shown),
+        cmocka_unit_test(the_environment_goes_over_the_file),
         cmocka_unit_test(secrets_come_from_a_file_or_the_environment),
     };
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "command/catalog_access.h"
 #include "command/command.h"
 #include "command/json_fields.h"
 #include "command/question.h"
@@ -30,11 +31,7 @@ enum { LETTER_PAGE = 64, LETTER_ANSWER_BYTES_MAX = 1 << 30 };
 
 int letter_catalog_open(const char *data, struct catalog **out, struct err *err)
 {
-    char path[4096];
-
-    if (data_check(data, err) < 0 || data_path(data, "catalog.db", path, sizeof path, err) < 0)
-        return -1;
-    return catalog_open(path, out, err);
+    return data_check(data, err) < 0 ? -1 : command_catalog_of(data, out, err);
 }
 
 const char *letter_state_name(const struct letter *letter)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "catalog/catalog.h"
+#include "command/catalog_access.h"
 #include "command/command.h"
 #include "command/post.h"
 #include "wire/json.h"
@@ -17,12 +18,10 @@ static int first_token(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX 
     struct catalog             *catalog;
     struct catalog_snapshot    *snapshot;
     const struct catalog_token *tokens;
-    char                        path[4096];
     size_t                      count, at = 0;
     int                         rc;
 
-    if (data_check(data, err) < 0 || data_path(data, "catalog.db", path, sizeof path, err) < 0 ||
-        catalog_open(path, &catalog, err) < 0)
+    if (data_check(data, err) < 0 || command_catalog_of(data, &catalog, err) < 0)
         return -1;
     rc = catalog_snapshot_load(catalog, &snapshot, err);
     if (rc == 0) {

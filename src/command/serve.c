@@ -13,40 +13,15 @@
 #include "command/config.h"
 #include "command/supervisor.h"
 
-/* The oldest token of the oldest project; made when there is none. */
-static int token_ensure(const char *data, char token_out[CATALOG_TOKEN_BYTES_MAX + 1], bool *made_out, struct err *err)
+/* The token to show; made when there is none. */
+static int token_ensure(const struct config *config, char token_out[CATALOG_TOKEN_BYTES_MAX + 1], bool *made_out, struct err *err)
 {
-    struct catalog               *catalog = NULL;
-    struct catalog_snapshot      *snapshot = NULL;
-    const struct catalog_token   *tokens, *oldest = NULL;
-    const struct catalog_project *projects;
-    char                          path[4096];
-    uint32_t                      project;
-    size_t                        count;
-    int                           rc = -1;
+    struct catalog *catalog = NULL;
+    int             rc;
 
-    if (data_path(data, "catalog.db", path, sizeof path, err) < 0 || catalog_open(path, &catalog, err) < 0)
+    if (catalog_open_at(config->data, &config->stores.catalog, &catalog, err) < 0)
         return -1;
-    if (catalog_snapshot_load(catalog, &snapshot, err) < 0)
-        goto done;
-    count = catalog_snapshot_tokens(snapshot, &tokens);
-    for (size_t i = 0; i < count; i++) /* a secret one is not for apps, and not for a screen */
-        if (!tokens[i].secret && (oldest == NULL || tokens[i].created_us < oldest->created_us))
-            oldest = &tokens[i];
-    *made_out = oldest == NULL;
-    if (oldest != NULL) {
-        (void)snprintf(token_out, CATALOG_TOKEN_BYTES_MAX + 1, "%s", oldest->token);
-        rc = 0;
-        goto done;
-    }
-    if (catalog_snapshot_projects(snapshot, &projects) > 0)
-        project = projects[0].id;
-    else if (catalog_project_create(catalog, "default", &project, err) < 0)
-        goto done;
-    rc = catalog_token_create(catalog, project, NULL, false, token_out, err);
-done:
-    if (snapshot != NULL)
-        catalog_snapshot_free(snapshot);
+    rc = catalog_token_ensure(catalog, token_out, made_out, err);
     catalog_close(catalog);
     return rc;
 }
@@ -82,21 +57,21 @@ int serve_run(const struct command_args *args)
 {
     static struct config config; /* large, and the roles point into it for their lives */
     struct supervisor   *supervisor = NULL;
-    const char          *only = args_text(args, "--role");
+    char                 wrong[60];
     struct err           err = { .kind = ERR_NONE };
     char                 token[CATALOG_TOKEN_BYTES_MAX + 1];
     bool                 first = false;
     bool                 adopts = supervisor_adopts();
     int                  code = EXIT_DONE;
 
-    if (only != NULL && role_find(only) == NULL)
-        return args_wrong(args, "there is no role \"%s\"; the roles are capture, ingest, load", only);
+    if (!supervisor_roles_known(args, wrong, sizeof wrong))
+        return args_wrong(args, "there is no role \"%s\"; the roles are capture, ingest, load", wrong);
     if (config_of_args(&config, args, &err) < 0 || supervisor_new(&config, args, &supervisor, &err) < 0 ||
-        token_ensure(config.data, token, &first, &err) < 0 ||
+        token_ensure(&config, token, &first, &err) < 0 ||
         supervisor_listen(supervisor, &err) < 0) {
         code = command_failed(&err);
     } else {
-        if (!adopts && (only == NULL || strcmp(only, "capture") == 0))
+        if (!adopts && supervisor_role_chosen(args, "capture"))
             banner(args, &config, token, first);
         say_init("serve", SAY_INFO);
         if (supervisor_run(supervisor, &err) < 0)

@@ -8,6 +8,7 @@
 
 #include "catalog/catalog.h"
 #include "command/account_by.h"
+#include "command/catalog_access.h"
 #include "wire/json.h"
 #include "wire/time.h"
 
@@ -220,14 +221,12 @@ static int json_print(const struct by *by, struct err *err)
 
 static int by_print(const struct command_args *args, struct by *by, struct arena *arena, struct err *err)
 {
-    char       path[4096];
     struct err ignored = { .kind = ERR_NONE };
 
     if (account_lines_read(args_data(args), by->flags, by->check, arena, &by->lines, err) < 0)
         return -1;
     /* Names are a kindness: lines without them are still right. */
-    if (data_path(args_data(args), "catalog.db", path, sizeof path, &ignored) < 0 ||
-        catalog_open(path, &by->catalog, &ignored) < 0 || catalog_snapshot_load(by->catalog, &by->names, &ignored) < 0)
+    if (command_catalog_of(args_data(args), &by->catalog, &ignored) < 0 || catalog_snapshot_load(by->catalog, &by->names, &ignored) < 0)
         by->names = NULL;
     if (args_has(args, "--json"))
         return json_print(by, err);

@@ -141,7 +141,6 @@ static void image_forget(const struct supervisor *supervisor)
 
 int supervisor_new(const struct config *config, const struct command_args *args, struct supervisor **out, struct err *err)
 {
-    const char        *only = args_text(args, "--role");
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
 
     if (supervisor == NULL)
@@ -151,10 +150,10 @@ int supervisor_new(const struct config *config, const struct command_args *args,
     supervisor->args = args;
     supervisor->signal_fd = -1;
     supervisor->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (only == NULL || strcmp(only, capture_role.name) == 0) /* first: capture waits for what it leaves */
+    if (supervisor_role_chosen(args, capture_role.name)) /* first: capture waits for what it leaves */
         supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1, .ends = { -1, -1, -1 } };
     for (size_t i = 0; i < role_count; i++)
-        if (only == NULL || strcmp(only, roles[i]->name) == 0)
+        if (supervisor_role_chosen(args, roles[i]->name))
             supervisor->children[supervisor->count++] =
                 (struct child){ .role = roles[i], .options = config->options[i], .lock_fd = -1, .ends = { -1, -1, -1 } };
     if (folder_make(config->data, err) < 0 ||

@@ -36,7 +36,12 @@ struct supervisor;
 
 struct command_args;
 
-/* Takes the locks of the roles that args choose (--role; none: all). ERR_RETRY: somebody serves them; names the pid. After
+/* Whether args choose this role: --roles LIST, --role NAME, both as often as one likes; none of them: all roles. */
+bool supervisor_role_chosen(const struct command_args *args, const char *name);
+/* False: one of them does not exist; it is in `wrong`. */
+bool supervisor_roles_known(const struct command_args *args, char *wrong, size_t room);
+
+/* Takes the locks of the roles that args choose. ERR_RETRY: somebody serves them; names the pid. After
  * an upgrade of this process it takes over instead: locks, sockets, roles. args are read again at each reload, and are
  * those of the next binary. config is borrowed until the first reload. */
 int  supervisor_new(const struct config *config, const struct command_args *args, struct supervisor **out, struct err *err)

@@ -150,3 +150,49 @@ void supervisor_config_write(const struct supervisor *supervisor)
     supervisor_run_write(supervisor, "config", "", text);
     free(whole);
 }
+
+/* --- which roles --------------------------------------------------------------------------------- */
+
+/* The n-th word of all that was given, NULL at the end. */
+static const char *role_word(const struct command_args *args, size_t n, size_t *bytes_out)
+{
+    static const char *const flags[] = { "--roles", "--role" };
+    const char              *text;
+
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        for (size_t k = 0; (text = args_text_nth(args, flags[i], k)) != NULL; k++)
+            for (;;) {
+                text += strspn(text, ", ");
+                *bytes_out = strcspn(text, ", ");
+                if (*bytes_out == 0)
+                    break;
+                if (n-- == 0)
+                    return text;
+                text += *bytes_out;
+            }
+    return NULL;
+}
+
+bool supervisor_role_chosen(const struct command_args *args, const char *name)
+{
+    const char *word;
+    size_t      bytes, n = 0;
+
+    for (; (word = role_word(args, n, &bytes)) != NULL; n++)
+        if (strlen(name) == bytes && memcmp(word, name, bytes) == 0)
+            return true;
+    return n == 0;
+}
+
+bool supervisor_roles_known(const struct command_args *args, char *wrong, size_t room)
+{
+    const char *word;
+    size_t      bytes;
+
+    for (size_t n = 0; (word = role_word(args, n, &bytes)) != NULL; n++) {
+        (void)snprintf(wrong, room, "%.*s", (int)(bytes < 59 ? bytes : 59), word);
+        if (role_find(wrong) == NULL)
+            return false;
+    }
+    return true;
+}

@@ -90,15 +90,12 @@ struct ingest {
 
 static int open_stores(struct ingest *ingest, struct err *err)
 {
-    char folder[4096];
-
     if (store_open(ingest->env, ingest->options, &ingest->people, err) < 0)
         return -1;
     if (log_access_init(&ingest->log_access, ingest->env->data_folder, stores_log(ingest->env->stores), NULL, false, err) < 0 ||
         log_open(&ingest->log_access.options, &ingest->log, err) < 0)
         return err_wrap(err, "log");
-    (void)snprintf(folder, sizeof folder, "%s/catalog.db", ingest->env->data_folder);
-    if (catalog_open(folder, &ingest->catalog, err) < 0 ||
+    if (catalog_open_at(ingest->env->data_folder, stores_catalog(ingest->env->stores), &ingest->catalog, err) < 0 ||
         catalog_snapshot_load(ingest->catalog, &ingest->snapshot, err) < 0)
         return err_wrap(err, "catalog");
     return 0;

@@ -31,6 +31,7 @@ def lives(pid):
         return False
 
 
+# embedded: log people warehouse catalog: its bar is that of one machine, which waits for no other server
 def test_first_200_after_exec_in_an_empty_folder():
     took = []
     for _ in range(3):

@@ -22,6 +22,8 @@ import tempfile
 import time
 import uuid
 
+import deploy
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
 ROLES = ("capture", "ingest", "load")
@@ -42,6 +44,8 @@ def uuid7(now=None):
 
 def command(*argv, check=True, **options):
     """Runs `penstock ...`, gives the finished process; raises with its stderr when it failed and check."""
+    if "--data" in argv[:-1]:
+        options.setdefault("env", dict(os.environ, **deploy.make(argv[argv.index("--data") + 1])))
     done = subprocess.run([BINARY, *argv], capture_output=True, text=True, timeout=120, **options)
     if check and done.returncode != 0:
         raise AssertionError("penstock %s: exit %d: %s" % (" ".join(argv), done.returncode, done.stderr))
@@ -55,6 +59,7 @@ class Serve:
         self.data = data or os.path.join(self.folder, "data")
         self.port = 0 if wait else free_port()  # 0: the server finds one, and says which
         self.extra = list(extra)
+        os.environ.update(deploy.make(self.data))  # for commands beside the server, too; a test is a process of its own
         self.env = dict(os.environ, **(env or {}))
         self.process = None
         if "LD_PRELOAD" in (env or {}) and "--config" not in self.extra:  # what stands between the roles and the kernel needs calls and files of its own
@@ -72,6 +77,7 @@ class Serve:
         self.stop()
         if self.own_folder and kind is None and not os.environ.get("KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
+            deploy.drop(self.data)
         elif kind is not None:
             print("kept for a look: " + self.folder)
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the flow tests: run.py [PART-OF-NAME ...]. Each test_* function is one test, in a process of its own, a
-few at a time. Prints a line a test and `flow: N passed, N failed`."""
+"""Runs the flow tests: run.py [--deploy WHERE] [PART-OF-NAME ...]. Each test_* function is one test, in a process of its own, a
+few at a time. Prints a line a test and `flow: N passed, N failed`. WHERE is as in deploy.py, `cluster` or `people=postgres`: then the
+servers that this needs are started first, once, and tests that a store of a data folder is the subject of are left out and
+counted: `# embedded: log people: why` in front of a test function, or in the first lines of its file for all of it."""
 import concurrent.futures
 import glob
 import importlib.util
@@ -23,7 +25,12 @@ def load(path):
 
 
 def names(path):
-    return re.findall(r"^def (test_\w+)\(", open(path).read(), re.M)
+    """[(test, the stores that must be embedded for it)]"""
+    text = open(path).read()
+    head = re.search(r"^# embedded: ([\w ]+):", text.split("\ndef ", 1)[0].split("\nimport ", 1)[0], re.M)
+    whole = head[1].split() if head else []
+    return [(found[2], whole + (found[1] or "").split())
+            for found in re.finditer(r"^(?:# embedded: ([\w ]+):.*\n(?:# .*\n)*)?def (test_\w+)\(", text, re.M)]
 
 
 def run_one(path, name):
@@ -47,8 +54,30 @@ def main():
             sys.exit(1)
         return
     wanted = sys.argv[1:]
-    tests = [(path, name) for path in sorted(glob.glob(os.path.join(HERE, "[0-9]*.py"))) for name in names(path)
+    if wanted[:1] == ["--deploy"]:
+        os.environ["PENSTOCK_DEPLOY"] = wanted[1]
+        wanted = wanted[2:]
+    import deploy
+    tests = [(path, name, stores) for path in sorted(glob.glob(os.path.join(HERE, "[0-9]*.py"))) for name, stores in names(path)
              if not wanted or any(w in os.path.basename(path) + ":" + name for w in wanted)]
+    left_out = [test for test in tests if test[2] and not deploy.embedded(*test[2])]
+    tests = [(path, name) for path, name, stores in tests if (path, name, stores) not in left_out]
+    if deploy.parts() and not all("PENSTOCK_TEST_" + part.upper() in os.environ for part in deploy.parts()):
+        sys.path.insert(0, os.path.join(os.path.dirname(HERE), "parts"))
+        import parts
+        with parts.running(deploy.parts()) as up:
+            os.environ.update(up.env)
+            code = run_all(tests)
+            if code:
+                print(up.logs(), flush=True)
+    else:
+        code = run_all(tests)
+    if left_out:
+        print("%d tests are of stores that are embedded alone" % len(left_out))
+    sys.exit(code)
+
+
+def run_all(tests):
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("FLOW_JOBS", "2"))) as pool:
         jobs = [(path, name, pool.submit(run_one, path, name)) for path, name in tests]
@@ -59,7 +88,7 @@ def main():
             if not ok:
                 print(text, flush=True)
     print("flow: %d passed, %d failed" % (passed, failed))
-    sys.exit(1 if failed or not tests else 0)
+    return 1 if failed or not tests else 0
 
 
 if __name__ == "__main__":
