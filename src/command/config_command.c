@@ -121,7 +121,8 @@ static void page_print(void)
            "with file, line and column.\n\n```yaml\nlisten: 0.0.0.0:8000\ncapture:\n  body_bytes_max: 20MiB\n```\n\n"
            "`penstock config check FILE` reads a file, `config show` tells every value and where it came from, "
            "`config explain KEY` one key. Each key of log, people, warehouse and catalog may also stand in the environment, which goes\n"
-           "over the file: `PENSTOCK_PEOPLE_URL` is `people.url` ([cluster.md](cluster.md)).\nThis page is written by `penstock config explain --page` from the tables "
+           "over the file: `PENSTOCK_PEOPLE_URL` is `people.url` ([cluster.md](cluster.md)).\n"
+           "This page is written by `penstock config explain --page` from the tables "
            "that the program itself uses.\n\n| key | takes | default | what it does |\n|---|---|---|---|\n");
     for (size_t i = 0; i < config.count; i++) {
         char key[200], limits[160];
