@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "command/command.h"
+#include "command/supervisor.h"
 
 #define AT(field) offsetof(struct config, stores.field)
 enum { SECOND = 1000000, KIB = 1 << 10 };
@@ -251,7 +252,7 @@ void command_stores_file(const char *path)
 }
 
 /* The path in DIR/run/config; false: the server here was started without one, or never. */
-static bool served_file(const char *data, char *to, size_t room)
+static bool file_of_server(const char *data, char *to, size_t room)
 {
     char       path[4096];
     struct err ignored = { .kind = ERR_NONE };
@@ -263,6 +264,27 @@ static bool served_file(const char *data, char *to, size_t room)
     if (read)
         to[strcspn(to, "\n")] = '\0';
     return read;
+}
+
+/* What counts while a server runs is what it took over, whatever somebody has written into the file since. */
+static bool served(const char *data, char *to, size_t room)
+{
+    struct err ignored = { .kind = ERR_NONE };
+    bool       runs = false;
+
+    for (size_t i = 0; i < role_count; i++)
+        runs |= supervisor_owner(data, roles[i]) != 0;
+    return runs && data_path(data, "run/stores.yaml", to, room, &ignored) == 0 && access(to, R_OK) == 0;
+}
+
+static bool settings_find(const char *data, char *to, size_t room)
+{
+    struct err ignored = { .kind = ERR_NONE };
+
+    if (file_of_command != NULL)
+        return snprintf(to, room, "%s", file_of_command) < (int)room;
+    return served(data, to, room) || file_of_server(data, to, room) ||
+           (data_path(data, "penstock.yaml", to, room, &ignored) == 0 && access(to, F_OK) == 0);
 }
 
 int command_stores(const char *data, const struct stores **out, struct err *err)
@@ -279,10 +301,7 @@ int command_stores(const char *data, const struct stores **out, struct err *err)
     config = calloc(1, sizeof *config);
     if (config == NULL)
         return err_set(err, ERR_FULL, "no memory for the configuration");
-    if (file_of_command != NULL)
-        found = snprintf(path, sizeof path, "%s", file_of_command) < (int)sizeof path;
-    else if (!(found = served_file(data, path, sizeof path)) && data_path(data, "penstock.yaml", path, sizeof path, err) == 0)
-        found = access(path, F_OK) == 0;
+    found = settings_find(data, path, sizeof path);
     if (config_init(config, err) < 0 || (found && config_load_file(config, path, err) < 0) ||
         config_stores_environment(config, err) < 0 || config_check(config, err) < 0) {
         config_fini(config);

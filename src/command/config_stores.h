@@ -21,7 +21,8 @@ bool config_store_key(const struct config_value *value);
 bool config_store_choice(const struct config_value *value);
 
 /* What the commands work with: the settings of the server of this data folder. --config FILE of the command when it has one;
- * else what the server was started with (DIR/run/config names it), else DIR/penstock.yaml, else the defaults. Read once a
+ * else what the running server has (DIR/run/stores.yaml); else the file that the last one was started with (DIR/run/config names it), else
+ * DIR/penstock.yaml, else the defaults. Read once a
  * process. */
 /* Of command_main: the --config of the command, NULL without one. Borrowed. */
 void command_stores_file(const char *path);

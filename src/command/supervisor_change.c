@@ -33,6 +33,7 @@ static void options_point(struct supervisor *supervisor, const struct config *co
         for (size_t k = 0; k < role_count; k++)
             if (supervisor->children[i].role == roles[k])
                 supervisor->children[i].options = config->options[k];
+    supervisor_config_write(supervisor);
 }
 
 static void config_drop(struct config **config)

@@ -113,7 +113,7 @@ int  supervisor_lock(struct supervisor *supervisor, struct child *child, struct 
 int  supervisor_tls(const struct config *config, const struct listen_address *addresses, size_t count, struct tls_files **out,
                     struct err *err) must_check;
 void supervisor_listen_write(const struct supervisor *supervisor);
-/* DIR/run/config: the file of --config. */
+/* DIR/run/config: the file of --config; DIR/run/stores.yaml: the backends in force. */
 void supervisor_config_write(const struct supervisor *supervisor);
 void supervisor_run_write(const struct supervisor *supervisor, const char *role, const char *kind, const char *text);
 

@@ -1,6 +1,7 @@
 /* command/supervisor_told.c - what a supervisor tells others: in DIR/run of its roles, its addresses, its last reload or upgrade;
  * and systemd. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/say.h"
+#include "command/config_stores.h"
 #include "command/supervisor_inner.h"
 
 /* One file for all roles of this supervisor: that of the first which people know. */
@@ -139,16 +142,57 @@ void supervisor_notify(const char *text)
     (void)close(fd);
 }
 
-/* Commands look there for the settings that this server has. */
+/* --- its settings ------------------------------------------------------------------------------ */
+
+/* "key: value", as a file of settings has it. */
+static void store_line(struct buf *out, const char *key, const char *value)
+{
+    buf_add_format(out, "%s: \"", key);
+    for (; *value != '\0'; value++) {
+        if (*value == '"' || *value == '\\')
+            buf_add_byte(out, '\\');
+        buf_add_byte(out, (uint8_t)*value);
+    }
+    buf_add_text(out, "\"\n");
+}
+
+/* For its owner alone: a URL may hold a password. Replaced whole, as the others. */
+static void stores_write(const struct supervisor *supervisor, struct span text)
+{
+    char path[4200], fresh[4210];
+    int  fd;
+
+    (void)snprintf(path, sizeof path, "%s/stores.yaml", supervisor->run_folder);
+    (void)snprintf(fresh, sizeof fresh, "%s.new", path);
+    (void)unlink(fresh);
+    fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, text.at, text.bytes) != (ssize_t)text.bytes || rename(fresh, path) < 0)
+        say(SAY_WARN, "cannot write %s: %s", path, strerror(errno)); /* commands take what penstock.yaml says */
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 void supervisor_config_write(const struct supervisor *supervisor)
 {
     const char *given = args_text(supervisor->args, "--config");
     char       *whole = given != NULL ? realpath(given, NULL) : NULL;
-    char        text[PATH_MAX + 2];
+    char        path[PATH_MAX + 2];
+    struct buf  text;
 
-    (void)snprintf(text, sizeof text, "%s\n", whole != NULL ? whole : "");
-    supervisor_run_write(supervisor, "config", "", text);
+    (void)snprintf(path, sizeof path, "%s\n", whole != NULL ? whole : "");
+    supervisor_run_write(supervisor, "config", "", path);
     free(whole);
+    buf_init(&text, 1 << 20);
+    buf_add_text(&text, "# what the running server has; for the commands beside it\n");
+    for (size_t i = 0; i < supervisor->config->count; i++) {
+        const struct config_value *value = &supervisor->config->values[i];
+
+        if (config_store_key(value) && strcmp(value->source, "default") != 0)
+            store_line(&text, value->option->name, value->text);
+    }
+    if (!text.failed)
+        stores_write(supervisor, buf_span(&text));
+    buf_fini(&text);
 }
 
 /* --- which roles --------------------------------------------------------------------------------- */
