@@ -24,6 +24,7 @@ struct arena {
     size_t        chunk_bytes; /* fixed */
     size_t        bytes_max;   /* fixed */
     size_t        given;
+    bool          denied;
 };
 
 struct arena *arena_new(size_t chunk_bytes, size_t bytes_max)
@@ -78,8 +79,10 @@ static struct chunk *chunk_new(struct arena *arena, size_t size)
 {
     struct chunk *chunk = malloc(sizeof *chunk + size);
 
-    if (chunk == NULL)
+    if (chunk == NULL) {
+        arena->denied = true;
         return NULL;
+    }
     *chunk = (struct chunk){ .older = arena->newest, .size = size };
     arena->newest = chunk;
     return chunk;
@@ -179,6 +182,14 @@ struct span arena_copy(struct arena *arena, struct span from)
     if (from.bytes > 0)
         memcpy(at, from.at, from.bytes);
     return span_of(at, from.bytes);
+}
+
+bool arena_take_denied(struct arena *arena)
+{
+    bool denied = arena->denied;
+
+    arena->denied = false;
+    return denied;
 }
 
 size_t arena_bytes(const struct arena *arena)

@@ -31,6 +31,9 @@ void arena_shrink(struct arena *arena, const void *at, size_t bytes_old, size_t 
 /* A copy in the arena; `at` is NULL when there is no room and bytes > 0. */
 struct span arena_copy(struct arena *arena, struct span from);
 
+/* Whether the system gave no memory since the last question: what was made meanwhile is perhaps not whole. The ceiling
+ * does not count. */
+bool arena_take_denied(struct arena *arena);
 size_t arena_bytes(const struct arena *arena); /* given out since the last reset */
 
 #endif

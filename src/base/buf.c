@@ -20,7 +20,15 @@ void buf_init_over(struct buf *buf, void *storage, size_t bytes)
 void buf_fini(struct buf *buf)
 {
     free(buf->at);
-    *buf = (struct buf){ .bytes_max = buf->bytes_max };
+    *buf = (struct buf){ .bytes_max = buf->bytes_max, .denied = buf->denied };
+}
+
+bool buf_take_denied(struct buf *buf)
+{
+    bool denied = buf->denied;
+
+    buf->denied = false;
+    return denied;
 }
 
 void buf_reset(struct buf *buf)
@@ -43,7 +51,7 @@ uint8_t *buf_reserve(struct buf *buf, size_t more)
         size = size > buf->bytes_max ? buf->bytes_max : size;
         at = realloc(buf->at, size);
         if (at == NULL) {
-            buf->failed = true;
+            buf->failed = buf->denied = true;
             return NULL;
         }
         buf->at = at;

@@ -15,6 +15,7 @@ struct buf {
     size_t   size;  /* allocated */
     size_t   bytes_max;
     bool     failed; /* the ceiling or the system said no: the content is not whole */
+    bool     denied; /* it was the system, once since the last buf_take_denied */
 };
 
 void buf_init(struct buf *buf, size_t bytes_max);
@@ -23,6 +24,8 @@ void buf_fini(struct buf *buf);
 void buf_init_over(struct buf *buf, void *storage, size_t bytes);
 /* Empty again, not failed, memory kept. */
 void buf_reset(struct buf *buf);
+/* Whether the system gave no memory since the last question; neither reset nor fini forget it. */
+bool buf_take_denied(struct buf *buf);
 /* Room for `more` bytes after the content, or NULL (and failed). The caller writes there, then adds
  * what it wrote to buf->bytes. */
 uint8_t *buf_reserve(struct buf *buf, size_t more);

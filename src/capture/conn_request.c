@@ -43,10 +43,12 @@ void conn_reply(struct conn *conn, struct reply *reply)
     buf_reset(&loop->out);
     reply_write(&loop->out, reply, &loop->clock);
     conn_count_answer(conn, reply->status);
-    if (loop->out.failed)
+    if (loop->out.failed || loop->answer.failed) { /* no memory for all of it */
+        buf_reset(&loop->answer);
         conn_close(conn);
-    else
+    } else {
         conn_send(conn, buf_span(&loop->out));
+    }
 }
 
 void conn_reply_refusal(struct conn *conn, const struct refusal *refusal, struct span origin)

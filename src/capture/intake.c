@@ -121,7 +121,7 @@ static int intake_append(struct intake_work *work, const struct record *record)
     size_t   bytes = record_bytes(record);
     uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
 
-    if (to == NULL && work->mark.count == 0)
+    if (to == NULL && work->mark.count == 0 && log_batch_bytes(work->batch) + bytes > LOG_BATCH_BYTES_MAX)
         return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
                            "maximum event size exceeded: the request's events do not fit one commit of %d bytes",
                            LOG_BATCH_BYTES_MAX);
@@ -436,6 +436,15 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     return work->intake->settings->historical_after_us > 0 ? intake_write_by_age(work) : intake_write(work);
 }
 
+/* Without memory a text seems to be no text, a wrapping none: whatever came out of the request is not to be trusted, be it
+ * taken or refused. */
+static bool intake_take_denied(struct intake *intake)
+{
+    bool arena = arena_take_denied(intake->arena), scratch = payload_scratch_take_denied(&intake->scratch);
+
+    return arena || scratch;
+}
+
 int intake_run(struct intake *intake, const struct intake_request *request, struct log_batch *batch,
                struct intake_result *result, struct refusal *refusal)
 {
@@ -461,6 +470,8 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
         result->gzipped = payload.gzipped;
         rc = intake_events(&work, &payload);
     }
+    if (intake_take_denied(intake))
+        rc = refusal_no_memory(refusal);
     if (rc < 0) {
         log_batch_rewind(work.batch, work.mark);
         result->accepted = result->rejected = result->ids_limited = 0;

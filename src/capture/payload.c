@@ -54,6 +54,13 @@ void payload_scratch_fini(struct payload_scratch *scratch)
     buf_fini(&scratch->bufs[1]);
 }
 
+bool payload_scratch_take_denied(struct payload_scratch *scratch)
+{
+    bool first = buf_take_denied(&scratch->bufs[0]), second = buf_take_denied(&scratch->bufs[1]);
+
+    return first || second;
+}
+
 void payload_scratch_trim(struct payload_scratch *scratch)
 {
     for (int i = 0; i < 2; i++)

@@ -36,6 +36,8 @@ int  payload_scratch_init(struct payload_scratch *scratch, size_t inflated_bytes
 void payload_scratch_fini(struct payload_scratch *scratch);
 /* Gives back what an unusually large request left. */
 void payload_scratch_trim(struct payload_scratch *scratch);
+/* Whether a layer found no memory since the last question. */
+bool payload_scratch_take_denied(struct payload_scratch *scratch);
 size_t payload_scratch_bytes(const struct payload_scratch *scratch);
 
 /* -1: *refusal says what to answer. */

@@ -17,6 +17,11 @@ int refusal_set(struct refusal *refusal, int status, enum refusal_cause cause, c
     return -1;
 }
 
+int refusal_no_memory(struct refusal *refusal)
+{
+    return refusal_set(refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: no memory for this request now, send again");
+}
+
 #define REFUSAL_TAG(name, tag) tag,
 
 const char *refusal_tag(enum refusal_cause cause)

@@ -38,6 +38,8 @@ struct refusal {
 /* -1, always. */
 int refusal_set(struct refusal *refusal, int status, enum refusal_cause cause, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The system gave no memory: nothing is wrong with the request. -1, always. */
+int refusal_no_memory(struct refusal *refusal);
 const char *refusal_tag(enum refusal_cause cause);
 
 #endif

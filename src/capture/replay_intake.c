@@ -295,6 +295,16 @@ static int take_request(struct replay_work *work, const struct payload *payload)
     return append(work);
 }
 
+/* Without memory a text seems to be no text, a wrapping none: whatever came out of the request is not to be trusted, be it
+ * taken or refused. */
+static bool replay_take_denied(struct replay_intake *intake)
+{
+    bool denied = arena_take_denied(intake->arena);
+
+    denied |= payload_scratch_take_denied(&intake->scratch);
+    return denied | buf_take_denied(&intake->data);
+}
+
 int replay_intake_run(struct replay_intake *intake, const struct replay_request *request, struct log_batch *batch,
                       struct intake_result *result, struct refusal *refusal)
 {
@@ -322,6 +332,8 @@ int replay_intake_run(struct replay_intake *intake, const struct replay_request 
         result->gzipped = payload.gzipped;
         rc = take_request(&work, &payload);
     }
+    if (replay_take_denied(intake))
+        rc = refusal_no_memory(refusal);
     if (rc < 0) {
         log_batch_rewind(batch, mark);
         result->accepted = 0;

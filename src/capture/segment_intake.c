@@ -159,7 +159,7 @@ static int run_append(struct segment_run *run, const struct record *record)
     size_t   bytes = record_bytes(record);
     uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(run->batch, bytes);
 
-    if (to == NULL && run->mark.count == 0)
+    if (to == NULL && run->mark.count == 0 && log_batch_bytes(run->batch) + bytes > LOG_BATCH_BYTES_MAX)
         return refusal_set(run->refusal, 413, REFUSAL_OVERSIZE,
                            "the request's messages do not fit one commit of %d bytes", LOG_BATCH_BYTES_MAX);
     if (to == NULL)
@@ -392,6 +392,17 @@ static int run_request(struct segment_run *run)
     return run_messages(run, &payload);
 }
 
+/* Without memory a text seems to be no text, a wrapping none: whatever came out of the request is not to be trusted, be it
+ * taken or refused. */
+static bool segment_take_denied(struct segment_intake *intake)
+{
+    bool denied = arena_take_denied(intake->arena);
+
+    denied |= arena_take_denied(intake->message);
+    denied |= payload_scratch_take_denied(&intake->scratch);
+    return denied | buf_take_denied(&intake->data);
+}
+
 int segment_intake_run(struct segment_intake *intake, const struct segment_request *request, struct log_batch *batch,
                        struct intake_result *result, struct refusal *refusal)
 {
@@ -410,6 +421,8 @@ int segment_intake_run(struct segment_intake *intake, const struct segment_reque
     *result = (struct intake_result){ 0 };
     arena_reset(intake->arena);
     rc = run_request(&run);
+    if (segment_take_denied(intake))
+        rc = refusal_no_memory(refusal);
     if (rc < 0) {
         log_batch_rewind(run.batch, run.mark);
         result->accepted = result->rejected = result->ids_limited = 0;

@@ -352,6 +352,18 @@ static int v1_run(struct v1_work *work)
     return 0;
 }
 
+/* Without memory a text seems to be no text, a wrapping none: whatever came out of the request is not to be trusted, be it
+ * taken or refused. */
+static bool v1_take_denied(struct v1_intake *intake)
+{
+    bool denied = arena_take_denied(intake->arena);
+
+    denied |= buf_take_denied(&intake->text);
+    denied |= buf_take_denied(&intake->data);
+    denied |= buf_take_denied(&intake->answer);
+    return denied | buf_take_denied(&intake->library);
+}
+
 int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *request, struct log_batch *batch,
                   struct v1_intake_result *result, struct refusal *refusal)
 {
@@ -368,6 +380,8 @@ int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *requ
     arena_reset(intake->arena);
     v1_trim(&intake->answer);
     rc = v1_run(&work);
+    if (v1_take_denied(intake))
+        rc = refusal_no_memory(refusal);
     if (rc < 0) {
         log_batch_rewind(work.batch, work.mark);
         result->common.accepted = result->common.ids_limited = 0;

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/metric.h"
@@ -289,6 +290,15 @@ static void count_batch(struct load *load, const struct warehouse_place *before,
     load->follow.counts = (struct follow_counts){ .unreadable = 0 };
 }
 
+/* As if it had been killed, which is no row's fault: the supervisor starts it again, and the rows are counted. */
+static void load_abandon(struct load *load, const struct err *err)
+{
+    say(SAY_ERROR, "the warehouse's engine had no memory to commit, and what it holds is not known any more; its process ends, "
+                   "the file is whole and nothing is lost: %s", err->text);
+    poison_end(load->poison, NULL);
+    _exit(EXIT_FAILURE);
+}
+
 static int load_commit(struct load *load, struct err *err)
 {
     struct warehouse_place before = load->place;
@@ -299,8 +309,11 @@ static int load_commit(struct load *load, struct err *err)
         load->place.next[i] = load->follow.topics[i].next;
     if (load->follow.crash_commit)
         abort(); /* asked for by a test */
-    if (warehouse_commit(load->warehouse, &load->place, err) < 0)
+    if (warehouse_commit(load->warehouse, &load->place, err) < 0) {
+        if (warehouse_in_doubt(load->warehouse))
+            load_abandon(load, err);
         return -1;
+    }
     poison_end(load->poison, load->place.next);
     took_us = clock_mono_us() - start_us;
     count_batch(load, &before, took_us);

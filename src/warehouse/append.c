@@ -340,11 +340,23 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
     add_place_sql(&sql, warehouse, place);
     buf_add_text(&sql, "COMMIT;\n");
     buf_add_byte(&sql, '\0');
-    assert(!sql.failed);
+    if (sql.failed) {
+        buf_fini(&sql);
+        return err_set(err, ERR_FULL, "no memory for a statement");
+    }
     warehouse->in_batch = true;
     rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
     buf_fini(&sql);
+    /* In want of memory 1.5.6 does not take a commit back whole: it showed rows of the batch and hid as many of the next. */
+    warehouse->in_doubt = rc < 0 && strstr(err->text, "Failed to commit") != NULL &&
+                          (strstr(err->text, "llocation failure") != NULL || strstr(err->text, "bad_alloc") != NULL ||
+                           strstr(err->text, "Out of Memory") != NULL);
     return rc;
+}
+
+bool engine_in_doubt(const struct warehouse *warehouse)
+{
+    return warehouse->in_doubt;
 }
 
 int engine_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err)

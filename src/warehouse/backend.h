@@ -17,6 +17,7 @@ struct warehouse_backend {
     int64_t (*pace_us)(const struct warehouse *);
     int (*commit)(struct warehouse *, struct warehouse_place *, struct err *);
     void (*rollback)(struct warehouse *);
+    bool (*in_doubt)(const struct warehouse *); /* NULL: never */
     int (*erase)(struct warehouse *, uint32_t, const struct uuid *, struct warehouse_erased *, struct err *);
     int (*expire)(struct warehouse *, uint32_t, int64_t, struct warehouse_erased *, struct err *);
     int (*wants_rewrite)(struct warehouse *, bool *, struct err *);

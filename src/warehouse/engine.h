@@ -61,7 +61,7 @@ struct warehouse {
     idx_t               loader_id; /* fixed after open: the loader's connection */
     struct engine_table tables[ROW_TABLE_COUNT];
     struct engine_feed  feeds[ROW_TABLE_COUNT]; /* fixed after open */
-    bool                in_batch;
+    bool                in_batch, in_doubt;
     size_t              batch_rows;
     bool                refused;  /* an earlier row of the batch was, by the engine: the commit says so */
     struct err          refusal;
@@ -96,6 +96,7 @@ size_t  engine_pending(const struct warehouse *warehouse);
 size_t  engine_pending_of(const struct warehouse *warehouse, enum row_table table);
 int     engine_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
 void    engine_rollback(struct warehouse *warehouse);
+bool    engine_in_doubt(const struct warehouse *warehouse);
 int     engine_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
                      struct err *err) must_check;
 int     engine_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,

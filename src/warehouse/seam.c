@@ -58,6 +58,13 @@ void warehouse_rollback(struct warehouse *warehouse)
     backend_of(warehouse)->rollback(warehouse);
 }
 
+bool warehouse_in_doubt(const struct warehouse *warehouse)
+{
+    const struct warehouse_backend *backend = backend_of(warehouse);
+
+    return backend->in_doubt != NULL && backend->in_doubt(warehouse);
+}
+
 int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
                     struct err *err)
 {

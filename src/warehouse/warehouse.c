@@ -303,8 +303,8 @@ static int make_tables(struct warehouse *warehouse, struct err *err)
     buf_add_text(&sql, views_sql);
     buf_add_text(&sql, "COMMIT;\n");
     buf_add_byte(&sql, '\0');
-    assert(!sql.failed);
-    rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
+    rc = sql.failed ? err_set(err, ERR_FULL, "no memory for a statement")
+                    : engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
     buf_fini(&sql);
     return rc;
 }
@@ -333,7 +333,7 @@ static int64_t engine_pace_us(const struct warehouse *warehouse)
 static const struct warehouse_backend backend = {
     .close = engine_close, .place = engine_place, .add = engine_add, .pending = engine_pending,
     .pending_of = engine_pending_of, .full = engine_full, .pace_us = engine_pace_us, .commit = engine_commit,
-    .rollback = engine_rollback, .erase = engine_erase, .expire = engine_expire, .wants_rewrite = engine_wants_rewrite,
+    .rollback = engine_rollback, .in_doubt = engine_in_doubt, .erase = engine_erase, .expire = engine_expire, .wants_rewrite = engine_wants_rewrite,
     .query = engine_query,
 };
 

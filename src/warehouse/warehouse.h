@@ -86,6 +86,9 @@ int64_t warehouse_pace_us(const struct warehouse *warehouse);
  * place again and start from there. */
 int warehouse_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
 void warehouse_rollback(struct warehouse *warehouse);
+/* After a commit that failed: what the engine holds is not what the file holds. Closing would put it there, so the process
+ * must end without; the next opening counts the rows. */
+bool warehouse_in_doubt(const struct warehouse *warehouse);
 
 /* --- taking out ---------------------------------------------------------------------------------- */
 

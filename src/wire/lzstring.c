@@ -108,6 +108,7 @@ static int dictionary_add(struct lzstring *lz, struct entry entry, struct err *e
         size_t        size = lz->size == 0 ? 256 : lz->size * 2;
         struct entry *entries = realloc(lz->entries, size * sizeof *entries);
 
+        lz->out->denied |= entries == NULL;
         if (entries == NULL)
             return err_set(err, ERR_FULL, "lz64: no memory for %zu dictionary entries", size);
         lz->entries = entries;

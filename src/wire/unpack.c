@@ -10,6 +10,7 @@
 #include <brotli/decode.h>
 #include <strings.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { ROOM_BYTES_MIN = 16 << 10 };
 
@@ -54,6 +55,7 @@ static int unpack_brotli(struct span body, struct buf *out, struct err *err)
     size_t              in_left = body.bytes;
     int                 rc = 0;
 
+    out->denied |= state == NULL;
     if (state == NULL)
         return err_set(err, ERR_FULL, "br: no memory");
     while (rc == 0 && result == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) {
@@ -68,6 +70,11 @@ static int unpack_brotli(struct span body, struct buf *out, struct err *err)
         made = room;
         result = BrotliDecoderDecompressStream(state, &in_left, &in, &room, &to, NULL);
         made -= room;
+        if (result == BROTLI_DECODER_RESULT_ERROR) { /* the codes of this kind stand together (brotli/decode.h) */
+            BrotliDecoderErrorCode code = BrotliDecoderGetErrorCode(state);
+
+            out->denied |= code <= BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES && code >= BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES;
+        }
         if (made > 0 && out->bytes == out->bytes_max)
             rc = err_set(err, ERR_FULL, "br: more than %zu bytes when unpacked", out->bytes_max);
         else
@@ -97,6 +104,7 @@ static int unpack_zstd_frames(ZSTD_DCtx *context, struct span body, struct buf *
         if (to == NULL)
             return err_set(err, ERR_FULL, "zstd: no memory for more than %zu bytes", out->bytes);
         want = ZSTD_decompressStream(context, &made, &in);
+        out->denied |= ZSTD_getErrorCode(want) == ZSTD_error_memory_allocation;
         if (ZSTD_isError(want))
             return err_set(err, ERR_INPUT, "zstd: %s", ZSTD_getErrorName(want));
         if (made.pos > 0 && out->bytes == out->bytes_max)
@@ -113,6 +121,7 @@ static int unpack_zstd(struct span body, struct buf *out, struct err *err)
     ZSTD_DCtx *context = ZSTD_createDCtx();
     int        rc;
 
+    out->denied |= context == NULL;
     if (context == NULL || ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, UNPACK_ZSTD_WINDOW_LOG_MAX)))
         rc = err_set(err, ERR_FULL, "zstd: no memory");
     else

@@ -12,6 +12,8 @@
   histories   N random histories of people against their reference (src/people/history_test.c)
   seen        N event ids, some of them repeated days later, with restarts (src/people/seen_soak_test.c)
   seen-kills  SIGKILL of who notes event ids, N times (src/people/seen_kill_test.c)
+  memory      N allocations that fail in ingest, load, capture and its catalog under load, after each one on the way of capture's requests
+              (tests/soak/memory.py)
   slow        N slow connections of each kind beside a healthy client (tests/soak/slow.py)
   seen-models N random histories of event ids against an array (src/people/seen_model_test.c)
 
@@ -37,6 +39,7 @@ CAMPAIGNS = {
     "histories": ([os.path.join(BUILD, "history_test")], 20000, 10000),
     "seen": ([os.path.join(BUILD, "seen_soak_test")], 10000000, 10000000),
     "seen-kills": ([os.path.join(BUILD, "seen_kill_test")], 2000, 1000),
+    "memory": ([sys.executable, os.path.join(ROOT, "tests", "soak", "memory.py")], 500, 100),
     "slow": ([sys.executable, os.path.join(ROOT, "tests", "soak", "slow.py")], 10000, 10000),
     "seen-models": ([os.path.join(BUILD, "seen_model_test")], 2000, 1000),
 }
