@@ -25,7 +25,9 @@ struct log_settings {
     int64_t     partitions;   /* of each topic: the number of units */
     int64_t     replication;
     int64_t     insync_min;   /* min.insync.replicas; 0: one less than replication, at least 1 */
-    const char *form;         /* "frames", "upstream": of what is written. Readers take both */
+    const char *form;         /* "frames", "upstream": of accepted events, as capture writes them. Readers take both */
+    const char *form_rows;    /* the same of what ingest writes; "upstream": for other services' tables, not for load */
+    bool        kinds_apart;  /* form "upstream": exceptions, heatmaps, ... have topics of their own */
     const char *compression;  /* "none", "lz4", "zstd" */
     int64_t     frame_bytes_max;
     int64_t     linger_us;

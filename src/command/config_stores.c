@@ -118,8 +118,14 @@ const struct option store_options[] = {
       "copies that must have an event before it is answered; 0: one less than log.replication, at least 1",
       AT(log.insync_min) },
     { "log.form", OPTION_TEXT, "frames", 0, 0,
-      "of what is written to Kafka: frames, many events a record, or upstream, one record an event in PostHog's form "
+      "of accepted events on Kafka: frames, many events a record, or upstream, one record an event in PostHog's form "
       "(docs/replace-posthog.md). Both are read", AT(log.form), form_check },
+    { "log.form_rows", OPTION_TEXT, "frames", 0, 0,
+      "of what ingest writes to Kafka: frames, or upstream, as PostHog's ClickHouse tables read it; then the role load has nothing to "
+      "read", AT(log.form_rows), form_check },
+    { "log.kinds_apart", OPTION_BOOL, "false", 0, 0,
+      "with log.form: upstream, exceptions, heatmaps, clients' warnings and LLM events go to topics of their own, as PostHog's "
+      "ingestion has them; Penstock's ingest does not read those", AT(log.kinds_apart) },
     { "log.compression", OPTION_TEXT, "lz4", 0, 0, "of what is written to Kafka: none, lz4 or zstd", AT(log.compression),
       compression_check },
     { "log.frame_bytes_max", OPTION_BYTES, "1000KiB", 64 * KIB, 64 * MIB,

@@ -50,6 +50,11 @@ static int properties_fill(struct log_access *access, const struct log_settings 
     return 0;
 }
 
+static bool is_upstream(const char *form)
+{
+    return strcmp(form, "upstream") == 0;
+}
+
 int log_access_init(struct log_access *access, const char *data_folder, const struct log_settings *settings,
                     const struct log_form_hooks *hooks, bool spools, struct err *err)
 {
@@ -60,11 +65,15 @@ int log_access_init(struct log_access *access, const char *data_folder, const st
         return 0;
     if (properties_fill(access, settings, err) < 0)
         return -1;
+    upstream_hooks_init(&access->upstream, &(struct upstream_hooks_options){ .records = is_upstream(settings->form),
+                                                                             .rows = is_upstream(settings->form_rows),
+                                                                             .kinds_apart = settings->kinds_apart });
     access->kafka = (struct log_kafka_options){
         .brokers = settings->brokers, .topic_prefix = settings->topic_prefix, .partitions = (uint32_t)settings->partitions,
         .replication = (uint32_t)settings->replication,
-        .form = strcmp(settings->form, "upstream") == 0 ? LOG_FORM_UPSTREAM : LOG_FORM_FRAMES,
-        .frame_bytes_max = (size_t)settings->frame_bytes_max, .hooks = hooks, .client_properties = access->properties,
+        .form = is_upstream(settings->form) || is_upstream(settings->form_rows) ? LOG_FORM_UPSTREAM : LOG_FORM_FRAMES,
+        .frame_bytes_max = (size_t)settings->frame_bytes_max, .hooks = hooks != NULL ? hooks : &access->upstream.hooks,
+        .client_properties = access->properties,
         .spool_folder = spools && settings->spool ? access->folder : NULL,
         .spool_bytes_max = (uint64_t)settings->spool_bytes_max, .spool_after_us = settings->spool_after_us,
     };
