@@ -50,6 +50,7 @@ struct role_env {
     /* -1, each: nothing. The one that serves hears of its heir on heir_fd; an heir finds the one that serves on old_fd. Who
      * is ready to do its work writes a byte to ready_fd. */
     int         heir_fd, old_fd, ready_fd;
+    uint32_t    unit;         /* which partition of the log's topics is this one's; 0 where there is one */
     bool        own_process;  /* nothing else runs in this process: the role may lock it in (base/cage.h) */
 };
 

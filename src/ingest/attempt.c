@@ -25,8 +25,10 @@ struct attempt {
 
 static uint64_t batch_records(const struct attempt_state *state)
 {
-    uint64_t records = 0;
+    uint64_t records = state->records;
 
+    if (records > 0)
+        return records;
     for (int i = 0; i < INPUT_COUNT; i++)
         records += state->end[i] - state->first[i];
     return records;
@@ -203,6 +205,23 @@ size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_CO
     return limit;
 }
 
+uint64_t attempt_until(const struct attempt *attempt, const uint64_t next[INPUT_COUNT], const uint64_t lag[INPUT_COUNT],
+                       enum input input)
+{
+    const struct attempt_suspect *suspect = suspect_next(attempt->state, next, lag);
+    uint64_t                      offset;
+
+    if (suspect == NULL || place_input(suspect->mark) != input)
+        return UINT64_MAX;
+    offset = place_offset(suspect->mark);
+    return offset > next[input] ? offset : offset + 1;
+}
+
+bool attempt_wary(const struct attempt *attempt)
+{
+    return attempt->state->suspect_count > 0;
+}
+
 uint64_t attempt_crashes(const struct attempt *attempt, uint64_t mark)
 {
     const struct attempt_suspect *suspect = suspect_find(attempt->state, mark);
@@ -212,6 +231,12 @@ uint64_t attempt_crashes(const struct attempt *attempt, uint64_t mark)
 
 void attempt_begin(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT])
 {
+    attempt_begin_of(attempt, first, end, 0);
+}
+
+void attempt_begin_of(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT], uint64_t records)
+{
+    attempt->state->records = records;
     forget_marks(attempt->state);
     memcpy(attempt->state->first, first, sizeof attempt->state->first);
     memcpy(attempt->state->end, end, sizeof attempt->state->end);

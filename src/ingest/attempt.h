@@ -47,7 +47,8 @@ struct attempt_state { /* the file, in the machine's own order: it is read where
     uint64_t               suspect_count;
     struct attempt_suspect suspects[ATTEMPT_SUSPECTS_MAX]; /* in the order of their marks */
     struct note_starter    supervisor; /* a death that took it along says nothing of an event */
-    uint64_t               unused[5];
+    uint64_t               records;    /* of the batch; 0: as many as its offsets say */
+    uint64_t               unused[4];
     struct attempt_hand    hands[ATTEMPT_HANDS_MAX];
 };
 _Static_assert(offsetof(struct attempt_state, hands) % 64 == 0, "a line of the cache is one thread's");
@@ -65,7 +66,15 @@ size_t attempt_limit(const struct attempt *attempt, const uint64_t next[INPUT_CO
 /* Times that this record, and it alone, took the process with it; ATTEMPT_CRASHES_MAX: do not touch it. */
 uint64_t attempt_crashes(const struct attempt *attempt, uint64_t mark);
 
-/* The batch's records are [first[i], end[i]) of each input. */
+/* Before attempt_limit: *out is the offset of this input where the next batch has to end, so that a suspect behind it is
+ * taken alone; UINT64_MAX: none is. Needed where offsets are sparse, and counting does not lead to it. */
+uint64_t attempt_until(const struct attempt *attempt, const uint64_t next[INPUT_COUNT], const uint64_t lag[INPUT_COUNT],
+                       enum input input);
+/* There are suspects: the next batches should have the process for themselves. */
+bool attempt_wary(const struct attempt *attempt);
+/* The batch's `records` are [first[i], end[i]) of each input. */
+void attempt_begin_of(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT], uint64_t records);
+/* As many as there are offsets. */
 void attempt_begin(struct attempt *attempt, const uint64_t first[INPUT_COUNT], const uint64_t end[INPUT_COUNT]);
 /* attempt may be NULL. hand: the thread's number, 0..ATTEMPT_HANDS_MAX - 1. */
 void attempt_mark(struct attempt *attempt, unsigned hand, uint64_t mark);

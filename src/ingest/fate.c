@@ -14,8 +14,10 @@ const struct fate_info *fate_info(int fate)
 
 uint64_t fate_consumed(const struct people_place *place)
 {
-    return place->input_next[INPUT_RAW] + place->input_next[INPUT_HISTORICAL] + place->input_next[INPUT_OVERFLOW] -
-           place->output_end[OUTPUT_RAW_OVERFLOW];
+    uint64_t first = place->counters[PLACE_SPARSE] > 0 ? place->counters[PLACE_SPARSE]
+                                                       : place->input_next[INPUT_RAW] + place->input_next[INPUT_HISTORICAL];
+
+    return first + place->input_next[INPUT_OVERFLOW] - place->output_end[OUTPUT_RAW_OVERFLOW];
 }
 
 uint64_t fate_sum(const struct people_place *place, enum fate_class class)

@@ -12,6 +12,8 @@ enum { OTHER = FATE_METRICS_PROJECTS, SAMPLES_MAX = (FATE_METRICS_PROJECTS + 1) 
 
 struct fate_metrics {
     const char         *folder; /* borrowed */
+    int                 unit;
+    char                name[32]; /* of the page */
     struct metric_page *page;   /* NULL: there is nothing to tell yet */
     uint32_t            projects[FATE_METRICS_PROJECTS];
     size_t              project_count;
@@ -50,13 +52,17 @@ static void row_add(struct fate_metrics *metrics, const struct people_fates *row
 static void label_write(const struct fate_metrics *metrics, size_t project, int fate, char *to)
 {
     const char *name = fate_info(fate)->name;
+    char        who[16], unit[24] = "";
 
     if (project == OTHER)
-        (void)snprintf(to, LABELS_BYTES, "project=\"other\",fate=\"%s\"", name);
+        (void)snprintf(who, sizeof who, "other");
     else if (metrics->projects[project] == PEOPLE_FATES_BEFORE)
-        (void)snprintf(to, LABELS_BYTES, "project=\"before\",fate=\"%s\"", name);
+        (void)snprintf(who, sizeof who, "before");
     else
-        (void)snprintf(to, LABELS_BYTES, "project=\"%" PRIu32 "\",fate=\"%s\"", metrics->projects[project], name);
+        (void)snprintf(who, sizeof who, "%" PRIu32, metrics->projects[project]);
+    if (metrics->unit >= 0)
+        (void)snprintf(unit, sizeof unit, ",unit=\"%d\"", metrics->unit);
+    (void)snprintf(to, LABELS_BYTES, "project=\"%s\",fate=\"%s\"%s", who, name, unit);
 }
 
 /* Makes the page anew, with a sample for each count there is. */
@@ -76,7 +82,7 @@ static int page_make(struct fate_metrics *metrics, struct err *err)
             };
             metrics->samples[project][fate] = ++count;
         }
-    if (count > 0 && metric_page_open(metrics->folder, "ingest.fates", metrics->defs, count, &page, err) < 0)
+    if (count > 0 && metric_page_open(metrics->folder, metrics->name, metrics->defs, count, &page, err) < 0)
         return -1;
     metric_page_close(metrics->page);
     metrics->page = count > 0 ? page : NULL;
@@ -95,7 +101,7 @@ static int row_take(void *ctx, const struct people_fates *row, struct err *err)
     return 0;
 }
 
-int fate_metrics_open(const char *run_folder, struct people *people, struct fate_metrics **out, struct err *err)
+int fate_metrics_open(const char *run_folder, int unit, struct people *people, struct fate_metrics **out, struct err *err)
 {
     struct fate_metrics *metrics = calloc(1, sizeof *metrics);
     struct people_txn   *txn;
@@ -104,6 +110,8 @@ int fate_metrics_open(const char *run_folder, struct people *people, struct fate
     if (metrics == NULL)
         return err_set(err, ERR_FULL, "no memory for metrics");
     metrics->folder = run_folder;
+    metrics->unit = unit;
+    (void)snprintf(metrics->name, sizeof metrics->name, unit < 0 ? "ingest.fates" : "ingest.fates%d", unit);
     rc = people_begin(people, false, &txn, err);
     if (rc == 0) {
         rc = people_fates_each(txn, row_take, metrics, err);

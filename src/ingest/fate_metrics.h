@@ -14,8 +14,9 @@ enum { FATE_METRICS_PROJECTS = 64 };
 
 struct fate_metrics;
 
-/* run_folder NULL: a page that nobody sees. Reads the counts so far. */
-int  fate_metrics_open(const char *run_folder, struct people *people, struct fate_metrics **out, struct err *err) must_check;
+/* run_folder NULL: a page that nobody sees. unit: which of several partitions the counts are of, -1: there is one. Reads the
+ * counts so far. */
+int  fate_metrics_open(const char *run_folder, int unit, struct people *people, struct fate_metrics **out, struct err *err) must_check;
 void fate_metrics_close(struct fate_metrics *metrics);
 /* A committed batch. Trouble with the page harms nothing: it is said, and the samples stay behind. */
 void fate_metrics_batch(struct fate_metrics *metrics, const struct tally *tally);

@@ -4,10 +4,10 @@
 #include <assert.h>
 #include <string.h>
 
-int gather_open(struct gather *gather, struct log *log, enum input input, uint64_t from, struct err *err)
+int gather_open(struct gather *gather, struct log *log, enum input input, uint32_t partition, uint64_t from, struct err *err)
 {
-    *gather = (struct gather){ .input = input, .next = from };
-    if (log_reader_open(log, input_topic(input), 0, from, &gather->reader, err) < 0)
+    *gather = (struct gather){ .input = input, .next = from, .until = UINT64_MAX, .sparse = log_sparse(log, input_topic(input)) };
+    if (log_reader_open(log, input_topic(input), partition, from, &gather->reader, err) < 0)
         return err_wrap(err, input_topic(input));
     log_reader_once(gather->reader);
     return 0;
@@ -23,17 +23,16 @@ void gather_close(struct gather *gather)
 
 uint64_t gather_lag(const struct gather *gather)
 {
-    uint64_t end = gather->reader == NULL ? 0 : log_reader_end(gather->reader);
-
-    return end > gather->next ? end - gather->next : 0;
+    return gather->reader == NULL ? 0 : log_reader_lag(gather->reader, gather->next);
 }
 
-static void gap_add(struct gather *gather, struct gathered *to, uint64_t end, const char *why)
+static void gap_add(struct gather *gather, struct gathered *to, uint64_t from, uint64_t end, const char *why)
 {
     to->gaps[to->gap_count++] = (struct gap){
-        .mark = place_make(gather->input, gather->next), .count = end - gather->next,
+        .mark = place_make(gather->input, from), .count = end - from,
         .expired = why != NULL && strcmp(why, "expired") == 0
     };
+    gather->taken += end - from;
     gather->next = end;
 }
 
@@ -91,12 +90,16 @@ static int chunk_take(struct gather *gather, struct gathered *to, struct arena *
         }
         if (offset < gather->next)
             continue;
-        if (offset > gather->next) { /* T1, whatever the log did */
+        if (offset >= gather->until) {
+            gather->chunk = before;
+            return 0;
+        }
+        if (offset > gather->next && !gather->sparse) { /* T1, whatever the log did */
             if (to->gap_count == gaps_end) {
                 gather->chunk = before;
                 return 0;
             }
-            gap_add(gather, to, offset, NULL);
+            gap_add(gather, to, gather->next, offset, NULL);
         }
         if (!borrow)
             body = arena_copy(arena, body);
@@ -105,6 +108,7 @@ static int chunk_take(struct gather *gather, struct gathered *to, struct arena *
         record_open(gather, offset, body, &to->records[to->count++]);
         to->bytes += body.bytes;
         gather->next = offset + 1;
+        gather->taken++;
     }
     return 0;
 }
@@ -116,7 +120,8 @@ int gather_take(struct gather *gather, struct gathered *to, struct arena *arena,
     int      rc = 1;
 
     assert(count_end <= to->room);
-    while (to->count < count_end && to->bytes < bytes_end && to->gap_count < gaps_end) {
+    gather->taken = 0;
+    while (to->count < count_end && to->bytes < bytes_end && to->gap_count < gaps_end && gather->next < gather->until) {
         const struct log_chunk *chunk = &gather->chunk;
         bool                    last;
 
@@ -124,13 +129,17 @@ int gather_take(struct gather *gather, struct gathered *to, struct arena *arena,
         if (rc <= 0)
             break;
         if (chunk->kind == LOG_GAP) {
-            if (chunk->base + chunk->count > gather->next)
-                gap_add(gather, to, chunk->base + chunk->count, chunk->why);
+            uint64_t end = chunk->base + chunk->count;
+
+            if (chunk->base >= gather->until)
+                break;
+            if (end > gather->next)
+                gap_add(gather, to, gather->sparse && chunk->base > gather->next ? chunk->base : gather->next, end, chunk->why);
             gather->chunk_open = false;
             continue;
         }
-        last = chunk->base + chunk->count >= log_reader_end(gather->reader) ||
-               chunk->count - chunk->next_index >= count_end - to->count;
+        last = log_reader_lag(gather->reader, chunk->base + chunk->count) == 0 ||
+               chunk->count - chunk->next_index >= count_end - to->count || gather->until < chunk->base + chunk->count;
         if (chunk_take(gather, to, arena, count_end, bytes_end, gaps_end, last, err) < 0)
             return -1;
         if (last)

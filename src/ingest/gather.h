@@ -3,7 +3,8 @@
  * Takes what is there, never waits for more. A frame that does not fit whole is continued by the next
  * batch. Records are borrowed from the reader as long as it holds them (the last frame of the batch) and
  * copied otherwise.
- *  T1  [place, next) is covered without a hole: by records, and by gaps where the log lost something
+ *  T1  [place, next) is covered without a hole: by records, and by gaps where the log lost something. (Where the log's
+ *      offsets are sparse, without a hole but theirs)
  * @thread one */
 #ifndef PENSTOCK_INGEST_GATHER_H
 #define PENSTOCK_INGEST_GATHER_H
@@ -28,9 +29,13 @@ struct gather {
     struct log_chunk   chunk;  /* being read; open while chunk_open */
     bool               chunk_open;
     uint64_t           next;   /* first record not yet taken */
+    uint64_t           until;  /* this and later ones stay; UINT64_MAX */
+    bool               sparse; /* log_sparse */
+    uint64_t           taken;  /* by the last gather_take: records, and those of gaps */
 };
 
-int  gather_open(struct gather *gather, struct log *log, enum input input, uint64_t from, struct err *err) must_check;
+int  gather_open(struct gather *gather, struct log *log, enum input input, uint32_t partition, uint64_t from, struct err *err)
+    must_check;
 void gather_close(struct gather *gather);
 
 /* Adds up to `records` (<= the room that is left) or about `bytes` to *to. 1: there was something; 0: there is

@@ -27,6 +27,7 @@
 #include "ingest/log_eraser.h"
 #include "ingest/requests.h"
 #include "ingest/store_rewriter.h"
+#include "ingest/units.h"
 #include "log/log_access.h"
 #include "wire/time.h"
 
@@ -36,6 +37,7 @@ enum {
     RETRY_WAIT_US_MIN = 100000,
     RETRY_WAIT_US_MAX = 5000000,
     BEHIND_BATCHES = 2,
+    EPOCH_TURN_BITS = 24,
     TROUBLES_MAX = 20          /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
 };
 #define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch */
@@ -47,7 +49,8 @@ struct ingest {
     /* fixed after start */
     const struct role_env       *env;
     const struct ingest_options *options;
-    struct log                  *log;
+    const struct ingest_common  *common; /* NULL: none */
+    struct log                  *log;    /* common's, when that has one */
     struct log_access            log_access;
     struct people               *people;
     struct catalog              *catalog;
@@ -84,6 +87,7 @@ struct ingest {
     bool                     fates_begun;   /* people_fates_begin was committed */
     bool                     retry_at_once; /* the failed batch will be another one next time */
     int64_t                  spent_us[INGEST_PARTS];
+    uint64_t                 lag_told[INPUT_COUNT]; /* as the metrics have it of this unit */
 };
 
 /* --- opening ----------------------------------------------------------------------------------- */
@@ -92,7 +96,9 @@ static int open_stores(struct ingest *ingest, struct err *err)
 {
     if (store_open(ingest->env, ingest->options, &ingest->people, err) < 0)
         return -1;
-    if (log_access_init(&ingest->log_access, ingest->env->data_folder, stores_log(ingest->env->stores), NULL, false, err) < 0 ||
+    if (ingest->common != NULL && ingest->common->log != NULL)
+        ingest->log = ingest->common->log;
+    else if (log_access_init(&ingest->log_access, ingest->env->data_folder, stores_log(ingest->env->stores), NULL, false, err) < 0 ||
         log_open(&ingest->log_access.options, &ingest->log, err) < 0)
         return err_wrap(err, "log");
     if (catalog_open_at(ingest->env->data_folder, stores_catalog(ingest->env->stores), &ingest->catalog, err) < 0 ||
@@ -108,7 +114,36 @@ void ingest_keep_memory(void)
     (void)mallopt(M_TRIM_THRESHOLD, 512 << 20);
 }
 
+static int open_metrics(struct ingest *ingest, struct err *err)
+{
+    if (ingest->common == NULL || ingest->common->metrics == NULL)
+        return ingest_metrics_open(ingest->env->run_folder, &ingest->metrics, err);
+    ingest->metrics = ingest->common->metrics;
+    return 0;
+}
+
+static int open_fate_metrics(struct ingest *ingest, struct err *err)
+{
+    const struct ingest_common *common = ingest->common;
+
+    return fate_metrics_open(common != NULL ? common->metrics_folder : ingest->env->run_folder, common != NULL ? (int)ingest->env->unit : -1,
+                             ingest->people, &ingest->fate_metrics, err);
+}
+
+/* Hands of its own for each unit; together as many as one would have. */
+static unsigned hands_of(const struct ingest *ingest)
+{
+    unsigned hands = hands_count(ingest->options->threads), units = ingest->common != NULL ? ingest->common->units : 1;
+
+    return units > 1 && hands > 1 ? (hands + units - 1) / units : hands;
+}
+
 int ingest_open(const struct role_env *env, struct ingest **out, struct err *err)
+{
+    return ingest_open_unit(env, NULL, out, err);
+}
+
+int ingest_open_unit(const struct role_env *env, const struct ingest_common *common, struct ingest **out, struct err *err)
 {
     struct ingest *ingest = calloc(1, sizeof *ingest);
     const char    *crash_on = getenv("PENSTOCK_CRASH_ON"); /* for tests only: docs/ingest.md */
@@ -116,6 +151,7 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
     if (ingest == NULL)
         return err_set(err, ERR_FULL, "no memory");
     ingest->env = env;
+    ingest->common = common;
     ingest->options = env->options;
     ingest->crash_on = crash_on == NULL ? SPAN("") : span_text(crash_on);
     ingest->batch_limit = (size_t)ingest->options->batch_records;
@@ -130,13 +166,12 @@ int ingest_open(const struct role_env *env, struct ingest **out, struct err *err
         (void)err_set(err, ERR_FULL, "no memory");
         goto failed;
     }
-    if (cookieless_new(&ingest->cookieless, err) < 0 || ingest_metrics_open(env->run_folder, &ingest->metrics, err) < 0 ||
-        open_stores(ingest, err) < 0 || log_eraser_new(ingest->log, &ingest->log_eraser, err) < 0 ||
-        fate_metrics_open(env->run_folder, ingest->people, &ingest->fate_metrics, err) < 0 ||
+    if (cookieless_new(&ingest->cookieless, err) < 0 || open_metrics(ingest, err) < 0 || open_stores(ingest, err) < 0 ||
+        (!log_is_kafka(ingest->log) && log_eraser_new(ingest->log, &ingest->log_eraser, err) < 0) || open_fate_metrics(ingest, err) < 0 ||
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
     ingest->geoip = geoip_open_usual(ingest->options->geoip_folder);
-    if (hands_new(hands_count(ingest->options->threads), ingest->geoip, &ingest->hands, err) < 0 || ingest_recover(ingest, err) < 0)
+    if (hands_new(hands_of(ingest), ingest->geoip, &ingest->hands, err) < 0 || ingest_recover(ingest, err) < 0)
         goto failed;
     lanes_init(&ingest->lanes, clock_mono_us(), ingest->place.output_end[OUTPUT_EVENTS]);
     *out = ingest;
@@ -169,9 +204,11 @@ void ingest_close(struct ingest *ingest)
     log_eraser_free(ingest->log_eraser);
     if (ingest->people != NULL)
         people_close(ingest->people);
-    if (ingest->log != NULL)
+    if (ingest->log != NULL && (ingest->common == NULL || ingest->common->log == NULL))
         log_close(ingest->log);
-    if (ingest->metrics != NULL)
+    if (ingest->common != NULL && ingest->common->metrics != NULL)
+        ingest_metrics_lag(ingest->metrics, ingest->lag_told, (const uint64_t[INPUT_COUNT]){ 0 });
+    else if (ingest->metrics != NULL)
         metric_page_close(ingest->metrics);
     fate_metrics_close(ingest->fate_metrics);
     warning_gate_free(ingest->gate);
@@ -181,11 +218,27 @@ void ingest_close(struct ingest *ingest)
     free(ingest);
 }
 
+/* Of the writers that are about to be opened (log_topic_options). The store knows how often the unit was taken over, we how
+ * often it was opened since; a store that has one owner by its nature leaves it to the clock. */
+static int epoch_next(struct ingest *ingest, uint64_t *out, struct err *err)
+{
+    static _Atomic uint32_t turn;
+    uint64_t                owner;
+
+    *out = 0;
+    if (!log_is_kafka(ingest->log))
+        return 0;
+    if (people_epoch(ingest->people, &owner, err) < 0)
+        return -1;
+    *out = owner == 0 ? (uint64_t)clock_wall_us() : owner << EPOCH_TURN_BITS | (++turn & ((1u << EPOCH_TURN_BITS) - 1));
+    return 0;
+}
+
 int ingest_recover(struct ingest *ingest, struct err *err)
 {
-    const struct outputs_options options = { .retention_us = ingest->options->output_retention_us };
-    struct people_txn           *txn;
-    int                          rc, moves;
+    struct outputs_options options = { .retention_us = ingest->options->output_retention_us, .partition = ingest->env->unit };
+    struct people_txn     *txn;
+    int                    rc, moves;
 
     warning_gate_abort(ingest->gate);
     definer_abort(ingest->definer);
@@ -208,9 +261,9 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     ingest->moves_left = moves > 0;
     if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
-    if (rc < 0 || moves < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
+    if (rc < 0 || moves < 0 || epoch_next(ingest, &options.epoch, err) < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
-    return inputs_open(&ingest->inputs, ingest->log, &ingest->place, true, err);
+    return inputs_open(&ingest->inputs, ingest->log, ingest->env->unit, &ingest->place, true, err);
 }
 
 uint64_t ingest_lag(const struct ingest *ingest)
@@ -324,6 +377,9 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     for (int i = 0; i < FATE_COUNT; i++)
         place->counters[i] += passes->fates[i];
     memcpy(place->input_next, inputs->next, sizeof place->input_next);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (i != INPUT_CONTROL && inputs->gathers[i].sparse)
+            place->counters[PLACE_SPARSE] += inputs->taken[i];
     attempt_mark(ingest->attempt, 0, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
     if (outputs_sync(ingest->outputs, ingest->hands->crew, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
@@ -356,7 +412,7 @@ static void note_batch(struct ingest *ingest, const struct passes *passes, const
     }
     batch.took_us = batch.now_us - began_us;
     for (int i = 0; i < INPUT_COUNT; i++)
-        batch.taken[i] = ingest->inputs.next[i] - ingest->inputs.first[i];
+        batch.taken[i] = ingest->inputs.taken[i];
     batch.moved = ingest->moved;
     lanes_done(&ingest->lanes, &batch);
     ingest_metrics_batch(ingest->metrics, passes->fates, passes->warnings, batch.taken, batch.took_us);
@@ -399,13 +455,15 @@ static int look_around(struct ingest *ingest, const struct lanes_view *view, str
     if (view->now_us < ingest->look_us)
         return 0;
     ingest->look_us = view->now_us + LOOK_EVERY_US;
-    if (log_cursor_load(ingest->log, output_infos[OUTPUT_EVENTS].topic, 0, "load", &loaded, err) > 0)
+    if (log_cursor_load(ingest->log, output_infos[OUTPUT_EVENTS].topic, ingest->env->unit, "load", &loaded, err) > 0)
         lanes_load_at(&ingest->lanes, loaded, view->now_us);
     for (int i = 0; i < INPUT_COUNT; i++) {
         if (inputs_age_us(&ingest->inputs, (enum input)i, &age_us, err) < 0)
             return -1;
         seen[i] = (struct ingest_lane){ .lag_records = view->lag[i], .lag_us = age_us };
     }
+    ingest_metrics_lag(ingest->metrics, ingest->lag_told, view->lag);
+    memcpy(ingest->lag_told, view->lag, sizeof ingest->lag_told);
     ingest_metrics_lanes(ingest->metrics, seen, ingest->lanes.rate, ingest->lanes.load_lag_us,
                          overflow_flagged(ingest->overflow));
     return 0;
@@ -425,11 +483,16 @@ static int look(struct ingest *ingest, struct lanes_view *out, struct err *err)
 static int take(struct ingest *ingest, struct err *err)
 {
     size_t            quota[INPUT_COUNT], caps[INPUT_COUNT];
+    uint64_t          reach[INPUT_COUNT]; /* offsets that wait, at most */
     struct lanes_view view;
 
     if (look(ingest, &view, err) < 0)
         return -1;
-    ingest->inputs.batch.room = attempt_limit(ingest->attempt, ingest->place.input_next, view.lag, ingest->batch_limit, caps);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        reach[i] = ingest->inputs.gathers[i].sparse && view.lag[i] > 0 ? UINT64_MAX : view.lag[i];
+    ingest->inputs.batch.room = attempt_limit(ingest->attempt, ingest->place.input_next, reach, ingest->batch_limit, caps);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        ingest->inputs.until[i] = attempt_until(ingest->attempt, ingest->place.input_next, reach, (enum input)i);
     ingest->behind = view.lag[INPUT_RAW] > BEHIND_BATCHES * ingest->batch_limit || view.live_age_us > BEHIND_US;
     lanes_plan(&ingest->lanes, &view, ingest->inputs.batch.room, quota);
     for (int i = 0; i < INPUT_COUNT; i++)
@@ -437,6 +500,23 @@ static int take(struct ingest *ingest, struct err *err)
             quota[i] = caps[i];
     ingest->wait_us = lanes_wait_us(&ingest->lanes, &view, WAIT_US);
     return inputs_take(&ingest->inputs, ingest->arena, quota, (size_t)ingest->options->batch_bytes, err);
+}
+
+/* A process has one death for all its units: who is suspected is tried while nobody else is at work. */
+static void turn_take(struct ingest *ingest)
+{
+    pthread_rwlock_t *turn = ingest->common != NULL ? ingest->common->turn : NULL;
+
+    if (turn != NULL && attempt_wary(ingest->attempt))
+        pthread_rwlock_wrlock(turn);
+    else if (turn != NULL)
+        pthread_rwlock_rdlock(turn);
+}
+
+static void turn_give(struct ingest *ingest)
+{
+    if (ingest->common != NULL && ingest->common->turn != NULL)
+        pthread_rwlock_unlock(ingest->common->turn);
 }
 
 int ingest_step(struct ingest *ingest, struct err *err)
@@ -461,9 +541,11 @@ int ingest_step(struct ingest *ingest, struct err *err)
         .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,
                     .joins_per_hour_max = (uint64_t)ingest->options->joins_per_hour_max }
     };
-    attempt_begin(ingest->attempt, ingest->inputs.first, ingest->inputs.next);
+    turn_take(ingest);
+    attempt_begin_of(ingest->attempt, ingest->inputs.first, ingest->inputs.next, inputs_events(&ingest->inputs) + ingest->inputs.taken[INPUT_CONTROL]);
     rc = process(ingest, &place, &passes, err);
     attempt_end(ingest->attempt, rc < 0 ? ingest->inputs.first : ingest->inputs.next);
+    turn_give(ingest);
     if (rc < 0) {
         ingest->retry_at_once = learn(ingest, &passes, err);
         return -1;
@@ -506,7 +588,7 @@ static int do_chores(struct ingest *ingest, struct err *failed)
         say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
     if (cookieless_days_over(ingest->people, clock_wall_us()))
         ingest->moves_left = true; /* an empty batch forgets them */
-    if (ingest->log_done_below == 0)
+    if (ingest->log_done_below == 0 && ingest->log_eraser != NULL)
         log_eraser_chore(ingest->log_eraser, ingest->people, ingest->snapshot, &ingest->log_done_below, &ingest->log_done_records);
     return store_rewriter_step(&ingest->rewriter, ingest->env, ingest->options, ingest->behind, &ingest->people, failed);
 }
@@ -536,11 +618,12 @@ static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us,
     }
 }
 
-static int ingest_loop(struct ingest *ingest, struct err *err)
+int ingest_work(struct ingest *ingest, struct err *err)
 {
     int64_t  wait_us = RETRY_WAIT_US_MIN;
     unsigned stops = 0;
 
+    inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
     while (!stop_asked(ingest->env, 0)) {
         struct err failed = { 0 };
         int        rc = ingest_step(ingest, &failed);
@@ -571,11 +654,13 @@ static int ingest_run(const struct role_env *env, struct err *err)
     int            rc;
 
     ingest_keep_memory();
+    if (log_on_kafka(stores_log(env->stores)))
+        return units_run(env, err);
     if (ingest_open(env, &ingest, err) < 0)
         return -1;
     inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
     role_tell(env, ROLE_READY);
-    rc = ingest_loop(ingest, err);
+    rc = ingest_work(ingest, err);
     ingest_close(ingest);
     return rc;
 }

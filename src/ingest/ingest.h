@@ -14,7 +14,11 @@
 #ifndef PENSTOCK_INGEST_INGEST_H
 #define PENSTOCK_INGEST_INGEST_H
 
+#include <pthread.h>
+
+#include "base/metric.h"
 #include "base/role.h"
+#include "log/log.h"
 #include "people/people.h"
 
 extern const struct role ingest_role;
@@ -40,6 +44,17 @@ struct ingest;
 /* Once in a process: batches get their memory back instead of giving it to the kernel. */
 void ingest_keep_memory(void);
 int  ingest_open(const struct role_env *env, struct ingest **out, struct err *err) must_check;
+/* What the units of a process (units.h) have in common; borrowed. NULL of the whole, as of a part: each its own. */
+struct ingest_common {
+    struct log         *log;
+    struct metric_page *metrics;
+    const char         *metrics_folder; /* of pages that a unit has alone */
+    pthread_rwlock_t   *turn;           /* shared while a batch is in work; alone for suspects (attempt.h A1) */
+    unsigned            units;          /* that share the machine's threads */
+};
+int  ingest_open_unit(const struct role_env *env, const struct ingest_common *common, struct ingest **out, struct err *err) must_check;
+/* Batch after batch until env->stop_fd. 0: it was asked to stop. */
+int  ingest_work(struct ingest *ingest, struct err *err) must_check;
 void ingest_close(struct ingest *ingest);
 /* Takes and finishes one batch: 1 done, 0 there was nothing, or it may wait (lanes.h), -1 it failed and nothing
  * has happened.

@@ -74,12 +74,17 @@ void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lan
                           int64_t load_lag_us, size_t keys_flagged)
 {
     for (size_t i = 0; i < INPUT_COUNT; i++) {
-        metric_set(page, LAG + i, (int64_t)lanes[i].lag_records);
         metric_set(page, AGE + i, lanes[i].lag_us / 1000000);
     }
     metric_set(page, LOW_RATE, (int64_t)low_rate);
     metric_set(page, LOAD_LAG, load_lag_us / 1000000);
     metric_set(page, FLAGGED, (int64_t)keys_flagged);
+}
+
+void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_COUNT], const uint64_t now[INPUT_COUNT])
+{
+    for (size_t i = 0; i < INPUT_COUNT; i++)
+        metric_add(page, LAG + i, now[i] - before[i]); /* modulo 2^64: also downwards */
 }
 
 void ingest_metrics_retry(struct metric_page *page)

@@ -18,6 +18,8 @@ struct ingest_lane {
 };
 void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lanes[INPUT_COUNT], double low_rate,
                           int64_t load_lag_us, size_t keys_flagged);
+/* The lags of an ingest change; those of several ingests of a process add up. */
+void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_COUNT], const uint64_t now[INPUT_COUNT]);
 void ingest_metrics_retry(struct metric_page *page);
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats);
 

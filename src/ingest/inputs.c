@@ -24,12 +24,15 @@ void inputs_fini(struct inputs *inputs)
     inputs->batch.records = NULL;
 }
 
-int inputs_open(struct inputs *inputs, struct log *log, const struct people_place *place, bool control, struct err *err)
+int inputs_open(struct inputs *inputs, struct log *log, uint32_t partition, const struct people_place *place, bool control,
+                struct err *err)
 {
+    inputs->partition = partition;
     for (int i = 0; i < INPUT_COUNT; i++) {
         inputs->first[i] = inputs->next[i] = place->input_next[i];
+        inputs->until[i] = UINT64_MAX;
         if ((i != INPUT_CONTROL || control) &&
-            gather_open(&inputs->gathers[i], log, (enum input)i, place->input_next[i], err) < 0)
+            gather_open(&inputs->gathers[i], log, (enum input)i, partition, place->input_next[i], err) < 0)
             return -1;
     }
     return 0;
@@ -64,6 +67,8 @@ int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[I
         size_t         end = bytes_end(inputs, input, quota, bytes);
 
         inputs->first[input] = inputs->next[input];
+        inputs->taken[input] = 0;
+        gather->until = inputs->until[input];
         if (gather->reader != NULL && records > 0 && batch->bytes < end && gather_lag(gather) > 0) {
             int rc = gather_take(gather, batch, arena, records, end - batch->bytes, err);
 
@@ -71,6 +76,7 @@ int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[I
                 return err_wrap(err, input_topic(input));
             any = any || rc > 0;
             inputs->next[input] = gather->next;
+            inputs->taken[input] = gather->taken;
         }
         if (input == INPUT_CONTROL)
             inputs->control_count = batch->count;
@@ -84,7 +90,7 @@ uint64_t inputs_events(const struct inputs *inputs)
 
     for (int i = 0; i < INPUT_COUNT; i++)
         if (i != INPUT_CONTROL)
-            events += inputs->next[i] - inputs->first[i];
+            events += inputs->taken[i];
     return events;
 }
 
@@ -112,7 +118,7 @@ void inputs_store_cursors(struct inputs *inputs, struct log *log, const struct p
 
         if (place->input_next[i] == inputs->cursors[i] && i != INPUT_RAW)
             continue; /* a topic that nobody writes to gets no folder */
-        if (log_cursor_store(log, input_topic((enum input)i), 0, "ingest", place->input_next[i], &err) < 0)
+        if (log_cursor_store(log, input_topic((enum input)i), inputs->partition, "ingest", place->input_next[i], &err) < 0)
             say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);
         else
             inputs->cursors[i] = place->input_next[i];

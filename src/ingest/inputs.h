@@ -19,6 +19,9 @@ struct inputs {
     struct gathered batch;
     size_t          control_count; /* that many at its front are no events */
     uint64_t        first[INPUT_COUNT], next[INPUT_COUNT]; /* of the batch: offsets [first, next) */
+    uint64_t        taken[INPUT_COUNT]; /* of the batch: records, and those of gaps; where offsets are dense, next - first */
+    uint64_t        until[INPUT_COUNT]; /* the next batch takes nothing from there on; UINT64_MAX */
+    uint32_t        partition;
     int64_t         now_us;        /* the batch's clock */
     uint64_t        cursors[INPUT_COUNT]; /* the log's copies of the places */
 };
@@ -26,8 +29,8 @@ struct inputs {
 int  inputs_init(struct inputs *inputs, size_t records_max) must_check; /* -1: no memory */
 void inputs_fini(struct inputs *inputs);
 /* control: that topic is read too. */
-int  inputs_open(struct inputs *inputs, struct log *log, const struct people_place *place, bool control, struct err *err)
-    must_check;
+int  inputs_open(struct inputs *inputs, struct log *log, uint32_t partition, const struct people_place *place, bool control,
+                 struct err *err) must_check;
 void inputs_close(struct inputs *inputs);
 
 /* 1: a batch of at most quota[i] records of each input and about `bytes`; 0: there is nothing; -1: error. */

@@ -21,6 +21,7 @@ struct output_topic {
 struct outputs {
     struct log            *log;
     struct outputs_options options;
+    uint64_t               epoch_committed;
     struct output_topic    topics[OUTPUT_COUNT];
 };
 
@@ -61,12 +62,14 @@ static int topic_open(struct outputs *outputs, enum output output, uint64_t end,
         .retention_us = info->again ? OUTPUTS_AGAIN_RETENTION_US : outputs->options.retention_us,
         .disk_reserve_bytes = OUTPUTS_RESERVE_BYTES,
         .cursors_needed = info->readers,
+        .epoch = outputs->options.epoch,
+        .epoch_committed = outputs->epoch_committed,
     };
 
     topic->batch = log_batch_new();
     if (topic->batch == NULL)
         return err_set(err, ERR_FULL, "no memory");
-    if (log_writer_open(outputs->log, info->topic, 0, &topic_options, &topic->writer, err) < 0 ||
+    if (log_writer_open(outputs->log, info->topic, outputs->options.partition, &topic_options, &topic->writer, err) < 0 ||
         log_writer_cut(topic->writer, end, err) < 0)
         return err_wrap(err, info->topic);
     log_writer_publish(topic->writer, end);
@@ -82,6 +85,7 @@ int outputs_open(struct log *log, const struct people_place *place, const struct
         return err_set(err, ERR_FULL, "no memory");
     outputs->log = log;
     outputs->options = *options;
+    outputs->epoch_committed = place->counters[PLACE_EPOCH];
     for (int i = 0; i < OUTPUT_COUNT; i++) {
         if (output_infos[i].topic == NULL || (output_infos[i].again && place->output_end[i] == 0))
             continue;
@@ -249,6 +253,8 @@ int outputs_sync(struct outputs *outputs, struct crew *crew, int64_t now_us, str
     for (size_t i = 0; i < OUTPUT_COUNT; i++)
         if (outputs->topics[i].writer != NULL)
             place->output_end[i] = log_writer_end(outputs->topics[i].writer);
+    if (outputs->options.epoch != 0)
+        place->counters[PLACE_EPOCH] = outputs->options.epoch;
     return 0;
 }
 

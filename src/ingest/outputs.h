@@ -28,6 +28,13 @@ enum output {
 };
 _Static_assert((int)OUTPUT_COUNT <= (int)PEOPLE_OUTPUTS_MAX, "outputs must fit into people_place");
 
+
+/* Numbers among people_place.counters that are no fates. */
+enum {
+    PLACE_EPOCH = PEOPLE_COUNTERS_MAX - 2,  /* of the writers whose ends are in output_end (log_topic_options); 0: the log needs none */
+    PLACE_SPARSE = PEOPLE_COUNTERS_MAX - 3  /* records taken from inputs whose offsets are sparse, and so do not tell */
+};
+
 struct output_info {
     const char        *topic;   /* NULL: nothing is written there yet */
     const char *const *readers; /* NULL-terminated: whose cursors hold its records back from deletion */
@@ -36,7 +43,9 @@ struct output_info {
 extern const struct output_info output_infos[OUTPUT_COUNT];
 
 struct outputs_options {
-    int64_t retention_us; /* 0: for ever */
+    int64_t  retention_us; /* 0: for ever */
+    uint32_t partition;
+    uint64_t epoch;        /* log_topic_options; outputs_sync notes it in place->counters[PLACE_EPOCH] when it is not 0 */
 };
 
 struct outputs; /* @thread one; rows of different topics may be added by two at once */

@@ -254,8 +254,10 @@ static int expired(struct kafka_reader *reader, struct log_chunk *out)
     }
     if (next <= reader->next)
         return 0;
-    *out = (struct log_chunk){ .kind = LOG_GAP, .base = reader->next, .why = "expired", .sparse = true,
+    /* A message counts as a record; the gap ends where the next message begins. */
+    *out = (struct log_chunk){ .kind = LOG_GAP, .why = "expired", .sparse = true,
                                .count = (uint32_t)(reader->source.next - kafka_offset_message(reader->next)) };
+    out->base = next - out->count;
     reader->next = next;
     return 1;
 }

@@ -1,6 +1,8 @@
 /* log/log.c - sends each call to the backend of its object (log_ops.h). Every object begins with the pointer to it. */
 #include "log/log_ops.h"
 
+#include "log/kafka_log.h"
+
 const char *const log_kafka_topics_shared[] = { "raw", "raw_historical", "replay", "control", NULL };
 
 #define OPS(object) (*(const struct log_ops *const *)(const void *)(object))
@@ -8,6 +10,16 @@ const char *const log_kafka_topics_shared[] = { "raw", "raw_historical", "replay
 int log_open(const struct log_options *options, struct log **out, struct err *err)
 {
     return options->kafka != NULL ? kafka_log_open(options, out, err) : embedded_open(options, out, err);
+}
+
+bool log_is_kafka(const struct log *log)
+{
+    return OPS(log) == &log_kafka_ops;
+}
+
+bool log_sparse(const struct log *log, const char *topic)
+{
+    return log_is_kafka(log) && kafka_topic_shared((const struct kafka_log *)(const void *)log, topic);
 }
 
 void log_close(struct log *log)

@@ -113,6 +113,10 @@ int  log_open(const struct log_options *options, struct log **out, struct err *e
 void log_close(struct log *log); /* after its writers and readers */
 /* How many partitions each topic has; embedded: 1. */
 uint32_t log_partitions(const struct log *log);
+/* On Kafka: others may write the same partition, so openings are told apart by epochs (log_topic_options). */
+bool log_is_kafka(const struct log *log);
+/* The offsets of this topic have holes: it has many writers, and is on Kafka. */
+bool log_sparse(const struct log *log, const char *topic);
 
 /* --- batches: records on their way in ---------------------------------------------------------- */
 

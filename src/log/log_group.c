@@ -1,0 +1,167 @@
+/* log/log_group.c - see log_group.h. A client of its own: what a group's client is asked to read it must read soon, or the
+ * group takes it for dead; so it is asked for nothing but its share. */
+#include "log/log_group.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/say.h"
+#include "log/kafka_client.h"
+#include "log/kafka_log.h"
+
+enum { POLL_MS = 100 };
+
+struct log_group {
+    struct log_group_calls calls;
+    rd_kafka_t            *client; /* NULL: embedded */
+    pthread_t              thread;
+    atomic_bool            leaving;
+};
+
+/* --- Kafka ------------------------------------------------------------------------------------- */
+
+static void partitions_take(struct log_group *group, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_error_t *error;
+
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    error = rd_kafka_incremental_assign(group->client, list);
+    if (error != NULL) {
+        say(SAY_ERROR, "the group's partitions could not be taken: %s", rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+        return;
+    }
+    (void)rd_kafka_pause_partitions(group->client, list);
+    for (int i = 0; i < list->cnt; i++)
+        group->calls.start(group->calls.ctx, (uint32_t)list->elems[i].partition);
+}
+
+static void partitions_give(struct log_group *group, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_error_t *error;
+
+    for (int i = 0; i < list->cnt; i++)
+        group->calls.stop(group->calls.ctx, (uint32_t)list->elems[i].partition);
+    error = rd_kafka_incremental_unassign(group->client, list);
+    if (error != NULL) {
+        say(SAY_ERROR, "the group's partitions could not be given back: %s", rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+    }
+}
+
+static void rebalance(rd_kafka_t *client, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    (void)client;
+    if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        partitions_take(opaque, list);
+    else
+        partitions_give(opaque, list);
+}
+
+static void *group_main(void *arg)
+{
+    static struct say_gate gate;
+    struct log_group      *group = arg;
+
+    while (!atomic_load(&group->leaving)) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(group->client, POLL_MS);
+
+        if (message == NULL)
+            continue;
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            say_seldom(&gate, SAY_WARN, "group: %s", kafka_client_text(message->err));
+        rd_kafka_message_destroy(message);
+    }
+    (void)rd_kafka_consumer_close(group->client); /* stops what is started */
+    return NULL;
+}
+
+static int client_make(const struct kafka_log *log, const char *role, struct log_group *group, struct err *err)
+{
+    const char      *prefix = log->options->topic_prefix != NULL ? log->options->topic_prefix : "";
+    rd_kafka_conf_t *conf;
+    char             name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], session[16];
+
+    (void)snprintf(name, sizeof name, "%.150spenstock.%.64s.members", prefix, role);
+    (void)snprintf(session, sizeof session, "%d000", (int)KAFKA_GROUP_SECONDS);
+    if (kafka_client_conf(log->options->brokers, log->options->client_properties, KAFKA_CLIENT_CONSUMER, &conf, err) < 0)
+        return -1;
+    if (kafka_client_set(conf, "group.id", name, err) < 0 || kafka_client_set(conf, "session.timeout.ms", session, err) < 0 ||
+        kafka_client_set(conf, "heartbeat.interval.ms", "1000", err) < 0 ||
+        kafka_client_set(conf, "partition.assignment.strategy", "cooperative-sticky", err) < 0 ||
+        kafka_client_set(conf, "queued.min.messages", "1", err) < 0 ||
+        kafka_client_set(conf, "topic.metadata.refresh.interval.ms", "5000", err) < 0) {
+        rd_kafka_conf_destroy(conf);
+        return -1;
+    }
+    rd_kafka_conf_set_opaque(conf, group);
+    rd_kafka_conf_set_rebalance_cb(conf, rebalance);
+    if (kafka_client_new(KAFKA_CLIENT_CONSUMER, conf, &group->client, err) < 0)
+        return -1;
+    (void)rd_kafka_poll_set_consumer(group->client);
+    return 0;
+}
+
+static int group_join(struct log *of, const char *role, const char *topic, struct log_group *group, struct err *err)
+{
+    const struct log_topic_options   defaults = { .codec = LOG_CODEC_NONE };
+    struct kafka_log                *log = kafka_log_of(of);
+    rd_kafka_topic_partition_list_t *topics;
+    rd_kafka_resp_err_t              error;
+    char                             name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    int                              rc;
+
+    if (kafka_topic_name(log, topic, name, err) < 0 || kafka_topic_ready(log, name, &defaults, err) < 0 ||
+        client_make(log, role, group, err) < 0)
+        return -1;
+    topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, name, RD_KAFKA_PARTITION_UA);
+    error = rd_kafka_subscribe(group->client, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_destroy(group->client);
+        return kafka_client_err(err, role, error);
+    }
+    rc = pthread_create(&group->thread, NULL, group_main, group);
+    if (rc == 0)
+        return 0;
+    rd_kafka_destroy(group->client);
+    return err_errno(err, rc, "start the group's thread");
+}
+
+/* --- both -------------------------------------------------------------------------------------- */
+
+int log_group_join(struct log *log, const char *role, const char *topic, const struct log_group_calls *calls, struct log_group **out,
+                   struct err *err)
+{
+    struct log_group *group = calloc(1, sizeof *group);
+
+    if (group == NULL)
+        return err_set(err, ERR_FULL, "no memory for a group");
+    group->calls = *calls;
+    if (log_is_kafka(log) && group_join(log, role, topic, group, err) < 0) {
+        free(group);
+        return -1;
+    }
+    if (group->client == NULL)
+        calls->start(calls->ctx, 0);
+    *out = group;
+    return 0;
+}
+
+void log_group_leave(struct log_group *group)
+{
+    if (group == NULL)
+        return;
+    if (group->client == NULL) {
+        group->calls.stop(group->calls.ctx, 0);
+    } else {
+        atomic_store(&group->leaving, true);
+        pthread_join(group->thread, NULL);
+        rd_kafka_destroy(group->client);
+    }
+    free(group);
+}
