@@ -1,94 +1,30 @@
-/* ingest/ingest.c - the role: takes batches, commits them, waits out trouble.
+/* ingest/ingest.c - takes batches and commits them.
  *
  * Exactly-once without a broker's transactions: the rows are made durable first, then one LMDB transaction
  * says that they count, together with the persons they changed and the places in the inputs. Whatever lies past
  * the recorded ends belongs to a batch that never happened. The cost is one sync for each topic that got
  * rows and one for the store; batches grow with the load, so an event's share of them shrinks. */
-#include "ingest/ingest.h"
+#include "ingest/ingest_inner.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <malloc.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/say.h"
-#include "ingest/fate_metrics.h"
-#include "ingest/hands.h"
-#include "ingest/ingest_metrics.h"
-#include "ingest/inputs.h"
-#include "ingest/lanes.h"
-#include "ingest/outputs.h"
-#include "ingest/overflow.h"
-#include "ingest/passes.h"
-#include "ingest/log_eraser.h"
 #include "ingest/requests.h"
-#include "ingest/store_rewriter.h"
-#include "ingest/units.h"
-#include "log/log_access.h"
 #include "wire/time.h"
 
 enum {
     ARENA_CHUNK_BYTES = 8 << 20,
-    WAIT_US = 100000,          /* between looks at the stop signal */
-    RETRY_WAIT_US_MIN = 100000,
-    RETRY_WAIT_US_MAX = 5000000,
+    WAIT_US = 100000, /* between looks at the stop signal */
     BEHIND_BATCHES = 2,
-    EPOCH_TURN_BITS = 24,
-    TROUBLES_MAX = 20          /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
+    EPOCH_TURN_BITS = 24
 };
 #define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch */
-#define CHORES_EVERY_US ((int64_t)5 * 1000000)
 #define BEHIND_US ((int64_t)1000000) /* live records that wait so long, or so many batches of them, are too many */
 #define LOOK_EVERY_US ((int64_t)100000)
-
-struct ingest {
-    /* fixed after start */
-    const struct role_env       *env;
-    const struct ingest_options *options;
-    const struct ingest_common  *common; /* NULL: none */
-    struct log                  *log;    /* common's, when that has one */
-    struct log_access            log_access;
-    struct people               *people;
-    struct catalog              *catalog;
-    struct geoip                *geoip; /* NULL: off */
-    struct attempt              *attempt;
-    struct metric_page          *metrics;
-    struct fate_metrics         *fate_metrics;
-    struct property_key_table    keys;
-    struct span                  crash_on;
-    /* @thread ingest */
-    struct catalog_snapshot *snapshot;
-    int64_t                  chores_us; /* when they are next due */
-    struct outputs          *outputs;
-    struct inputs            inputs;
-    struct lanes             lanes;
-    struct overflow         *overflow;
-    size_t                   moved;  /* records of the batch */
-    bool                     behind; /* live traffic is: hot keys are looked for */
-    int64_t                  wait_us; /* when there was nothing to take */
-    int64_t                  look_us; /* load's place and the lanes' ages are next due */
-    struct people_place      place; /* as committed */
-    struct arena            *arena; /* of a batch */
-    struct hands            *hands;
-    struct warning_gate     *gate;
-    struct definer          *definer;
-    struct cookieless       *cookieless;
-    size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
-    uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
-    struct log_eraser       *log_eraser;
-    struct store_rewriter    rewriter;
-    uint64_t                 log_done_below, log_done_records; /* a walk of it that is to be told; 0: none */
-    int64_t                  request_us;    /* when the next request of an operator is due */
-    bool                     moves_left;    /* ids of merged persons wait to be moved: people_moves_pending */
-    bool                     fates_begun;   /* people_fates_begin was committed */
-    bool                     retry_at_once; /* the failed batch will be another one next time */
-    int64_t                  spent_us[INGEST_PARTS];
-    uint64_t                 lag_told[INPUT_COUNT]; /* as the metrics have it of this unit */
-};
 
 /* --- opening ----------------------------------------------------------------------------------- */
 
@@ -261,7 +197,8 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     ingest->moves_left = moves > 0;
     if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
-    if (rc < 0 || moves < 0 || epoch_next(ingest, &options.epoch, err) < 0 || outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
+    if (rc < 0 || moves < 0 || epoch_next(ingest, &options.epoch, err) < 0 ||
+        outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
         return -1;
     return inputs_open(&ingest->inputs, ingest->log, ingest->env->unit, &ingest->place, true, err);
 }
@@ -560,115 +497,3 @@ int ingest_step(struct ingest *ingest, struct err *err)
                                   ? ingest->batch_limit * 2 : (size_t)ingest->options->batch_records;
     return 1;
 }
-
-/* --- the loop ---------------------------------------------------------------------------------- */
-
-/* true: the stop signal came. */
-static bool stop_asked(const struct role_env *env, int64_t wait_us)
-{
-    struct pollfd pollfd = { .fd = env->stop_fd, .events = POLLIN };
-
-    return poll(&pollfd, 1, (int)(wait_us / 1000)) > 0;
-}
-
-/* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
-static int do_chores(struct ingest *ingest, struct err *failed)
-{
-    static struct say_gate   gate;
-    struct people_seen_stats seen;
-    struct err               err = { 0 };
-    int64_t                  now_us = clock_mono_us();
-
-    if (now_us < ingest->chores_us)
-        return 0;
-    ingest->chores_us = now_us + CHORES_EVERY_US;
-    people_seen_stats(ingest->people, &seen);
-    ingest_metrics_seen(ingest->metrics, &seen);
-    if (outputs_retain(ingest->outputs, clock_wall_us(), &err) < 0)
-        say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
-    if (cookieless_days_over(ingest->people, clock_wall_us()))
-        ingest->moves_left = true; /* an empty batch forgets them */
-    if (ingest->log_done_below == 0 && ingest->log_eraser != NULL)
-        log_eraser_chore(ingest->log_eraser, ingest->people, ingest->snapshot, &ingest->log_done_below, &ingest->log_done_records);
-    return store_rewriter_step(&ingest->rewriter, ingest->env, ingest->options, ingest->behind, &ingest->people, failed);
-}
-
-/* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
-static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us, unsigned *stops, struct err *err)
-{
-    static struct say_gate gate;
-    struct err             why = *failed;
-
-    ingest_metrics_retry(ingest->metrics);
-    *stops = why.kind == ERR_STOP || why.kind == ERR_CORRUPT ? *stops + 1 : 0;
-    for (;;) {
-        if (!ingest->retry_at_once) {
-            say_seldom(&gate, SAY_WARN, "%s; nothing is lost, trying again in %.1f s", why.text, (double)*wait_us / 1e6);
-            if (stop_asked(ingest->env, *wait_us))
-                return 1;
-            *wait_us = *wait_us * 2 < RETRY_WAIT_US_MAX ? *wait_us * 2 : RETRY_WAIT_US_MAX;
-        }
-        ingest->retry_at_once = false;
-        if (ingest_recover(ingest, &why) == 0)
-            return 0;
-        if (why.kind == ERR_INPUT || why.kind == ERR_CORRUPT || ++*stops > TROUBLES_MAX) {
-            *err = why;
-            return -1;
-        }
-    }
-}
-
-int ingest_work(struct ingest *ingest, struct err *err)
-{
-    int64_t  wait_us = RETRY_WAIT_US_MIN;
-    unsigned stops = 0;
-
-    inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
-    while (!stop_asked(ingest->env, 0)) {
-        struct err failed = { 0 };
-        int        rc = ingest_step(ingest, &failed);
-
-        if (rc > 0) {
-            inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
-            wait_us = RETRY_WAIT_US_MIN;
-            stops = 0;
-        } else if (rc < 0) {
-            rc = wait_out(ingest, &failed, &wait_us, &stops, err);
-            if (rc != 0)
-                return rc < 0 ? -1 : 0;
-        } else {
-            inputs_wait(&ingest->inputs, ingest->wait_us);
-        }
-        if (do_chores(ingest, &failed) < 0) {
-            rc = wait_out(ingest, &failed, &wait_us, &stops, err);
-            if (rc != 0)
-                return rc < 0 ? -1 : 0;
-        }
-    }
-    return 0;
-}
-
-static int ingest_run(const struct role_env *env, struct err *err)
-{
-    struct ingest *ingest;
-    int            rc;
-
-    ingest_keep_memory();
-    if (log_on_kafka(stores_log(env->stores)))
-        return units_run(env, err);
-    if (ingest_open(env, &ingest, err) < 0)
-        return -1;
-    inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
-    role_tell(env, ROLE_READY);
-    rc = ingest_work(ingest, err);
-    ingest_close(ingest);
-    return rc;
-}
-
-const struct role ingest_role = {
-    .name = "ingest",
-    .help = "turns accepted events into rows: persons, groups, places, warnings",
-    .options = ingest_option_table,
-    .options_bytes = sizeof(struct ingest_options),
-    .run = ingest_run,
-};

@@ -76,6 +76,11 @@ static int topic_open(struct outputs *outputs, enum output output, uint64_t end,
     return 0;
 }
 
+static int topic_sync(struct outputs *outputs, unsigned output, struct err *err)
+{
+    return log_writer_sync(outputs->topics[output].writer, err) < 0 ? err_wrap(err, output_infos[output].topic) : 0;
+}
+
 int outputs_open(struct log *log, const struct people_place *place, const struct outputs_options *options,
                  struct outputs **out, struct err *err)
 {
@@ -94,6 +99,12 @@ int outputs_open(struct log *log, const struct people_place *place, const struct
             return -1;
         }
     }
+    /* What was recorded before us is marked before we record anything (log/kafka_writer.h B3). */
+    for (size_t i = 0; options->epoch != 0 && i < OUTPUT_COUNT; i++)
+        if (outputs->topics[i].writer != NULL && topic_sync(outputs, (unsigned)i, err) < 0) {
+            outputs_close(outputs);
+            return -1;
+        }
     *out = outputs;
     return 0;
 }
@@ -181,11 +192,6 @@ int outputs_add_moved(struct outputs *outputs, const struct record_moved *moved,
     *offset_out = log_writer_end(topic->writer) + log_batch_count(topic->batch);
     log_batch_end(topic->batch, bytes);
     return 0;
-}
-
-static int topic_sync(struct outputs *outputs, unsigned output, struct err *err)
-{
-    return log_writer_sync(outputs->topics[output].writer, err) < 0 ? err_wrap(err, output_infos[output].topic) : 0;
 }
 
 /* As work of a crew: one topic is one slice, without anything that has an order. */

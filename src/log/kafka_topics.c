@@ -82,7 +82,8 @@ static int topic_conf(rd_kafka_NewTopic_t *topic, const char *name, int64_t valu
 static rd_kafka_NewTopic_t *topic_new(const struct kafka_topic_wish *wish, struct err *err)
 {
     char                 text[200] = "";
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(wish->name, (int)wish->partitions, wish->replication == 0 ? -1 : (int)wish->replication, text, sizeof text);
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(wish->name, (int)wish->partitions,
+                                                       wish->replication == 0 ? -1 : (int)wish->replication, text, sizeof text);
 
     if (topic == NULL) {
         err_set(err, ERR_INPUT, "kafka: topic %s: %s", wish->name, text);

@@ -1,0 +1,124 @@
+/* ingest/ingest_loop.c - batch after batch: waits when there is nothing, waits out trouble, and does between batches what is due
+ * now and then. The role itself. */
+#include <poll.h>
+
+#include "base/say.h"
+#include "ingest/ingest_inner.h"
+#include "ingest/units.h"
+
+enum {
+    RETRY_WAIT_US_MIN = 100000,
+    RETRY_WAIT_US_MAX = 5000000,
+    TROUBLES_MAX = 20 /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
+};
+#define CHORES_EVERY_US ((int64_t)5 * 1000000)
+
+/* true: the stop signal came. */
+static bool stop_asked(const struct role_env *env, int64_t wait_us)
+{
+    struct pollfd pollfd = { .fd = env->stop_fd, .events = POLLIN };
+
+    return poll(&pollfd, 1, (int)(wait_us / 1000)) > 0;
+}
+
+/* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
+static int do_chores(struct ingest *ingest, struct err *failed)
+{
+    static struct say_gate   gate;
+    struct people_seen_stats seen;
+    struct err               err = { 0 };
+    int64_t                  now_us = clock_mono_us();
+
+    if (now_us < ingest->chores_us)
+        return 0;
+    ingest->chores_us = now_us + CHORES_EVERY_US;
+    people_seen_stats(ingest->people, &seen);
+    ingest_metrics_seen(ingest->metrics, &seen);
+    if (outputs_retain(ingest->outputs, clock_wall_us(), &err) < 0)
+        say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
+    if (cookieless_days_over(ingest->people, clock_wall_us()))
+        ingest->moves_left = true; /* an empty batch forgets them */
+    if (ingest->log_done_below == 0 && ingest->log_eraser != NULL)
+        log_eraser_chore(ingest->log_eraser, ingest->people, ingest->snapshot, &ingest->log_done_below, &ingest->log_done_records);
+    return store_rewriter_step(&ingest->rewriter, ingest->env, ingest->options, ingest->behind, &ingest->people, failed);
+}
+
+/* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
+static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us, unsigned *stops, struct err *err)
+{
+    static struct say_gate gate;
+    struct err             why = *failed;
+
+    ingest_metrics_retry(ingest->metrics);
+    *stops = why.kind == ERR_STOP || why.kind == ERR_CORRUPT ? *stops + 1 : 0;
+    for (;;) {
+        if (!ingest->retry_at_once) {
+            say_seldom(&gate, SAY_WARN, "%s; nothing is lost, trying again in %.1f s", why.text, (double)*wait_us / 1e6);
+            if (stop_asked(ingest->env, *wait_us))
+                return 1;
+            *wait_us = *wait_us * 2 < RETRY_WAIT_US_MAX ? *wait_us * 2 : RETRY_WAIT_US_MAX;
+        }
+        ingest->retry_at_once = false;
+        if (ingest_recover(ingest, &why) == 0)
+            return 0;
+        if (why.kind == ERR_INPUT || why.kind == ERR_CORRUPT || ++*stops > TROUBLES_MAX) {
+            *err = why;
+            return -1;
+        }
+    }
+}
+
+int ingest_work(struct ingest *ingest, struct err *err)
+{
+    int64_t  wait_us = RETRY_WAIT_US_MIN;
+    unsigned stops = 0;
+
+    inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
+    while (!stop_asked(ingest->env, 0)) {
+        struct err failed = { 0 };
+        int        rc = ingest_step(ingest, &failed);
+
+        if (rc > 0) {
+            inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
+            wait_us = RETRY_WAIT_US_MIN;
+            stops = 0;
+        } else if (rc < 0) {
+            rc = wait_out(ingest, &failed, &wait_us, &stops, err);
+            if (rc != 0)
+                return rc < 0 ? -1 : 0;
+        } else {
+            inputs_wait(&ingest->inputs, ingest->wait_us);
+        }
+        if (do_chores(ingest, &failed) < 0) {
+            rc = wait_out(ingest, &failed, &wait_us, &stops, err);
+            if (rc != 0)
+                return rc < 0 ? -1 : 0;
+        }
+    }
+    return 0;
+}
+
+static int ingest_run(const struct role_env *env, struct err *err)
+{
+    struct ingest *ingest;
+    int            rc;
+
+    ingest_keep_memory();
+    if (log_on_kafka(stores_log(env->stores)))
+        return units_run(env, err);
+    if (ingest_open(env, &ingest, err) < 0)
+        return -1;
+    inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
+    role_tell(env, ROLE_READY);
+    rc = ingest_work(ingest, err);
+    ingest_close(ingest);
+    return rc;
+}
+
+const struct role ingest_role = {
+    .name = "ingest",
+    .help = "turns accepted events into rows: persons, groups, places, warnings",
+    .options = ingest_option_table,
+    .options_bytes = sizeof(struct ingest_options),
+    .run = ingest_run,
+};
