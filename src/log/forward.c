@@ -123,7 +123,7 @@ static void batch_commit(struct log_commit *commit, struct log_batch *batch, str
     struct err                   err = { .kind = ERR_NONE };
 
     served->done = false;
-    while (embedded_commit_submit(commit, batch, served_done, served, &err) < 0) {
+    while (log_commit_submit(commit, batch, served_done, served, &err) < 0) { /* of either backend */
         if (err.kind != ERR_FULL) {
             served->result = (struct log_commit_result){ .err = err };
             return;

@@ -7,6 +7,7 @@
 
 #include "base/say.h"
 #include "log/kafka_client.h"
+#include "log/kafka_commit.h"
 #include "log/kafka_producer.h"
 #include "log/kafka_source.h"
 #include "log/kafka_topics.h"
@@ -108,10 +109,19 @@ static uint32_t kafka_log_partitions(const struct log *log)
     return kafka->options->partitions == 0 ? 1 : kafka->options->partitions;
 }
 
+/* Capture's way in has an end of its own. */
+static int kafka_log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
+                                 struct log_writer **out, struct err *err)
+{
+    if (options != NULL && options->for_commit) /* many partitions: a record's key decides */
+        return kafka_inlet_open(kafka_log_of(log), topic, options, out, err);
+    return kafka_writer_open(log, topic, partition, options, out, err);
+}
+
 const struct log_ops log_kafka_ops = {
     .close = kafka_log_close,
+    .writer_open = kafka_log_writer_open,
     .partitions = kafka_log_partitions,
-    .writer_open = kafka_writer_open,
     .writer_close = kafka_writer_close,
     .writer_end = kafka_writer_end,
     .writer_cut = kafka_writer_cut,

@@ -54,6 +54,8 @@ struct log_topic_options {
     uint64_t       epoch;               /* Kafka, topics with one writer: of this opening. No other one ever had it, and it is
                                          * higher than all before; 0: made of the clock. Embedded: the folder's lock is enough */
     uint64_t       epoch_committed;     /* the same: of the writer whose end was recorded last; 0: none was */
+    bool           for_commit;          /* Kafka: log_commit_start comes next. The opening starts no thread and asks no broker; a
+                                         * spool, if there is one, is opened and locked */
 };
 
 /* How records stand on Kafka: many in one of its messages, or each as a message in another system's form. */
@@ -100,6 +102,8 @@ struct log_kafka_options {
     const char    *spool_folder;  /* an embedded log that takes what the brokers do not; NULL: none */
     uint64_t       spool_bytes_max;
     int64_t        spool_after_us; /* 0: a second */
+    int64_t        linger_us;     /* how long a record of a committer waits for others of its partition */
+    uint32_t       insync_min;    /* min.insync.replicas of topics that are made; 0: one less than replication, at least 1 */
 };
 enum { LOG_KAFKA_FRAME_BYTES = 1000000 }; /* a broker's message.max.bytes is 1048588 unless told otherwise */
 extern const char *const log_kafka_topics_shared[]; /* raw, raw_historical, replay, control */
@@ -188,8 +192,12 @@ struct log_commit_result {
  * given back. Must not block. */
 typedef void log_commit_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result);
 
+struct log_commit_look; /* log/log_spool.h */
 struct log_commit_options {
     size_t pending_bytes_max; /* submitted and not yet done, together; 0: 64 MiB */
+    /* Kafka: how it goes, now and then, and with each change; NULL: nobody asks. @thread committer */
+    void (*watch)(void *ctx, const struct log_commit_look *look);
+    void  *watch_ctx;
 };
 
 int  log_commit_start(struct log_writer *writer_take, const struct log_commit_options *options,

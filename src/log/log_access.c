@@ -63,6 +63,8 @@ int log_access_init(struct log_access *access, const char *data_folder, const st
         return err_set(err, ERR_INPUT, "the path of the data folder is too long: %.100s...", data_folder);
     if (!log_on_kafka(settings))
         return 0;
+    if (snprintf(access->spool_folder, sizeof access->spool_folder, "%s/spool", data_folder) >= (int)sizeof access->spool_folder)
+        return err_set(err, ERR_INPUT, "the path of the data folder is too long: %.100s...", data_folder);
     if (properties_fill(access, settings, err) < 0)
         return -1;
     upstream_hooks_init(&access->upstream, &(struct upstream_hooks_options){ .records = is_upstream(settings->form),
@@ -74,7 +76,8 @@ int log_access_init(struct log_access *access, const char *data_folder, const st
         .form = is_upstream(settings->form) || is_upstream(settings->form_rows) ? LOG_FORM_UPSTREAM : LOG_FORM_FRAMES,
         .frame_bytes_max = (size_t)settings->frame_bytes_max, .hooks = hooks != NULL ? hooks : &access->upstream.hooks,
         .client_properties = access->properties,
-        .spool_folder = spools && settings->spool ? access->folder : NULL,
+        .spool_folder = spools && settings->spool ? access->spool_folder : NULL,
+        .linger_us = settings->linger_us, .insync_min = (uint32_t)settings->insync_min,
         .spool_bytes_max = (uint64_t)settings->spool_bytes_max, .spool_after_us = settings->spool_after_us,
     };
     access->options.kafka = &access->kafka;

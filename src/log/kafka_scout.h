@@ -1,0 +1,26 @@
+/* log/kafka_scout.h - looks for the brokers, and at a topic, on a thread of its own: both may take seconds; for the log's own files
+ * only.
+ *
+ * Sent out, it searches until somebody answers and the topic is fit for use (made, when it was missing); then it waits to be
+ * sent again. A topic that cannot be used as it is ends the search for good. @thread any */
+#ifndef PENSTOCK_LOG_KAFKA_SCOUT_H
+#define PENSTOCK_LOG_KAFKA_SCOUT_H
+
+#include "log/kafka_topics.h"
+#include "log/log.h"
+
+struct kafka_scout;
+
+/* options and the wish's name: borrowed for the scout's life. back: called when a search ended, on the scout's thread. */
+int  scout_start(const struct log_kafka_options *options, const struct kafka_topic_wish *wish, void (*back)(void *ctx), void *ctx,
+                 struct kafka_scout **out, struct err *err) must_check;
+void scout_stop(struct kafka_scout *scout);
+
+/* Begins a search, unless one is under way or has an answer that was not taken. */
+void scout_send(struct kafka_scout *scout);
+/* True, once a search: the brokers were found. */
+bool scout_take(struct kafka_scout *scout);
+/* Waits for the end of a search, at most wait_us. -1: the topic can never be used as it is (ERR_INPUT). */
+int  scout_wait(struct kafka_scout *scout, int64_t wait_us, struct err *err) must_check;
+
+#endif
