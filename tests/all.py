@@ -65,7 +65,7 @@ def ctest(part, preset, only=None):
     """(passed, failed): cmocka's cases where a program names them, programs otherwise."""
     if not build(part, preset):
         return 0, 1
-    argv = ["ctest", "--test-dir", "build/" + preset, "-V", "-j", "2", "--timeout", "300"]
+    argv = ["ctest", "--test-dir", "build/" + preset, "-V", "-j", "2", "--timeout", "900"]
     # ThreadSanitizer lays its own maps around a program's; where addresses are random, 1 TiB for LMDB finds no place now and then.
     if preset == "tsan" and subprocess.run(["setarch", "-R", "true"], stderr=subprocess.DEVNULL).returncode == 0:
         argv = ["setarch", "-R"] + argv

@@ -1,46 +1,17 @@
 /* capture/capture_http_test.c - what happens around requests: connections, bodies in parts, deadlines,
- * limits, stopping. Times are short so that the test is. */
+ * limits, stopping. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #include "capture/capture_test_kit.h"
 
-static struct kit        kit;
-static struct kit_answer answer;
 
 #define E1 "{\"token\":\"phc_alpha\",\"event\":\"signup\",\"distinct_id\":\"u-1\"}"
 #define E1_BYTES "58"
 #define POST "POST /e HTTP/1.1\r\nHost: t\r\n"
 _Static_assert(sizeof(E1) - 1 == 58, "the length in the requests below");
-
-static void send_text(int fd, const char *text)
-{
-    kit_send(fd, text, strlen(text));
-}
-
-static void expect(int fd, int status, const char *what)
-{
-    int got = kit_receive(fd, &answer);
-
-    if (got != status)
-        fail_msg("%s: got %d, expected %d: %s", what, got, status, answer.text);
-}
-
-static void expect_end(int fd)
-{
-    assert_int_equal(kit_receive(fd, &answer), 0);
-    (void)close(fd);
-}
-
-static void sleep_ms(int ms)
-{
-    struct timespec span = { ms / 1000, ms % 1000 * 1000000L };
-
-    nanosleep(&span, NULL);
-}
 
 static void keeps_alive(void **state)
 {
@@ -48,18 +19,18 @@ static void keeps_alive(void **state)
 
     (void)state;
     for (int i = 0; i < 20; i++) {
-        send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
-        expect(fd, 200, "keep-alive");
+        kit_send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+        kit_expect(fd, 200, "keep-alive");
     }
-    send_text(fd, POST "Connection: close\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
-    expect(fd, 200, "last");
+    kit_send_text(fd, POST "Connection: close\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
+    kit_expect(fd, 200, "last");
     assert_non_null(strstr(answer.head, "connection: close"));
-    expect_end(fd);
+    kit_expect_end(fd);
     assert_int_equal(kit_records(&kit), 21);
     fd = kit_connect(&kit);
-    send_text(fd, "POST /e HTTP/1.0\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
-    expect(fd, 200, "HTTP/1.0");
-    expect_end(fd);
+    kit_send_text(fd, "POST /e HTTP/1.0\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
+    kit_expect(fd, 200, "HTTP/1.0");
+    kit_expect_end(fd);
     assert_int_equal(kit_records(&kit), 1);
 }
 
@@ -75,7 +46,7 @@ static void pipelines(void **state)
                       (int)strlen("{\"token\":\"phc_alpha\",\"event\":\"e00\",\"distinct_id\":\"u\"}"), i);
     kit_send(fd, text, (size_t)at);
     for (int i = 0; i < 50; i++)
-        expect(fd, 200, "pipelined");
+        kit_expect(fd, 200, "pipelined");
     (void)close(fd);
     assert_int_equal(kit_records(&kit), 50);
     for (int i = 0; i < 50; i++) {
@@ -95,8 +66,8 @@ static void metrics_for_many(void **state)
     for (size_t i = 0; i < 8; i++) {
         fds[i] = kit_connect(&kit);
         for (int k = 0; k < 3; k++)
-            send_text(fds[i], "GET /metrics HTTP/1.1\r\nHost: t\r\n" "Origin: https://a.b\r\n\r\n");
-        send_text(fds[i], POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+            kit_send_text(fds[i], "GET /metrics HTTP/1.1\r\nHost: t\r\n" "Origin: https://a.b\r\n\r\n");
+        kit_send_text(fds[i], POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
         if (i % 4 == 3)
             (void)close(fds[i]);
     }
@@ -104,11 +75,11 @@ static void metrics_for_many(void **state)
         if (i % 4 == 3)
             continue;
         for (int k = 0; k < 3; k++) {
-            expect(fds[i], 200, "metrics");
+            kit_expect(fds[i], 200, "metrics");
             assert_non_null(strstr(answer.body, "\ncapture_events_received_total{role=\"capture\"} "));
             assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b"));
         }
-        expect(fds[i], 200, "an event behind them");
+        kit_expect(fds[i], 200, "an event behind them");
         (void)close(fds[i]);
     }
     (void)kit_records(&kit);
@@ -130,18 +101,18 @@ static void splits(void **state)
         setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one);
         for (size_t cut = 1; cut < texts[t].bytes; cut += 3) {
             kit_send(fd, texts[t].text, cut);
-            sleep_ms(1);
+            (void)poll(NULL, 0, 1);
             kit_send(fd, texts[t].text + cut, texts[t].bytes - cut);
-            expect(fd, 200, texts[t].text);
+            kit_expect(fd, 200, texts[t].text);
             assert_int_equal(kit_records(&kit), 1);
             assert_true(span_is(kit.records[0].data, E1));
         }
         for (size_t i = 0; i < texts[t].bytes; i++) {
             kit_send(fd, texts[t].text + i, 1);
             if (i % 16 == 0)
-                sleep_ms(1);
+                (void)poll(NULL, 0, 1);
         }
-        expect(fd, 200, "byte by byte");
+        kit_expect(fd, 200, "byte by byte");
         assert_int_equal(kit_records(&kit), 1);
         (void)close(fd);
     }
@@ -174,8 +145,8 @@ static void large_bodies(void **state)
             kit_send(fd, text + sent, piece);
             sent += piece;
         }
-        expect(fd, 200, "large");
-        expect(fd, 200, "behind large");
+        kit_expect(fd, 200, "large");
+        kit_expect(fd, 200, "behind large");
         assert_int_equal(kit_records(&kit), 2);
         (void)close(fd);
     }
@@ -190,23 +161,23 @@ static void too_large(void **state)
 
     (void)state;
     (void)snprintf(head, sizeof head, POST "Origin: https://a.b\r\nContent-Length: %d\r\n\r\n", 21 << 20);
-    send_text(fd, head);
-    expect(fd, 413, "announced");
+    kit_send_text(fd, head);
+    kit_expect(fd, 413, "announced");
     assert_int_equal(strncmp(answer.body, "maximum event size exceeded: ", 29), 0);
     assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
     kit_send(fd, filler, 21 << 20);
-    send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
-    expect(fd, 200, "the connection is usable");
+    kit_send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+    kit_expect(fd, 200, "the connection is usable");
     (void)close(fd);
     fd = kit_connect(&kit);
-    send_text(fd, POST "Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n");
-    expect(fd, 413, "expect");
-    expect_end(fd);
+    kit_send_text(fd, POST "Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n");
+    kit_expect(fd, 413, "expect");
+    kit_expect_end(fd);
     fd = kit_connect(&kit);
-    send_text(fd, POST "Expect: 100-continue\r\nContent-Length: " E1_BYTES "\r\n\r\n");
-    expect(fd, 100, "continue");
-    send_text(fd, E1);
-    expect(fd, 200, "after 100");
+    kit_send_text(fd, POST "Expect: 100-continue\r\nContent-Length: " E1_BYTES "\r\n\r\n");
+    kit_expect(fd, 100, "continue");
+    kit_send_text(fd, E1);
+    kit_expect(fd, 200, "after 100");
     (void)close(fd);
     assert_int_equal(kit_records(&kit), 2);
     free(filler);
@@ -231,13 +202,21 @@ static void http_errors(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         int fd = kit_connect(&kit);
 
-        send_text(fd, wrong[i].text);
-        expect(fd, wrong[i].status, wrong[i].text);
+        kit_send_text(fd, wrong[i].text);
+        kit_expect(fd, wrong[i].status, wrong[i].text);
         if (strstr(answer.body, wrong[i].code) == NULL || strncmp(answer.body, "{\"type\":", 8) != 0)
             fail_msg("%s: %s", wrong[i].text, answer.body);
-        expect_end(fd);
+        kit_expect_end(fd);
     }
     assert_int_equal(kit_records(&kit), 0);
+}
+
+/* Deadlines that a test can wait for. Each answer comes after one of them, each request is far from them: a client that is
+ * not run for a second is as one that stalls. */
+static int start_short_times(void **state)
+{
+    (void)state;
+    return KIT_BEGIN("header_timeout", "1s", "body_stall", "1s", "idle_timeout", "1s");
 }
 
 static void deadlines(void **state)
@@ -245,82 +224,66 @@ static void deadlines(void **state)
     int fd = kit_connect(&kit);
 
     (void)state;
-    send_text(fd, "POST /e HT");
-    expect(fd, 408, "slow head");
-    expect_end(fd);
+    kit_send_text(fd, "POST /e HT");
+    kit_expect(fd, 408, "slow head");
+    kit_expect_end(fd);
     fd = kit_connect(&kit);
-    expect_end(fd); /* nothing was said: closed without a word */
+    kit_expect_end(fd); /* nothing was said: closed without a word */
     fd = kit_connect(&kit);
-    send_text(fd, POST "Origin: https://a.b\r\nContent-Length: 1000\r\n\r\n0123456789");
-    expect(fd, 408, "stalled body");
+    kit_send_text(fd, POST "Origin: https://a.b\r\nContent-Length: 1000\r\n\r\n0123456789");
+    kit_expect(fd, 408, "stalled body");
     assert_string_equal(answer.body, "client stopped sending data");
     assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
-    expect_end(fd);
+    kit_expect_end(fd);
     fd = kit_connect(&kit);
-    send_text(fd, "GET / HTTP/1.1\r\nHost: t\r\n\r\n");
-    expect(fd, 200, "idle");
-    expect_end(fd); /* after idle_timeout */
+    kit_send_text(fd, "GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    kit_expect(fd, 200, "idle");
+    kit_expect_end(fd); /* after idle_timeout */
     fd = kit_connect(&kit); /* half a request, and gone */
-    send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n{\"token\"");
+    kit_send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n{\"token\"");
     (void)close(fd);
     fd = kit_connect(&kit); /* a client that closes its side still gets the answer */
-    send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
+    kit_send_text(fd, POST "Content-Length: " E1_BYTES "\r\n\r\n" E1);
     (void)shutdown(fd, SHUT_WR);
-    expect(fd, 200, "half closed");
-    expect_end(fd);
+    kit_expect(fd, 200, "half closed");
+    kit_expect_end(fd);
     assert_int_equal(kit_records(&kit), 1);
 }
 
+/* A body under way at the stop is waited for, and a kept connection is told. */
 static void stops(void **state)
 {
-    int fd = kit_connect(&kit);
-    int body = kit_connect(&kit);
+    int     fd = kit_connect(&kit), body = kit_connect(&kit), status = 200;
+    int64_t before, until_us = kit_deadline_us();
 
     (void)state;
-    send_text(fd, "GET /_readiness HTTP/1.1\r\nHost: t\r\n\r\n");
-    expect(fd, 200, "ready");
-    send_text(body, POST "Content-Length: " E1_BYTES "\r\n\r\n{\"token\"");
-    sleep_ms(50);
+    kit_wait_connections(2);
+    before = kit_memory(fd);
+    kit_send_text(body, POST "Content-Length: " E1_BYTES "\r\n\r\n{\"token\"");
+    while (kit_memory(fd) <= before) /* until its first bytes are held */
+        assert_true(clock_mono_us() < until_us);
     kit_ask_to_stop(&kit);
-    sleep_ms(50);
-    send_text(fd, "GET /_readiness HTTP/1.1\r\nHost: t\r\n\r\n");
-    expect(fd, 503, "stopping");
-    expect_end(fd);
-    send_text(body, &E1[8]);
-    expect(body, 200, "in flight at the stop");
-    expect_end(body);
+    while (status == 200 && clock_mono_us() < until_us) {
+        kit_send_text(fd, "GET /_readiness HTTP/1.1\r\nHost: t\r\n\r\n");
+        status = kit_receive(fd, &answer);
+    }
+    assert_int_equal(status, 503);
+    kit_expect_end(fd);
+    kit_send_text(body, &E1[8]);
+    kit_expect(body, 200, "in flight at the stop");
+    kit_expect_end(body);
     pthread_join(kit.thread, NULL);
     assert_int_equal(kit.rc, 0);
     assert_int_equal(kit_records(&kit), 1);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "header_timeout", "300ms");
-    kit_set(&kit, "body_stall", "300ms");
-    kit_set(&kit, "idle_timeout", "400ms");
-    kit_start(&kit);
-    return 0;
-}
-
 static int start_two_loops(void **state)
 {
     (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "threads", "2");
-    kit_start(&kit);
-    return 0;
+    return KIT_BEGIN("threads", "2");
 }
 
-static int stop(void **state)
-{
-    (void)state;
-    kit_stop(&kit);
-    return 0;
-}
-
+/* The role's thread was joined by the test. */
 static int joined(void **state)
 {
     (void)state;
@@ -373,23 +336,21 @@ static void many(void **state)
     assert_int_equal(count, SENDERS * SENDER_REQUESTS);
 }
 
-/* A token that is made while we run is known within the promised time. */
+/* A token that is made while we run becomes known. */
 static void new_token(void **state)
 {
-    struct catalog *catalog;
-    char            path[128], token[CATALOG_TOKEN_BYTES_MAX + 1];
-    struct err      err = { 0 };
     static const char body[] = "{\"token\":\"phc_new\",\"event\":\"a\",\"distinct_id\":\"u\"}";
+    struct catalog   *catalog = kit_catalog_open(&kit);
+    char              token[CATALOG_TOKEN_BYTES_MAX + 1];
+    struct err        err = { 0 };
 
     (void)state;
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 401);
-    (void)snprintf(path, sizeof path, "%s/catalog.db", kit.folder);
-    assert_int_equal(catalog_open(path, &catalog, &err), 0);
     assert_int_equal(catalog_token_create(catalog, 1, "phc_new", false, token, &err), 0);
-    sleep_ms(400);
+    kit_in_force(catalog);
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 200);
     assert_int_equal(catalog_token_revoke(catalog, "phc_new", &err), 0);
-    sleep_ms(400);
+    kit_in_force(catalog);
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(body), &answer), 401);
     catalog_close(catalog);
     assert_int_equal(kit_records(&kit), 1);
@@ -446,8 +407,8 @@ static void check_disk_full(bool historical)
     assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
     (void)close(fd);
     (void)unlink(path);
-    for (int i = 0; i < 50 && status != 200; i++) {
-        sleep_ms(100);
+    for (int i = 0; i < 600 && status != 200; i++) {
+        (void)poll(NULL, 0, 100);
         status = kit_ask(&kit, "POST", "/batch", "", span_of(noise, bytes), &answer);
     }
     assert_int_equal(status, 200); /* without a restart */
@@ -525,10 +486,7 @@ static void writer_of_imports_stops(void **state)
 static int start_few(void **state)
 {
     (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "connections_max", "2");
-    kit_start(&kit);
-    return 0;
+    return KIT_BEGIN("connections_max", "2");
 }
 
 static void connections_shed(void **state)
@@ -536,13 +494,13 @@ static void connections_shed(void **state)
     int first = kit_connect(&kit), second = kit_connect(&kit), third;
 
     (void)state;
-    sleep_ms(50);
+    kit_wait_connections(2);
     third = kit_connect(&kit);
-    expect(third, 503, "one too many");
+    kit_expect(third, 503, "one too many");
     assert_non_null(strstr(answer.head, "retry-after: 1\r\n"));
-    expect_end(third);
+    kit_expect_end(third);
     (void)close(first);
-    sleep_ms(50);
+    kit_wait_connections(1);
     assert_int_equal(kit_ask(&kit, "POST", "/e", "", span_text(E1), &answer), 200);
     (void)close(second);
 }
@@ -552,8 +510,8 @@ int main(void)
     const struct CMUnitTest first[] = {
         cmocka_unit_test(keeps_alive),  cmocka_unit_test(pipelines), cmocka_unit_test(metrics_for_many),   cmocka_unit_test(splits),
         cmocka_unit_test(large_bodies), cmocka_unit_test(too_large),   cmocka_unit_test(http_errors),
-        cmocka_unit_test(deadlines),
     };
+    const struct CMUnitTest times[] = { cmocka_unit_test(deadlines) };
     const struct CMUnitTest two[] = { cmocka_unit_test(many) };
     const struct CMUnitTest tokens[] = { cmocka_unit_test(new_token) };
     const struct CMUnitTest stopping[] = { cmocka_unit_test(stops) };
@@ -563,16 +521,17 @@ int main(void)
     const struct CMUnitTest broken[] = { cmocka_unit_test(writer_stops) };
     const struct CMUnitTest imports_broken[] = { cmocka_unit_test(writer_of_imports_stops) };
     const struct CMUnitTest few[] = { cmocka_unit_test(connections_shed) };
-    int                     failed = cmocka_run_group_tests(first, start, stop);
+    int                     failed = cmocka_run_group_tests(first, kit_setup, kit_teardown);
 
-    failed += cmocka_run_group_tests(two, start_two_loops, stop);
-    failed += cmocka_run_group_tests(tokens, start_two_loops, stop);
-    failed += cmocka_run_group_tests(stopping, start_two_loops, joined);
-    failed += cmocka_run_group_tests(full, start_full, stop);
-    failed += cmocka_run_group_tests(full_of_imports, start_full, stop);
-    failed += cmocka_run_group_tests(no_room, start_without_room, stop);
+    failed += cmocka_run_group_tests(times, start_short_times, kit_teardown);
+    failed += cmocka_run_group_tests(two, start_two_loops, kit_teardown);
+    failed += cmocka_run_group_tests(tokens, start_two_loops, kit_teardown);
+    failed += cmocka_run_group_tests(stopping, kit_setup, joined);
+    failed += cmocka_run_group_tests(full, start_full, kit_teardown);
+    failed += cmocka_run_group_tests(full_of_imports, start_full, kit_teardown);
+    failed += cmocka_run_group_tests(no_room, start_without_room, kit_teardown);
     failed += cmocka_run_group_tests(broken, start_two_loops, joined);
     failed += cmocka_run_group_tests(imports_broken, start_two_loops, joined);
-    failed += cmocka_run_group_tests(few, start_few, stop);
+    failed += cmocka_run_group_tests(few, start_few, kit_teardown);
     return failed;
 }

@@ -164,6 +164,11 @@ void capture_gauge(struct capture_metrics *metrics, int index, int64_t value)
     metric_set(metrics->page, (size_t)index, value);
 }
 
+void capture_gauge_by(struct capture_metrics *metrics, int index, int64_t by)
+{
+    metric_add(metrics->page, (size_t)index, (uint64_t)by);
+}
+
 void capture_observe(struct capture_metrics *metrics, int index, double value)
 {
     metric_observe(metrics->page, (size_t)index, value);

@@ -101,6 +101,8 @@ void capture_metrics_close(struct capture_metrics *metrics);
 /* @thread any */
 void capture_count(struct capture_metrics *metrics, int index, uint64_t by);
 void capture_gauge(struct capture_metrics *metrics, int index, int64_t value);
+/* Of a gauge that is the sum of what each loop has. */
+void capture_gauge_by(struct capture_metrics *metrics, int index, int64_t by);
 void capture_observe(struct capture_metrics *metrics, int index, double value);
 void capture_count_answer(struct capture_metrics *metrics, enum endpoint_path path, int status);
 /* events: how many went with it; a refused request counts as at least one. */

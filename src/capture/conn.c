@@ -96,7 +96,7 @@ struct conn *conn_new(struct loop *loop, const struct role_listener *listener, i
     loop->conn_count++;
     /* Who connects and says nothing has the time of a slow head. */
     conn_set_state(conn, conn_hello_needed(conn) ? CONN_HELLO : CONN_HEAD);
-    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);
+    capture_gauge_by(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, 1);
     return conn;
 }
 
@@ -149,7 +149,7 @@ void conn_close(struct conn *conn)
     loop->conn_count--;
     conn->timer_next = loop->retired;
     loop->retired = conn;
-    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, (int64_t)loop->conn_count);
+    capture_gauge_by(loop->shared->metrics, CAPTURE_METRIC_CONNECTIONS, -1);
 }
 
 /* For a reader that does not read: closed as usual, the kernel would keep what the socket holds for minutes. */

@@ -443,7 +443,10 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     scrape_step(loop);
     tokens_unpin(loop->shared->tokens, loop->number);
     loop_free_retired(loop);
-    capture_gauge(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop->memory_now);
+    if (loop->memory_now != loop->memory_shown) {
+        capture_gauge_by(loop->shared->metrics, CAPTURE_METRIC_MEMORY, (int64_t)loop->memory_now - (int64_t)loop->memory_shown);
+        loop->memory_shown = loop->memory_now;
+    }
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_OVERLOAD, (int64_t)loop->level);
     if (loop->draining && !loop_flying(loop) &&
         (loop->conn_count == 0 || loop->mono_us >= loop->drain_until_us))

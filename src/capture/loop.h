@@ -135,6 +135,7 @@ struct loop {
     bool               judging;    /* requests are looked at as they are noticed; those with events wait for their turn */
     struct pressure    pressure;
     enum pressure_level level, memory_level; /* of this turn */
+    size_t             memory_shown; /* in the gauge */
     size_t             memory_now;
     uint32_t           project;    /* to which the last token belonged that was looked up */
     struct conn       *hello_first, *hello_last; /* their handshakes go on in the next turn */

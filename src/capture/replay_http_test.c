@@ -3,8 +3,6 @@
 #include "capture/capture_test_kit.h"
 #include "wire/time.h"
 
-static struct kit         kit;
-static struct kit_answer  answer;
 static struct log_reader *replays;
 static struct record      record; /* the last one */
 static struct span        body;   /* its bytes, malloc'ed */
@@ -109,13 +107,6 @@ static const struct row {
     { "order: session before distinct id", "/s", JSON, "{\"token\":\"phc_alpha\",\"event\":\"e\",\"properties\":{}}", 400, NO_SESSION, "" },
 };
 
-static bool text_fits(const char *wanted, const char *is)
-{
-    size_t bytes = strlen(wanted);
-
-    return bytes > 0 && wanted[bytes - 1] == '*' ? strncmp(wanted, is, bytes - 1) == 0 : strcmp(wanted, is) == 0;
-}
-
 /* How many there are since the last call; the last one is kept. */
 static size_t take_replays(void)
 {
@@ -143,7 +134,7 @@ static void vectors(void **state)
         const struct row *row = &rows[i];
 
         kit_ask(&kit, "POST", row->target, row->headers, span_text(row->body), &answer);
-        if (answer.status != row->status || !text_fits(row->text, answer.body))
+        if (answer.status != row->status || !kit_text_fits(row->text, answer.body))
             fail_msg("%s: %d %s", row->name, answer.status, answer.body);
         if (take_replays() != (*row->data != 0))
             fail_msg("%s: a record too many or too few", row->name);
@@ -251,18 +242,15 @@ static void sizes(void **state)
 static void in_force(const struct catalog_quota *quota, const struct catalog_restriction *restriction, bool set)
 {
     static uint32_t id;
-    struct catalog *catalog;
-    char            path[128];
+    struct catalog *catalog = kit_catalog_open(&kit);
     struct err      err = { 0 };
 
-    (void)snprintf(path, sizeof path, "%s/catalog.db", kit.folder);
-    assert_int_equal(catalog_open(path, &catalog, &err), 0);
     if (quota != NULL)
         assert_int_equal((set ? catalog_quota_set : catalog_quota_remove)(catalog, quota, &err), 0);
     if (restriction != NULL)
         assert_int_equal(set ? catalog_restriction_add(catalog, restriction, &id, &err) : catalog_restriction_remove(catalog, id, &err), 0);
+    kit_in_force(catalog);
     catalog_close(catalog);
-    usleep(400000); /* it is looked for every 100 ms */
 }
 
 static void rules(void **state)

@@ -5,8 +5,6 @@
 #include "wire/base64.h"
 #include "wire/time.h"
 
-static struct kit        kit;
-static struct kit_answer answer;
 
 #define AUTH "Authorization: Basic cGhjX2FscGhhOg==\r\n"        /* phc_alpha: */
 #define AUTH_BARE "Authorization: basic cGhjX2FscGhh\r\n"       /* phc_alpha */
@@ -91,42 +89,6 @@ static const struct row { const char *name, *method, *path, *headers, *body; int
     { "whether somebody blocks it", "HEAD", "/sourceConfig/?view=ad", "", "", 200, "*", "" },
 };
 
-static struct span body_of(const char *text, struct buf *scratch)
-{
-    if (strncmp(text, "b64:", 4) != 0)
-        return span_text(text);
-    buf_reset(scratch);
-    assert_true(base64_decode(span_text(text + 4), BASE64_STRICT, scratch));
-    return buf_span(scratch);
-}
-
-static bool text_matches(const char *have, const char *want)
-{
-    const char *star = strchr(want, '*');
-
-    return star != NULL ? strncmp(have, want, (size_t)(star - want)) == 0 : strcmp(have, want) == 0;
-}
-
-static void check_records(const char *name, const char *want)
-{
-    char   have[2048] = "";
-    size_t at = 0;
-
-    (void)kit_records(&kit);
-    for (size_t i = 0; i < kit.count; i++) {
-        const struct record *record = &kit.records[i];
-
-        at += (size_t)snprintf(have + at, sizeof have - at, "%s%s", i == 0 ? "" : " ", kit.inputs[i] == INPUT_RAW ? "" : "@");
-        if (record->kind == RECORD_REJECTED)
-            at += (size_t)snprintf(have + at, sizeof have - at, "!%s", record_rejection_tag(record->rejection));
-        else
-            at += (size_t)snprintf(have + at, sizeof have - at, "%.*s", SPAN_ARG(record->event));
-        at += (size_t)snprintf(have + at, sizeof have - at, "/%.*s", SPAN_ARG(record->distinct_id));
-    }
-    if (strcmp(have, want) != 0)
-        fail_msg("%s: stored \"%s\", expected \"%s\"", name, have, want);
-}
-
 static void test_rows(void **state)
 {
     struct buf scratch;
@@ -140,15 +102,15 @@ static void test_rows(void **state)
 
         (void)snprintf(headers, sizeof headers, "%s%s", strstr(row->headers, "Origin") == NULL ? "Origin: http://shop.example\r\n" : "",
                        row->headers);
-        status = kit_ask(&kit, row->method, row->path, headers, body_of(row->body, &scratch), &answer);
-        if (status != row->status || !text_matches(answer.body, row->text))
+        status = kit_ask(&kit, row->method, row->path, headers, kit_body(row->body, &scratch), &answer);
+        if (status != row->status || !kit_text_fits(row->text, answer.body))
             fail_msg("%s: %d %s", row->name, status, answer.text);
         /* A browser sees no answer without it, and sends again. */
         if (strstr(answer.head, "\r\naccess-control-allow-origin: http") == NULL)
             fail_msg("%s: %s", row->name, answer.head);
         if (row->text[0] == '{' && strstr(answer.head, "\r\ncontent-type: application/json\r\n") == NULL)
             fail_msg("%s: %s", row->name, answer.head);
-        check_records(row->name, row->records);
+        kit_check_records(row->name, row->records);
     }
     buf_fini(&scratch);
 }
@@ -306,7 +268,7 @@ static void test_sizes(void **state)
     memset(large + bytes - 3, 'x', 4);
     memcpy(large + bytes - 2, "\"}}", 3);
     assert_int_equal(kit_ask(&kit, "POST", "/v1/p", AUTH, span_of(large, bytes + 1), &answer), 413);
-    assert_true(text_matches(answer.body, NOT("payload_too_large")));
+    assert_true(kit_text_fits(NOT("payload_too_large"), answer.body));
     assert_int_equal(kit_records(&kit), 0);
     /* One large message among others is kept aside, cut. */
     head = snprintf(large, sizeof large, "{\"batch\":[" TRACK ",{\"type\":\"page\",\"userId\":\"u\",\"x\":\"");
@@ -358,21 +320,6 @@ static void test_growth(void **state)
     assert_int_equal(kit_records(&kit), 1);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    kit_init(&kit);
-    kit_start(&kit);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    kit_stop(&kit);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows),      cmocka_unit_test(test_preflight),
@@ -381,5 +328,5 @@ int main(void)
                                         cmocka_unit_test(test_sizes),     cmocka_unit_test(test_inherited_size),
                                         cmocka_unit_test(test_growth) };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

@@ -5,8 +5,6 @@
 
 #include "capture/capture_test_kit.h"
 
-static struct kit        kit;
-static struct kit_answer answer;
 
 #define PATH "/i/v1/analytics/events"
 #define ID "7d0e8f3a-1111-4222-8333-944455556666"
@@ -74,24 +72,13 @@ static void expect_error(int status, const char *begins)
     assert_int_equal(head_has("\r\nretry-after: "), status == 408 || status >= 500);
 }
 
-static void send_text(int fd, const char *text)
-{
-    kit_send(fd, text, strlen(text));
-}
-
 /* --- limits ------------------------------------------------------------------------------------ */
 
 static int start_small(void **state)
 {
     (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "v1_body_bytes_max", "20000");
-    kit_set(&kit, "v1_inflated_bytes_max", "30000");
-    kit_set(&kit, "event_bytes_max", "5000");
-    kit_set(&kit, "batch_events_max", "50");
-    kit_set(&kit, "body_stall", "300ms");
-    kit_start(&kit);
-    return 0;
+    return KIT_BEGIN("v1_body_bytes_max", "20000", "v1_inflated_bytes_max", "30000", "event_bytes_max", "5000", "batch_events_max",
+                     "50");
 }
 
 static void ask(const char *headers, struct span body, int status, const char *begins)
@@ -111,9 +98,9 @@ static void ask_chunked(struct span body, const char *path)
 
     (void)snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: t\r\n" HEADERS ORIGIN "Transfer-Encoding: chunked\r\n\r\n%zx\r\n",
                    path, body.bytes);
-    send_text(fd, head);
+    kit_send_text(fd, head);
     kit_send(fd, body.at, body.bytes);
-    send_text(fd, "\r\n0\r\n\r\n");
+    kit_send_text(fd, "\r\n0\r\n\r\n");
     (void)kit_receive(fd, &answer);
     (void)close(fd);
 }
@@ -165,12 +152,18 @@ static void inflated_limit(void **state)
     }
 }
 
+static int start_short_times(void **state)
+{
+    (void)state;
+    return KIT_BEGIN("body_stall", "300ms");
+}
+
 static void stalled(void **state)
 {
     int fd = kit_connect(&kit);
 
     (void)state;
-    send_text(fd, POST ORIGIN "Content-Length: 1000\r\n\r\n0123456789");
+    kit_send_text(fd, POST ORIGIN "Content-Length: 1000\r\n\r\n0123456789");
     (void)kit_receive(fd, &answer);
     expect_error(408, ERROR("body_read_timeout"));
     assert_true(head_has("\r\nretry-after: 1\r\n"));
@@ -182,10 +175,7 @@ static void stalled(void **state)
 static int start_little_memory(void **state)
 {
     (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "request_memory_max", "1MiB");
-    kit_start(&kit);
-    return 0;
+    return KIT_BEGIN("request_memory_max", "1MiB");
 }
 
 static void little_memory(void **state)
@@ -218,10 +208,7 @@ static void little_memory(void **state)
 static int start_large(void **state)
 {
     (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "v1_inflated_bytes_max", "100MiB");
-    kit_start(&kit);
-    return 0;
+    return KIT_BEGIN("v1_inflated_bytes_max", "100MiB");
 }
 
 static void larger_than_a_commit(void **state)
@@ -243,20 +230,10 @@ static void larger_than_a_commit(void **state)
 
 /* --- clients ----------------------------------------------------------------------------------- */
 
-static int start(void **state)
+static int start_two_loops(void **state)
 {
     (void)state;
-    kit_init(&kit);
-    kit_set(&kit, "threads", "2");
-    kit_start(&kit);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    kit_stop(&kit);
-    return 0;
+    return KIT_BEGIN("threads", "2");
 }
 
 /* A v1 request, one of the old kind and one without an id, on one connection and in one write: nothing of
@@ -275,7 +252,7 @@ static void pipelined(void **state)
                                "POST " PATH " HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}",
                    body.bytes, SPAN_ARG(body), strlen(old), old);
     free_body(body);
-    send_text(fd, text);
+    kit_send_text(fd, text);
     assert_int_equal(kit_receive(fd, &answer), 200);
     assert_true(head_has("\r\nposthog-request-id: " ID "\r\n") && head_has("access-control-allow-origin: https://a.b"));
     assert_int_equal(strncmp(answer.body, "{\"results\":{", 12), 0);
@@ -299,7 +276,7 @@ static void long_answer(void **state)
 
     (void)state;
     (void)snprintf(head, sizeof head, POST "Content-Length: %zu\r\n\r\n", body.bytes);
-    send_text(fd, head);
+    kit_send_text(fd, head);
     kit_send(fd, body.at, body.bytes);
     free_body(body);
     (void)poll(NULL, 0, 300);
@@ -418,18 +395,20 @@ static void full(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest small[] = { cmocka_unit_test(limits), cmocka_unit_test(inflated_limit), cmocka_unit_test(stalled) };
+    const struct CMUnitTest small[] = { cmocka_unit_test(limits), cmocka_unit_test(inflated_limit) };
+    const struct CMUnitTest times[] = { cmocka_unit_test(stalled) };
     const struct CMUnitTest clients[] = { cmocka_unit_test(pipelined), cmocka_unit_test(long_answer), cmocka_unit_test(many) };
     const struct CMUnitTest little[] = { cmocka_unit_test(little_memory) };
     const struct CMUnitTest large[] = { cmocka_unit_test(larger_than_a_commit) };
     const struct CMUnitTest nothing[] = { cmocka_unit_test(no_room) };
     const struct CMUnitTest filling[] = { cmocka_unit_test(full) };
-    int                     failed = cmocka_run_group_tests(small, start_small, stop);
+    int                     failed = cmocka_run_group_tests(small, start_small, kit_teardown);
 
-    failed += cmocka_run_group_tests(little, start_little_memory, stop);
-    failed += cmocka_run_group_tests(large, start_large, stop);
-    failed += cmocka_run_group_tests(clients, start, stop);
-    failed += cmocka_run_group_tests(nothing, start_without_room, stop);
-    failed += cmocka_run_group_tests(filling, start_full, stop);
+    failed += cmocka_run_group_tests(times, start_short_times, kit_teardown);
+    failed += cmocka_run_group_tests(little, start_little_memory, kit_teardown);
+    failed += cmocka_run_group_tests(large, start_large, kit_teardown);
+    failed += cmocka_run_group_tests(clients, start_two_loops, kit_teardown);
+    failed += cmocka_run_group_tests(nothing, start_without_room, kit_teardown);
+    failed += cmocka_run_group_tests(filling, start_full, kit_teardown);
     return failed;
 }

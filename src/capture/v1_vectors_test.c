@@ -4,8 +4,6 @@
 #include "wire/base64.h"
 #include "wire/time.h"
 
-static struct kit        kit;
-static struct kit_answer answer;
 
 #define PATH "/i/v1/analytics/events"
 #define ID "7d0e8f3a-1111-4222-8333-944455556666"
@@ -168,42 +166,9 @@ static const struct row { const char *name, *headers, *body; int status; const c
     { "packed nothing", ALL "Content-Encoding: br\r\n", "b64:Ow==", 400, ERROR("empty_body"), "" },
 };
 
-static struct span body_of(const char *text, struct buf *scratch)
-{
-    if (strncmp(text, "b64:", 4) != 0)
-        return span_text(text);
-    buf_reset(scratch);
-    assert_true(base64_decode(span_text(text + 4), BASE64_STRICT, scratch));
-    return buf_span(scratch);
-}
-
-static bool text_matches(const char *have, const char *want)
-{
-    const char *star = strchr(want, '*');
-
-    return star != NULL ? strncmp(have, want, (size_t)(star - want)) == 0 : strcmp(have, want) == 0;
-}
-
 static bool head_has(const char *line)
 {
     return strstr(answer.head, line) != NULL;
-}
-
-static void check_records(const char *name, const char *want)
-{
-    char   have[2048] = "";
-    size_t at = 0;
-
-    (void)kit_records(&kit);
-    for (size_t i = 0; i < kit.count; i++) {
-        const struct record *record = &kit.records[i];
-
-        assert_int_equal(record->kind, RECORD_EVENT);
-        at += (size_t)snprintf(have + at, sizeof have - at, "%s%.*s/%.*s", i == 0 ? "" : " ", SPAN_ARG(record->event),
-                               SPAN_ARG(record->distinct_id));
-    }
-    if (strcmp(have, want) != 0)
-        fail_msg("%s: stored \"%s\", expected \"%s\"", name, have, want);
 }
 
 static void test_rows(void **state)
@@ -215,15 +180,15 @@ static void test_rows(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct row *row = &rows[i];
         int               status = kit_ask(&kit, "POST", i % 2 == 0 ? PATH : PATH "/", row->headers,
-                                           body_of(row->body, &scratch), &answer);
+                                           kit_body(row->body, &scratch), &answer);
 
-        if (status != row->status || !text_matches(answer.body, row->text))
+        if (status != row->status || !kit_text_fits(row->text, answer.body))
             fail_msg("%s: %d %s", row->name, status, answer.body);
         if (!head_has("\r\ncontent-type: application/json\r\n") || !head_has("\r\ndate: Tue, 03 Feb 2026 04:05:06 GMT\r\n"))
             fail_msg("%s: %s", row->name, answer.head);
         if (strstr(row->headers, RID) != NULL && !head_has("\r\nposthog-request-id: " ID "\r\n"))
             fail_msg("%s: the id is not echoed: %s", row->name, answer.head);
-        check_records(row->name, row->records);
+        kit_check_records(row->name, row->records);
     }
     buf_fini(&scratch);
 }
@@ -414,21 +379,6 @@ static void test_cors(void **state)
     (void)kit_records(&kit);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    kit_init(&kit);
-    kit_start(&kit);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    kit_stop(&kit);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,5 +386,5 @@ int main(void)
         cmocka_unit_test(test_record_fields), cmocka_unit_test(test_cors),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

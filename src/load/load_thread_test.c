@@ -155,7 +155,7 @@ static void threads_share_what_is_guarded(void **state)
     for (int i = 0; i < ASKERS; i++)
         assert_int_equal(pthread_join(askers[i], NULL), 0);
     usleep(300000); /* idle: closed, and opened for the next question */
-    for (int tries = 0; tries < 600 && rows != ROUNDS * ROWS_EACH; tries++) {
+    for (int tries = 0; tries < 3000 && rows != ROUNDS * ROWS_EACH; tries++) {
         rows = ask("SELECT count(DISTINCT uuid) FROM events");
         usleep(20000);
     }

@@ -83,7 +83,7 @@ static void *ask_often(void *at)
 
 static void many_at_once(void **state)
 {
-    struct query_socket *server = open_server(QUERIES_MAX, 10000000);
+    struct query_socket *server = open_server(QUERIES_MAX, 60000000);
     pthread_t            threads[8];
     uint64_t             answered, failed;
 
@@ -107,7 +107,7 @@ static void many_at_once(void **state)
 /* One place: each next question finds it free again the moment the last was answered. */
 static void one_place_is_enough_for_one(void **state)
 {
-    struct query_socket *server = open_server(1, 10000000);
+    struct query_socket *server = open_server(1, 60000000);
     uint64_t             bytes = 0, answered, failed;
     struct err           err = { .text = "" };
 
@@ -145,7 +145,7 @@ static void time_and_stop_end_a_query(void **state)
     usleep(200000);
     int64_t start_us = clock_mono_us();
     query_socket_close(server);
-    assert_true(clock_mono_us() - start_us < 5000000);
+    assert_true(clock_mono_us() - start_us < 30000000); /* half of the query's own time */
     pthread_join(thread, NULL);
     assert_int_equal(err.kind, ERR_RETRY);
 }
