@@ -233,6 +233,7 @@ static int capture_limit(struct capture_shared *shared, struct err *err)
                                               .bytes_per_s = settings->address_bytes_per_second,
                                               .exempt = settings->address_exempt };
     int64_t                        most = settings->connections_max;
+    struct capture_settings        defaults;
     struct rlimit                  files;
 
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -243,8 +244,10 @@ static int capture_limit(struct capture_shared *shared, struct err *err)
         }
         if (files.rlim_cur != RLIM_INFINITY && (int64_t)files.rlim_cur - CAPTURE_FILES_OWN < most) {
             most = (int64_t)files.rlim_cur - CAPTURE_FILES_OWN;
-            say(SAY_WARN, "%lld open files are allowed (ulimit -n): at most %lld connections, not %lld",
-                (long long)files.rlim_cur, (long long)(most < 1 ? 1 : most), (long long)settings->connections_max);
+            option_defaults(capture_options, &defaults);
+            say(settings->connections_max == defaults.connections_max ? SAY_INFO : SAY_WARN, /* nobody asked for so many */
+                "%lld open files are allowed (ulimit -n): at most %lld connections, not %lld", (long long)files.rlim_cur,
+                (long long)(most < 1 ? 1 : most), (long long)settings->connections_max);
         }
     }
     most /= settings->threads;
