@@ -167,7 +167,7 @@ class Part:
             if self.relay:
                 self.relays[n] = Relay(self.ports[n][3], self.ports[n][0])
         # One step of a format makes a cluster id; it need not be a random one.
-        formats = [self.run(n, "kafka.tools.StorageTool", "format", "-t", "cGVuc3RvY2stdGVzdHM0Mg", "-c", self.path(n, "server.properties"))
+        formats = [self.run(n, "kafka.tools.StorageTool", "format", "-g", "-t", "cGVuc3RvY2stdGVzdHM0Mg", "-c", self.path(n, "server.properties"))
                    for n in self.ids]
         for n, process in zip(self.ids, formats):
             if process.wait(START_SECONDS) != 0:
@@ -313,7 +313,7 @@ class Part:
     def run(self, n, *argv):
         with open(self.path(n, "out.log"), "ab") as log:
             return STARTER.submit(subprocess.Popen, ["java", *self.java, "-cp", os.path.join(LIBS, "*"), *argv], cwd=self.folder,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=die_with_parent).result()
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent).result()
 
     def listen(self):
         path = self.path("control")
