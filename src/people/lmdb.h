@@ -7,7 +7,7 @@
 
 #include <lmdb.h>
 
-#include "people/backend.h"
+#include "people/people_backend.h"
 #include "people/hot.h"
 
 struct lmdb {
@@ -73,7 +73,7 @@ int  people_open_file(const struct people_options *options, const char *name, st
 /* Marks the store as one that an earlier Penstock must not write any more. */
 int people_format_raise(struct people_txn *txn, struct err *err) must_check;
 
-/* --- store.c, seen.c: the operations of backend.h --- */
+/* --- store.c, seen.c: the operations of people_backend.h --- */
 int lmdb_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out, struct err *err) must_check;
 int lmdb_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link, struct err *err)
     must_check;

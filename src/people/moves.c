@@ -18,7 +18,7 @@
  * id has gone, those that led there are made to lead on, and the note is deleted. */
 #include "base/bytes.h"
 #include "base/crc32c.h"
-#include "people/backend.h"
+#include "people/people_backend.h"
 
 #include <assert.h>
 

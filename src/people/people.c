@@ -1,14 +1,13 @@
 /* people/people.c - the store of persons as its callers see it: what each backend does in its own way is called through
- * its table of functions (backend.h), and what is the same for all of them stands here. */
-#include "people/backend.h"
+ * its table of functions (people_backend.h), and what is the same for all of them stands here. */
+#include "people/people_backend.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 int people_open(const struct people_options *options, struct people **out, struct err *err)
 {
-    return people_on_postgres(options->settings) ? store_absent("people.backend", "postgres", err)
-                                                : people_lmdb_open(options, out, err);
+    return people_on_postgres(options->settings) ? people_pg_open(options, out, err) : people_lmdb_open(options, out, err);
 }
 
 void people_close(struct people *people)

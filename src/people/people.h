@@ -35,8 +35,10 @@ struct people_txn;
 struct people_options {
     const char *folder;        /* embedded: DIR/people; created when missing */
     const struct people_settings *settings; /* borrowed while it is open; NULL: embedded */
+    uint32_t    unit;          /* of PostgreSQL: which unit's place and small tables */
+    bool        owner;         /* of PostgreSQL: the unit is taken over from whoever had it, at once; else by the first that writes */
     uint64_t    map_bytes_max; /* address space, not memory; 0: 1 TiB. Reaching it is ERR_FULL */
-    size_t      memory_bytes;  /* of persons and ids that are kept at hand; 0: 4 MiB; less than 64 KiB: none */
+    size_t      memory_bytes;  /* of persons and ids that are kept at hand; 0: 4 MiB (PostgreSQL: 64); less than 64 KiB: none */
     size_t      seen_recent_max; /* event ids in memory before they become a file; 0: 1 Mi, some 50 to 150 MiB */
 };
 

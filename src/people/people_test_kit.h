@@ -21,6 +21,12 @@ struct place {
     struct people_options options;
 };
 
+/* What holds of the embedded store alone; pg_test_kit.h has its own. */
+#ifndef PEOPLE_TEST_POSTGRES
+#define PEOPLE_TEST_SEEN_FOLDER ""
+enum { PEOPLE_TEST_TEXT_MAX = 2000, PEOPLE_TEST_IDS_TAKEN_AGAIN = 1 };
+#endif
+
 static inline int place_make(void **state)
 {
     struct place *place = calloc(1, sizeof *place);

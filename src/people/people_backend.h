@@ -1,11 +1,11 @@
-/* people/backend.h - what keeps a store of persons: the functions of one backend, and what all of them have in common.
+/* people/people_backend.h - what keeps a store of persons: the functions of one backend, and what all of them have in common.
  *
  * Two levels. Persons, distinct ids, groups and seen event ids are operations of a meaning, as each backend has its own way to
  * keep them; the small tables around them are bytes (table.h), and one code serves all backends.
  * LMDB: lmdb.c, store.c, seen*.c. PostgreSQL: pg_*.c. people.c calls them.
  * A backend's own structs begin with these. */
-#ifndef PENSTOCK_PEOPLE_BACKEND_H
-#define PENSTOCK_PEOPLE_BACKEND_H
+#ifndef PENSTOCK_PEOPLE_PEOPLE_BACKEND_H
+#define PENSTOCK_PEOPLE_PEOPLE_BACKEND_H
 
 #include "people/table.h"
 
@@ -79,6 +79,7 @@ struct people_ops {
 
 /* The opening of each. */
 int people_lmdb_open(const struct people_options *options, struct people **out, struct err *err) must_check;
+int people_pg_open(const struct people_options *options, struct people **out, struct err *err) must_check;
 
 /* A copy of *text that lives over writes, until the next call. */
 int people_text_keep(struct people *people, struct span *text, struct err *err) must_check;

@@ -1,0 +1,199 @@
+/* people/pg.h - what the files of the PostgreSQL backend share: the store, and one transaction of it.
+ *
+ * Not for others: they include people/people.h.
+ * A write transaction holds nothing open at the server. What it needs is read as it stands (pg_find.c), a whole batch in one
+ * round trip; what it changes is kept here (pg_change.c) with what was believed of each row, and people_commit sends all of it
+ * at once (pg_write.c), where the server checks each belief: rows that somebody else has changed since fail the commit with
+ * ERR_RETRY, and the caller begins anew.
+ *  G1  a unit has one owner. Its epoch, and how often it has committed, are checked by each commit; who was taken over
+ *      cannot commit any more (ERR_STOP)
+ *  G2  a person is changed, deleted, or given ids only by who has locked its row in that commit and found the version that it
+ *      had read; persons are locked in the order of their ids
+ *  G3  whether a commit happened whose answer was lost is found out before anything else is done: by taking the unit over
+ *      again, behind which the lost one can no longer come in, and then reading how often it has committed
+ * A reading transaction is one snapshot (REPEATABLE READ, READ ONLY). One transaction at a time. */
+#ifndef PENSTOCK_PEOPLE_PG_H
+#define PENSTOCK_PEOPLE_PG_H
+
+#include "people/people_backend.h"
+#include "people/batch_parts.h"
+#include "people/hot.h"
+#include "people/pg_conn.h"
+#include "people/pg_table.h"
+
+enum {
+    PG_NAME_CHARS_MAX = 400, /* of a distinct id, a group's type and key: upstream's varchar(400) */
+    PG_IDS_MAX = 8192        /* internal ids fetched ahead */
+};
+
+struct pg_types;
+struct pg_seen;
+
+struct pg {
+    struct people people; /* first */
+    /* fixed after opening */
+    struct people_settings settings;
+    char    *url, *password_file;
+    uint32_t unit;
+    struct pg_conn conn;
+    /* the unit's owner */
+    bool     owner, fenced; /* fenced: was, and somebody took it over */
+    bool     in_doubt;      /* the answer to the last commit was lost */
+    uint64_t epoch, commits;
+    /* of use longer than a transaction; nothing here is believed without asking, but where only the owner writes */
+    struct hot      *hot;    /* persons, links, entries of small tables */
+    struct pg_edge   edges[TABLE_COUNT][2]; /* the first and the last entry of a small table */
+    struct pg_types *types;
+    uint64_t         ids[PG_IDS_MAX];
+    size_t           id_at, id_count;
+    struct arena    *arena;  /* of the transaction */
+    struct pg_txn   *txn;    /* the one there is */
+    struct pg_seen  *seen;   /* NULL: nobody asked yet */
+    unsigned         conflicts; /* in a row */
+};
+
+enum pg_link_kind { PG_LINK_NONE, PG_LINK_ROW, PG_LINK_DELETED };
+
+struct pg_link {
+    uint32_t          project;
+    struct span       distinct_id;
+    enum pg_link_kind base, now; /* as read, and as it is to be */
+    uint64_t          base_person, base_version, person, version;
+    bool              dirty;
+    struct pg_link   *next_dirty;
+};
+
+struct pg_person {
+    struct person     person;
+    uint64_t          base_version;
+    bool              stored; /* there is a row */
+    bool              gone;   /* deleted: by us, or merged and kept for its note */
+    bool              given;  /* somebody has read it */
+    bool              listed; /* among the dirty */
+    bool              dirty, held; /* to be written; to be locked */
+    bool              deleted;    /* by us */
+    bool              noted;      /* of deleted: its ids move later */
+    bool              ended;      /* was merged before, and its ids have all moved now */
+    uint64_t          into;       /* of deleted: 0, or whom it was merged into */
+    struct pg_person *next_dirty;
+};
+
+struct pg_grave {
+    uint32_t         project;
+    struct uuid      uuid;
+    uint64_t         version; /* of the row that said it was deleted */
+    bool             there, dirty;
+    struct pg_grave *next_dirty;
+};
+
+struct pg_group {
+    struct group     group;
+    uint64_t         base_version;
+    bool             stored, there, dirty;
+    struct pg_group *next_dirty;
+};
+
+struct pg_new_type {
+    uint32_t        project;
+    struct span     name;
+    int             index;
+    struct pg_new_type *next; /* made in this transaction */
+};
+
+/* Ids under a person that was merged, read ahead. */
+struct pg_under {
+    uint64_t    holder; /* 0: none were */
+    struct span ids[512];
+    size_t      at, count;
+    bool        more;
+};
+
+struct pg_txn {
+    struct people_txn txn; /* first */
+    bool              snapshot; /* of a reading one: it has begun at the server */
+    struct batch_index links, persons, graves, groups;
+    struct pg_link    *dirty_links;
+    struct pg_person  *dirty_persons;
+    struct pg_grave   *dirty_graves;
+    struct pg_group   *dirty_groups;
+    struct pg_new_type    *new_types;
+    struct pg_tables   tables;
+    struct pg_under    under;
+    bool               changed;
+};
+
+static inline struct pg *pg_of(const struct people *people) { return (struct pg *)(uintptr_t)people; }
+static inline struct pg_txn *pg_txn_of(const struct people_txn *txn) { return (struct pg_txn *)(uintptr_t)txn; }
+
+/* pg_open.c: a round trip of reading. A connection that turns out to be dead is made anew, where nothing is lost by that. */
+int pg_read(struct people_txn *txn, struct pg_call *calls, size_t count, struct err *err) must_check;
+int pg_full(struct err *err); /* the transaction does not fit into memory; -1 */
+/* Connects, and takes the unit over, or again. */
+int pg_own(struct pg *pg, struct err *err) must_check;
+
+/* pg_hot.c */
+bool pg_hot_link(struct pg *pg, struct pg_link *link); /* fills person and version */
+void pg_hot_link_put(struct pg *pg, const struct pg_link *link);
+bool pg_hot_person(struct pg *pg, uint64_t id, struct person *out);
+void pg_hot_person_put(struct pg *pg, const struct pg_person *kept);
+/* What was committed is at hand for the next transaction. */
+void pg_keep(struct people_txn *txn);
+
+/* pg_find.c */
+struct pg_link   *pg_link_known(const struct people_txn *txn, uint32_t project, struct span distinct_id); /* NULL: not read yet */
+struct pg_link   *pg_link_add(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err);
+struct pg_link   *pg_link_find(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err);
+struct pg_person *pg_person_find(struct people_txn *txn, uint64_t id, struct err *err); /* NULL on failure; gone or not stored: none */
+struct pg_person *pg_person_add(struct people_txn *txn, uint64_t id, struct err *err);
+struct pg_grave  *pg_grave_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err);
+struct pg_grave  *pg_grave_add(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err);
+int  pg_expect_batch(struct people_txn *txn, const struct people_expected *ids, size_t count, struct err *err) must_check;
+void pg_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out);
+int  pg_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out, struct err *err) must_check;
+
+/* pg_under.c */
+int  pg_links_under(struct people_txn *txn, uint64_t holder, uint64_t owner, uint32_t project, people_link_seen *seen, void *ctx,
+                    struct err *err) must_check;
+int  pg_first_under(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err) must_check;
+int  pg_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err) must_check;
+int  pg_person_find_uuid(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out, struct err *err)
+    must_check;
+int  pg_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out, struct err *err) must_check;
+int  pg_person_id_new(struct people_txn *txn, uint64_t *out, struct err *err) must_check;
+
+/* pg_change.c */
+int pg_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link, struct err *err)
+    must_check;
+int pg_link_erase(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err) must_check;
+int pg_person_put(struct people_txn *txn, struct person *person, struct err *err) must_check;
+int pg_person_delete(struct people_txn *txn, const struct person *person, uint64_t into, struct err *err) must_check;
+int pg_holder_end(struct people_txn *txn, uint64_t holder, struct err *err) must_check;
+
+/* pg_group.c */
+int  pg_group_type(struct people_txn *txn, uint32_t project, struct span type, bool create, int *index_out, struct err *err) must_check;
+int  pg_group_get(struct people_txn *txn, uint32_t project, int index, struct span key, struct group *out, struct err *err) must_check;
+int  pg_group_put(struct people_txn *txn, const struct group *group, struct err *err) must_check;
+void pg_types_keep(struct people_txn *txn); /* committed */
+void pg_types_free(struct pg_types *types);
+
+/* pg_write.c: everything that the transaction changed. -1 and *lost_out: the answer was lost. */
+int pg_write(struct people_txn *txn, bool *lost_out, struct err *err) must_check;
+
+/* pg_json.c: properties (packed, or text) as a text that jsonb takes, and that is no larger there than upstream's limit. */
+int pg_json(struct span properties, struct arena *arena, struct span *out, struct err *err) must_check;
+
+/* pg_seen.c */
+int  pg_seen_add(struct people_txn *txn, struct people_seen *ids, size_t count, int32_t day, struct err *err) must_check;
+int  pg_seen_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *place_out, struct err *err) must_check;
+int  pg_seen_load(struct people *people, struct err *err) must_check;
+void pg_seen_stats(const struct people *people, struct people_seen_stats *out);
+/* The call that stores what was added; count 0: nothing was. */
+int  pg_seen_calls(struct people_txn *txn, struct pg_call *calls, size_t *count, struct err *err) must_check;
+/* A write transaction is over. */
+void pg_seen_end(struct people_txn *txn, bool committed);
+int  pg_seen_new(struct pg *pg, const char *folder, size_t recent_max, struct err *err) must_check;
+void pg_seen_free(struct pg_seen *seen);
+/* The unit was taken over anew: others may have added. */
+void pg_seen_doubt(struct pg *pg);
+
+#endif

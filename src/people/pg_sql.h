@@ -1,0 +1,156 @@
+/* people/pg_sql.h - every statement that is sent to PostgreSQL, by name; and the tables they are for (pg_schema.c). */
+#ifndef PENSTOCK_PEOPLE_PG_SQL_H
+#define PENSTOCK_PEOPLE_PG_SQL_H
+
+/* A person's columns, in the order that pg_find.c reads them. What Penstock itself wrote last is read as it wrote it. */
+#define PG_PERSON_COLUMNS                                                                                       \
+    "p.id, p.team_id, p.uuid, p.created_at, p.last_seen_at, coalesce(p.is_identified, false), "                 \
+    "coalesce(p.version, 0), coalesce(p.is_deleted, false), "                                                   \
+    "CASE WHEN p.penstock_version = p.version THEN p.penstock_properties END, "                                 \
+    "CASE WHEN p.penstock_version = p.version AND p.penstock_properties IS NOT NULL THEN NULL ELSE p.properties::text END"
+
+/* X(name, text): penstock.must() fails the transaction as a conflict (pg_schema.c). Two kinds of rows may be told of twice in
+ * one array; none is. */
+#define PG_SQLS(X)                                                                                              \
+    X(BEGIN, "BEGIN")                                                                                           \
+    X(BEGIN_READ, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")                                            \
+    X(COMMIT, "COMMIT")                                                                                         \
+    X(ROLLBACK, "ROLLBACK")                                                                                     \
+    /* --- whose unit it is */                                                                                  \
+    X(TAKE, "INSERT INTO penstock.places AS p (unit, epoch, commits) VALUES ($1::int4, 1, 0) "                  \
+            "ON CONFLICT (unit) DO UPDATE SET epoch = p.epoch + 1 RETURNING epoch, commits")                    \
+    X(TAKE_AGAIN, "UPDATE penstock.places SET epoch = epoch + 1 WHERE unit = $1::int4 AND epoch = $2::int8 "    \
+                  "RETURNING epoch, commits")                                                                   \
+    X(PLACE, "WITH w AS (UPDATE penstock.places SET commits = commits + 1, changed_at = now() "                 \
+             "WHERE unit = $1::int4 AND epoch = $2::int8 AND commits = $3::int8 RETURNING 1) "                  \
+             "SELECT penstock.own((SELECT count(*) FROM w) = 1)")                                               \
+    /* --- looking up: only what is not as we believe it to be comes back */                                    \
+    X(CONFIRM, "SELECT x.n::int4, coalesce(d.version, 0), d.person_id, " PG_PERSON_COLUMNS " "                  \
+               "FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[]) "                       \
+               "WITH ORDINALITY AS x(team, id, person, lversion, pversion, n) "                                 \
+               "LEFT JOIN posthog_persondistinctid d ON d.team_id = x.team AND d.distinct_id = x.id "           \
+               "LEFT JOIN posthog_person p ON p.id = d.person_id AND p.team_id = d.team_id "                    \
+               "WHERE d.person_id IS DISTINCT FROM x.person OR coalesce(d.version, 0) <> x.lversion "           \
+               "OR coalesce(p.version, 0) <> x.pversion OR p.is_deleted")                                       \
+    X(FETCH, "SELECT x.n::int4, coalesce(d.version, 0), d.person_id, " PG_PERSON_COLUMNS ", g.version, t.version " \
+             "FROM unnest($1::int4[], $2::text[], $3::uuid[]) WITH ORDINALITY AS x(team, id, uuid, n) "         \
+             "LEFT JOIN posthog_persondistinctid d ON d.team_id = x.team AND d.distinct_id = x.id "             \
+             "LEFT JOIN posthog_person p ON p.id = d.person_id AND p.team_id = d.team_id "                      \
+             "LEFT JOIN penstock.deleted_ids g ON g.team_id = x.team AND g.distinct_id = x.id "                 \
+             "LEFT JOIN penstock.deleted_persons t ON t.team_id = x.team AND t.uuid = x.uuid "                  \
+             "WHERE d.person_id IS NOT NULL OR g.version IS NOT NULL OR t.version IS NOT NULL")                 \
+    X(PERSON, "SELECT " PG_PERSON_COLUMNS " FROM posthog_person p WHERE p.id = $1::int8")                       \
+    X(PERSON_UUID, "SELECT " PG_PERSON_COLUMNS " FROM posthog_person p WHERE p.team_id = $1::int4 AND p.uuid = $2::uuid " \
+                   "AND NOT coalesce(p.is_deleted, false)")                                                     \
+    X(GRAVE, "SELECT version FROM penstock.deleted_persons WHERE team_id = $1::int4 AND uuid = $2::uuid")       \
+    X(UNDER, "SELECT distinct_id, coalesce(version, 0) FROM posthog_persondistinctid "                          \
+             "WHERE person_id = $1::int8 AND distinct_id COLLATE \"C\" >= $2::text "                             \
+             "ORDER BY distinct_id COLLATE \"C\" LIMIT $3::int4")                                               \
+    X(IDS_NEW, "SELECT nextval(pg_get_serial_sequence('posthog_person', 'id')::regclass) FROM generate_series(1, $1::int4)") \
+    /* --- persons */                                                                                           \
+    X(PERSONS_LOCK, "WITH l AS (SELECT coalesce(p.version, 0) = x.version AS same "                             \
+                    "FROM unnest($1::int8[], $2::int8[], $3::int4[]) AS x(id, version, team) "                  \
+                    "JOIN posthog_person p ON p.id = x.id AND p.team_id = x.team "                              \
+                    "WHERE NOT coalesce(p.is_deleted, false) ORDER BY p.id FOR UPDATE OF p) "                   \
+                    "SELECT penstock.must((SELECT count(*) FROM l WHERE same) = cardinality($1::int8[]), "      \
+                    "'a person was changed by somebody else')")                                                 \
+    X(PERSONS_INSERT, "INSERT INTO posthog_person (id, team_id, uuid, created_at, last_seen_at, is_identified, version, " \
+                      "properties, properties_last_updated_at, properties_last_operation, penstock_version, "   \
+                      "penstock_properties) SELECT x.id, x.team, x.uuid, x.created, x.seen, x.identified, x.version, " \
+                      "x.properties::jsonb, '{}', '{}', x.version, x.exact "                                    \
+                      "FROM unnest($1::int8[], $2::int4[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], "  \
+                      "$6::bool[], $7::int8[], $8::text[], $9::bytea[]) "                                       \
+                      "AS x(id, team, uuid, created, seen, identified, version, properties, exact)")            \
+    X(PERSONS_UPDATE, "UPDATE posthog_person p SET uuid = x.uuid, created_at = x.created, last_seen_at = x.seen, " \
+                      "is_identified = x.identified, version = x.version, properties = x.properties::jsonb, "   \
+                      "penstock_version = x.version, penstock_properties = x.exact "                            \
+                      "FROM unnest($1::int8[], $2::int4[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], "  \
+                      "$6::bool[], $7::int8[], $8::text[], $9::bytea[]) "                                       \
+                      "AS x(id, team, uuid, created, seen, identified, version, properties, exact) "            \
+                      "WHERE p.id = x.id AND p.team_id = x.team")                                               \
+    X(PERSONS_DELETE, "DELETE FROM posthog_person p USING unnest($1::int8[], $2::int4[]) AS x(id, team) "       \
+                      "WHERE p.id = x.id AND p.team_id = x.team")                                               \
+    X(HOLDERS_DELETE, "DELETE FROM posthog_person WHERE id = ANY($1::int8[])")                                  \
+    X(PERSONS_MERGED, "UPDATE posthog_person p SET is_deleted = true, merged_into_id = x.target, "              \
+                      "properties = '{}', penstock_properties = NULL, version = coalesce(p.version, 0) + 100 "  \
+                      "FROM unnest($1::int8[], $2::int4[], $3::int8[]) AS x(id, team, target) "                 \
+                      "WHERE p.id = x.id AND p.team_id = x.team")                                               \
+    X(COHORTS_MOVE, "UPDATE posthog_cohortpeople c SET person_id = x.target FROM unnest($1::int8[], $2::int8[]) AS x(id, target) " \
+                    "WHERE c.person_id = x.id")                                                                 \
+    X(COHORTS_DELETE, "DELETE FROM posthog_cohortpeople WHERE person_id = ANY($1::int8[])")                     \
+    X(FLAGS_MOVE, "INSERT INTO posthog_featureflaghashkeyoverride (feature_flag_key, hash_key, person_id, team_id) " \
+                  "SELECT o.feature_flag_key, o.hash_key, x.target, o.team_id "                                 \
+                  "FROM unnest($1::int8[], $2::int8[]) AS x(id, target) "                                       \
+                  "JOIN posthog_featureflaghashkeyoverride o ON o.person_id = x.id ON CONFLICT DO NOTHING")     \
+    X(FLAGS_DELETE, "DELETE FROM posthog_featureflaghashkeyoverride WHERE person_id = ANY($1::int8[])")         \
+    X(GRAVES_PUT, "INSERT INTO penstock.deleted_persons AS t (team_id, uuid, version) "                         \
+                  "SELECT * FROM unnest($1::int4[], $2::uuid[], $3::int8[]) "                                   \
+                  "ON CONFLICT (team_id, uuid) DO UPDATE SET version = greatest(t.version, excluded.version)")  \
+    /* --- ids */                                                                                               \
+    X(LINKS_DELETE, "WITH w AS (DELETE FROM posthog_persondistinctid d "                                        \
+                    "USING unnest($1::int4[], $2::text[], $3::int8[], $4::int8[]) AS x(team, id, bperson, bversion) " \
+                    "WHERE d.team_id = x.team AND d.distinct_id = x.id AND d.person_id = x.bperson "            \
+                    "AND coalesce(d.version, 0) = x.bversion RETURNING 1) "                                     \
+                    "SELECT penstock.must((SELECT count(*) FROM w) = cardinality($1::int4[]), 'an id was changed by somebody else')") \
+    X(LINKS_UPDATE, "WITH w AS (UPDATE posthog_persondistinctid d SET person_id = x.person, version = x.version " \
+                    "FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::int8[]) "      \
+                    "AS x(team, id, bperson, bversion, person, version) "                                       \
+                    "WHERE d.team_id = x.team AND d.distinct_id = x.id AND d.person_id = x.bperson "            \
+                    "AND coalesce(d.version, 0) = x.bversion RETURNING 1) "                                     \
+                    "SELECT penstock.must((SELECT count(*) FROM w) = cardinality($1::int4[]), 'an id was changed by somebody else')") \
+    X(LINKS_INSERT, "INSERT INTO posthog_persondistinctid (team_id, distinct_id, person_id, version) "          \
+                    "SELECT * FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[])")                     \
+    X(DELETED_IDS_PUT, "INSERT INTO penstock.deleted_ids AS t (team_id, distinct_id, version) "                 \
+                       "SELECT * FROM unnest($1::int4[], $2::text[], $3::int8[]) "                              \
+                       "ON CONFLICT (team_id, distinct_id) DO UPDATE SET version = greatest(t.version, excluded.version)") \
+    X(DELETED_IDS_DELETE, "WITH w AS (DELETE FROM penstock.deleted_ids d "                                      \
+                          "USING unnest($1::int4[], $2::text[]) AS x(team, id) "                                \
+                          "WHERE d.team_id = x.team AND d.distinct_id = x.id RETURNING 1) "                     \
+                          "SELECT penstock.must((SELECT count(*) FROM w) = cardinality($1::int4[]), 'an id was changed by somebody else')") \
+    /* --- groups */                                                                                            \
+    X(TYPES, "SELECT group_type, group_type_index::int4 FROM posthog_grouptypemapping WHERE project_id = $1::int8") \
+    X(TYPES_INSERT, "INSERT INTO posthog_grouptypemapping (group_type, group_type_index, project_id, team_id, created_at) " \
+                    "SELECT x.name, x.index, x.project, x.project::int4, now() "                                \
+                    "FROM unnest($1::int8[], $2::text[], $3::int4[]) AS x(project, name, index)")               \
+    X(GROUP, "SELECT created_at, version, CASE WHEN penstock_version = version THEN penstock_properties END, "  \
+             "CASE WHEN penstock_version = version AND penstock_properties IS NOT NULL THEN NULL ELSE group_properties::text END " \
+             "FROM posthog_group WHERE team_id = $1::int4 AND group_type_index = $2::int4 AND group_key = $3::text") \
+    X(GROUPS_INSERT, "INSERT INTO posthog_group (team_id, group_type_index, group_key, created_at, version, group_properties, " \
+                     "properties_last_updated_at, properties_last_operation, penstock_version, penstock_properties) " \
+                     "SELECT x.team, x.index, x.key, x.created, x.version, x.properties::jsonb, '{}', '{}', x.version, x.exact " \
+                     "FROM unnest($1::int4[], $2::int4[], $3::text[], $4::timestamptz[], $5::int8[], $6::text[], $7::bytea[]) " \
+                     "AS x(team, index, key, created, version, properties, exact)")                             \
+    X(GROUPS_UPDATE, "WITH w AS (UPDATE posthog_group g SET created_at = x.created, version = x.version, "      \
+                     "group_properties = x.properties::jsonb, penstock_version = x.version, penstock_properties = x.exact " \
+                     "FROM unnest($1::int4[], $2::int4[], $3::text[], $4::timestamptz[], $5::int8[], $6::text[], $7::bytea[], " \
+                     "$8::int8[]) AS x(team, index, key, created, version, properties, exact, bversion) "       \
+                     "WHERE g.team_id = x.team AND g.group_type_index = x.index AND g.group_key = x.key "       \
+                     "AND g.version = x.bversion RETURNING 1) "                                                 \
+                     "SELECT penstock.must((SELECT count(*) FROM w) = cardinality($1::int4[]), 'a group was changed by somebody else')") \
+    /* --- small tables; those of merges are read over all units */                                             \
+    X(STATE_GET, "SELECT value FROM penstock.state WHERE tab = $1::int4 AND unit = $2::int4 AND key = $3::bytea") \
+    X(STATE_SEEK, "SELECT key, value FROM penstock.state WHERE tab = $1::int4 AND unit = $2::int4 AND key >= $3::bytea " \
+                  "ORDER BY key LIMIT $4::int4")                                                                \
+    X(STATE_LAST, "SELECT key, value FROM penstock.state WHERE tab = $1::int4 AND unit = $2::int4 "             \
+                  "AND ($3::bytea IS NULL OR key < $3::bytea) ORDER BY key DESC LIMIT 1")                       \
+    X(STATE_ALL, "SELECT unit, key, value FROM penstock.state WHERE tab = $1::int4")                            \
+    X(STATE_PUT, "INSERT INTO penstock.state AS t (tab, unit, key, value) SELECT * "                            \
+                 "FROM unnest($1::int4[], $2::int4[], $3::bytea[], $4::bytea[]) "                               \
+                 "ON CONFLICT (tab, unit, key) DO UPDATE SET value = excluded.value")                           \
+    X(STATE_DELETE, "DELETE FROM penstock.state s USING unnest($1::int4[], $2::int4[], $3::bytea[]) AS x(tab, unit, key) " \
+                    "WHERE s.tab = x.tab AND s.unit = x.unit AND s.key = x.key")                                \
+    /* --- seen ids */                                                                                          \
+    X(SEEN_ADD, "INSERT INTO penstock.seen (day, unit, sequence, mark, entries) "                               \
+                "VALUES ($1::int4, $2::int4, $3::int8, $4::int8, $5::bytea)")                                   \
+    X(SEEN_END, "SELECT sequence, mark FROM penstock.seen WHERE unit = $1::int4 ORDER BY sequence DESC LIMIT 1") \
+    X(SEEN_AT, "SELECT mark FROM penstock.seen WHERE unit = $1::int4 AND sequence = $2::int8")                  \
+    X(SEEN_FROM, "SELECT sequence, mark, day, entries FROM penstock.seen WHERE unit = $1::int4 AND sequence > $2::int8 " \
+                 "ORDER BY sequence LIMIT $3::int4")                                                            \
+    X(SEEN_FIND, "SELECT entries FROM penstock.seen WHERE position($1::bytea IN entries) > 0")                  \
+    X(SEEN_DAYS, "SELECT substring(c.relname FROM 6)::int4 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid " \
+                 "WHERE i.inhparent = 'penstock.seen'::regclass AND c.relname ~ '^seen_[0-9]+$'")
+
+#define PG_SQL_ENUM(name, text) PG_##name##_SQL,
+enum pg_sql { PG_SQLS(PG_SQL_ENUM) PG_SQL_COUNT };
+
+#endif
