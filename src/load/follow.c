@@ -83,6 +83,7 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
         struct follow_topic *topic = &follow->topics[i];
 
         topic->next = place->next[i];
+        topic->until = place->again ? place->until[i] : NO_OFFSET;
         if (follow_topics[i] == NULL)
             continue;
         if (log_reader_open(follow->log, follow_topics[i], 0, topic->next, &topic->reader, err) < 0) {
@@ -106,6 +107,13 @@ uint64_t follow_lag(struct follow *follow, int topic)
 
 /* --- what is no row ---------------------------------------------------------------------------- */
 
+/* Where the record is that is in work: some backends keep it with the row. */
+static void came_from(const struct follow *follow, struct row *row)
+{
+    row->topic = (uint8_t)follow->last_topic;
+    row->offset = follow->last_offset;
+}
+
 static void keep_text(struct row *to, int column, const struct row_cell *from)
 {
     if (!from->null && utf8_valid(from->text))
@@ -124,6 +132,7 @@ static int add_dead_letter(struct follow *follow, struct warehouse *warehouse, s
     if (follow->text.failed)
         return err_set(err, ERR_FULL, "no memory for a dead letter of %zu bytes", body.bytes);
     row_init(&letter, ROW_DEAD_LETTER);
+    came_from(follow, &letter);
     row_set_i64(&letter, ROW_DEAD_LETTER_FAILED_AT, now_us);
     row_set_text(&letter, ROW_DEAD_LETTER_STEP, SPAN("load"));
     row_set_text(&letter, ROW_DEAD_LETTER_REASON, span_text(reason));
@@ -142,17 +151,19 @@ static int add_dead_letter(struct follow *follow, struct warehouse *warehouse, s
     return warehouse_add(warehouse, &letter, err);
 }
 
-static int add_gap_warning(struct follow *follow, struct warehouse *warehouse, const char *topic,
-                           const struct log_chunk *gap, int64_t now_us, struct err *err)
+static int add_gap_warning(struct follow *follow, struct warehouse *warehouse, int id, const struct log_chunk *gap, int64_t now_us,
+                           struct err *err)
 {
     struct row warning;
 
     buf_reset(&follow->text);
-    buf_add_format(&follow->text, "{\"topic\":\"%s\",\"first_offset\":%llu,\"records\":%u,\"why\":", topic,
+    buf_add_format(&follow->text, "{\"topic\":\"%s\",\"first_offset\":%llu,\"records\":%u,\"why\":", follow_topics[id],
                    (unsigned long long)gap->base, gap->count);
     json_write_string(&follow->text, span_text(gap->why));
     buf_add_byte(&follow->text, '}');
     row_init(&warning, ROW_WARNING);
+    warning.topic = (uint8_t)id;
+    warning.offset = gap->base;
     row_set_i64(&warning, ROW_WARNING_TEAM_ID, 0); /* nobody's alone */
     row_set_text(&warning, ROW_WARNING_SOURCE, SPAN("load"));
     row_set_text(&warning, ROW_WARNING_TYPE, SPAN("log_damaged"));
@@ -194,6 +205,7 @@ static int add_record(struct follow *follow, struct follow_topic *topic, struct 
         follow->counts.unreadable++;
         return add_dead_letter(follow, warehouse, body, false, "unreadable_row", why.text, now_us, err);
     }
+    came_from(follow, &follow->row);
     if (offset == topic->skip && topic->skip_crashed) {
         follow->counts.crashed++;
         return add_dead_letter(follow, warehouse, body, true, "crashed", crashed_detail, now_us, err);
@@ -231,7 +243,7 @@ static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse
         topic->in_chunk = true;
         return 1;
     }
-    if (add_gap_warning(follow, warehouse, follow_topics[id], &topic->chunk, now_us, err) < 0)
+    if (add_gap_warning(follow, warehouse, id, &topic->chunk, now_us, err) < 0)
         return -1;
     follow->counts.gap_records += topic->chunk.count;
     follow->last_topic = -1;
@@ -252,7 +264,7 @@ static bool meets_order(struct follow *follow, struct span body)
     if (eraser->order.failed)
         return false;
     for (int i = 0; i < FOLLOW_TOPICS; i++)
-        eraser->ends[i] = i == FOLLOW_RECEIPTS || follow->topics[i].reader == NULL
+        eraser->ends[i] = i == FOLLOW_RECEIPTS || follow->topics[i].reader == NULL || follow->topics[i].until != NO_OFFSET
                               ? 0
                               : log_reader_end(follow->topics[i].reader);
     eraser->waiting = true;
@@ -286,10 +298,12 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
     assert(topic->reader != NULL);
     if (id == FOLLOW_RECEIPTS && follow->eraser.waiting)
         return 0;
-    for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max;) {
+    for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max && !warehouse_full(warehouse);) {
         uint64_t    offset;
         struct span body;
 
+        if (topic->next >= topic->until)
+            return 0;
         if (!topic->in_chunk) {
             int rc = next_chunk(follow, id, warehouse, now_us, err);
 

@@ -36,6 +36,7 @@ struct follow_topic {
     struct log_chunk   chunk;
     bool               in_chunk;
     uint64_t           next;   /* F1 */
+    uint64_t           until;  /* a batch that is made again ends here (warehouse.h); UINT64_MAX: it is another one */
     uint64_t           stored; /* what the log was told last */
     uint64_t           skip;   /* UINT64_MAX: none */
     bool               skip_crashed, skip_blind; /* why; and that it must not even be read */

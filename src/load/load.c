@@ -7,6 +7,9 @@
  * batch that would fill one within four times batch_wait waits for it, and then ends just there. Live events do not wait for
  * a group that only an import beside them would fill in time.
  *
+ * A warehouse may ask for fewer and larger batches (warehouse_pace_us), or for an end now (warehouse_full). One without
+ * transactions may say that a batch was begun: then that one is made again, from the same places to the same places.
+ *
  * All trouble goes one way: roll back, wait if waiting can help, ask the warehouse where it really is, go
  * on from there. There is no state to repair, because the rows and the place are one transaction. */
 #include "load/load.h"
@@ -306,7 +309,7 @@ static int load_commit(struct load *load, struct err *err)
 
     load->tried = warehouse_pending(load->warehouse); /* a commit that fails forgets them */
     for (int i = 0; i < FOLLOW_TOPICS; i++)
-        load->place.next[i] = load->follow.topics[i].next;
+        load->place.next[i] = load->place.again ? load->place.until[i] : load->follow.topics[i].next;
     if (load->follow.crash_commit)
         abort(); /* asked for by a test */
     if (warehouse_commit(load->warehouse, &load->place, err) < 0) {
@@ -315,6 +318,7 @@ static int load_commit(struct load *load, struct err *err)
         return -1;
     }
     poison_end(load->poison, load->place.next);
+    load->placed = !before.again; /* from here on topics have no end: sought anew */
     took_us = clock_mono_us() - start_us;
     count_batch(load, &before, took_us);
     if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
@@ -334,9 +338,18 @@ static int load_erase(struct load *load, struct err *err)
         return -1;
     if (follow_erase(&load->follow, load->warehouse, clock_wall_us(), err) < 0 || load_commit(load, err) < 0)
         return -1;
-    note_rewrite(load, true, clock_mono_us());
+    note_rewrite(load, !warehouse_on_clickhouse(stores_warehouse(load->env->stores)), clock_mono_us());
     load->work_us = clock_mono_us();
     return 0;
+}
+
+/* The batch that was begun and not ended is complete again (warehouse_place.again). */
+static bool load_again_whole(const struct load *load)
+{
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        if (load->follow.topics[i].reader != NULL && load->follow.topics[i].next < load->place.until[i])
+            return false;
+    return true;
 }
 
 /* Pending rows at which a topic's turn ends: events stop where a row group is full. */
@@ -359,11 +372,13 @@ static int load_fill(struct load *load, int64_t now_us, struct err *err)
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         int rc;
 
-        if (i == FOLLOW_PEOPLE && now_us < load->people_us && !poison_hurries(load->poison))
+        if (i == FOLLOW_PEOPLE && now_us < load->people_us && !poison_hurries(load->poison) && !load->place.again)
             continue;
         rc = follow_fill(&load->follow, i, load->warehouse,
-                         poison_limit(load->poison, i, load->follow.topics[i].next, warehouse_pending(load->warehouse),
-                                      load_fill_max(load, i)), clock_wall_us(), err);
+                         load->place.again ? SIZE_MAX
+                                           : poison_limit(load->poison, i, load->follow.topics[i].next,
+                                                          warehouse_pending(load->warehouse), load_fill_max(load, i)),
+                         clock_wall_us(), err);
         if (rc < 0)
             return -1;
         more |= rc;
@@ -390,8 +405,12 @@ static bool load_due(const struct load *load, int64_t now_us)
     size_t  events = warehouse_pending_of(load->warehouse, ROW_EVENT), live = load->follow.live, left;
     int64_t age_us = now_us - load->begun_us, wait_us = load->options->batch_wait_us;
 
-    if (warehouse_pending(load->warehouse) >= load->rows_max || poison_hurries(load->poison))
+    if (load->place.again)
+        return load_again_whole(load);
+    if (warehouse_pending(load->warehouse) >= load->rows_max || warehouse_full(load->warehouse) || poison_hurries(load->poison))
         return true;
+    if (warehouse_pace_us(load->warehouse) > wait_us)
+        return age_us >= warehouse_pace_us(load->warehouse); /* pieces of a size are nothing to that backend */
     if (age_us < wait_us)
         return false;
     if (live > 0 && live < events && (double)WAREHOUSE_GROUP_ROWS * (double)age_us > (double)live * (double)(GROUP_WAIT_FACTOR * wait_us))
@@ -416,7 +435,7 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
     }
     if (follow_erase_due(&load->follow))
         return load_erase(load, err) < 0 ? -1 : 1;
-    if (warehouse_pending(load->warehouse) == 0)
+    if (warehouse_pending(load->warehouse) == 0 && !(load->place.again && load_again_whole(load)))
         return 0;
     load->work_us = now_us;
     if (load->begun_us == 0)
@@ -496,7 +515,7 @@ static int load_loop(struct load *load, struct err *err)
         if (rc == 0 || load->begun_us != 0)
             load_wait(load);
     }
-    if (load->placed && load->begun_us != 0 && load_commit(load, err) < 0)
+    if (load->placed && load->begun_us != 0 && (!load->place.again || load_again_whole(load)) && load_commit(load, err) < 0)
         say(SAY_WARN, "the last batch is loaded at the next start: %s", err->text);
     load->store_us = 0;
     load_store(load, clock_mono_us());

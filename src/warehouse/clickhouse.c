@@ -34,29 +34,17 @@ static bool name_valid(const char *name)
 
 static int copy_options(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
 {
-    const struct { const char *from; char **to; } texts[] = {
-        { options->url, &warehouse->url }, { options->user, &warehouse->user }, { options->password, &warehouse->password },
-        { options->database != NULL ? options->database : "posthog", &warehouse->database }, { options->cluster, &warehouse->cluster },
-    };
+    const struct warehouse_settings *settings = options->settings;
 
-    if (options->url == NULL || (strncmp(options->url, "http://", 7) != 0 && strncmp(options->url, "https://", 8) != 0))
+    if (strncmp(settings->url, "http://", 7) != 0 && strncmp(settings->url, "https://", 8) != 0)
         return err_set(err, ERR_INPUT, "warehouse.url is to be ClickHouse's HTTP address, http://host:8123");
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i].from != NULL && texts[i].from[0] != '\0' && (*texts[i].to = strdup(texts[i].from)) == NULL)
-            return err_set(err, ERR_FULL, "no memory for the warehouse");
+    warehouse->options = *options;
+    warehouse->database = settings->database;
+    warehouse->cluster = settings->cluster != NULL && settings->cluster[0] != '\0' ? settings->cluster : NULL;
     if (!name_valid(warehouse->database) || (warehouse->cluster != NULL && !name_valid(warehouse->cluster)))
         return err_set(err, ERR_INPUT, "warehouse.database and warehouse.cluster are names of letters, digits and _");
-    if (asprintf(&warehouse->views, "%s_sql", warehouse->database) < 0) {
-        warehouse->views = NULL;
-        return err_set(err, ERR_FULL, "no memory for the warehouse");
-    }
-    warehouse->options = *options;
-    warehouse->options.url = warehouse->url;
-    warehouse->options.user = warehouse->user;
-    warehouse->options.password = warehouse->password;
-    warehouse->options.database = NULL; /* there may be none yet */
-    warehouse->options.cluster = warehouse->cluster;
-    return 0;
+    (void)snprintf(warehouse->views, sizeof warehouse->views, "%s_sql", warehouse->database);
+    return secret_read(settings->password_file, "WAREHOUSE_PASSWORD", warehouse->password, err);
 }
 
 static int run_statement(void *ctx, const char *sql, struct err *err)
@@ -182,12 +170,12 @@ int clickhouse_open(const struct warehouse_options *options, struct warehouse **
         return -1;
     }
     warehouse->writer = uuid_v7(clock_wall_us() / 1000, random);
-    if (copy_options(warehouse, options, err) < 0 || clickhouse_link_init(&warehouse->link, &warehouse->options, err) < 0 ||
+    if (copy_options(warehouse, options, err) < 0 || clickhouse_link_init(&warehouse->link, options->settings, warehouse->password, NULL, err) < 0 ||
         (!options->read_only && prepare(warehouse, err) < 0)) {
         warehouse_close(warehouse);
         return -1;
     }
-    warehouse->options.database = warehouse->link.database = warehouse->database;
+    warehouse->link.database = warehouse->database; /* not before: there may have been none */
     *out = warehouse;
     return 0;
 }
@@ -202,12 +190,7 @@ static void close_it(struct warehouse *warehouse)
         free(warehouse->tables[i].there);
     }
     arena_free(warehouse->texts);
-    free(warehouse->url);
-    free(warehouse->user);
-    free(warehouse->password);
-    free(warehouse->database);
-    free(warehouse->cluster);
-    free(warehouse->views);
+    explicit_bzero(warehouse->password, sizeof warehouse->password);
     warehouse->magic = 0;
     free(warehouse);
 }

@@ -34,12 +34,14 @@ struct clickhouse_setting { const char *name, *value; };
 struct clickhouse_link {
     CURL              *curl;
     struct curl_slist *headers, *headers_packed; /* the second say that a body is LZ4 */
-    const char        *url, *database;           /* borrowed */
+    const char        *url, *database, *tls_ca;  /* borrowed */
     int                code;                     /* the server's, of the last refusal; 0: it did not say one */
     bool               answered;                 /* the last request was refused by the server, and is over there */
 };
 
-int  clickhouse_link_init(struct clickhouse_link *link, const struct warehouse_options *options, struct err *err) must_check;
+/* Texts are borrowed for the link's life, but for user and password. database NULL: none; tls_ca "": the system's. */
+int  clickhouse_link_init(struct clickhouse_link *link, const struct warehouse_settings *settings, const char *password,
+                          const char *database, struct err *err) must_check;
 void clickhouse_link_fini(struct clickhouse_link *link);
 /* Runs one statement; its answer goes into out (may be NULL). body: data behind the statement, an LZ4 frame; empty: none.
  * settings end with a NULL name; NULL: none. ERR_RETRY: away or busy; ERR_FULL: no memory or disk there (code tells);
@@ -79,8 +81,10 @@ struct warehouse {
     const struct warehouse_backend *backend; /* first: warehouse/backend.h */
     uint32_t                magic;
     /* fixed after open */
-    char                   *url, *user, *password, *database, *cluster, *views;
-    struct warehouse_options options; /* its texts are those above */
+    struct warehouse_options options;
+    const char             *database, *cluster; /* of the settings; cluster NULL: none */
+    char                    views[CLICKHOUSE_NAME_BYTES];
+    char                    password[SECRET_BYTES_MAX + 1]; /* as it was when this was opened */
     struct clickhouse_link  link;     /* @thread loader */
     struct uuid             writer;   /* who this is, in notes */
     /* @thread loader */

@@ -343,6 +343,8 @@ int clickhouse_commit(struct warehouse *warehouse, struct warehouse_place *place
 failed:
     if (warehouse->link.code == 252)
         pace(warehouse, true);
+    if (err->kind == ERR_INPUT) /* of a note: no row is to blame */
+        err->kind = ERR_STOP;
     warehouse->placed = false; /* where it is has to be asked */
     clickhouse_rollback(warehouse);
     return -1;

@@ -26,7 +26,7 @@ static bool header_add(struct curl_slist **list, const char *name, const char *v
     char               line[1024];
     struct curl_slist *longer;
 
-    if (value == NULL)
+    if (value == NULL || (value[0] == '\0' && strcmp(name, "Expect") != 0))
         return true;
     if ((size_t)snprintf(line, sizeof line, "%s: %s", name, value) >= sizeof line)
         return false;
@@ -37,15 +37,16 @@ static bool header_add(struct curl_slist **list, const char *name, const char *v
     return true;
 }
 
-int clickhouse_link_init(struct clickhouse_link *link, const struct warehouse_options *options, struct err *err)
+int clickhouse_link_init(struct clickhouse_link *link, const struct warehouse_settings *settings, const char *password,
+                         const char *database, struct err *err)
 {
-    *link = (struct clickhouse_link){ .url = options->url, .database = options->database };
+    *link = (struct clickhouse_link){ .url = settings->url, .database = database, .tls_ca = settings->tls_ca };
     pthread_once(&curl_once, curl_begin);
     link->curl = curl_easy_init();
     for (int i = 0; i < 2; i++) {
         struct curl_slist **list = i == 0 ? &link->headers : &link->headers_packed;
 
-        if (!header_add(list, "X-ClickHouse-User", options->user) || !header_add(list, "X-ClickHouse-Key", options->password) ||
+        if (!header_add(list, "X-ClickHouse-User", settings->user) || !header_add(list, "X-ClickHouse-Key", password) ||
             !header_add(list, "Content-Type", "application/octet-stream") || !header_add(list, "Expect", "") ||
             (i == 1 && !header_add(list, "Content-Encoding", "lz4"))) {
             clickhouse_link_fini(link);
@@ -87,6 +88,7 @@ static enum err_kind kind_of(int code)
     case 6: case 26: case 27: case 33: case 38: case 41: case 53: case 69: case 70: case 72: case 117: case 131: case 321: case 349:
     case 469: /* VIOLATED_CONSTRAINT */ case 691: case 395:
         return ERR_INPUT; /* what was sent cannot be parsed, or is not taken */
+    case 192: case 193: case 194: case 516: /* a new password is read when this is opened again */
     case 16: case 20: case 36: case 46: case 47: case 57: case 60: case 62: case 81: case 44: case 45:
         return ERR_STOP; /* no such table, column, function: the tables were changed */
     default:
@@ -243,6 +245,8 @@ static int perform(struct request *request, const char *sql, const struct clickh
     curl_easy_reset(link->curl);
     curl_easy_setopt(link->curl, CURLOPT_URL, (const char *)url.at);
     curl_easy_setopt(link->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (link->tls_ca != NULL && link->tls_ca[0] != '\0')
+        curl_easy_setopt(link->curl, CURLOPT_CAINFO, link->tls_ca);
     curl_easy_setopt(link->curl, CURLOPT_HTTPHEADER, packed ? link->headers_packed : link->headers);
     curl_easy_setopt(link->curl, CURLOPT_POST, 1L);
     curl_easy_setopt(link->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.bytes);

@@ -288,7 +288,6 @@ int clickhouse_query(struct warehouse *warehouse, const char *sql, enum warehous
         { "readonly", "1" }, { NULL, NULL },
     };
     struct reading           reading = { .format = format, .write = write, .ctx = ctx };
-    struct warehouse_options options = warehouse->options;
     struct clickhouse_link   link; /* of its own: queries run beside the loader */
     struct buf               statement;
     size_t                   bytes = 0;
@@ -298,8 +297,7 @@ int clickhouse_query(struct warehouse *warehouse, const char *sql, enum warehous
         return err_set(err, ERR_INPUT, "a statement may have %d bytes", CLICKHOUSE_SQL_BYTES_MAX);
     if (check_statement(sql, &bytes, err) < 0)
         return -1;
-    options.database = warehouse->views;
-    if (clickhouse_link_init(&link, &options, err) < 0)
+    if (clickhouse_link_init(&link, warehouse->options.settings, warehouse->password, warehouse->views, err) < 0)
         return -1;
     buf_init(&reading.line, LINE_BYTES_MAX);
     buf_init(&reading.names, NAMES_BYTES_MAX);

@@ -201,24 +201,25 @@ static void tables_of_somebody_else_are_taken(void **state)
 
 static void who_may_not_is_told(void **state)
 {
-    struct warehouse_options options = at_server();
-    struct warehouse        *warehouse;
-    struct err               err = { .text = "" };
+    struct warehouse_settings other = server;
+    struct warehouse_options  options = { .settings = &other };
+    struct warehouse         *warehouse;
+    struct err                err = { .text = "" };
 
     (void)state;
-    options.password = "wrong";
+    setenv("PENSTOCK_WAREHOUSE_PASSWORD", "wrong", 1);
     assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
-    assert_int_equal(err.kind, ERR_RETRY);
+    assert_int_equal(err.kind, ERR_STOP);
     assert_non_null(strstr(err.text, "warehouse.password_file"));
-    options = at_server();
-    options.url = "http://127.0.0.1:9";
+    unsetenv("PENSTOCK_WAREHOUSE_PASSWORD");
+    other.url = "http://127.0.0.1:9";
     assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
     assert_int_equal(err.kind, ERR_RETRY);
-    options.url = "127.0.0.1:9";
+    other.url = "127.0.0.1:9";
     assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
-    options = at_server();
-    options.database = "a b";
+    other = server;
+    other.database = "a b";
     assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
     assert_int_equal(err.kind, ERR_INPUT);
 }

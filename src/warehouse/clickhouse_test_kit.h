@@ -21,12 +21,14 @@ enum { TEAM = 1, TRIES_MAX = 400 };
 #define DAY_US ((int64_t)86400 * 1000000)
 
 static char        database[40];
-static const char *url;
 static unsigned    databases;
+
+static struct warehouse_settings server = { .backend = "clickhouse", .user = "default", .password_file = "", .database = database,
+                                            .cluster = "", .tls_ca = "" };
 
 static inline struct warehouse_options at_server(void)
 {
-    return (struct warehouse_options){ .backend = WAREHOUSE_CLICKHOUSE, .url = url, .database = database };
+    return (struct warehouse_options){ .settings = &server };
 }
 
 static inline struct warehouse *open_as(const struct warehouse_options *options)
@@ -95,16 +97,12 @@ static inline void fault(struct warehouse *warehouse, const char *json)
 {
     char                    address[200];
     struct clickhouse_link  link;
-    struct warehouse_options options = at_server();
     struct err              err = { .text = "" };
 
     (void)warehouse;
-    (void)snprintf(address, sizeof address, "%s/_fault", url);
-    options.url = address;
-    options.database = NULL;
-    if (clickhouse_link_init(&link, &options, &err) < 0)
+    (void)snprintf(address, sizeof address, "%s/_fault", server.url);
+    if (clickhouse_link_init(&link, &server, "", NULL, &err) < 0)
         fail_msg("%s", err.text);
-    /* The address gets a / and a ? behind it, which the front does not mind. */
     curl_easy_setopt(link.curl, CURLOPT_URL, address);
     curl_easy_setopt(link.curl, CURLOPT_POSTFIELDS, json);
     assert_int_equal(curl_easy_perform(link.curl), CURLE_OK);
@@ -225,10 +223,10 @@ static inline int set_up(void **state)
 
 static inline bool server_known(void)
 {
-    url = getenv("PENSTOCK_TEST_CLICKHOUSE");
-    if (url == NULL)
+    server.url = getenv("PENSTOCK_TEST_CLICKHOUSE");
+    if (server.url == NULL)
         print_message("needs ClickHouse: tests/parts/with.py clickhouse -- PROGRAM\n");
-    return url != NULL;
+    return server.url != NULL;
 }
 
 #endif

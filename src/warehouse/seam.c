@@ -9,7 +9,7 @@ static const struct warehouse_backend *backend_of(const struct warehouse *wareho
 
 int warehouse_open(const struct warehouse_options *options, struct warehouse **out, struct err *err)
 {
-    return options->backend == WAREHOUSE_CLICKHOUSE ? clickhouse_open(options, out, err) : engine_open(options, out, err);
+    return warehouse_on_clickhouse(options->settings) ? clickhouse_open(options, out, err) : engine_open(options, out, err);
 }
 
 void warehouse_close(struct warehouse *warehouse)
@@ -84,7 +84,7 @@ int warehouse_wants_rewrite(struct warehouse *warehouse, bool *out, struct err *
 
 int warehouse_rewrite(const struct warehouse_options *options, struct err *err)
 {
-    return options->backend == WAREHOUSE_CLICKHOUSE ? 0 : engine_rewrite(options, err);
+    return warehouse_on_clickhouse(options->settings) ? 0 : engine_rewrite(options, err);
 }
 
 int warehouse_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,

@@ -346,10 +346,6 @@ int engine_open(const struct warehouse_options *options, struct warehouse **out,
 
     if (warehouse == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse");
-    if (warehouse_on_clickhouse(options->settings)) {
-        free(warehouse);
-        return store_absent("warehouse.backend", "clickhouse", err);
-    }
     if ((size_t)snprintf(warehouse->path, sizeof warehouse->path, "%s", options->path) >= sizeof warehouse->path) {
         free(warehouse);
         return err_set(err, ERR_INPUT, "the warehouse's path is longer than %d bytes", ENGINE_PATH_BYTES - 1);

@@ -25,23 +25,15 @@
 
 struct warehouse;
 
-enum warehouse_kind { WAREHOUSE_DUCKDB, WAREHOUSE_CLICKHOUSE };
-
 struct warehouse_options {
-    enum warehouse_kind backend;
+    const struct warehouse_settings *settings; /* which backend; borrowed while it is open; NULL: DuckDB */
     bool        read_only;      /* for queries while nothing serves; of ClickHouse: only queries */
+    uint32_t    unit;           /* ClickHouse: the partition whose rows are loaded */
     /* DuckDB */
     const char *path;           /* DIR/warehouse.duckdb */
-    const struct warehouse_settings *settings; /* borrowed while it is open; NULL: embedded */
     const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
     uint64_t    memory_bytes;   /* what the engine may use; 0: 256 MiB */
     unsigned    threads;        /* 0: 1 */
-    /* ClickHouse; texts may be NULL, but for the address */
-    const char *url;            /* http://host:8123 or https://... */
-    const char *user, *password;
-    const char *database;       /* NULL: posthog; beside it one of views for queries, DATABASE_sql */
-    const char *cluster;        /* as in remote_servers; NULL: one server */
-    uint32_t    unit;           /* the partition whose rows are loaded */
 };
 
 /* Creates the tables when missing. ERR_RETRY: another process has the file open, or the server is away. ERR_CORRUPT: its
