@@ -91,6 +91,7 @@ int trace_run(const struct command_args *args);
 int sql_run(const struct command_args *args);
 int status_run(const struct command_args *args);
 int warehouse_rebuild_run(const struct command_args *args);
+int warehouse_ddl_run(const struct command_args *args);
 int dlq_list_run(const struct command_args *args);
 int dlq_show_run(const struct command_args *args);
 int dlq_edit_run(const struct command_args *args);

@@ -56,6 +56,14 @@ static const struct command_flag flags_warehouse_rebuild[] = {
     { "--wait", NULL, "until everything that is in the log now is in the new warehouse" },
     FLAG_END,
 };
+static const struct command_flag flags_warehouse_ddl[] = {
+    { "--form", "FORM", "single: one server (default); cluster: replicated and spread; kafka-engine: ClickHouse reads the topics" },
+    { "--database", "NAME", "of the tables (default: posthog); views for queries are in NAME_sql" },
+    { "--cluster", "NAME", "with --form cluster: as in remote_servers (default: posthog)" },
+    { "--brokers", "LIST", "with --form kafka-engine: host:port,host:port" },
+    { "--topic-prefix", "TEXT", "with --form kafka-engine: in front of the topics' names" },
+    FLAG_END,
+};
 static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
 static const struct command_flag flags_upgrade[] = {
     FLAG_DATA,
@@ -300,6 +308,11 @@ const struct command commands[] = {
       "the log has no more (ingest.output_retention) would be missing in the new one: then --partial is needed. Queries\n"
       "are answered meanwhile, from what is there already; `penstock status` tells how much is to come.",
       "penstock warehouse rebuild\npenstock warehouse rebuild --yes --wait", flags_warehouse_rebuild, warehouse_rebuild_run },
+    { "warehouse ddl", "", 0, 0, "print the tables at ClickHouse as statements",
+      "For those who make tables themselves, or want to see them: the loader makes what is missing (docs/clickhouse.md). With\n"
+      "kafka-engine ClickHouse reads PostHog's topics itself, as its own installation does; rows may then come twice.",
+      "penstock warehouse ddl --form cluster --cluster main --database posthog | clickhouse-client -n", flags_warehouse_ddl,
+      warehouse_ddl_run },
     { "doctor", "", 0, 0, "check this machine, the data folder and the running server; say what to do",
       "Exit code 1 when a line says fail.", "penstock doctor\npenstock doctor --data /var/lib/penstock --json",
       flags_data_json, doctor_run },

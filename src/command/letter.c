@@ -22,12 +22,21 @@
 
 enum { LETTER_PAGE = 64, LETTER_ANSWER_BYTES_MAX = 1 << 30 };
 
-#define LETTER_KEY                                                                                              \
-    "step || ':' || CASE WHEN raw_offset IS NOT NULL THEN raw_offset::VARCHAR"                                  \
-    " ELSE md5(concat_ws('|', epoch_us(failed_at), data)) END"
+#define LETTER_KEY(md5)                                                                                         \
+    "step || ':' || CASE WHEN raw_offset IS NOT NULL THEN raw_offset::VARCHAR ELSE " md5 " END"
 
-/* A file that was not opened for loading since the column `encoding` was added has none. */
-#define LETTER_TABLE "(FROM dead_letters UNION ALL BY NAME SELECT NULL::VARCHAR AS encoding WHERE false)"
+/* What differs by the warehouse's engine. */
+struct dialect { const char *key, *table; };
+static struct dialect dialect_of(const char *data)
+{
+    /* A file that was not opened for loading since the column `encoding` was added has none. */
+    static const struct dialect duckdb = { LETTER_KEY("md5(concat_ws('|', epoch_us(failed_at), data))"),
+                                           "(FROM dead_letters UNION ALL BY NAME SELECT NULL::VARCHAR AS encoding WHERE false)" };
+    static const struct dialect clickhouse = {
+        LETTER_KEY("lower(hex(MD5(concat(toString(epoch_us(failed_at)), '|', ifNull(data, '')))))"), "dead_letters" };
+
+    return question_to_clickhouse(data) ? clickhouse : duckdb;
+}
 
 int letter_catalog_open(const char *data, struct catalog **out, struct err *err)
 {
@@ -86,7 +95,7 @@ static void quote(struct buf *sql, const char *text)
     buf_add_byte(sql, '\'');
 }
 
-static void where_word(struct buf *sql, const char *word)
+static void where_word(struct buf *sql, const struct dialect *dialect, const char *word)
 {
     struct uuid uuid;
     char        text[UUID_TEXT_BYTES + 1] = "";
@@ -97,18 +106,20 @@ static void where_word(struct buf *sql, const char *word)
         uuid_format(&uuid, text);
         buf_add_format(sql, " AND uuid = '%s'", text);
     } else {
-        buf_add_text(sql, " AND " LETTER_KEY " = ");
+        buf_add_format(sql, " AND %s = ", dialect->key);
         quote(sql, word);
     }
 }
 
-static void select_write(struct buf *sql, const struct letter_filter *filter, int64_t until_us, uint64_t from)
+static void select_write(struct buf *sql, const struct dialect *dialect, const struct letter_filter *filter, int64_t until_us,
+                         uint64_t from)
 {
     buf_reset(sql);
-    buf_add_text(sql, "SELECT " LETTER_KEY " AS letter, uuid, team_id, event, distinct_id, epoch_us(received_at) AS "
+    buf_add_format(sql, "SELECT %s", dialect->key);
+    buf_add_text(sql, " AS letter, uuid, team_id, event, distinct_id, epoch_us(received_at) AS "
                       "received_us, epoch_us(failed_at) AS failed_us, step, reason, detail, ip, token, raw_offset, request, "
-                      "\"index\", data, encoding FROM " LETTER_TABLE " WHERE ");
-    buf_add_format(sql, "epoch_us(failed_at) <= %" PRId64, until_us);
+                      "\"index\", data, encoding FROM ");
+    buf_add_format(sql, "%s WHERE epoch_us(failed_at) <= %" PRId64, dialect->table, until_us);
     if (filter->since_us != CLOCK_NONE)
         buf_add_format(sql, " AND epoch_us(failed_at) >= %" PRId64, filter->since_us);
     if (filter->reason != NULL) {
@@ -116,7 +127,7 @@ static void select_write(struct buf *sql, const struct letter_filter *filter, in
         quote(sql, filter->reason);
     }
     if (filter->word != NULL) {
-        where_word(sql, filter->word);
+        where_word(sql, dialect, filter->word);
         buf_add_text(sql, " ORDER BY failed_at DESC, raw_offset DESC LIMIT 1");
     } else {
         buf_add_format(sql, " ORDER BY failed_at, raw_offset, letter LIMIT %d OFFSET %" PRIu64, (int)LETTER_PAGE, from);
@@ -210,6 +221,7 @@ static int letter_visit_all(const char *data, struct catalog *catalog, const str
 {
     int64_t    until_us = clock_wall_us();
     uint64_t   from = 0, rows = LETTER_PAGE;
+    struct dialect dialect = dialect_of(data);
     struct buf sql, answer;
     struct span page = { 0 };
     int        rc = 0;
@@ -219,7 +231,7 @@ static int letter_visit_all(const char *data, struct catalog *catalog, const str
     buf_init(&sql, 1 << 16);
     buf_init(&answer, LETTER_ANSWER_BYTES_MAX);
     while (rc == 0 && rows == LETTER_PAGE) {
-        select_write(&sql, filter, until_us, from);
+        select_write(&sql, &dialect, filter, until_us, from);
         buf_add_byte(&sql, '\0');
         buf_reset(&answer);
         rc = sql.failed ? err_set(err, ERR_INPUT, "the filter is too long")

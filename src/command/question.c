@@ -16,14 +16,21 @@
 
 enum { QUESTION_WAIT_US_MAX = 2000000, QUESTION_PAUSE_MS = 20 };
 
-bool question_possible(const char *data)
+bool question_to_clickhouse(const char *data)
 {
-    char                 path[4096];
     const struct stores *stores;
-    struct stat          found;
     struct err           ignored = { .kind = ERR_NONE };
 
-    if (command_stores(data, &stores, &ignored) == 0 && warehouse_on_clickhouse(&stores->warehouse))
+    return command_stores(data, &stores, &ignored) == 0 && warehouse_on_clickhouse(&stores->warehouse);
+}
+
+bool question_possible(const char *data)
+{
+    char        path[4096];
+    struct stat found;
+    struct err  ignored = { .kind = ERR_NONE };
+
+    if (question_to_clickhouse(data))
         return true;
     return data_path(data, "warehouse.duckdb", path, sizeof path, &ignored) == 0 && stat(path, &found) == 0;
 }

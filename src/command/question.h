@@ -16,6 +16,9 @@ int question_ask(const char *data, const char *sql, enum warehouse_format format
 /* The whole result as JSON or CSV text in out (up to its ceiling: ERR_FULL). Asked again when it was cut off. */
 int question_json(const char *data, const char *sql, struct buf *out, struct err *err) must_check;
 int question_csv(const char *data, const char *sql, struct buf *out, struct err *err) must_check;
+/* The warehouse is ClickHouse: names are the same there, and epoch_us() and make_timestamp() are made with its tables, but some
+ * words of its SQL are others. */
+bool question_to_clickhouse(const char *data);
 /* True when there is a warehouse to ask (a row was loaded once, or load was started). */
 bool question_possible(const char *data);
 

@@ -1,4 +1,5 @@
-/* command/warehouse_command.c - penstock warehouse rebuild: asks the loader to begin anew, and may wait for it.
+/* command/warehouse_command.c - penstock warehouse rebuild: asks the loader to begin anew, and may wait for it; penstock
+ * warehouse ddl: the tables at ClickHouse, as statements.
  *
  * What the log has no more would be missing in the new warehouse. So that is looked at first, and has to be wanted. */
 #include <inttypes.h>
@@ -10,10 +11,13 @@
 #include "base/clock.h"
 #include "command/account.h"
 #include "command/command.h"
+#include "command/config_stores.h"
+#include "command/question.h"
 #include "load/follow.h"
 #include "load/query_socket.h"
 #include "load/rebuild.h"
 #include "log/log.h"
+#include "warehouse/clickhouse_schema.h"
 
 enum { LOOK_MS = 200, TAKEN_US_MAX = 60000000 };
 
@@ -110,6 +114,11 @@ int warehouse_rebuild_run(const struct command_args *args)
 
     if (data_check(data, &err) < 0 || data_path(data, "run", run, sizeof run, &err) < 0 || rows_read(data, &rows, &err) < 0)
         return command_failed(&err);
+    if (question_to_clickhouse(data)) {
+        fprintf(stderr, "penstock: the warehouse is ClickHouse: name another warehouse.database in the settings, and the loader fills it from\n"
+                        "          the log's first row on. The old database stays until you drop it\n");
+        return EXIT_FAILED;
+    }
     if (!confirmed(args, &rows))
         return EXIT_FAILED;
     if (rebuild_ask(data, clock_wall_us(), mark, &err) < 0)
@@ -121,4 +130,34 @@ int warehouse_rebuild_run(const struct command_args *args)
     if (serving && args_has(args, "--wait") && wait_for(data, &rows, &err) < 0)
         return command_failed(&err);
     return EXIT_DONE;
+}
+
+/* --- ddl --------------------------------------------------------------------------------------- */
+
+static int statement_print(void *ctx, const char *sql, struct err *err)
+{
+    (void)ctx;
+    return printf("%s;\n\n", sql) < 0 ? err_set(err, ERR_STOP, "stdout was closed") : 0;
+}
+
+int warehouse_ddl_run(const struct command_args *args)
+{
+    static const char *const forms[] = { "single", "cluster", "kafka-engine" };
+    const char              *form = args_text(args, "--form"), *database = args_text(args, "--database"),
+                            *cluster = args_text(args, "--cluster"), *brokers = args_text(args, "--brokers"),
+                            *prefix = args_text(args, "--topic-prefix");
+    struct clickhouse_schema schema = { .database = database != NULL ? database : "posthog", .cluster = cluster != NULL ? cluster : "posthog",
+                                        .brokers = brokers != NULL ? brokers : "kafka:9092", .topic_prefix = prefix };
+    struct err               err = { .kind = ERR_NONE };
+    int                      chosen = -1;
+
+    for (int i = 0; i < 3; i++)
+        if (strcmp(form != NULL ? form : "single", forms[i]) == 0)
+            chosen = i;
+    if (chosen < 0)
+        return args_wrong(args, "--form takes single, cluster or kafka-engine, not \"%s\"", form);
+    schema.form = (enum clickhouse_form)chosen;
+    if (strpbrk(schema.database, "`'\\") != NULL || strpbrk(schema.cluster, "`'\\") != NULL)
+        return args_wrong(args, "--database and --cluster take names");
+    return clickhouse_schema(&schema, statement_print, NULL, &err) < 0 ? command_failed(&err) : EXIT_DONE;
 }

@@ -285,6 +285,7 @@ int clickhouse_query(struct warehouse *warehouse, const char *sql, enum warehous
     static const struct clickhouse_setting settings[] = {
         { "default_format", "TabSeparatedWithNamesAndTypes" }, { "wait_end_of_query", "1" },
         { "cancel_http_readonly_queries_on_client_close", "1" }, { "output_format_decimal_trailing_zeros", "1" },
+        { "cast_keep_nullable", "1" },
         { "readonly", "1" }, { NULL, NULL },
     };
     struct reading           reading = { .format = format, .write = write, .ctx = ctx };

@@ -406,6 +406,18 @@ static int say_views(struct writer *to, struct err *err)
     return say_statement(to, err);
 }
 
+/* Names of functions that DuckDB has, so that a statement may be asked of both. They are the whole server's. */
+static int say_functions(struct writer *to, struct err *err)
+{
+    buf_add_format(&to->sql, "CREATE FUNCTION IF NOT EXISTS epoch_us%s AS (t) -> toUnixTimestamp64Micro(CAST(t, "
+                             "'Nullable(DateTime64(6, \\'UTC\\'))'))", to->on_cluster);
+    if (say_statement(to, err) < 0)
+        return -1;
+    buf_add_format(&to->sql, "CREATE FUNCTION IF NOT EXISTS make_timestamp%s AS (us) -> fromUnixTimestamp64Micro(toInt64(us), 'UTC')",
+                   to->on_cluster);
+    return say_statement(to, err);
+}
+
 int clickhouse_schema_kafka(struct buf *sql, const struct clickhouse_schema *schema, clickhouse_statement *each, void *ctx,
                             struct err *err) must_check; /* clickhouse_kafka.c */
 
@@ -425,7 +437,7 @@ int clickhouse_schema(const struct clickhouse_schema *schema, clickhouse_stateme
     for (enum row_table id = 0; id < ROW_TABLE_COUNT; id++)
         if (say_table(&to, id, err) < 0)
             goto out;
-    if (say_overrides(&to, err) < 0 || say_notes(&to, err) < 0 || say_views(&to, err) < 0)
+    if (say_functions(&to, err) < 0 || say_overrides(&to, err) < 0 || say_notes(&to, err) < 0 || say_views(&to, err) < 0)
         goto out;
     if (schema->form == CLICKHOUSE_KAFKA && clickhouse_schema_kafka(&to.sql, schema, each, ctx, err) < 0)
         goto out;
