@@ -336,6 +336,14 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
     return 1;
 }
 
+bool follow_ended(const struct follow *follow)
+{
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        if (follow->topics[i].reader != NULL && follow->topics[i].next < follow->topics[i].until)
+            return false;
+    return true;
+}
+
 bool follow_skip(struct follow *follow)
 {
     struct follow_topic *topic;

@@ -75,6 +75,8 @@ int follow_fill(struct follow *follow, int topic, struct warehouse *warehouse, s
  * the order carried out by follow_erase in a batch of its own. */
 bool follow_erase_due(const struct follow *follow);
 int  follow_erase(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err) must_check;
+/* Sought at a place that says `again`: the batch is complete again. */
+bool follow_ended(const struct follow *follow);
 /* The row added last is to blame: the next time its record becomes a dead letter. False when it is one
  * already. */
 bool follow_skip(struct follow *follow);

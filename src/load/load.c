@@ -343,15 +343,6 @@ static int load_erase(struct load *load, struct err *err)
     return 0;
 }
 
-/* The batch that was begun and not ended is complete again (warehouse_place.again). */
-static bool load_again_whole(const struct load *load)
-{
-    for (int i = 0; i < FOLLOW_TOPICS; i++)
-        if (load->follow.topics[i].reader != NULL && load->follow.topics[i].next < load->place.until[i])
-            return false;
-    return true;
-}
-
 /* Pending rows at which a topic's turn ends: events stop where a row group is full. */
 static size_t load_fill_max(const struct load *load, int topic)
 {
@@ -406,7 +397,7 @@ static bool load_due(const struct load *load, int64_t now_us)
     int64_t age_us = now_us - load->begun_us, wait_us = load->options->batch_wait_us;
 
     if (load->place.again)
-        return load_again_whole(load);
+        return follow_ended(&load->follow);
     if (warehouse_pending(load->warehouse) >= load->rows_max || warehouse_full(load->warehouse) || poison_hurries(load->poison))
         return true;
     if (warehouse_pace_us(load->warehouse) > wait_us)
@@ -435,7 +426,7 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
     }
     if (follow_erase_due(&load->follow))
         return load_erase(load, err) < 0 ? -1 : 1;
-    if (warehouse_pending(load->warehouse) == 0 && !(load->place.again && load_again_whole(load)))
+    if (warehouse_pending(load->warehouse) == 0 && !(load->place.again && follow_ended(&load->follow)))
         return 0;
     load->work_us = now_us;
     if (load->begun_us == 0)
@@ -515,7 +506,7 @@ static int load_loop(struct load *load, struct err *err)
         if (rc == 0 || load->begun_us != 0)
             load_wait(load);
     }
-    if (load->placed && load->begun_us != 0 && (!load->place.again || load_again_whole(load)) && load_commit(load, err) < 0)
+    if (load->placed && load->begun_us != 0 && (!load->place.again || follow_ended(&load->follow)) && load_commit(load, err) < 0)
         say(SAY_WARN, "the last batch is loaded at the next start: %s", err->text);
     load->store_us = 0;
     load_store(load, clock_mono_us());

@@ -23,7 +23,7 @@
 #include <lz4frame.h>
 
 #include "base/arena.h"
-#include "warehouse/backend.h"
+#include "warehouse/warehouse_backend.h"
 
 enum { CLICKHOUSE_NAME_BYTES = 128, CLICKHOUSE_COLUMNS_MAX = 64, CLICKHOUSE_SQL_BYTES_MAX = 1 << 20 };
 
@@ -78,7 +78,7 @@ struct clickhouse_table {
 };
 
 struct warehouse {
-    const struct warehouse_backend *backend; /* first: warehouse/backend.h */
+    const struct warehouse_backend *backend; /* first: warehouse/warehouse_backend.h */
     uint32_t                magic;
     /* fixed after open */
     struct warehouse_options options;

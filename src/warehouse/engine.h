@@ -15,7 +15,7 @@
 #define PENSTOCK_WAREHOUSE_ENGINE_H
 
 #include "base/arena.h"
-#include "warehouse/backend.h"
+#include "warehouse/warehouse_backend.h"
 #include "warehouse/duckdb.h"
 
 /* What the attached file is called in SQL: the database that every connection uses. */
@@ -48,7 +48,7 @@ struct engine_table {
 struct engine_feed { struct warehouse *warehouse; enum row_table id; };
 
 struct warehouse {
-    const struct warehouse_backend *backend; /* first: warehouse/backend.h */
+    const struct warehouse_backend *backend; /* first: warehouse/warehouse_backend.h */
     uint32_t            magic;
     /* fixed after open */
     struct duckdb       duckdb;

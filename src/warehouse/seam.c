@@ -1,5 +1,5 @@
 /* warehouse/seam.c - each function of warehouse.h, to the backend that the options named. */
-#include "warehouse/backend.h"
+#include "warehouse/warehouse_backend.h"
 
 /* Whatever else a backend's struct warehouse holds, it begins with this. */
 static const struct warehouse_backend *backend_of(const struct warehouse *warehouse)

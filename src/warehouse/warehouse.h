@@ -2,7 +2,7 @@
  *
  * Tables and columns are those of event/row.h. Rows are appended in batches; a batch and the loader's
  * cursors into the log are one transaction (design D4).
- * Two backends (warehouse/backend.h), of which options say one:
+ * Two backends (warehouse/warehouse_backend.h), of which options say one:
  *   DuckDB in DIR/warehouse.duckdb, its library loaded at run time (warehouse/duckdb.h). One process opens the file;
  *     others ask it (load/query_socket)
  *   ClickHouse by its HTTP interface (warehouse/clickhouse.h). Each unit of the log is loaded by one process, with a

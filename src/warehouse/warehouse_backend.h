@@ -1,9 +1,9 @@
-/* warehouse/backend.h - the seam: what each backend of the warehouse gives. Nobody outside the folder includes it.
+/* warehouse/warehouse_backend.h - the seam: what each backend of the warehouse gives. Nobody outside the folder includes it.
  *
  * The object that callers hold begins with a pointer to its backend's functions; what else is in it only its own files
  * know (warehouse/engine.h for DuckDB, warehouse/clickhouse.h). So the embedded path pays one indirect call a row. */
-#ifndef PENSTOCK_WAREHOUSE_BACKEND_H
-#define PENSTOCK_WAREHOUSE_BACKEND_H
+#ifndef PENSTOCK_WAREHOUSE_WAREHOUSE_BACKEND_H
+#define PENSTOCK_WAREHOUSE_WAREHOUSE_BACKEND_H
 
 #include "warehouse/warehouse.h"
 
