@@ -65,6 +65,17 @@ static const struct command_flag flags_warehouse_ddl[] = {
     FLAG_END,
 };
 static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
+static const struct command_flag flags_compare[] = {
+    { "--ignore", "MEMBER", "do not compare this member: timestamp, properties.$lib, 'properties.$geoip_*'; may be given many times" },
+    { "--strict", NULL, "compare everything: now, created_at, captured_at, version, inserted_at, _timestamp, _offset and _partition, too,\n"
+      "                     and times exactly" },
+    { "--tolerance-ms", "N", "times that are so close count as the same (default: 2000; with --strict 0)" },
+    { "--since", "SECONDS", "of topics, only what came within so many seconds (default: all)" },
+    { "--client", "NAME=VALUE", "a setting of the Kafka client, such as security.protocol=ssl; may be given many times" },
+    { "--memory", "MIB", "memory for a 256th of the messages (default: 512)" },
+    { "--folder", "DIR", "where temporary files are made, as large as both sides (default: $TMPDIR, or /tmp)" },
+    FLAG_JSON, FLAG_END,
+};
 static const struct command_flag flags_upgrade[] = {
     FLAG_DATA,
     { "--binary", "PATH", "the new program (default: what lies where the running one was started from)" },
@@ -194,6 +205,13 @@ const struct command commands[] = {
       "penstock sql \"SELECT event, count(*) FROM events GROUP BY 1\"\n"
       "penstock sql \"SELECT properties->>'$.plan' AS plan FROM events\" --format csv\n"
       "penstock sql \"SELECT * FROM dead_letters\" --format json", flags_sql, sql_run },
+    { "compare", "LEFT RIGHT", 2, 2, "two topics of Kafka, or two files of messages: what is missing, twice, or differs",
+      "A side is kafka://HOST:PORT[,HOST:PORT]/TOPIC, or a file with a message a line, its value alone or as\n"
+      "{\"key\":..,\"headers\":{..},\"value\":\"..\"}; - is stdin. Records are joined by token or team_id, and uuid (persons, ids and\n"
+      "groups by theirs), and compared member by member, into JSON that stands in strings. Exit code 0: the same; 1: not.\n"
+      "docs/replace-posthog.md.",
+      "penstock compare kafka://old:9092/clickhouse_events_json kafka://new:9092/clickhouse_events_json\n"
+      "penstock compare old.jsonl new.jsonl --ignore 'properties.$geoip_*' --json", flags_compare, compare_run },
     { "status", "", 0, 0, "what became of every accepted event, how the roles are, what is free",
       "accepted = stored + dropped + deduplicated + dead-lettered + pending, exactly, always; in all, and with --by\n"
       "for each project and each hour of acceptance. What the fates mean: docs/fates.md.",

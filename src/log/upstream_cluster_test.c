@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "event/row.h"
-#include "log/kafka_client.h"
+#include "log/topic_scan.h"
 #include "log/upstream_hooks.h"
 
 #define MUST(call) do { if ((call) < 0) fail_msg("%s: %s", #call, err.text); } while (0)
@@ -179,11 +179,51 @@ static void a_message_made_by_hand_is_an_event(void **state)
     log_close(log);
 }
 
+struct scanned { unsigned count, keys; bool first_is_person; };
+
+static int see(void *ctx, const struct log_message *message, struct err *ignored)
+{
+    struct scanned *scanned = ctx;
+
+    (void)ignored;
+    if (scanned->count++ == 0)
+        scanned->first_is_person = span_starts(message->value, SPAN("{\"id\":"));
+    scanned->keys += message->key.at != NULL;
+    return 0;
+}
+
+static void everything_in_a_topic_is_seen(void **state)
+{
+    struct log    *log = log_make();
+    struct row     rows[100];
+    struct scanned scanned = { 0 };
+    char           name[200];
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        row_init(&rows[i], ROW_PERSON);
+        row_set_i64(&rows[i], ROW_PERSON_VERSION, i);
+    }
+    append_rows(log, "people", rows, 100);
+    (void)snprintf(name, sizeof name, "%sclickhouse_person", prefix);
+    MUST(topic_scan(kafka.brokers, NULL, name, 0, see, &scanned, &err));
+    assert_int_equal(scanned.count, 100);
+    assert_int_equal(scanned.keys, 0);
+    assert_true(scanned.first_is_person);
+    MUST(topic_scan(kafka.brokers, NULL, name, clock_wall_us() + 3600 * INT64_C(1000000), see, &scanned, &err));
+    assert_int_equal(scanned.count, 100); /* all of them are older */
+    (void)snprintf(name, sizeof name, "%snobody_made_this", prefix);
+    assert_int_equal(topic_scan(kafka.brokers, NULL, name, 0, see, &scanned, &err), -1);
+    assert_non_null(strstr(err.text, "nobody_made_this"));
+    log_close(log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_client_reads_rows),
         cmocka_unit_test(a_message_made_by_hand_is_an_event),
+        cmocka_unit_test(everything_in_a_topic_is_seen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
