@@ -1,6 +1,7 @@
 /* ingest/ingest_loop.c - batch after batch: waits when there is nothing, waits out trouble, and does between batches what is due
  * now and then. The role itself. */
 #include <poll.h>
+#include <sys/random.h>
 
 #include "base/say.h"
 #include "ingest/ingest_inner.h"
@@ -43,6 +44,16 @@ static int do_chores(struct ingest *ingest, struct err *failed)
     return store_rewriter_step(&ingest->rewriter, ingest->env, ingest->options, ingest->behind, &ingest->people, failed);
 }
 
+/* Between half of it and one and a half: those who met at one row, or lost one server, do not all come back at once. */
+static int64_t jittered(int64_t wait_us)
+{
+    uint32_t random = 0;
+
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return wait_us;
+    return wait_us / 2 + (int64_t)((uint64_t)wait_us * random >> 32);
+}
+
 /* Waits out a failed batch and gets back to the committed state. 0: go on; 1: stop was asked; -1. */
 static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us, unsigned *stops, struct err *err)
 {
@@ -54,7 +65,7 @@ static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us,
     for (;;) {
         if (!ingest->retry_at_once) {
             say_seldom(&gate, SAY_WARN, "%s; nothing is lost, trying again in %.1f s", why.text, (double)*wait_us / 1e6);
-            if (stop_asked(ingest->env, *wait_us))
+            if (stop_asked(ingest->env, jittered(*wait_us)))
                 return 1;
             *wait_us = *wait_us * 2 < RETRY_WAIT_US_MAX ? *wait_us * 2 : RETRY_WAIT_US_MAX;
         }

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "ingest/foresee.h"
 #include "wire/time.h"
 
 _Static_assert((int)SLICE_RECORDS <= (int)PEOPLE_EXPECT_MAX, "a slice's persons are expected at once");
@@ -446,6 +447,8 @@ int passes_run(struct passes *passes, struct people_txn *txn, const struct raw_r
     if (passes->cookieless != NULL && cookieless_begin(passes->cookieless, txn, passes->now_us, err) < 0)
         return -1;
     people_batch_limit(belt.people, &passes->limits);
+    if (foresee(txn, passes->catalog, records, count, passes->arena, err) < 0)
+        return -1;
     note_time(passes, 1, &from_us);
     while (belt.count > 0) {
         size_t taken = slice_records(belt.records, belt.count);

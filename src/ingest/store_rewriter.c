@@ -25,7 +25,7 @@ int store_open(const struct role_env *env, const struct ingest_options *options,
 {
     char                  folder[4096];
     const char           *recent = getenv("PENSTOCK_SEEN_RECENT_MAX"); /* for tests only: docs/testing.md */
-    struct people_options store = { .folder = folder, .settings = stores_people(env->stores),
+    struct people_options store = { .folder = folder, .settings = stores_people(env->stores), .unit = env->unit, .owner = true,
                                   .memory_bytes = (size_t)options->people_memory };
 
     folder_of(env, folder);
