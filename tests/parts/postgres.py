@@ -73,7 +73,7 @@ class Part:
         self.port = None
         self.process = None
         self.settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "on" if fsync else "off",
-                         "max_connections": "100", "shared_buffers": "128MB", "log_min_messages": "warning",
+                         "max_connections": "100", "shared_buffers": "128MB", "log_min_messages": "warning", "log_checkpoints": "off",
                          "deadlock_timeout": "200ms", **(settings or {})}
 
     @property
