@@ -7,10 +7,12 @@
 #include "ingest/ingest_inner.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/say.h"
 #include "ingest/requests.h"
@@ -20,7 +22,7 @@ enum {
     ARENA_CHUNK_BYTES = 8 << 20,
     WAIT_US = 100000, /* between looks at the stop signal */
     BEHIND_BATCHES = 2,
-    EPOCH_TURN_BITS = 24
+    EPOCH_TURN_BITS = 22
 };
 #define ARENA_BYTES_MAX ((size_t)1 << 30) /* docs/limits.md: memory of one batch */
 #define BEHIND_US ((int64_t)1000000) /* live records that wait so long, or so many batches of them, are too many */
@@ -155,18 +157,27 @@ void ingest_close(struct ingest *ingest)
 }
 
 /* Of the writers that are about to be opened (log_topic_options). The store knows how often the unit was taken over, we how
- * often it was opened since; a store that has one owner by its nature leaves it to the clock. */
+ * often it was opened since; a store that has one owner by its nature leaves it to the clock, and to chance. */
 static int epoch_next(struct ingest *ingest, uint64_t *out, struct err *err)
 {
     static _Atomic uint32_t turn;
     uint64_t                owner;
+    uint32_t                number;
 
     *out = 0;
     if (!log_is_kafka(ingest->log))
         return 0;
     if (people_epoch(ingest->people, &owner, err) < 0)
         return -1;
-    *out = owner == 0 ? (uint64_t)clock_wall_us() : owner << EPOCH_TURN_BITS | (++turn & ((1u << EPOCH_TURN_BITS) - 1));
+    number = ++turn;
+    if (owner == 0) {
+        owner = (uint64_t)clock_wall_us() / 1000;
+        if (getrandom(&number, sizeof number, 0) != sizeof number)
+            return err_errno(err, errno, "random bytes");
+    }
+    *out = owner << EPOCH_TURN_BITS | (number & ((1u << EPOCH_TURN_BITS) - 1));
+    if (*out <= ingest->place.counters[PLACE_EPOCH])
+        *out = ingest->place.counters[PLACE_EPOCH] + 1; /* the clock went back */
     return 0;
 }
 

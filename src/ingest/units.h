@@ -2,10 +2,8 @@
  *
  * A unit is one partition of all inputs and outputs, and everything that belongs to it: a struct ingest with a handle of its own on
  * the store of persons, in a thread of its own, with a folder DIR/run/ingest-N for what it notes. Units share the log's clients,
- * the metrics page, and nothing else. Which units are here is the group's decision (log/log_group.h), and changes while we run.
- *  U1  whoever takes a unit fences the one before (people_epoch): two never finish the same batch
- *  U2  a unit that cannot go on ends the process, like ingest without units: the supervisor starts it again, and the group gives
- *      its units to others meanwhile */
+ * the metrics page, and nothing else. Which units are here is the group's decision (log/log_units.h), and changes while we run.
+ * Whoever takes a unit fences the one before (people_epoch): two never finish the same batch. */
 #ifndef PENSTOCK_INGEST_UNITS_H
 #define PENSTOCK_INGEST_UNITS_H
 

@@ -23,9 +23,9 @@ enum { TURN_ROWS = 8192, TEXT_BYTES_MAX = 64 << 20 };
 #define FOLLOW_NAME(number, suffix, name) [number] = name,
 const char *const follow_topics[FOLLOW_TOPICS] = { FOLLOW_LIST(FOLLOW_NAME) };
 
-void follow_init(struct follow *follow, struct log *log)
+void follow_init(struct follow *follow, struct log *log, uint32_t partition)
 {
-    *follow = (struct follow){ .log = log, .last_topic = -1 };
+    *follow = (struct follow){ .log = log, .partition = partition, .last_topic = -1 };
     buf_init(&follow->text, TEXT_BYTES_MAX);
     eraser_init(&follow->eraser);
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
@@ -57,12 +57,12 @@ void follow_fini(struct follow *follow)
 static int tell_back(struct follow *follow, int id, uint64_t next, struct err *err)
 {
     uint64_t told;
-    int      rc = log_cursor_load(follow->log, follow_topics[id], 0, "load", &told, err);
+    int      rc = log_cursor_load(follow->log, follow_topics[id], follow->partition, "load", &told, err);
 
     if (rc < 1 || told <= next)
         return rc < 0 ? -1 : 0;
     follow->topics[id].stored = NO_OFFSET;
-    return log_cursor_store(follow->log, follow_topics[id], 0, "load", next, err);
+    return log_cursor_store(follow->log, follow_topics[id], follow->partition, "load", next, err);
 }
 
 int follow_begin_anew(struct follow *follow, struct err *err)
@@ -86,7 +86,7 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
         topic->until = place->again ? place->until[i] : NO_OFFSET;
         if (follow_topics[i] == NULL)
             continue;
-        if (log_reader_open(follow->log, follow_topics[i], 0, topic->next, &topic->reader, err) < 0) {
+        if (log_reader_open(follow->log, follow_topics[i], follow->partition, topic->next, &topic->reader, err) < 0) {
             topic->reader = NULL;
             return err_wrap(err, follow_topics[i]);
         }
@@ -100,9 +100,8 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
 uint64_t follow_lag(struct follow *follow, int topic)
 {
     const struct follow_topic *at = &follow->topics[topic];
-    uint64_t                   end = at->reader != NULL ? log_reader_end(at->reader) : 0;
 
-    return end > at->next ? end - at->next : 0;
+    return at->reader != NULL ? log_reader_lag(at->reader, at->next) : 0;
 }
 
 /* --- what is no row ---------------------------------------------------------------------------- */
@@ -373,7 +372,7 @@ int follow_store(struct follow *follow, struct err *err)
         /* Zero is what no cursor means, and the topic may not exist yet. */
         if (topic->next == topic->stored || topic->next == 0 || topic->reader == NULL)
             continue;
-        if (log_cursor_store(follow->log, follow_topics[i], 0, "load", topic->next, err) < 0)
+        if (log_cursor_store(follow->log, follow_topics[i], follow->partition, "load", topic->next, err) < 0)
             return err_wrap(err, follow_topics[i]);
         topic->stored = topic->next;
     }

@@ -44,6 +44,7 @@ struct follow_topic {
 
 struct follow {
     struct log          *log;    /* borrowed */
+    uint32_t             partition;
     struct poison       *poison; /* borrowed; NULL: none */
     struct span          crash_on; /* tests: abort at an event of this name; or, behind "commit:", in its commit */
     bool                 crash_commit;
@@ -57,7 +58,7 @@ struct follow {
     uint64_t             last_offset;
 };
 
-void follow_init(struct follow *follow, struct log *log);
+void follow_init(struct follow *follow, struct log *log, uint32_t partition);
 void follow_fini(struct follow *follow);
 
 /* Begins anew at these places (after start, after a failure). */

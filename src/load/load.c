@@ -15,7 +15,6 @@
 #include "load/load.h"
 
 #include <assert.h>
-#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +26,8 @@
 #include "base/say.h"
 #include "load/follow.h"
 #include "load/keeper.h"
+#include "load/load_metrics.h"
+#include "load/load_units.h"
 #include "load/query_socket.h"
 #include "load/rebuild.h"
 #include "log/log_access.h"
@@ -53,49 +54,12 @@ static const struct option options[] = {
     { NULL, OPTION_TEXT, NULL, 0, 0, NULL, 0 },
 };
 
-/* --- metrics ----------------------------------------------------------------------------------- */
-
-static const double commit_bounds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, INFINITY };
-
-#define ROW_METRIC(name, columns, suffix, topic) \
-    { "load_rows_total", "table=\"" name "\"", "Rows committed to the warehouse", METRIC_COUNTER, NULL },
-#define LAG_ENUM(number, suffix, topic) LAG_##suffix,
-enum { FOLLOW_LIST(LAG_ENUM) LAG_COUNT };
-#define LAG_METRIC(number, suffix, topic) \
-    { "load_lag_records", "topic=\"" topic "\"", "Records that are published and not yet in the warehouse", METRIC_GAUGE, NULL },
-#define ERROR_METRIC(kind) { "load_errors_total", "kind=\"" kind "\"", "Batches rolled back, by what may be done about it", METRIC_COUNTER, NULL }
-enum {
-    METRIC_ROWS,
-    METRIC_LAG = METRIC_ROWS + ROW_TABLE_COUNT,
-    METRIC_ERRORS = METRIC_LAG + LAG_COUNT, /* + enum err_kind - ERR_INPUT */
-    METRIC_UNREADABLE = METRIC_ERRORS + ERR_STOP,
-    METRIC_REFUSED, METRIC_CRASHED, METRIC_GAPS, METRIC_BATCHES, METRIC_COMMIT, METRIC_TROUBLED, METRIC_REBUILDS, METRIC_ANSWERED,
-    METRIC_FAILED, METRIC_COUNT
-};
-static const struct metric_def metrics[METRIC_COUNT] = {
-    ROW_TABLES(ROW_METRIC)
-    FOLLOW_LIST(LAG_METRIC)
-    ERROR_METRIC("input"), ERROR_METRIC("retry"), ERROR_METRIC("full"), ERROR_METRIC("corrupt"), ERROR_METRIC("stop"),
-    { "load_dead_letters_total", "reason=\"unreadable_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
-    { "load_dead_letters_total", "reason=\"refused_row\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
-    { "load_dead_letters_total", "reason=\"crashed\"", "Records set aside as dead letters by the loader", METRIC_COUNTER, NULL },
-    { "load_gap_records_total", "", "Records that the log lost to damage, or to retention before they were loaded", METRIC_COUNTER, NULL },
-    { "load_batches_total", "", "Transactions committed", METRIC_COUNTER, NULL },
-    { "load_commit_seconds", "", "How long a commit took", METRIC_HISTOGRAM, commit_bounds },
-    { "load_troubled", "", "1 while the warehouse cannot be written; rows then wait in the log", METRIC_GAUGE, NULL },
-    { "load_rebuilds_total", "", "Damaged warehouses set aside and built anew from the log", METRIC_COUNTER, NULL },
-    { "load_queries_total", "result=\"answered\"", "Queries of other processes", METRIC_COUNTER, NULL },
-    { "load_queries_total", "result=\"failed\"", "Queries of other processes", METRIC_COUNTER, NULL },
-};
-
-#define LAG_PLACE(number, suffix, topic) [number] = METRIC_LAG + LAG_##suffix,
-static const size_t lag_metric[FOLLOW_TOPICS] = { FOLLOW_LIST(LAG_PLACE) }; /* 0: that topic is not loaded */
-
 /* --- the loader -------------------------------------------------------------------------------- */
 
 struct load {
     const struct role_env     *env;
     const struct load_options *options;
+    const struct load_common  *common;    /* NULL: none; then what follows is ours */
     struct metric_page        *page;
     struct log                *log;
     struct log_access          log_access;
@@ -115,6 +79,7 @@ struct load {
     int64_t                    rebuild_us; /* whether a new warehouse is asked for is not looked at before */
     int64_t                    backoff_us;
     bool                       troubled;
+    uint64_t                   lag_told[FOLLOW_TOPICS]; /* as the metrics have it of this loader */
 };
 
 static bool stop_wanted(const struct load *load, int64_t wait_us)
@@ -384,8 +349,9 @@ static bool load_behind(struct load *load, int64_t now_us)
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         uint64_t lag = follow_lag(&load->follow, i);
 
-        if (lag_metric[i] != 0)
-            metric_set(load->page, lag_metric[i], (int64_t)lag);
+        if (load_lag_metric[i] != 0)
+            metric_add(load->page, load_lag_metric[i], lag - load->lag_told[i]); /* modulo 2^64; those of several loaders add up */
+        load->lag_told[i] = lag;
         behind = behind || (lag > 0 && (i != FOLLOW_PEOPLE || now_us >= load->people_us));
     }
     return behind;
@@ -411,8 +377,7 @@ static bool load_due(const struct load *load, int64_t now_us)
            (double)left * (double)age_us > (double)events * (double)(GROUP_WAIT_FACTOR * wait_us - age_us);
 }
 
-/* Fills and commits what is there. 1: go on at once; 0: wait. */
-static int load_work(struct load *load, int64_t now_us, struct err *err)
+static int load_work_alone(struct load *load, int64_t now_us, struct err *err)
 {
     int more;
 
@@ -436,6 +401,23 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
     return load_commit(load, err) < 0 ? -1 : 1;
 }
 
+/* Fills and commits what is there. 1: go on at once; 0: wait. A process has one death for all its loaders: which row ends it
+ * is tried while the others rest. */
+static int load_work(struct load *load, int64_t now_us, struct err *err)
+{
+    pthread_rwlock_t *turn = load->common != NULL ? load->common->turn : NULL;
+    int               rc;
+
+    if (turn != NULL && poison_hurries(load->poison))
+        pthread_rwlock_wrlock(turn);
+    else if (turn != NULL)
+        pthread_rwlock_rdlock(turn);
+    rc = load_work_alone(load, now_us, err);
+    if (turn != NULL)
+        pthread_rwlock_unlock(turn);
+    return rc;
+}
+
 /* --- idle -------------------------------------------------------------------------------------- */
 
 static void load_store(struct load *load, int64_t now_us)
@@ -454,9 +436,11 @@ static void load_idle(struct load *load, int64_t now_us)
 {
     uint64_t answered, failed;
 
-    query_socket_counts(load->queries, &answered, &failed);
-    metric_add(load->page, METRIC_ANSWERED, answered - metric_get(load->page, METRIC_ANSWERED));
-    metric_add(load->page, METRIC_FAILED, failed - metric_get(load->page, METRIC_FAILED));
+    if (load->queries != NULL) {
+        query_socket_counts(load->queries, &answered, &failed);
+        metric_add(load->page, METRIC_ANSWERED, answered - metric_get(load->page, METRIC_ANSWERED));
+        metric_add(load->page, METRIC_FAILED, failed - metric_get(load->page, METRIC_FAILED));
+    }
     metric_add(load->page, METRIC_REBUILDS, keeper_rebuilds(load->keeper) - metric_get(load->page, METRIC_REBUILDS));
     if (load->warehouse != NULL && now_us - load->work_us >= load->options->idle_us) {
         keeper_done(load->keeper); /* follow stays where it is: the place in memory is the place in the file */
@@ -529,60 +513,92 @@ static int load_query(void *ctx, const char *sql, enum warehouse_format format, 
     return rc;
 }
 
-static int load_open(struct load *load, const struct warehouse_options *warehouse, struct err *err)
+/* What is common's, or ours alone. */
+static int load_open_ends(struct load *load, struct err *err)
 {
-    struct query_socket_options queries = { .run_folder = load->env->run_folder, .run = load_query, .ctx = load,
-                                            .queries_max = (unsigned)load->options->queries,
-                                            .time_us_max = load->options->query_time_us };
-    const char                 *crash_on = getenv("PENSTOCK_CRASH_LOAD_ON"); /* for tests only: docs/dead-letters.md */
-
-    if (metric_page_open(load->env->run_folder, "load", metrics, METRIC_COUNT, &load->page, err) < 0 ||
+    if (load->common != NULL) {
+        load->page = load->common->page;
+        load->log = load->common->log;
+        return 0;
+    }
+    if (load_metrics_open(load->env->run_folder, &load->page, err) < 0 ||
         log_access_init(&load->log_access, load->env->data_folder, stores_log(load->env->stores), NULL, false, err) < 0 ||
         log_open(&load->log_access.options, &load->log, err) < 0)
         return -1;
-    follow_init(&load->follow, load->log);
+    return 0;
+}
+
+static int load_open(struct load *load, const struct warehouse_options *warehouse, struct err *err)
+{
+    const struct query_socket_options queries = { .run_folder = load->env->run_folder, .run = load_query, .ctx = load,
+                                                  .queries_max = (unsigned)load->options->queries,
+                                                  .time_us_max = load->options->query_time_us };
+    const char                       *crash_on = getenv("PENSTOCK_CRASH_LOAD_ON"); /* for tests only: docs/dead-letters.md */
+
+    if (load_open_ends(load, err) < 0)
+        return -1;
+    follow_init(&load->follow, load->log, load->env->unit);
     if (poison_open(load->env->run_folder, &load->poison, err) < 0)
         return -1;
     load->follow.poison = load->poison;
     load->follow.crash_on = crash_on == NULL ? SPAN("") : span_text(crash_on);
-    load->keeper = keeper_new(warehouse);
+    load->keeper = load->common != NULL && load->common->keeper != NULL ? load->common->keeper : keeper_new(warehouse);
     if (load->keeper == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
-    return query_socket_open(&queries, &load->queries, err);
+    return load->common != NULL ? 0 : query_socket_open(&queries, &load->queries, err);
 }
 
 static void load_close(struct load *load)
 {
     query_socket_close(load->queries);
     load_leave(load);
-    keeper_free(load->keeper);
-    if (load->log != NULL) {
+    if (load->common == NULL || load->common->keeper == NULL)
+        keeper_free(load->keeper);
+    if (load->log != NULL)
         follow_fini(&load->follow);
-        log_close(load->log);
-    }
+    for (int i = 0; load->common != NULL && i < FOLLOW_TOPICS; i++)
+        if (load_lag_metric[i] != 0)
+            metric_add(load->page, load_lag_metric[i], 0 - load->lag_told[i]);
     poison_close(load->poison);
+    if (load->common != NULL)
+        return;
+    if (load->log != NULL)
+        log_close(load->log);
     if (load->page != NULL)
         metric_page_close(load->page);
 }
 
-static int load_run(const struct role_env *env, struct err *err)
+void load_warehouse_options(const struct role_env *env, char path[4096], struct warehouse_options *out)
 {
     const struct load_options *opt = env->options;
-    struct load                load = { .env = env, .options = opt, .rows_max = (size_t)opt->batch_rows };
-    struct warehouse_options   warehouse = { .settings = stores_warehouse(env->stores), .library = opt->library, .memory_bytes = (uint64_t)opt->memory_bytes,
-                                             .threads = (unsigned)opt->threads };
+
+    (void)snprintf(path, 4096, "%s/warehouse.duckdb", env->data_folder);
+    *out = (struct warehouse_options){ .settings = stores_warehouse(env->stores), .path = path, .library = opt->library, .unit = env->unit,
+                                       .memory_bytes = (uint64_t)opt->memory_bytes, .threads = (unsigned)opt->threads };
+}
+
+int load_run_unit(const struct role_env *env, const struct load_common *common, struct err *err)
+{
+    const struct load_options *opt = env->options;
+    struct load                load = { .env = env, .options = opt, .common = common, .rows_max = (size_t)opt->batch_rows };
+    struct warehouse_options   warehouse;
     char                       path[4096];
     int                        rc;
 
-    snprintf(path, sizeof path, "%s/warehouse.duckdb", env->data_folder);
-    warehouse.path = path;
+    load_warehouse_options(env, path, &warehouse);
     rc = load_open(&load, &warehouse, err);
     if (rc == 0) {
-        role_tell(env, ROLE_READY);
+        if (common == NULL)
+            role_tell(env, ROLE_READY);
         rc = load_loop(&load, err);
     }
     load_close(&load);
     return rc;
+}
+
+static int load_run(const struct role_env *env, struct err *err)
+{
+    return log_on_kafka(stores_log(env->stores)) ? load_units_run(env, err) : load_run_unit(env, NULL, err);
 }
 
 const struct role load_role = {

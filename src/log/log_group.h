@@ -11,7 +11,7 @@
 
 #include "log/log.h"
 
-enum { KAFKA_GROUP_SECONDS = 10 };
+enum { KAFKA_GROUP_SECONDS = 6 /* the least that brokers allow unless told otherwise */ };
 
 struct log_group;
 

@@ -1,0 +1,118 @@
+/* parts: kafka
+ *
+ * ingest/units_cluster_test.c - ingest with its topics at a real broker: killed anywhere, its rows are there once, and in order, as
+ * if it had not been; a second one takes over, and the first one is nobody. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "ingest/outputs.h"
+#include "ingest/testing_site.h"
+
+struct kafka_site {
+    struct site              site;
+    struct stores            stores;
+    struct log_kafka_options kafka;
+    char                     prefix[80];
+};
+
+static void kafka_site_init(struct kafka_site *at, int64_t batch_records)
+{
+    static unsigned turn;
+    struct site    *site = &at->site;
+    struct err      err = { 0 };
+
+    if (getenv("PENSTOCK_TEST_KAFKA") == NULL)
+        fail_msg("PENSTOCK_TEST_KAFKA is not set: run this by tests/parts/with.py kafka -- ...");
+    site_init(site, batch_records);
+    log_writer_close(site->raw);
+    log_close(site->log);
+    (void)snprintf(at->prefix, sizeof at->prefix, "u%d_%lld_%u.", (int)getpid(), (long long)clock_mono_us(), turn++);
+    at->kafka = (struct log_kafka_options){ .brokers = getenv("PENSTOCK_TEST_KAFKA"), .topic_prefix = at->prefix, .partitions = 1,
+                                            .replication = 1 };
+    at->stores = (struct stores){
+        .log = { .backend = "kafka", .brokers = at->kafka.brokers, .topic_prefix = at->prefix, .partitions = 1, .replication = 1,
+                 .form = "frames", .form_rows = "frames", .compression = "none", .frame_bytes_max = 1000000, .tls_ca = "", .tls_certificate = "", .tls_key = "",
+                 .sasl = "none", .sasl_user = "", .sasl_password_file = "" },
+        .people = { .backend = "lmdb", .url = "", .password_file = "" },
+        .warehouse = { .backend = "duckdb" }, .catalog = { .backend = "sqlite" }
+    };
+    site->env.stores = &at->stores;
+    fixture_must(log_open(&(struct log_options){ .kafka = &at->kafka }, &site->log, &err), &err);
+    fixture_must(log_writer_open(site->log, "raw", 0, &(struct log_topic_options){ .codec = LOG_CODEC_LZ4 }, &site->raw, &err), &err);
+}
+
+static uint64_t fates_sum(const struct people_place *place)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < FATE_COUNT; i++)
+        sum += place->counters[i];
+    return sum;
+}
+
+/* Until the role, which has to wait for its dead predecessor's place in the group, has finished some batch. */
+static void wait_for_work(struct site *site, uint64_t *at)
+{
+    int64_t    until_us = clock_mono_us() + 60000000;
+    uint64_t   before = *at;
+    struct err err = { 0 };
+
+    while (log_cursor_load(site->log, "raw", 0, "ingest", at, &err) < 1 || *at == before) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(10000);
+    }
+}
+
+static void killed_anywhere(void **state)
+{
+    static struct kafka_site quiet, killed;
+    struct people_place      quiet_place, killed_place;
+    uint64_t                 dice = 4711, fed = 0, at = 0;
+
+    (void)state;
+    kafka_site_init(&quiet, 200);
+    kafka_site_init(&killed, 200);
+    quiet.site.options.overflow_burst = killed.site.options.overflow_burst = 0;
+    for (int i = 0; i < 6; i++) {
+        size_t count = 100 + random_next(&dice) % 900;
+        pid_t  pid;
+
+        site_feed(&quiet.site, count);
+        site_feed(&killed.site, count);
+        fed += count;
+        pid = site_start(&killed.site);
+        wait_for_work(&killed.site, &at);
+        usleep((useconds_t)(random_next(&dice) % 100000));
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_true(waitpid(pid, NULL, 0) == pid);
+    }
+    site_finish(&quiet.site, &quiet_place);
+    site_finish(&killed.site, &killed_place);
+    assert_int_equal(fates_sum(&quiet_place), fed);
+    assert_int_equal(fates_sum(&killed_place), fed);
+    assert_int_equal(fate_consumed(&killed_place), fed);
+    for (int i = 0; i < FATE_COUNT; i++)
+        assert_true(quiet_place.counters[i] == killed_place.counters[i]);
+    assert_same_topic(&quiet.site, &killed.site, "events");
+    assert_same_topic(&quiet.site, &killed.site, "dead_letters");
+    assert_same_topic(&quiet.site, &killed.site, "heatmaps");
+    site_fini(&quiet.site);
+    site_fini(&killed.site);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(killed_anywhere),
+    };
+
+    setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* rows carry the clock: they are compared bytewise */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

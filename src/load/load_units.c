@@ -1,0 +1,107 @@
+/* load/load_units.c - see load_units.h. */
+#include "load/load_units.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "load/load_metrics.h"
+#include "load/query_socket.h"
+#include "log/log_access.h"
+#include "log/log_units.h"
+
+struct units {
+    const struct role_env   *env;
+    struct load_common       common;
+    struct log_access        access;
+    pthread_rwlock_t         turn;
+    struct warehouse_options warehouse; /* of the keeper for queries */
+    char                     path[4096];
+    struct keeper           *keeper;
+    struct query_socket     *queries;
+};
+
+static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
+{
+    struct units   *units = ctx;
+    struct role_env env = *units->env;
+    char            folder[4096];
+
+    (void)snprintf(folder, sizeof folder, "%.4000s/load-%u", units->env->run_folder, partition);
+    if (mkdir(folder, 0750) < 0 && errno != EEXIST)
+        return err_errno(err, errno, "make %.200s", folder);
+    env.unit = partition;
+    env.run_folder = folder;
+    env.stop_fd = stop_fd;
+    return load_run_unit(&env, &units->common, err);
+}
+
+static void units_ready(void *ctx)
+{
+    struct units *units = ctx;
+
+    role_tell(units->env, ROLE_READY);
+}
+
+static int query_run(void *ctx, const char *sql, enum warehouse_format format, warehouse_write *write, void *write_ctx,
+                     const atomic_bool *cancel, struct err *err)
+{
+    struct units     *units = ctx;
+    struct warehouse *warehouse;
+    int               rc;
+
+    if (keeper_use(units->keeper, &warehouse, err) < 0)
+        return -1;
+    rc = warehouse_query(warehouse, sql, format, write, write_ctx, cancel, err);
+    keeper_done(units->keeper);
+    return rc;
+}
+
+static int units_open(struct units *units, struct err *err)
+{
+    const struct role_env            *env = units->env;
+    const struct load_options        *options = env->options;
+    const struct query_socket_options queries = { .run_folder = env->run_folder, .run = query_run, .ctx = units,
+                                                  .queries_max = (unsigned)options->queries, .time_us_max = options->query_time_us };
+
+    if (load_metrics_open(env->run_folder, &units->common.page, err) < 0 ||
+        log_access_init(&units->access, env->data_folder, stores_log(env->stores), NULL, false, err) < 0 ||
+        log_open(&units->access.options, &units->common.log, err) < 0)
+        return -1;
+    load_warehouse_options(env, units->path, &units->warehouse);
+    units->keeper = keeper_new(&units->warehouse);
+    if (units->keeper == NULL)
+        return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
+    if (!warehouse_on_clickhouse(stores_warehouse(env->stores))) {
+        if (log_partitions(units->common.log) > 1)
+            return err_set(err, ERR_INPUT, "log.partitions is %u, but a DuckDB is filled from one: set warehouse.backend: clickhouse, or log.partitions: 1",
+                           log_partitions(units->common.log));
+        units->common.keeper = units->keeper; /* one process opens the file once */
+    }
+    return query_socket_open(&queries, &units->queries, err);
+}
+
+int load_units_run(const struct role_env *env, struct err *err)
+{
+    struct units                units = { .env = env };
+    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .ctx = &units };
+    pthread_rwlockattr_t        writers_first;
+    int                         rc;
+
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&units.turn, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+    units.common.turn = &units.turn;
+    rc = units_open(&units, err);
+    if (rc == 0)
+        rc = log_units_run(units.common.log, "load", follow_topics[FOLLOW_EVENTS], &work, env->stop_fd, err);
+    query_socket_close(units.queries);
+    keeper_free(units.keeper);
+    if (units.common.log != NULL)
+        log_close(units.common.log);
+    if (units.common.page != NULL)
+        metric_page_close(units.common.page);
+    pthread_rwlock_destroy(&units.turn);
+    return rc;
+}
