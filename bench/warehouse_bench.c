@@ -4,8 +4,10 @@
  *
  * events: ROWS rows of about 1 KB, shaped as page views with 20 properties and 12 person properties, in
  * batches of BATCH; `people`: PERSONS persons first, then ROWS updates of random ones in batches.
- * PENSTOCK_BENCH_LIBRARY, _THREADS, _CRASH (end without closing) in the environment.
+ * PENSTOCK_BENCH_LIBRARY, _THREADS, _CRASH (end without closing) in the environment. With PENSTOCK_TEST_CLICKHOUSE (of
+ * tests/parts/with.py clickhouse) rows go there, and the engine's own CPU is told beside ours.
  * Prints CPU microseconds a row (user and system, all threads), rows a second, bytes on disk, RSS. */
+#include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +143,31 @@ static void make_person(struct row *row, char *text, int64_t us, uint64_t person
     row_set_i64(row, ROW_PERSON_VERSION, version);
 }
 
+static size_t keep_text(char *at, size_t one, size_t bytes, void *to)
+{
+    (void)one;
+    snprintf(to, 60, "%.*s", (int)bytes, at);
+    return bytes;
+}
+
+/* Seconds of the process that has the ClickHouse engine; 0: there is none. */
+static double engine_cpu_s(void)
+{
+    const char *url = getenv("PENSTOCK_TEST_CLICKHOUSE");
+    char        address[300], text[60] = "0";
+    CURL       *curl = url != NULL ? curl_easy_init() : NULL;
+
+    if (curl == NULL)
+        return 0;
+    snprintf(address, sizeof address, "%s/_cpu", url);
+    curl_easy_setopt(curl, CURLOPT_URL, address);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_text);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, text);
+    (void)curl_easy_perform(curl);
+    curl_easy_cleanup(curl);
+    return strtod(text, NULL);
+}
+
 static void report(const char *what, double cpu, double wall, uint64_t rows, uint64_t batches, const char *path)
 {
     char wal[4200];
@@ -160,7 +187,7 @@ static void add_rows(struct warehouse *warehouse, uint64_t rows, uint64_t batch,
     struct warehouse_place place;
     int64_t                us = 1700000000000000;
     uint64_t               bytes = 0, batches = 0;
-    double                 making, cpu;
+    double                 making, cpu, engine = engine_cpu_s();
     int64_t                wall;
 
     if (warehouse_place(warehouse, &place, &err) < 0)
@@ -182,6 +209,7 @@ static void add_rows(struct warehouse *warehouse, uint64_t rows, uint64_t batch,
             make_event(&row, text, us + (int64_t)i * 1000, i);
         else
             make_person(&row, text, us, update ? draw() % persons : i, (int64_t)i + update);
+        row.offset = i;
         if (warehouse_add(warehouse, &row, &err) < 0)
             die(&err);
         if (warehouse_pending(warehouse) >= batch || i + 1 == rows) {
@@ -193,11 +221,16 @@ static void add_rows(struct warehouse *warehouse, uint64_t rows, uint64_t batch,
     }
     report(what, cpu_s() - cpu - making, (double)(clock_mono_us() - wall) / 1e6, rows, batches, path);
     printf("         %" PRIu64 " bytes a row\n", bytes / rows);
+    if (engine > 0)
+        printf("         the engine's own: %.2f us CPU/row (with merges so far)\n", (engine_cpu_s() - engine) * 1e6 / (double)rows);
 }
 
 int main(int argc, char **argv)
 {
-    struct warehouse_options options = { .library = getenv("PENSTOCK_BENCH_LIBRARY") };
+    struct warehouse_settings clickhouse = { .backend = "clickhouse", .url = getenv("PENSTOCK_TEST_CLICKHOUSE"), .user = "default",
+                                             .password_file = "", .database = "bench", .cluster = "", .tls_ca = "" };
+    struct warehouse_options options = { .library = getenv("PENSTOCK_BENCH_LIBRARY"),
+                                         .settings = clickhouse.url != NULL ? &clickhouse : NULL };
     struct warehouse        *warehouse;
     struct err               err;
     char                     path[4096];

@@ -57,7 +57,8 @@ static int taken_read(const char *data, struct taken *out, struct err *err)
 {
     struct buf answer;
     char      *at;
-    char       nexts[OUTPUT_COUNT * sizeof ", next_0"], sql[sizeof nexts + 40];
+    char       nexts[OUTPUT_COUNT * sizeof ", sum(next_0)"], sql[sizeof nexts + 60];
+    bool       units; /* a row a partition */
     uint64_t   values[1 + OUTPUT_COUNT];
     int        rc;
 
@@ -65,9 +66,10 @@ static int taken_read(const char *data, struct taken *out, struct err *err)
     if (!question_possible(data))
         return 0;
     buf_init(&answer, 1 << 16);
+    units = question_to_clickhouse(data);
     for (int i = 0, used = 0; i < OUTPUT_COUNT; i++)
-        used += snprintf(nexts + used, sizeof nexts - (size_t)used, ", next_%d", i);
-    (void)snprintf(sql, sizeof sql, "SELECT events%s FROM penstock_place", nexts);
+        used += snprintf(nexts + used, sizeof nexts - (size_t)used, units ? ", sum(next_%d)" : ", next_%d", i);
+    (void)snprintf(sql, sizeof sql, "SELECT %s%s FROM penstock_place", units ? "sum(events)" : "events", nexts);
     rc = question_json(data, sql, &answer, err);
     buf_add_byte(&answer, '\0');
     at = (char *)answer.at;

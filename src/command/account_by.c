@@ -79,20 +79,22 @@ static const struct part {
     { "heatmaps", true, ROWS_OF("heatmaps") " WHERE event_uuid IS NOT NULL GROUP BY ALL" },
 };
 
-/* The same in ClickHouse's words: its own division, counts without a sign. All tables are there. */
-#define CH_HOUR_OF(column) "coalesce(intDiv(epoch_us(" column "), 3600000000), 0)"
-#define CH_ROWS_OF(table)  " UNION ALL SELECT 2, team_id, " CH_HOUR_OF("captured_at") ", count(), 0 FROM " table
-#define CH_ERASED_OF(what) " UNION ALL SELECT " what ", coalesce(team_id, 0), " CH_HOUR_OF("captured_at") ", sum(events), 0 FROM penstock_erased"
+/* The same in ClickHouse's words. It has no transaction: rows of a batch are there before the place says so. Only those before
+ * the place count, which is read once, and first. */
+#define CH_HOUR         "coalesce(intDiv(epoch_us(accepted_at), 3600000000), 0)"
+#define CH_ROWS_OF(what, kind) " UNION ALL SELECT " what ", team_id, " CH_HOUR ", count(), 0 FROM penstock_sources WHERE kind = '" kind \
+                        "' AND arrayExists(p -> p.1 = unit AND p.3[topic + 1] > offset, places) GROUP BY ALL"
+#define CH_ERASED_OF(what) " UNION ALL SELECT " what ", coalesce(team_id, 0), coalesce(intDiv(epoch_us(captured_at), 3600000000), 0), " \
+                        "sum(events), 0 FROM penstock_erased"
 static const char clickhouse_sql[] =
-    "SELECT 0 AS what, 0 AS project, 0 AS hour, sum(events) AS n, sum(next_0) AS place FROM penstock_place"
-    " UNION ALL SELECT 3, 0, 0, 0, sum(next_4) FROM penstock_place"
-    " UNION ALL SELECT 1, coalesce(team_id, 0), " CH_HOUR_OF("received_at") ", count(), 0 FROM dead_letters"
-    " WHERE step = 'load' AND received_at IS NOT NULL GROUP BY ALL"
+    "WITH (SELECT groupArray((unit, events, [next_0, next_1, next_2, next_3, next_4, next_5, next_6, next_7])) FROM penstock_place) AS places "
+    "SELECT 0 AS what, 0 AS project, 0 AS hour, arraySum(p -> p.2, places) AS n, arraySum(p -> p.3[1], places) AS place"
+    " UNION ALL SELECT 3, 0, 0, 0, arraySum(p -> p.3[5], places)"
+    CH_ROWS_OF("1", "dead_letters")
     CH_ERASED_OF("1") " WHERE events > 0 AND name = 'dead_letters' GROUP BY ALL";
 static const char clickhouse_check_sql[] =
     CH_ERASED_OF("2") " WHERE events > 0 AND name <> 'dead_letters' GROUP BY ALL"
-    CH_ROWS_OF("events") " GROUP BY ALL"
-    CH_ROWS_OF("heatmaps") " WHERE event_uuid IS NOT NULL GROUP BY ALL";
+    CH_ROWS_OF("2", "events") CH_ROWS_OF("2", "heatmaps");
 
 static int answer_read(struct reading *reading, char *at, struct err *err)
 {

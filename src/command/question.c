@@ -7,6 +7,8 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -24,17 +26,6 @@ bool question_to_clickhouse(const char *data)
     return command_stores(data, &stores, &ignored) == 0 && warehouse_on_clickhouse(&stores->warehouse);
 }
 
-bool question_possible(const char *data)
-{
-    char        path[4096];
-    struct stat found;
-    struct err  ignored = { .kind = ERR_NONE };
-
-    if (question_to_clickhouse(data))
-        return true;
-    return data_path(data, "warehouse.duckdb", path, sizeof path, &ignored) == 0 && stat(path, &found) == 0;
-}
-
 /* Passes pieces on and remembers that there were some. */
 struct passing { warehouse_write *write; void *ctx; bool begun; };
 
@@ -44,6 +35,14 @@ static int piece_pass(void *ctx, struct span piece, struct err *err)
 
     passing->begun = true;
     return passing->write(passing->ctx, piece, err);
+}
+
+static int piece_keep(void *ctx, struct span piece, struct err *err)
+{
+    struct buf *out = ctx;
+
+    buf_add(out, piece);
+    return out->failed ? err_set(err, ERR_FULL, "the answer is larger than %zu bytes", out->bytes_max) : 0;
 }
 
 static int file_ask(const char *data, const char *sql, enum warehouse_format format, struct passing *passing,
@@ -65,6 +64,40 @@ static int file_ask(const char *data, const char *sql, enum warehouse_format for
     return rc;
 }
 
+/* Whether the loader has made its tables there. When that cannot be asked, the question itself will tell why. */
+static bool clickhouse_has_tables(const char *data)
+{
+    char                 sql[400];
+    const struct stores *stores;
+    struct buf           answer;
+    struct err           ignored = { .kind = ERR_NONE };
+    struct passing       passing = { .write = piece_keep, .ctx = &answer };
+    bool                 has;
+
+    if (command_stores(data, &stores, &ignored) < 0)
+        return false;
+    (void)snprintf(sql, sizeof sql, "SELECT count() AS n FROM system.tables WHERE database = '%.100s_sql' AND name = 'penstock_erased'",
+                   stores->warehouse.database);
+    buf_init(&answer, 4096);
+    if (file_ask(data, sql, WAREHOUSE_CSV, &passing, &ignored) < 0)
+        has = strstr(ignored.text, "Code: 81.") == NULL; /* no such database */
+    else
+        has = answer.bytes < 4 || memcmp(answer.at, "n\r\n0", 4) != 0;
+    buf_fini(&answer);
+    return has;
+}
+
+bool question_possible(const char *data)
+{
+    char        path[4096];
+    struct stat found;
+    struct err  ignored = { .kind = ERR_NONE };
+
+    if (question_to_clickhouse(data))
+        return clickhouse_has_tables(data);
+    return data_path(data, "warehouse.duckdb", path, sizeof path, &ignored) == 0 && stat(path, &found) == 0;
+}
+
 int question_ask(const char *data, const char *sql, enum warehouse_format format, warehouse_write *write, void *ctx,
                  struct err *err)
 {
@@ -84,14 +117,6 @@ int question_ask(const char *data, const char *sql, enum warehouse_format format
             return rc;
         (void)poll(NULL, 0, QUESTION_PAUSE_MS);
     }
-}
-
-static int piece_keep(void *ctx, struct span piece, struct err *err)
-{
-    struct buf *out = ctx;
-
-    buf_add(out, piece);
-    return out->failed ? err_set(err, ERR_FULL, "the answer is larger than %zu bytes", out->bytes_max) : 0;
 }
 
 /* An answer that is only kept may be asked for again, also when it was cut off in the middle: the loader died. */

@@ -22,6 +22,7 @@
 #define FOLLOW_ENUM(number, suffix, name) FOLLOW_##suffix = number,
 enum { FOLLOW_LIST(FOLLOW_ENUM) FOLLOW_TOPICS };
 _Static_assert((int)FOLLOW_TOPICS <= (int)WAREHOUSE_CURSORS_MAX, "each topic has a cursor in the warehouse");
+_Static_assert((int)FOLLOW_RECEIPTS == (int)WAREHOUSE_ORDERS, "orders to erase are receipts");
 extern const char *const follow_topics[FOLLOW_TOPICS]; /* NULL: not loaded */
 
 struct follow_counts {

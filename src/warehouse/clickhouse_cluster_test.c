@@ -1,4 +1,4 @@
-/* parts: clickhouse */
+/* parts: clickhouse alone */
 /* warehouse/clickhouse_cluster_test.c - the warehouse on the real ClickHouse engine: what goes in comes out, each row once,
  * whatever happens to the server or to the loader. */
 #include "warehouse/clickhouse_test_kit.h"

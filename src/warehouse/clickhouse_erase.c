@@ -5,7 +5,7 @@
  * after old_parts_lifetime (eight minutes, as it comes).
  *
  * There is no transaction, so the order of work makes it one that can be begun again: how many rows will go is counted
- * and kept first, under the number of the batch; then rows go, those last by which the others are found. Begun again, the
+ * and kept first, under the order's own place; then rows go, those last by which the others are found. Begun again, the
  * counts are those of the first time. */
 #include <assert.h>
 #include <inttypes.h>
@@ -20,7 +20,7 @@ enum { SQL_BYTES_MAX = 1 << 20, WHERE_BYTES_MAX = 4096 };
 
 struct erasure {
     struct warehouse *warehouse;
-    char              name[60];  /* of this order: the batch's */
+    char              name[60];  /* of this order: its place */
     bool              counted;   /* it was begun before */
 };
 
@@ -44,7 +44,7 @@ static int begin(struct warehouse *warehouse, struct erasure *erasure, struct er
     assert(warehouse->placed && warehouse->batch_rows == 0);
     *erasure = (struct erasure){ .warehouse = warehouse };
     (void)snprintf(erasure->name, sizeof erasure->name, "%" PRIu32 "-%" PRIu64, warehouse->options.unit,
-                   warehouse->place.again ? warehouse->step : (warehouse->step | 1) + 1);
+                   warehouse->place.next[WAREHOUSE_ORDERS]);
     (void)snprintf(sql, sizeof sql, "SELECT count() FROM penstock_erased WHERE erasure = '%s' AND name = ''", erasure->name);
     if (clickhouse_number(&warehouse->link, sql, &counts, err) < 0)
         return -1;

@@ -398,11 +398,24 @@ static int say_views(struct writer *to, struct err *err)
         buf_add_format(&to->sql, ", next[%d] AS next_%d", i + 1, i);
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
         buf_add_format(&to->sql, ", loaded[%d] AS %s", i + 1, row_tables[i].name);
-    buf_add_format(&to->sql, " FROM `%s`.penstock_blocks FINAL", database);
+    buf_add_format(&to->sql, " FROM `%s`.penstock_blocks FINAL UNION ALL SELECT 0 AS unit", database);
+    for (int i = 0; i < WAREHOUSE_CURSORS_MAX; i++) /* before the first batch */
+        buf_add_format(&to->sql, ", 0 AS next_%d", i);
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        buf_add_format(&to->sql, ", 0 AS %s", row_tables[i].name);
+    buf_add_format(&to->sql, " WHERE (SELECT count() FROM `%s`.penstock_blocks) = 0", database);
+    if (say_statement(to, err) < 0)
+        return -1;
+    /* Rows that stand for an accepted event, and where they come from: what is behind the place is not loaded yet. */
+    buf_add_format(&to->sql, "CREATE OR REPLACE VIEW `%s_sql`.penstock_sources%s AS SELECT 'events' AS kind, team_id, captured_at AS accepted_at, "
+                             "_partition AS unit, _topic AS topic, _offset AS offset FROM `%s`.events UNION ALL SELECT 'heatmaps', team_id, "
+                             "captured_at, _partition, _topic, _offset FROM `%s`.heatmaps WHERE event_uuid IS NOT NULL UNION ALL SELECT "
+                             "'dead_letters', assumeNotNull(team_id), received_at, _partition, _topic, _offset FROM `%s`.dead_letters WHERE step = "
+                             "'load' AND received_at IS NOT NULL", database, to->on_cluster, database, database, database);
     if (say_statement(to, err) < 0)
         return -1;
     buf_add_format(&to->sql, "CREATE OR REPLACE VIEW `%s_sql`.penstock_erased%s AS SELECT name, rows, team_id, captured_at, events "
-                             "FROM `%s`.penstock_erased", database, to->on_cluster, database);
+                             "FROM `%s`.penstock_erased WHERE name != ''", database, to->on_cluster, database);
     return say_statement(to, err);
 }
 

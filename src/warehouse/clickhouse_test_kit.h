@@ -169,7 +169,7 @@ static inline struct warehouse_place commit(struct warehouse *warehouse, const s
     struct warehouse_place place = *from;
     struct err             err = { .text = "" };
 
-    place.next[0] = next;
+    place.next[0] = place.next[WAREHOUSE_ORDERS] = next;
     if (warehouse_commit(warehouse, &place, &err) < 0)
         fail_msg("%s", err.text);
     return place;

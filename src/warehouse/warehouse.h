@@ -43,7 +43,8 @@ void warehouse_close(struct warehouse *warehouse);
 
 /* --- loading ----------------------------------------------------------------------------------- */
 
-enum { WAREHOUSE_CURSORS_MAX = 8 };
+/* Of the cursors, that of the topic which brings orders to erase: its place is the order's name. */
+enum { WAREHOUSE_CURSORS_MAX = 8, WAREHOUSE_ORDERS = 7 };
 /* The cursors as last committed, by the loader's own numbering of topics; zeros at first. Also the number
  * of rows ever loaded, by table. */
 struct warehouse_place {
@@ -87,7 +88,8 @@ bool warehouse_in_doubt(const struct warehouse *warehouse);
 struct warehouse_erased {
     uint64_t events, dead_letters, warnings, heatmaps; /* rows */
 };
-/* Begins a batch (none may be open) in which every row of a deleted person goes, in all tables: events by person and by
+/* The place that was committed last stands at the order in WAREHOUSE_ORDERS: begun again, it is the same order.
+ * Begins a batch (none may be open) in which every row of a deleted person goes, in all tables: events by person and by
  * each of its ids. The caller adds what it has to add, and commits, or rolls back. */
 int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
                     struct err *err) must_check;

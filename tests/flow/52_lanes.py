@@ -126,6 +126,7 @@ def test_recordings_survive_kills():
         assert serve.settle()["accepted"] == 0
 
 
+# embedded: warehouse: rows at ClickHouse stand in the order of its keys, not of their coming
 def test_hot_ids_keep_their_order():
     """Vector J12. Small batches, a small burst, and an ingest that is killed over a backlog: one id is moved aside, more than once."""
     dice = random.Random(53)

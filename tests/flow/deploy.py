@@ -99,6 +99,7 @@ def drop(data):
         psql("DROP DATABASE IF EXISTS %s WITH (FORCE)" % name_of(data))
     if "warehouse" in DEPLOY:
         try:
-            clickhouse("DROP DATABASE IF EXISTS " + name_of(data))
+            for database in (name_of(data), name_of(data) + "_sql"):
+                clickhouse("DROP DATABASE IF EXISTS " + database)
         except (OSError, urllib.error.URLError):
             pass  # a test killed it; the folder of all of it goes anyway

@@ -23,6 +23,7 @@ import time
 import uuid
 
 import deploy
+import dialect
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
@@ -186,6 +187,8 @@ class Serve:
 
     def sql(self, query):
         """Rows as dictionaries."""
+        if not deploy.embedded("warehouse"):
+            query = dialect.clickhouse(query)
         return json.loads(self.cli("sql", query, "--format", "json").stdout)
 
     def status(self):

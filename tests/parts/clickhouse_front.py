@@ -14,7 +14,7 @@ POST /_fault with a JSON object makes trouble for the next statements that conta
     {"kind": "exit_in", ..., "ms": 5}                the process is killed so long after the statement began
     {"kind": "exit_after", ...}                      the process is killed when it was done, before the answer
     {"kind": "delay", ..., "ms": 500}                answered so much later
-POST /_fault with {} forgets them. GET /_fault tells how often each had its way, by kind.
+POST /_fault with {} forgets them. GET /_fault tells how often each had its way, by kind; GET /_cpu the CPU seconds of this process.
 """
 import base64
 import json
@@ -177,6 +177,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b"Ok.\n")
         if path.path == "/_fault":
             return self.answer(200, json.dumps(self.server.faults.done).encode())
+        if path.path == "/_cpu":
+            return self.answer(200, b"%.3f" % sum(os.times()[:2]))
         return self.statement(path, b"", True)
 
     def do_POST(self):
