@@ -13,7 +13,7 @@
 #include "command/command.h"
 #include "command/supervisor.h"
 
-enum { CHANGE_POLL_MS = 5, CHANGE_WAIT_US = 180000000 };
+enum { CHANGE_POLL_MS = 5, CHANGE_WAIT_US = 180000000, CHANGE_GUARD_US = 10000000 };
 
 /* The role by which a supervisor is known: the first that it serves. */
 static const struct role *server_role(const char *data, const struct role *const *from, pid_t *pid_out)
@@ -29,10 +29,12 @@ static const struct role *server_role(const char *data, const struct role *const
 static int change_wait(const char *data, const struct role *role, pid_t pid, uint32_t before, struct err *err)
 {
     struct supervisor_changed now;
-    int64_t                   give_up_us = clock_mono_us() + CHANGE_WAIT_US;
+    int64_t                   give_up_us = clock_mono_us() + CHANGE_WAIT_US, gone_us = 0;
 
     while (!supervisor_changed(data, role, &now) || now.ended <= before) {
-        if (kill(pid, 0) < 0 && errno == ESRCH)
+        if (gone_us == 0 && kill(pid, 0) < 0 && errno == ESRCH)
+            gone_us = clock_mono_us();
+        if (gone_us != 0 && clock_mono_us() - gone_us > CHANGE_GUARD_US) /* its guard had time to serve, and to say so */
             return err_set(err, ERR_STOP, "the server (process %d) ended in the middle of it", (int)pid);
         if (clock_mono_us() > give_up_us)
             return err_set(err, ERR_RETRY, "the server (process %d) says nothing; look at what serve prints", (int)pid);
@@ -62,32 +64,45 @@ static int binary_write(const char *data, const char *binary, struct err *err)
     return 0;
 }
 
-static int change_ask(const struct command_args *args, int number, const char *binary)
+/* One for each supervisor: who serves is looked for before the first is asked, as that one may be another process behind it. */
+struct asked { const struct role *role; pid_t pid; };
+
+static size_t servers_find(const char *data, struct asked out[ROLES_MAX])
 {
-    const char               *data = args_data(args);
     const struct role *const *from = roles;
     const struct role        *role;
-    struct err                err = { .kind = ERR_NONE };
-    pid_t                     pid, asked[ROLES_MAX];
     size_t                    count = 0;
-    int                       code = EXIT_DONE;
+    pid_t                     pid;
 
     while ((role = server_role(data, from, &pid)) != NULL && count < ROLES_MAX) {
-        struct supervisor_changed before = { .begun = 0 };
-        bool                      again = false;
+        bool again = false;
 
         while (*from != role)
             from++;
         from++;
         for (size_t i = 0; i < count; i++)
-            again |= asked[i] == pid;
-        if (again)
-            continue;
-        asked[count++] = pid;
-        (void)supervisor_changed(data, role, &before);
+            again |= out[i].pid == pid;
+        if (!again)
+            out[count++] = (struct asked){ role, pid };
+    }
+    return count;
+}
+
+static int change_ask(const struct command_args *args, int number, const char *binary)
+{
+    const char  *data = args_data(args);
+    struct err   err = { .kind = ERR_NONE };
+    struct asked asked[ROLES_MAX];
+    size_t       count = servers_find(data, asked);
+    int          code = EXIT_DONE;
+
+    for (size_t i = 0; i < count; i++) {
+        struct supervisor_changed before = { .begun = 0 };
+
+        (void)supervisor_changed(data, asked[i].role, &before);
         if ((binary != NULL && binary_write(data, binary, &err) < 0) ||
-            (kill(pid, number) < 0 && err_errno(&err, errno, "cannot ask process %d", (int)pid) < 0) ||
-            change_wait(data, role, pid, before.begun, &err) < 0)
+            (kill(asked[i].pid, number) < 0 && err_errno(&err, errno, "cannot ask process %d", (int)asked[i].pid) < 0) ||
+            change_wait(data, asked[i].role, asked[i].pid, before.begun, &err) < 0)
             code = command_failed(&err);
     }
     if (count > 0)

@@ -148,7 +148,7 @@ int supervisor_new(const struct config *config, const struct command_args *args,
     supervisor->config = supervisor->config_first = config;
     supervisor->change.trial_fd = -1;
     supervisor->args = args;
-    supervisor->signal_fd = -1;
+    supervisor->signal_fd = supervisor->guard_fd = -1;
     supervisor->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (supervisor_role_chosen(args, capture_role.name)) /* first: capture waits for what it leaves */
         supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1, .ends = { -1, -1, -1 } };
@@ -289,6 +289,14 @@ done:
 
 /* --- children ----------------------------------------------------------------------------------- */
 
+/* A byte and not the end of the file alone: a guard may hold a copy. */
+void supervisor_ends_stop(struct child_ends *ends)
+{
+    if (ends->stop_fd >= 0)
+        (void)!write(ends->stop_fd, "!", 1); /* one that has just ended does not read it */
+    fd_close(&ends->stop_fd);
+}
+
 void supervisor_ends_close(struct child_ends *ends)
 {
     fd_close(&ends->stop_fd);
@@ -301,6 +309,7 @@ static void child_forget(struct supervisor *supervisor, const struct role *role,
 {
     fd_close(&supervisor->signal_fd);
     fd_close(&supervisor->exe_fd);
+    fd_close(&supervisor->guard_fd);
     for (size_t i = 0; i < supervisor->count; i++) {
         struct child_ends *ends[] = { &supervisor->children[i].ends, &supervisor->children[i].heir.ends };
 
@@ -477,11 +486,12 @@ static void stop_begin(struct supervisor *supervisor, const char *why)
     supervisor->stopping = true;
     supervisor->kill_at_us = clock_mono_us() + SUPERVISOR_STOP_US_MAX;
     supervisor_notify("STOPPING=1");
+    supervisor_guard_dismiss(supervisor);
     supervisor_change_abandon(supervisor);
     for (size_t i = 0; i < supervisor->count; i++)
-        fd_close(&supervisor->children[i].ends.stop_fd); /* its stop_fd reads end-of-file now */
+        supervisor_ends_stop(&supervisor->children[i].ends);
     for (size_t i = 0; i < supervisor->leaving_count; i++)
-        fd_close(&supervisor->leaving[i].ends.stop_fd);
+        supervisor_ends_stop(&supervisor->leaving[i].ends);
     listen_end(supervisor);
     for (size_t i = 0; i < supervisor->count; i++)
         if (supervisor->children[i].state == CHILD_WAITING)
@@ -560,6 +570,7 @@ static int signals_open(struct supervisor *supervisor, struct err *err)
     (void)sigaddset(&set, SIGUSR2);
     (void)sigaddset(&set, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); /* a role that is told to stop may just have ended */
     supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return supervisor->signal_fd < 0 ? err_errno(err, errno, "signalfd") : 0;
 }

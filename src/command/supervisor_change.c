@@ -269,6 +269,7 @@ void supervisor_change_fail(struct supervisor *supervisor, const char *why)
         for (size_t i = 0; i < supervisor->count; i++) /* its certificates came from a supervisor that is no more */
             if (supervisor->children[i].role == &capture_role && supervisor->tls != NULL)
                 change->todo |= 1u << i;
+        supervisor_guard_dismiss(supervisor); /* that one has shown that it serves */
         supervisor_exec(supervisor, change->trial_fd, NULL, &err); /* trial_fd: the binary of before, see adopt */
         say(SAY_ERROR, "%s; this binary goes on", err.text);
         return;
@@ -293,6 +294,7 @@ static void change_end(struct supervisor *supervisor)
         if (change->trial_fd >= 0)
             (void)close(change->trial_fd);
         change->trial_fd = -1;
+        supervisor_guard_dismiss(supervisor);
     } else if (ok) {
         config_drop(&supervisor->config_own); /* roles have copies of their own */
         supervisor->config_own = change->config_new;
@@ -377,9 +379,7 @@ static void change_next(struct supervisor *supervisor)
     }
     change->todo &= ~child_bit(supervisor, child);
     if (child->state == CHILD_UP) {
-        if (child->ends.stop_fd >= 0)
-            (void)close(child->ends.stop_fd);
-        child->ends.stop_fd = -1;
+        supervisor_ends_stop(&child->ends);
         change->give_up_us = clock_mono_us() + SUPERVISOR_STOP_US_MAX;
         change->step = CHANGE_STOPPING;
         return;

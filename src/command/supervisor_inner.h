@@ -5,6 +5,8 @@
 #ifndef PENSTOCK_COMMAND_SUPERVISOR_INNER_H
 #define PENSTOCK_COMMAND_SUPERVISOR_INNER_H
 
+#include <stdio.h>
+
 #include "command/command.h"
 #include "command/supervisor.h"
 #include "command/tls_files.h"
@@ -96,6 +98,7 @@ struct supervisor {
     size_t               dropped_count;
     int64_t              drop_at_us;
     int                  signal_fd, exe_fd; /* exe_fd: this binary, whatever lies at its path by now */
+    int                  guard_fd; /* of supervisor_guard.c; -1: nobody guards */
     bool                 stopping;
     int64_t              kill_at_us;
     struct change        change;
@@ -108,6 +111,8 @@ int  supervisor_child_start(struct supervisor *supervisor, struct child *child, 
 int  supervisor_fork(struct supervisor *supervisor, const struct child *child, int old_fd, struct child_ends *ends_out,
                      pid_t *pid_out, struct err *err) must_check;
 void supervisor_ends_close(struct child_ends *ends);
+/* The role is to drain and return. */
+void supervisor_ends_stop(struct child_ends *ends);
 int  supervisor_lock(struct supervisor *supervisor, struct child *child, struct err *err) must_check;
 /* *out NULL: no address says tls. */
 int  supervisor_tls(const struct config *config, const struct listen_address *addresses, size_t count, struct tls_files **out,
@@ -142,6 +147,15 @@ void supervisor_trial_ended(struct supervisor *supervisor, int status);
 /* Goes on as the binary of this descriptor, or path (fd -1). Returns only when that failed. */
 void supervisor_exec(struct supervisor *supervisor, int fd, const char *path, struct err *err);
 int  supervisor_adopt(struct supervisor *supervisor, struct err *err) must_check;
+/* What the next binary must know, as text; and back. read: of the whole file, whatever its place. */
+void supervisor_state_write(const struct supervisor *supervisor, FILE *to);
+int  supervisor_state_read(struct supervisor *supervisor, int fd, struct err *err) must_check;
+
+/* supervisor_guard.c. start: before the exec of a new binary. adopt: behind it, or nobody guards. dismiss: that binary does
+ * its work, or goes in order. */
+void supervisor_guard_start(struct supervisor *supervisor);
+void supervisor_guard_adopt(struct supervisor *supervisor);
+void supervisor_guard_dismiss(struct supervisor *supervisor);
 
 /* supervisor_told.c: a line for systemd, when it asked for such. */
 void supervisor_notify(const char *text);

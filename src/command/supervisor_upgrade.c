@@ -66,7 +66,7 @@ static void all_keep(const struct supervisor *supervisor, bool keep)
     fd_keep(supervisor->exe_fd, keep);
 }
 
-static void state_write(const struct supervisor *supervisor, FILE *to)
+void supervisor_state_write(const struct supervisor *supervisor, FILE *to)
 {
     const struct change *change = &supervisor->change;
 
@@ -106,7 +106,7 @@ static int state_make(const struct supervisor *supervisor, struct err *err)
             (void)close(fd);
         return -1;
     }
-    state_write(supervisor, to);
+    supervisor_state_write(supervisor, to);
     if (fclose(to) != 0) {
         (void)close(fd);
         return err_errno(err, errno, "the state for another binary");
@@ -285,7 +285,9 @@ void supervisor_trial_ended(struct supervisor *supervisor, int status)
         return;
     (void)snprintf(first, sizeof first, "%.*s", (int)strcspn(change->trial_said, "\n"), change->trial_said);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && strstr(change->trial_said, "penstock-trial: fine") != NULL) {
+        supervisor_guard_start(supervisor);
         supervisor_exec(supervisor, -1, change->binary, &err);
+        supervisor_guard_dismiss(supervisor);
         supervisor_change_fail_early(supervisor, err.text);
         return;
     }
@@ -391,7 +393,7 @@ static int adopt_line(struct adopting *adopting, const char *word, const char *v
     return 0;
 }
 
-static int state_read(struct supervisor *supervisor, int fd, struct err *err)
+int supervisor_state_read(struct supervisor *supervisor, int fd, struct err *err)
 {
     struct adopting adopting = { .supervisor = supervisor };
     char            line[1200], name[40];
@@ -437,16 +439,17 @@ int supervisor_adopt(struct supervisor *supervisor, struct err *err)
 
     change->trial_fd = -1;
     if (trial) { /* what it reads of is another process's: nothing is closed in order, least of all removed */
-        bool fine = state_read(supervisor, fd, err) == 0;
+        bool fine = supervisor_state_read(supervisor, fd, err) == 0;
 
         printf(fine ? "penstock-trial: fine, %s\n" : "%s\n", fine ? PENSTOCK_VERSION : err->text);
         (void)fflush(stdout);
         _exit(fine ? EXIT_DONE : EXIT_FAILED);
     }
-    if (state_read(supervisor, fd, err) < 0 || locks_missing(supervisor, err) < 0)
+    if (supervisor_state_read(supervisor, fd, err) < 0 || locks_missing(supervisor, err) < 0)
         return -1;
     (void)close(fd);
     (void)unsetenv(STATE_VARIABLE);
+    supervisor_guard_adopt(supervisor);
     all_keep(supervisor, false);
     fd_keep(change->trial_fd, false);
     for (size_t i = 0; i < supervisor->sockets_count; i++)

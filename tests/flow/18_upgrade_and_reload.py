@@ -26,6 +26,55 @@ def test_a_binary_that_hangs_is_given_up():
     print(upgrades.campaign(2, 0, 18, ["hangs", "good"]))
 
 
+def test_a_binary_that_ends_right_after_it_took_over_is_replaced_by_the_one_before():
+    with Serve() as serve:
+        event = {"api_key": serve.token(), "event": "e", "distinct_id": "u"}
+        serve.post("/e/", event)
+        first, refused, answered, over = serve.process.pid, [], [], threading.Event()
+
+        def knock():
+            while not over.is_set():
+                try:
+                    answered.append(serve.post("/e/", event, expect=None).status)
+                except ConnectionRefusedError as no:
+                    refused.append(no)
+                except OSError:
+                    pass  # what the one that ended was answering
+
+        thread = threading.Thread(target=knock)
+        thread.start()
+        try:
+            dies = upgrades.script(serve.folder, "dies.sh", 'test -n "$PENSTOCK_TRIAL" && exec %s "$@"\nkill -SEGV $$\n' % BINARY)
+            done = serve.cli("upgrade", "--binary", dies, check=False)
+            assert done.returncode == 1 and "ended right after it took over" in done.stderr, done.stderr
+            assert serve.process.wait(10) == -signal.SIGSEGV
+            pid = int(serve.cli("status", "--json").stdout and next(
+                line.split()[1] for line in open("/proc/%d/status" % serve.role_pid("capture")) if line.startswith("PPid")))
+            assert pid != first
+            count = len(answered)
+            end = time.time() + 20
+            while len(answered) < count + 5:
+                assert time.time() < end, serve.log()[-3000:]
+                time.sleep(0.02)
+            over.set()
+            thread.join()
+            assert not refused and set(answered) == {200}, (refused[:3], set(answered))
+            assert not serve.status()["change"]["ok"]
+            serve.settle()
+            serve.cli("upgrade")  # a good one, from there
+            serve.post("/e/", event)
+            serve.settle()
+        finally:
+            over.set()
+            thread.join()
+            pid = next(int(line.split()[1]) for line in open("/proc/%d/status" % serve.role_pid("capture")) if line.startswith("PPid"))
+            os.kill(pid, signal.SIGTERM)
+            end = time.time() + 40
+            while os.path.exists("/proc/%d" % pid) and open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] not in "ZX":
+                assert time.time() < end, "the server does not stop"
+                time.sleep(0.02)
+
+
 def test_a_bad_file_keeps_the_old_settings_and_says_where():
     with Serve(config="capture:\n  body_bytes_max: 2KiB\n") as serve:
         big = {"api_key": serve.token(), "event": "x" * 3000, "distinct_id": "u"}
