@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -65,10 +66,14 @@ static const struct { long number; const char *name; } calls_allowed[] = {
 };
 enum { CALLS_ALLOWED = sizeof calls_allowed / sizeof *calls_allowed };
 
+/* And for who connects. bind: of the netlink socket by which libc asks which addresses this machine has. */
+static const long calls_connecting[] = { SYS_connect, SYS_bind, SYS_sendmmsg, SYS_recvmmsg };
+enum { CALLS_CONNECTING = sizeof calls_connecting / sizeof *calls_connecting };
+
 /* The call that kills at once: what the handler makes, and the one that nobody has any business with. */
 #define CALL_DEADLY SYS_ptrace
 
-enum { FILTER_MAX = 2 * CALLS_ALLOWED + 80 };
+enum { FILTER_MAX = 2 * (CALLS_ALLOWED + CALLS_CONNECTING) + 90 };
 struct filter {
     struct sock_filter at[FILTER_MAX];
     unsigned short     count;
@@ -113,7 +118,22 @@ static uint32_t refuse(int errno_value)
 }
 
 #ifdef CAGE_ARCH
-static void filter_make(struct filter *filter)
+static void filter_connecting(struct filter *filter)
+{
+    for (size_t i = 0; i < CALLS_CONNECTING; i++) {
+        filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (uint32_t)calls_connecting[i]);
+        filter_answer(filter, SECCOMP_RET_ALLOW);
+    }
+    filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 6, SYS_socket);
+    filter_load(filter, argument(0));
+    filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 3, 0, AF_INET);
+    filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 2, 0, AF_INET6);
+    filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AF_NETLINK);
+    filter_answer(filter, refuse(EAFNOSUPPORT));
+    filter_answer(filter, SECCOMP_RET_ALLOW);
+}
+
+static void filter_make(struct filter *filter, bool connecting)
 {
     filter_load(filter, offsetof(struct seccomp_data, arch));
     filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, CAGE_ARCH);
@@ -123,6 +143,8 @@ static void filter_make(struct filter *filter)
         filter_add(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (uint32_t)calls_allowed[i].number);
         filter_answer(filter, SECCOMP_RET_ALLOW);
     }
+    if (connecting)
+        filter_connecting(filter);
     filter_if(filter, SYS_mmap, 2, PROT_EXEC, 0, SECCOMP_RET_TRAP);
     filter_if(filter, SYS_mprotect, 2, PROT_EXEC, 0, SECCOMP_RET_TRAP);
     filter_if(filter, SYS_clone, 0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM, SECCOMP_RET_TRAP);
@@ -187,13 +209,13 @@ bool cage_possible(const char **why_out)
 }
 
 #ifdef CAGE_ARCH
-static int seccomp_enter(struct err *err)
+static int seccomp_enter(bool connecting, struct err *err)
 {
     struct sigaction  action = { .sa_sigaction = on_forbidden, .sa_flags = SA_SIGINFO | SA_NODEFER };
     struct filter     filter = { .count = 0 };
     struct sock_fprog program = { .filter = filter.at };
 
-    filter_make(&filter);
+    filter_make(&filter, connecting);
     program.len = filter.count;
     if (filter.count >= FILTER_MAX)
         return err_set(err, ERR_STOP, "cage: the list of system calls does not fit its filter");
@@ -222,6 +244,7 @@ enum { LANDLOCK_VERSION_FLAG = 1, LANDLOCK_BENEATH = 1 };
 #define FS_REMOVE_FILE (UINT64_C(1) << 5)
 #define FS_MAKE_REG    (UINT64_C(1) << 8)
 #define FS_TRUNCATE    (UINT64_C(1) << 14)
+#define NET_BIND_TCP UINT64_C(1)
 #define NET_BIND_TCP_AND_CONNECT_TCP UINT64_C(3)
 #define SCOPE_ABSTRACT_UNIX_AND_SIGNAL UINT64_C(3)
 
@@ -233,7 +256,7 @@ int cage_landlock_version(void)
 }
 
 /* Every right that this version knows is taken away; rules give some back. */
-static struct landlock_ruleset landlock_all(int version, size_t *bytes_out)
+static struct landlock_ruleset landlock_all(int version, bool connecting, size_t *bytes_out)
 {
     struct landlock_ruleset all = { .fs = (UINT64_C(1) << 13) - 1 };
 
@@ -244,7 +267,7 @@ static struct landlock_ruleset landlock_all(int version, size_t *bytes_out)
     if (version >= 5)
         all.fs |= UINT64_C(1) << 15; /* ioctl of devices */
     if (version >= 4)
-        all.net = NET_BIND_TCP_AND_CONNECT_TCP;
+        all.net = connecting ? NET_BIND_TCP : NET_BIND_TCP_AND_CONNECT_TCP;
     if (version >= 6)
         all.scoped = SCOPE_ABSTRACT_UNIX_AND_SIGNAL;
     *bytes_out = version >= 6 ? sizeof all : version >= 4 ? offsetof(struct landlock_ruleset, scoped)
@@ -271,10 +294,10 @@ static int landlock_allow(int ruleset_fd, const struct cage_path *path, uint64_t
     return 0;
 }
 
-static int landlock_enter(const struct cage_path *paths, size_t count, int version, struct err *err)
+static int landlock_enter(const struct cage_path *paths, size_t count, int version, bool connecting, struct err *err)
 {
     size_t                  bytes;
-    struct landlock_ruleset all = landlock_all(version, &bytes);
+    struct landlock_ruleset all = landlock_all(version, connecting, &bytes);
     int                     fd = (int)syscall(SYS_landlock_create_ruleset, &all, bytes, 0);
     int                     rc = 0;
 
@@ -290,7 +313,7 @@ static int landlock_enter(const struct cage_path *paths, size_t count, int versi
 
 /* --- both -------------------------------------------------------------------------------------- */
 
-int cage_enter(const struct cage_path *paths, size_t count, struct cage *out, struct err *err)
+static int cage_build(const struct cage_path *paths, size_t count, bool connecting, struct cage *out, struct err *err)
 {
     const char *why;
 
@@ -304,14 +327,24 @@ int cage_enter(const struct cage_path *paths, size_t count, struct cage *out, st
     out->landlock = cage_landlock_version();
     if (out->landlock == 0)
         (void)snprintf(out->why, sizeof out->why, "this kernel has no Landlock: any file of this user can be opened");
-    else if (landlock_enter(paths, count, out->landlock, err) < 0)
+    else if (landlock_enter(paths, count, out->landlock, connecting, err) < 0)
         return -1;
 #ifdef CAGE_ARCH
-    if (seccomp_enter(err) < 0)
+    if (seccomp_enter(connecting, err) < 0)
         return -1;
     out->seccomp = true;
 #endif
     return 0;
+}
+
+int cage_enter(const struct cage_path *paths, size_t count, struct cage *out, struct err *err)
+{
+    return cage_build(paths, count, false, out, err);
+}
+
+int cage_enter_connecting(const struct cage_path *paths, size_t count, struct cage *out, struct err *err)
+{
+    return cage_build(paths, count, true, out, err);
 }
 
 int cage_drop_user(uid_t uid, gid_t gid, struct err *err)

@@ -31,6 +31,9 @@ struct cage {
 
 /* -1: a wall that could have been built was not; the process must not go on. */
 int cage_enter(const struct cage_path *paths, size_t count, struct cage *out, struct err *err) must_check;
+/* The same for a process that has to connect outward, as a client of Kafka's does, whose addresses the brokers tell: sockets of
+ * IPv4 and IPv6, to anywhere, and what finding names needs; none that listens, and no unix socket. */
+int cage_enter_connecting(const struct cage_path *paths, size_t count, struct cage *out, struct err *err) must_check;
 /* The version of Landlock's interface on this machine; 0: none. */
 int cage_landlock_version(void);
 /* Whether this build can be caged at all; if not, why. */

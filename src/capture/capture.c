@@ -55,7 +55,8 @@ static int capture_open_topic(struct log *log, const struct capture_settings *se
                                        .retention_bytes = (uint64_t)bytes,
                                        .retention_us = replay ? settings->replay_retention_us : settings->retention_us,
                                        .disk_reserve_bytes = (uint64_t)settings->disk_reserve_bytes,
-                                       .cursors_needed = replay ? NULL : cursors };
+                                       .cursors_needed = replay ? NULL : cursors,
+                                       .for_commit = true };
 
     return log_writer_open(log, lane_topic(lane), 0, &topic, out, err);
 }
@@ -81,14 +82,24 @@ static int capture_open_log(const struct role_env *env, const struct capture_set
     return 0;
 }
 
+/* @thread a committer */
+static void capture_watch(void *ctx, const struct log_commit_look *look)
+{
+    const struct capture_watched *watched = ctx;
+
+    spool_watch_note(watched->watch, watched->lane, look);
+}
+
 /* Gives each writer its committer, and the loops the committers. */
 static int capture_start_commits(struct capture_shared *shared, struct log *log,
                                  struct log_writer *const writers_take[CAPTURE_LANES], struct err *err)
 {
-    struct log_commit_options options = { .pending_bytes_max = (size_t)shared->settings->memory_max };
+    struct log_commit_options options = { .pending_bytes_max = (size_t)shared->settings->memory_max, .watch = shared->log_remote ? capture_watch : NULL };
     struct log_commit        *commits[CAPTURE_LANES] = { NULL };
 
-    for (int i = 0; i < CAPTURE_LANES; i++)
+    for (int i = 0; i < CAPTURE_LANES; i++) {
+        shared->watched[i] = (struct capture_watched){ .watch = shared->spool_watch, .lane = (size_t)i };
+        options.watch_ctx = &shared->watched[i];
         if (log_commit_start(writers_take[i], &options, &commits[i], err) < 0) {
             for (int k = i; k < CAPTURE_LANES; k++)
                 log_writer_close(writers_take[k]);
@@ -96,7 +107,9 @@ static int capture_start_commits(struct capture_shared *shared, struct log *log,
                 log_commit_stop(commits[i]);
             return -1;
         }
-    atomic_store_explicit(&shared->log, log, memory_order_release);
+    }
+    if (!shared->log_remote) /* there nobody on a loop asks it anything */
+        atomic_store_explicit(&shared->log, log, memory_order_release);
     for (int i = CAPTURE_LANES; i-- > 0;)
         atomic_store_explicit(&shared->commits[i], commits[i], memory_order_release);
     return 0;
@@ -163,7 +176,7 @@ static int capture_open(struct capture_opening *opening, struct err *err)
     full = rc < 0 && err->kind == ERR_FULL && opening->heir.talk_fd < 0;
     if (rc < 0 && !full)
         return rc;
-    if (capture_metrics_show(shared->metrics, err) < 0)
+    if (capture_metrics_show(shared->metrics, err) < 0 || spool_watch_show(shared->spool_watch, err) < 0)
         return -1;
     if (full)
         say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
@@ -276,6 +289,15 @@ static int capture_tls(const struct role_env *env, struct capture_shared *shared
     return 0;
 }
 
+static int capture_watch_open(const struct role_env *env, struct capture_shared *shared, struct err *err)
+{
+    const char *topics[CAPTURE_LANES];
+
+    for (int i = 0; i < CAPTURE_LANES; i++)
+        topics[i] = lane_topic(i);
+    return spool_watch_open(env->run_folder, topics, CAPTURE_LANES, &shared->spool_watch, err) < 0 ? err_wrap(err, "capture") : 0;
+}
+
 static int capture_run(const struct role_env *env, struct err *err)
 {
     const struct capture_settings *settings = env->options;
@@ -283,6 +305,7 @@ static int capture_run(const struct role_env *env, struct err *err)
                                               .listeners = env->listeners,
                                               .listeners_count = env->listeners_count,
                                               .stop_fd = env->stop_fd,
+                                              .log_remote = log_on_kafka(stores_log(env->stores)),
                                               .failure_taken = ATOMIC_FLAG_INIT };
     struct capture_opening         opening = { .env = env, .shared = &shared };
     int                            rc = -1;
@@ -300,6 +323,8 @@ static int capture_run(const struct role_env *env, struct err *err)
         err_wrap(err, "capture");
         goto no_metrics;
     }
+    if (shared.log_remote && capture_watch_open(env, &shared, err) < 0)
+        goto no_addresses;
     if ((env->own_process && capture_cage_check(settings, err) < 0) || capture_limit(&shared, err) < 0 ||
         capture_trust(&shared, err) < 0)
         goto no_addresses;
@@ -337,6 +362,7 @@ no_rates:
 no_tokens:
     addresses_close(shared.addresses);
 no_addresses:
+    spool_watch_close(shared.spool_watch);
     capture_metrics_close(shared.metrics);
 no_metrics:
     (void)close(shared.run_fd);

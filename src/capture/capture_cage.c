@@ -15,7 +15,7 @@
 #include "base/say.h"
 #include "capture/loop.h"
 
-enum { CAGE_PATHS_MAX = 3 * CAPTURE_LANES + 2 };
+enum { CAGE_PATHS_MAX = 3 * CAPTURE_LANES + 16 };
 
 struct cage_folders {
     struct cage_path paths[CAGE_PATHS_MAX];
@@ -32,14 +32,16 @@ static int folder_add(struct cage_folders *folders, int dir_fd, const char *name
     return fd;
 }
 
+/* On Kafka the log's folder is the spool, which is read, too: what is in it goes on to the brokers. */
 static int folders_open(struct cage_folders *folders, const struct role_env *env, int run_fd, bool reading, struct err *err)
 {
-    unsigned topic = CAGE_WRITE | CAGE_LIST | (reading ? CAGE_READ : 0);
-
+    bool     kafka = log_on_kafka(stores_log(env->stores));
+    unsigned topic = CAGE_WRITE | CAGE_LIST | (reading || kafka ? CAGE_READ : 0);
+    unsigned cursors = CAGE_READ | CAGE_LIST | (kafka ? CAGE_WRITE : 0);
     char     path[4200];
     int      log_fd;
 
-    (void)snprintf(path, sizeof path, "%s/log", env->data_folder);
+    (void)snprintf(path, sizeof path, "%s/%s", env->data_folder, kafka ? "spool" : "log");
     log_fd = folder_add(folders, AT_FDCWD, path, CAGE_LIST, err);
     if (log_fd < 0 || folder_add(folders, run_fd, ".", CAGE_READ | CAGE_LIST, err) < 0)
         return -1;
@@ -47,8 +49,25 @@ static int folders_open(struct cage_folders *folders, const struct role_env *env
         int topic_fd = folder_add(folders, log_fd, lane_topic(i), CAGE_LIST, err);
         int part_fd = topic_fd <= 0 ? topic_fd : folder_add(folders, topic_fd, "0", topic, err);
 
-        if (part_fd < 0 || (part_fd > 0 && folder_add(folders, part_fd, "cursors", CAGE_READ | CAGE_LIST, err) < 0))
+        if (part_fd < 0 || (part_fd > 0 && folder_add(folders, part_fd, "cursors", cursors, err) < 0))
             return -1;
+    }
+    return 0;
+}
+
+/* What a client of Kafka's reads: names of hosts, and what it checks the brokers' certificates with. After the user is what it
+ * stays: none of this is given to anybody. */
+static int folders_open_client(struct cage_folders *folders, const struct log_settings *log, struct err *err)
+{
+    const char *const paths[] = { "/etc", "/run/systemd/resolve", log->tls_ca, log->tls_certificate, log->tls_key };
+
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        int fd = paths[i][0] == '\0' ? -1 : open(paths[i], O_PATH | O_CLOEXEC);
+
+        if (fd >= 0)
+            folders->paths[folders->count++] = (struct cage_path){ .fd = fd, .may = CAGE_READ | CAGE_LIST };
+        else if (i >= 2 && paths[i][0] != '\0')
+            return err_errno(err, errno, "cage: %.200s", paths[i]);
     }
     return 0;
 }
@@ -137,7 +156,10 @@ int capture_cage_enter(const struct role_env *env, int run_fd, const struct capt
 
     if (folders_open(&folders, env, run_fd, reading, err) < 0 || user_become(&folders, settings->user, &user, err) < 0)
         goto done;
-    if (settings->cage)
+    if (settings->cage && log_on_kafka(stores_log(env->stores)))
+        rc = folders_open_client(&folders, stores_log(env->stores), err) < 0
+                 ? -1 : cage_enter_connecting(folders.paths, folders.count, &cage, err);
+    else if (settings->cage)
         rc = cage_enter(folders.paths, folders.count, &cage, err);
     else
         rc = snprintf(cage.why, sizeof cage.why, "capture.cage is false") < 0 ? -1 : 0;

@@ -5,6 +5,8 @@
  *   DIR/log                 names of topics and segments
  *   DIR/run                 read: the catalog's image, the metrics of all roles
  *   listening sockets       accept; it cannot make a socket, so it cannot connect anywhere
+ *   with the log on Kafka   DIR/spool instead of DIR/log, which is read as well; it connects by TCP, and reads /etc and the files
+ *                           of log.tls_* (capture connects to whom the brokers name, so walls against that are the network's)
  *   nothing else            no other file, no program, no other process, no new code in memory
  * Started by root it becomes the user of `capture.user` first. */
 #ifndef PENSTOCK_CAPTURE_CAPTURE_CAGE_H

@@ -301,6 +301,8 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
 
     if (!result->ok && result->err.kind == ERR_FULL)
         refusal_set(&refusal, 503, REFUSAL_STORAGE_FULL, "service unavailable: storage_full: %s", result->err.text);
+    else if (!result->ok && result->err.kind == ERR_RETRY)
+        refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: %s", result->err.text);
     else if (!result->ok)
         refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: the log is not writable, restarting");
     if (result->ok) {
@@ -328,7 +330,7 @@ static void lane_take_acks(struct lane *lane)
         return;
     flight->busy = false;
     atomic_store_explicit(&flight->done, false, memory_order_relaxed);
-    if (!flight->result.ok && flight->result.err.kind != ERR_FULL)
+    if (!flight->result.ok && flight->result.err.kind != ERR_FULL && flight->result.err.kind != ERR_RETRY)
         loop_fail(lane->loop, &flight->result.err);
     flight_land(flight, &flight->result);
 }

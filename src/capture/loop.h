@@ -30,6 +30,7 @@
 #include "capture/segment_intake.h"
 #include "capture/scrape.h"
 #include "capture/settings.h"
+#include "capture/spool_watch.h"
 #include "capture/tls.h"
 #include "capture/tokens_snapshot.h"
 #include "capture/v1_intake.h"
@@ -57,7 +58,10 @@ struct capture_shared {
     int                            run_fd; /* DIR/run, for the metrics of all roles */
     _Atomic(struct log_commit *)   commits[CAPTURE_LANES]; /* NULL: the disk was full at the start, and still is. The
                                                             * first is stored last */
-    _Atomic(struct log *)          log;    /* as the commits */
+    _Atomic(struct log *)          log;    /* as the commits; on Kafka NULL for ever */
+    bool                           log_remote; /* the log is on Kafka */
+    struct spool_watch            *spool_watch; /* NULL: it is not */
+    struct capture_watched { struct spool_watch *watch; size_t lane; } watched[CAPTURE_LANES];
     struct tokens                 *tokens;
     struct rates                  *rates;
     struct scrape                 *scrape;

@@ -11,6 +11,7 @@
 #include "command/command.h"
 #include "command/roles.h"
 #include "command/status_by.h"
+#include "command/status_spool.h"
 #include "command/supervisor.h"
 #include "ingest/fate.h"
 #include "wire/json.h"
@@ -24,6 +25,7 @@ struct role_line {
 };
 
 struct status {
+    const char      *data;
     struct account   account;
     struct role_line roles[ROLES_MAX];
     uint64_t         disk_free_bytes, disk_bytes;
@@ -111,6 +113,7 @@ static int status_read(const char *data, struct status *out, struct err *err)
     for (size_t i = 0; i < role_count && !out->changed; i++)
         out->changed = supervisor_owner(data, roles[i]) != 0 && supervisor_changed(data, roles[i], &out->change);
     lanes_read(data, out);
+    out->data = data;
     if (statvfs(data, &disk) == 0) {
         out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
         out->disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
@@ -174,6 +177,7 @@ static void status_json(const struct status *status, struct buf *out)
     }
     buf_add_byte(out, ']');
     lanes_json(status, out);
+    status_spool_json(status->data, out);
     buf_add_format(out, ",\n \"disk\":{\"free_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 "}}\n", status->disk_free_bytes,
                    status->disk_bytes);
 }
@@ -215,6 +219,7 @@ static void status_text(const struct status *status)
                    line->state.last, line->lag);
     }
     lanes_text(status);
+    status_spool_text(status->data);
     printf("\ndisk     %.1f GiB free of %.1f\n", (double)status->disk_free_bytes / (1 << 30),
            (double)status->disk_bytes / (1 << 30));
 }

@@ -58,10 +58,14 @@ static const char *const settings_consumer[][2] = {
 
 static void client_logs(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
-    static struct say_gate gate;
+    static const char *const quiet[] = { "FAIL", "GETPID", "TERMINATE", "CONFWARN" };
+    static struct say_gate   gate;
 
     (void)client;
-    /* A connection that fails is told by whoever waits for it, too, in better words. */
+    /* Who waits for a connection tells that it failed in better words, and client_fails why. */
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+        if (strcmp(facility, quiet[i]) == 0)
+            level = 7;
     say_seldom(&gate, level <= 4 ? SAY_WARN : SAY_DEBUG, "kafka: %s: %s", facility, text);
 }
 

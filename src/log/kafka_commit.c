@@ -25,8 +25,8 @@ enum {
     KAFKA_COMMIT_MAGIC = 0x6b636f6d,
     COMMIT_PENDING_BYTES = 64 << 20,
     COMMIT_SPOOL_AFTER_US = 1000000,
-    COMMIT_START_US = 1000000,   /* how long a start waits for the brokers */
-    COMMIT_SETTLE_US = 2000000,  /* and an end */
+    COMMIT_START_US = 500000,    /* how long a start waits for the brokers: whoever begins it has a few topics, and not long */
+    COMMIT_SETTLE_US = 1000000,  /* and an end */
     COMMIT_WATCH_US = 500000
 };
 
@@ -87,7 +87,13 @@ static int inlet_spool_open(struct inlet *inlet, struct err *err)
     struct spool_options            options = { .folder = kafka->spool_folder, .topic = inlet->topic, .bytes_max = kafka->spool_bytes_max,
                                                 .reserve_bytes = inlet->options.disk_reserve_bytes };
 
-    return kafka->spool_folder == NULL ? 0 : spool_open(&options, &inlet->spool, err);
+    if (kafka->spool_folder == NULL || spool_open(&options, &inlet->spool, err) == 0)
+        return 0;
+    if (err->kind != ERR_FULL)
+        return -1;
+    /* The brokers may have room. What an earlier spool holds is sent after the next start that finds some. */
+    say(SAY_ERROR, "there is no spool until the next start, and without the brokers nothing is accepted: %s", err->text);
+    return 0;
 }
 
 static void inlet_close(struct log_writer *any)
@@ -251,8 +257,8 @@ static void commit_rest(struct kafka_commit *commit)
     commit_watch(commit, clock_mono_us());
     way_free(commit->way);
     commit->way = NULL;
-    spool_close(commit->inlet->spool);
-    commit->inlet->spool = NULL;
+    if (commit->inlet->spool != NULL)
+        spool_rest(commit->inlet->spool);
     pthread_mutex_lock(&commit->lock);
     commit->place = PLACE_RESTS;
     pthread_cond_broadcast(&commit->rested);
@@ -263,7 +269,7 @@ static void commit_resume(struct kafka_commit *commit)
 {
     struct err err = { 0 };
 
-    if (inlet_spool_open(commit->inlet, &err) < 0 || commit_way_open(commit, &err) < 0) {
+    if ((commit->inlet->spool != NULL && spool_wake(commit->inlet->spool, &err) < 0) || commit_way_open(commit, &err) < 0) {
         commit->stopped = true;
         commit->stop_err = err;
         commit->place = PLACE_RESTS;

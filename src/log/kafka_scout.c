@@ -163,7 +163,9 @@ int scout_wait(struct kafka_scout *scout, int64_t wait_us, struct err *err)
     int             rc = 0;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_us / 1000000;
+    until.tv_nsec += wait_us % 1000000 * 1000;
+    until.tv_sec += wait_us / 1000000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&scout->lock);
     while (scout->state == SCOUT_OUT && pthread_cond_timedwait(&scout->found, &scout->lock, &until) == 0)
         ;

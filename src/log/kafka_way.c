@@ -98,7 +98,10 @@ static void way_set_state(struct kafka_way *way, enum log_way next, const char *
             (unsigned long long)spool_waiting(way->spool));
         break;
     default:
-        say(SAY_INFO, "%s: the brokers take events again, after %.1f s; %llu records went over the disk", way->options.label, took,
+        if (way->look.outages == 0 && way->look.spooled_records == 0 && way->look.drained_records == 0)
+            say(SAY_INFO, "%s: the brokers take events", way->options.label);
+        else
+            say(SAY_INFO, "%s: the brokers take events again, after %.1f s; %llu records went over the disk", way->options.label, took,
             (unsigned long long)(way->look.spooled_records - way->spooled_then));
         break;
     }

@@ -26,6 +26,7 @@ struct spool {
     uint64_t           taken;   /* by the brokers */
     uint64_t           stored;  /* the cursor as it is in its file */
     int64_t            stored_us, tidied_us;
+    bool               resting;
 };
 
 static const char spool_cursor[] = "spool";
@@ -107,7 +108,9 @@ void spool_close(struct spool *spool)
 {
     if (spool == NULL)
         return;
-    if (spool->writer != NULL && spool->reader != NULL)
+    if (spool->resting)
+        spool->writer->stopped = true; /* closing adds nothing to what is another's now */
+    else if (spool->writer != NULL && spool->reader != NULL)
         cursor_store(spool);
     if (spool->reader != NULL)
         embedded_reader_close(spool->reader);
@@ -116,6 +119,24 @@ void spool_close(struct spool *spool)
     if (spool->log != NULL)
         embedded_close(spool->log);
     free(spool);
+}
+
+void spool_rest(struct spool *spool)
+{
+    cursor_store(spool);
+    log_writer_rest(spool->writer);
+    spool->resting = true;
+}
+
+/* The other one may have sent what was in it. */
+int spool_wake(struct spool *spool, struct err *err)
+{
+    if (log_writer_wake(spool->writer, err) < 0)
+        return err_wrap(err, "spool");
+    spool->resting = false;
+    embedded_reader_close(spool->reader);
+    spool->reader = NULL;
+    return spool_resume(spool, err) < 0 ? err_wrap(err, "spool") : 0;
 }
 
 int spool_put(struct spool *spool, const struct log_batch *const *batches, size_t count, int64_t now_us, size_t *done_out, struct err *err)

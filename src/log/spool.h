@@ -26,6 +26,12 @@ struct spool_options {
 int  spool_open(const struct spool_options *options, struct spool **out, struct err *err) must_check;
 void spool_close(struct spool *spool); /* NULL: nothing */
 
+/* Lets another process open it; what is open here stays so, as this one may not be able to open it again (capture's cage).
+ * Closing it then leaves everything to the other one. */
+void spool_rest(struct spool *spool);
+/* Back again. ERR_STOP: another process wrote to it. */
+int  spool_wake(struct spool *spool, struct err *err) must_check;
+
 /* Puts batches, in order; *done_out of them are durable then, also on failure. */
 int spool_put(struct spool *spool, const struct log_batch *const *batches, size_t count, int64_t now_us, size_t *done_out,
               struct err *err) must_check;
