@@ -43,6 +43,14 @@ static int producer_new(const struct log_kafka_options *options, struct kafka_pr
         free(producer);
         return -1;
     }
+    /* A batch's frames are all there when they are sent, and packed: waiting for more, and packing again, would cost and gain
+     * nothing. */
+    if (kafka_client_set(conf, "linger.ms", "0", err) < 0 ||
+        (options->form == LOG_FORM_FRAMES && kafka_client_set(conf, "compression.codec", "none", err) < 0)) {
+        rd_kafka_conf_destroy(conf);
+        free(producer);
+        return -1;
+    }
     rd_kafka_conf_set_dr_msg_cb(conf, message_done);
     if (kafka_client_new(KAFKA_CLIENT_PRODUCER, conf, &producer->client, err) < 0) {
         free(producer);

@@ -90,7 +90,8 @@ def make_new(data):
     if "log" in DEPLOY:
         env.update(PENSTOCK_LOG_BACKEND="kafka", PENSTOCK_LOG_BROKERS=os.environ["PENSTOCK_TEST_KAFKA"],
                    PENSTOCK_LOG_TOPIC_PREFIX=name_of(data) + "_", PENSTOCK_LOG_REPLICATION="1",
-                   PENSTOCK_LOG_PARTITIONS=os.environ.get("PENSTOCK_DEPLOY_PARTITIONS", "2"))
+                   PENSTOCK_LOG_PARTITIONS=os.environ.get("PENSTOCK_DEPLOY_PARTITIONS") or
+                   ("2" if "people" in DEPLOY and "warehouse" in DEPLOY else "1"))  # LMDB and DuckDB take one
     return env
 
 

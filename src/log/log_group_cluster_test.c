@@ -1,0 +1,121 @@
+/* parts: kafka
+ *
+ * log/log_group_cluster_test.c - partitions are shared: when one joins they are shared anew, when one leaves the others take his, and
+ * each partition is one member's at a time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "log/log_group.h"
+
+#define MUST(call) do { if ((call) < 0) fail_msg("%s: %s", #call, err.text); } while (0)
+enum { PARTITIONS = 5, MEMBERS = 3, PATIENCE_US = 60000000 };
+
+static struct err               err;
+static char                     prefix[80];
+static struct log_kafka_options kafka;
+static _Atomic int              owners[PARTITIONS]; /* how many have it */
+static _Atomic bool             twice;
+
+struct member {
+    struct log       *log;
+    struct log_group *group;
+    _Atomic int       count;
+};
+
+static void on_start(void *ctx, uint32_t partition)
+{
+    struct member *member = ctx;
+
+    if (atomic_fetch_add(&owners[partition], 1) != 0)
+        atomic_store(&twice, true);
+    atomic_fetch_add(&member->count, 1);
+}
+
+static void on_stop(void *ctx, uint32_t partition)
+{
+    struct member *member = ctx;
+
+    atomic_fetch_sub(&owners[partition], 1);
+    atomic_fetch_sub(&member->count, 1);
+}
+
+static void member_join(struct member *member)
+{
+    MUST(log_open(&(struct log_options){ .kafka = &kafka }, &member->log, &err));
+    MUST(log_group_join(member->log, "ingest", "raw", &(struct log_group_calls){ on_start, on_stop, member }, &member->group, &err));
+}
+
+static void member_leave(struct member *member)
+{
+    log_group_leave(member->group);
+    log_close(member->log);
+    assert_int_equal(atomic_load(&member->count), 0);
+}
+
+/* Until all partitions have an owner, and each of these members at least so many. */
+static void must_settle(struct member *const *members, size_t count, int least)
+{
+    int64_t until_us = clock_mono_us() + PATIENCE_US;
+
+    for (;;) {
+        int  sum = 0;
+        bool even = true;
+
+        for (size_t i = 0; i < count; i++) {
+            sum += atomic_load(&members[i]->count);
+            even = even && atomic_load(&members[i]->count) >= least;
+        }
+        if (sum == PARTITIONS && even)
+            return;
+        if (clock_mono_us() > until_us)
+            fail_msg("%d of %d partitions have an owner", sum, PARTITIONS);
+        usleep(20000);
+    }
+}
+
+static void partitions_are_shared(void **state)
+{
+    static struct member members[MEMBERS];
+    struct member *const all[] = { &members[0], &members[1], &members[2] };
+
+    (void)state;
+    member_join(&members[0]);
+    must_settle(all, 1, PARTITIONS);
+    member_join(&members[1]);
+    must_settle(all, 2, 2);
+    member_join(&members[2]);
+    must_settle(all, 3, 1);
+    member_leave(&members[0]);
+    must_settle(all + 1, 2, 2);
+    member_leave(&members[2]);
+    must_settle(all + 1, 1, PARTITIONS);
+    member_leave(&members[1]);
+    for (int i = 0; i < PARTITIONS; i++)
+        assert_int_equal(atomic_load(&owners[i]), 0);
+    assert_false(atomic_load(&twice));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(partitions_are_shared),
+    };
+
+    kafka = (struct log_kafka_options){ .brokers = getenv("PENSTOCK_TEST_KAFKA"), .topic_prefix = prefix, .partitions = PARTITIONS,
+                                        .replication = 1 };
+    if (kafka.brokers == NULL) {
+        fprintf(stderr, "PENSTOCK_TEST_KAFKA is not set: run this by tests/parts/with.py kafka -- ...\n");
+        return 1;
+    }
+    (void)snprintf(prefix, sizeof prefix, "g%d_%lld.", (int)getpid(), (long long)clock_wall_us());
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
