@@ -61,6 +61,7 @@ static int place(struct kafka_reader *reader, struct err *err)
     forget(reader);
     reader->began_at = at;
     reader->placed = true;
+    reader->looked = false;
     source->looked_us = 0;
     return 1;
 }
@@ -169,6 +170,7 @@ static int shared_serve(struct kafka_reader *reader, rd_kafka_message_t *message
     int                rc;
 
     serve(reader, message_take);
+    reader->looked = true;
     if (!kafka_frame_is(bytes)) {
         if (base < reader->next)
             return 0;
@@ -345,13 +347,35 @@ bool kafka_reader_wait(struct log_reader *of, int64_t timeout_us)
     }
 }
 
+/* A place behind a message's last record is stored as such, and not as the next message, of which nobody knew: so the first message
+ * after placing may hold nothing new. */
+static void first_look(struct kafka_reader *reader)
+{
+    rd_kafka_message_t *message;
+    struct kafka_frame  frame;
+    struct err          err;
+
+    if (reader->looked || reader->pending != NULL || (reader->next & (KAFKA_FRAME_RECORDS_MAX - 1)) == 0 ||
+        kafka_source_lag(&reader->source) == 0 || message_next(reader, KAFKA_BEHIND_WAIT_US, &message, &err) != 1)
+        return;
+    reader->looked = true;
+    if (kafka_offset_make(message->offset, 0) < reader->next &&
+        (!kafka_frame_get(span_of(message->payload, message->len), &frame) ||
+         kafka_offset_make(message->offset, 0) + frame.count <= reader->next))
+        rd_kafka_message_destroy(message);
+    else
+        reader->pending = message;
+}
+
 uint64_t kafka_reader_lag(struct log_reader *of, uint64_t from)
 {
     struct kafka_reader *reader = kafka_reader_of(of);
     uint64_t             lag = reader->next > from ? reader->next - from : 0, messages = 0;
     struct err           err;
 
-    if (place(reader, &err) == 1)
+    if (place(reader, &err) == 1 && reader->shared)
+        first_look(reader);
+    if (reader->placed)
         messages = kafka_source_lag(&reader->source) + (reader->pending != NULL);
     if (reader->shared && kafka_offset_message(reader->next) != kafka_offset_message(from))
         lag = 1; /* the chunk that it is in */

@@ -42,6 +42,7 @@ struct kafka_reader {
     bool                   shared;
     struct kafka_source    source;
     bool                   placed;    /* the source stands where `next` is */
+    bool                   looked;    /* many writers: the first message since was looked at */
     uint64_t               next;      /* our offset of the next record to give */
     rd_kafka_message_t    *serving;   /* C1 */
     uint8_t               *unpacked;
