@@ -90,6 +90,7 @@ int tail_run(const struct command_args *args);
 int trace_run(const struct command_args *args);
 int sql_run(const struct command_args *args);
 int compare_run(const struct command_args *args);
+int plan_run(const struct command_args *args);
 int status_run(const struct command_args *args);
 int warehouse_rebuild_run(const struct command_args *args);
 int warehouse_ddl_run(const struct command_args *args);

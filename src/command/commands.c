@@ -76,6 +76,15 @@ static const struct command_flag flags_compare[] = {
     { "--folder", "DIR", "where temporary files are made, as large as both sides (default: $TMPDIR, or /tmp)" },
     FLAG_JSON, FLAG_END,
 };
+static const struct command_flag flags_plan[] = {
+    { "--events-per-month", "N", "how many events there are; 5e9 is a number, too" },
+    { "--event-bytes", "N", "an event as it is sent, unpacked (default: 1100); sizes on disk and wire follow" },
+    { "--retention-days", "N", "of rows in the warehouse (default: 365)" },
+    { "--set", "NAME=VALUE", "another value of a number that is reckoned with; may be given many times" },
+    { "--costs", "FILE", "other values of several: {\"capture_us\": 3.1, ...}" },
+    { "--measure", NULL, "see how quick this machine is beside that of the measurements (a second), and reckon with it" },
+    FLAG_JSON, FLAG_END,
+};
 static const struct command_flag flags_upgrade[] = {
     FLAG_DATA,
     { "--binary", "PATH", "the new program (default: what lies where the running one was started from)" },
@@ -212,6 +221,11 @@ const struct command commands[] = {
       "docs/replace-posthog.md.",
       "penstock compare kafka://old:9092/clickhouse_events_json kafka://new:9092/clickhouse_events_json\n"
       "penstock compare old.jsonl new.jsonl --ignore 'properties.$geoip_*' --json", flags_compare, compare_run },
+    { "plan", "", 0, 0, "what so many events a month need: machines, partitions, brokers, disks, network, money",
+      "Of a cluster on Kafka, PostgreSQL and ClickHouse. Every number that it reckons with is printed, with the measurement that it\n"
+      "comes from, or that it is assumed; prices and machines are yours to set. docs/scale.md goes through two examples by hand.",
+      "penstock plan --events-per-month 5e9\n"
+      "penstock plan --events-per-month 1e12 --retention-days 90 --set peak_factor=2 --set core_year=200 --json", flags_plan, plan_run },
     { "status", "", 0, 0, "what became of every accepted event, how the roles are, what is free",
       "accepted = stored + dropped + deduplicated + dead-lettered + pending, exactly, always; in all, and with --by\n"
       "for each project and each hour of acceptance. What the fates mean: docs/fates.md.",

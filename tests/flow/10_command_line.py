@@ -8,11 +8,11 @@ import time
 
 from harness import BINARY, Serve, command, free_port, uuid7
 
-COMMANDS = ["serve", "send", "tail", "trace", "sql", "status", "token list", "token create", "token revoke", "log info",
+COMMANDS = ["serve", "send", "tail", "trace", "sql", "compare", "plan", "status", "token list", "token create", "token revoke", "log info",
             "project list", "project show", "project create", "project set", "restrict list", "restrict add", "restrict remove",
             "quota list", "quota set", "quota remove", "limit list", "limit set", "limit remove",
             "person show", "person delete", "person undelete", "person split",
-            "log verify", "log dump", "warehouse rebuild", "dlq list", "dlq show", "dlq edit",
+            "log verify", "log dump", "warehouse rebuild", "warehouse ddl", "dlq list", "dlq show", "dlq edit",
             "dlq replay", "dlq discard", "dlq download", "doctor", "reload", "upgrade", "cage", "config check", "config show", "config explain", "completions", "version"]
 
 
@@ -41,6 +41,10 @@ def test_wrong_words_are_usage_errors_with_the_nearest_word():
         (["sql", "SELECT 1", "2"], "one word too many"),
         (["sql", "SELECT 1", "--format", "xml"], "csv, json or table"),
         (["trace", "no-uuid"], "is not a UUID"),
+        (["compare", "/nonexistent", "/nonexistent"], "a topic is kafka://HOST:PORT/TOPIC"),
+        (["plan"], "--events-per-month N"),
+        (["plan", "--events-per-month", "many"], "is no number from 1 to 1e15"),
+        (["plan", "--events-per-month", "1e9", "--set", "zonse=2"], "there is no number \"zonse\""),
         (["send"], "either EVENT or --file"),
         (["send", "a", "--file", "b"], "either EVENT or --file"),
         (["tail", "--from", "middle"], "start or end"),
