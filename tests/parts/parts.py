@@ -46,7 +46,7 @@ def wanted(path):
 
 def known():
     names = (os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "*.py")))
-    return sorted(name for name in names if name not in ("parts", "with") and not name.endswith("_front"))
+    return sorted(name for name in names if name not in ("parts", "serve", "with") and not name.endswith("_front"))
 
 
 def load(name):
