@@ -23,7 +23,7 @@ int cage_run(const struct command_args *args)
     unsigned                   bad = 0;
     int                        code;
 
-    if (config_of_args(&config, args, &err) < 0) {
+    if (config_of_server(&config, args, &err) < 0) {
         code = command_failed(&err);
     } else if (!cage_possible(&why)) {
         fprintf(stderr, "penstock: there is no cage here: %s\n", why);

@@ -492,13 +492,15 @@ static int listen_of_args(struct config *config, const struct command_args *args
     return rc;
 }
 
-int config_of_args(struct config *config, const struct command_args *args, struct err *err)
+static int config_of(struct config *config, const struct command_args *args, bool served, struct err *err)
 {
     const char *path = args_text(args, "--config");
     char        beside[4096];
 
     if (config_init(config, err) < 0)
         return -1;
+    if (path == NULL && served && config_file_of_server(args_data(args), beside, sizeof beside))
+        path = beside;
     if (path == NULL) {
         if (data_path(args_data(args), "penstock.yaml", beside, sizeof beside, err) < 0)
             return -1;
@@ -512,4 +514,14 @@ int config_of_args(struct config *config, const struct command_args *args, struc
     if (args_has(args, "--listen") && listen_of_args(config, args, err) < 0)
         return -1;
     return config_check(config, err);
+}
+
+int config_of_args(struct config *config, const struct command_args *args, struct err *err)
+{
+    return config_of(config, args, false, err);
+}
+
+int config_of_server(struct config *config, const struct command_args *args, struct err *err)
+{
+    return config_of(config, args, true, err);
 }

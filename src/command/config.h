@@ -74,5 +74,7 @@ void config_shown(const struct config_value *value, char to[CONFIG_VALUE_BYTES_M
  * there, then --listen and --data; checked as a whole. */
 struct command_args;
 int config_of_args(struct config *config, const struct command_args *args, struct err *err) must_check;
+/* The same for commands that look at a server: without --config the file that it was started with (DIR/run/config) goes first. */
+int config_of_server(struct config *config, const struct command_args *args, struct err *err) must_check;
 
 #endif

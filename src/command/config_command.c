@@ -76,7 +76,7 @@ int config_show_run(const struct command_args *args)
     struct buf out;
     bool       json = args_has(args, "--json");
 
-    if (config_of_args(&config, args, &err) < 0) {
+    if (config_of_server(&config, args, &err) < 0) {
         config_fini(&config);
         return command_failed(&err);
     }

@@ -257,8 +257,7 @@ void command_stores_file(const char *path)
     file_of_command = path;
 }
 
-/* The path in DIR/run/config; false: the server here was started without one, or never. */
-static bool file_of_server(const char *data, char *to, size_t room)
+bool config_file_of_server(const char *data, char *to, size_t room)
 {
     char       path[4096];
     struct err ignored = { .kind = ERR_NONE };
@@ -289,7 +288,7 @@ static bool settings_find(const char *data, char *to, size_t room)
 
     if (file_of_command != NULL)
         return snprintf(to, room, "%s", file_of_command) < (int)room;
-    return served(data, to, room) || file_of_server(data, to, room) ||
+    return served(data, to, room) || config_file_of_server(data, to, room) ||
            (data_path(data, "penstock.yaml", to, room, &ignored) == 0 && access(to, F_OK) == 0);
 }
 

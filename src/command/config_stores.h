@@ -20,6 +20,9 @@ bool config_store_key(const struct config_value *value);
 /* Whether a change of this key means another store, with other data in it. */
 bool config_store_choice(const struct config_value *value);
 
+/* The path in DIR/run/config; false: the server here was started without one, or never. */
+bool config_file_of_server(const char *data, char *to, size_t room);
+
 /* What the commands work with: the settings of the server of this data folder. --config FILE of the command when it has one;
  * else what the running server has (DIR/run/stores.yaml); else the file that the last one was started with (DIR/run/config names it), else
  * DIR/penstock.yaml, else the defaults. Read once a

@@ -20,6 +20,7 @@
 #include "command/account.h"
 #include "command/command.h"
 #include "command/config.h"
+#include "command/doctor.h"
 #include "command/supervisor.h"
 #include "command/tls_files.h"
 #include "ingest/geoip.h"
@@ -36,19 +37,7 @@ enum {
     CLOCK_YEAR_2024_US_S = 1704067200
 };
 
-enum verdict { FINE, WARN, FAIL };
-
-struct doctor {
-    bool       json;
-    bool       first;
-    unsigned   counts[3];
-    const char *data;
-};
-
-static void verdict(struct doctor *doctor, enum verdict what, const char *part, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void verdict(struct doctor *doctor, enum verdict what, const char *part, const char *fmt, ...)
+void verdict(struct doctor *doctor, enum verdict what, const char *part, const char *fmt, ...)
 {
     static const char *const words[] = { "ok", "warn", "fail" };
     char       text[700];
@@ -349,19 +338,22 @@ int doctor_run(const struct command_args *args)
     check_system(&doctor);
     check_files(&doctor);
     check_clock(&doctor);
-    if (config_of_args(&config, args, &err) < 0)
+    if (config_of_server(&config, args, &err) < 0)
         verdict(&doctor, FAIL, "config", "%s", err.text);
     else
         verdict(&doctor, FINE, "config", "%s", there ? "is right" : "defaults");
     if (err.kind == ERR_NONE)
         check_listen(&doctor, &config);
-    check_duckdb(&doctor, &config);
+    if (!warehouse_on_clickhouse(err.kind == ERR_NONE ? &config.stores.warehouse : NULL))
+        check_duckdb(&doctor, &config);
     check_geoip(&doctor, &config);
     if (!there)
         verdict(&doctor, FINE, "folder", "%s does not exist yet; `penstock serve` makes it", doctor.data);
     check_cage(&doctor);
     check_sync(&doctor, folder);
     check_disk(&doctor, folder);
+    if (err.kind == ERR_NONE)
+        doctor_stores(&doctor, &config.stores);
     if (there) {
         check_roles(&doctor);
         check_account(&doctor);
