@@ -97,6 +97,12 @@ static inline bool log_on_kafka(const struct log_settings *settings)
     return settings != NULL && strcmp(settings->backend, "kafka") == 0;
 }
 
+/* Partitions that belong together, each with a place of its own in people and in the warehouse. */
+static inline uint32_t stores_units(const struct stores *stores)
+{
+    return stores != NULL && log_on_kafka(&stores->log) ? (uint32_t)stores->log.partitions : 1;
+}
+
 static inline bool people_on_postgres(const struct people_settings *settings)
 {
     return settings != NULL && strcmp(settings->backend, "postgres") == 0;

@@ -34,10 +34,10 @@ int account_log_open(const char *data, struct log **out, struct err *err)
     return log_open(&access.options, out, err);
 }
 
-int account_place(const char *data, struct people_place *out, struct err *err)
+int account_place(const char *data, uint32_t unit, struct people_place *out, struct err *err)
 {
     struct people_access access;
-    int                  rc = command_people_begin(data, &access, err);
+    int                  rc = command_people_begin_unit(data, unit, &access, err);
 
     *out = (struct people_place){ .input_next = { 0 } };
     if (rc > 0)
@@ -46,67 +46,88 @@ int account_place(const char *data, struct people_place *out, struct err *err)
     return rc;
 }
 
-/* What the warehouse has taken, in one look: rows that its table events ever got, and where it stands in
- * each of ingest's output topics (its numbering is ingest's). */
-struct taken {
-    uint64_t events;
-    uint64_t next[OUTPUT_COUNT];
-};
-
-static int taken_read(const char *data, struct taken *out, struct err *err)
+static int taken_values(char *at, struct taken *taken, uint32_t units, struct err *err)
 {
-    struct buf answer;
-    char      *at;
-    char       nexts[OUTPUT_COUNT * sizeof ", sum(next_0)"], sql[sizeof nexts + 60];
-    bool       units; /* a row a partition */
-    uint64_t   values[1 + OUTPUT_COUNT];
-    int        rc;
+    uint64_t values[2 + TAKEN_TOPICS];
 
-    *out = (struct taken){ .events = 0 };
-    if (!question_possible(data))
-        return 0;
-    buf_init(&answer, 1 << 16);
-    units = question_to_clickhouse(data);
-    for (int i = 0, used = 0; i < OUTPUT_COUNT; i++)
-        used += snprintf(nexts + used, sizeof nexts - (size_t)used, units ? ", sum(next_%d)" : ", next_%d", i);
-    (void)snprintf(sql, sizeof sql, "SELECT %s%s FROM penstock_place", units ? "sum(events)" : "events", nexts);
-    rc = question_json(data, sql, &answer, err);
-    buf_add_byte(&answer, '\0');
-    at = (char *)answer.at;
-    for (size_t i = 0; rc == 0 && i < sizeof values / sizeof *values; i++) {
-        at = strstr(at, "\":");
-        if (at == NULL)
-            rc = err_set(err, ERR_CORRUPT, "the warehouse does not say how many rows it loaded");
-        else
-            values[i] = strtoull(at + 2, &at, 10);
+    at = strchr(at, '\n'); /* the names of the columns */
+    for (at = at == NULL ? NULL : at + 1; at != NULL && *at != '\0'; at = strchr(at, '\n'), at = at == NULL ? NULL : at + 1) {
+        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+            char *end;
+
+            values[i] = strtoull(at, &end, 10);
+            if (end == at)
+                return err_set(err, ERR_CORRUPT, "the warehouse does not say how many rows it loaded: %.60s", at);
+            at = *end == ',' ? end + 1 : end;
+        }
+        if (values[0] >= units)
+            return err_set(err, ERR_CORRUPT, "the warehouse has rows of unit %" PRIu64 ", and there are %u (log.partitions)", values[0],
+                           units);
+        taken[values[0]].events = values[1];
+        memcpy(taken[values[0]].next, values + 2, sizeof taken->next);
     }
-    buf_fini(&answer);
-    if (rc < 0)
-        return -1;
-    out->events = values[0];
-    memcpy(out->next, values + 1, sizeof out->next);
     return 0;
 }
 
-/* Where each topic that ingest reads ends. */
-static int input_ends(const char *data, uint64_t ends[INPUT_COUNT], struct err *err)
+int account_taken(const char *data, struct taken *taken, uint32_t units, struct err *err)
 {
-    struct log        *log;
-    struct log_reader *reader;
-    int                rc = 0;
+    struct buf answer;
+    char       nexts[TAKEN_TOPICS * sizeof ", next_0"], sql[sizeof nexts + 60];
+    int        rc;
 
-    memset(ends, 0, INPUT_COUNT * sizeof *ends);
-    if (account_log_open(data, &log, err) < 0)
-        return err->kind == ERR_RETRY ? 0 : -1;
-    for (int i = 0; i < INPUT_COUNT && rc == 0; i++) {
-        rc = log_reader_open(log, input_topic((enum input)i), 0, 0, &reader, err);
-        if (rc == 0) {
-            ends[i] = log_reader_end(reader);
-            log_reader_close(reader);
-        }
-    }
-    log_close(log);
+    memset(taken, 0, units * sizeof *taken);
+    if (!question_possible(data))
+        return 0;
+    buf_init(&answer, 1 << 24);
+    for (int i = 0, used = 0; i < TAKEN_TOPICS; i++)
+        used += snprintf(nexts + used, sizeof nexts - (size_t)used, ", next_%d", i);
+    (void)snprintf(sql, sizeof sql, "SELECT %s, events%s FROM penstock_place", question_to_clickhouse(data) ? "unit" : "0 AS unit", nexts);
+    rc = question_csv(data, sql, &answer, err);
+    buf_add_byte(&answer, '\0');
+    if (rc == 0)
+        rc = taken_values((char *)answer.at, taken, units, err);
+    buf_fini(&answer);
     return rc;
+}
+
+/* What waits in each input of a unit, and where the inputs end: with many writers (Kafka) no count says that. The reader is
+ * behind ingest's place, which was read before. */
+static int inputs_read(struct log *log, uint32_t unit, const struct people_place *place, struct account *out, struct err *err)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const char        *topic = input_topic((enum input)i);
+        struct log_reader *reader;
+        uint64_t           end = place->output_end[OUTPUT_RAW_OVERFLOW], lag;
+
+        if (i != INPUT_OVERFLOW) { /* of moved records the place says which of them count */
+            if (log_reader_open(log, topic, unit, log_sparse(log, topic) ? place->input_next[i] : 0, &reader, err) < 0)
+                return -1;
+            end = log_sparse(log, topic) ? 0 : log_reader_end(reader);
+            lag = log_sparse(log, topic) ? log_reader_lag(reader, place->input_next[i]) : 0;
+            log_reader_close(reader);
+            if (log_sparse(log, topic)) {
+                out->lane_lag[i] += lag;
+                continue;
+            }
+        }
+        if (end < place->input_next[i])
+            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,
+                           topic, end, place->input_next[i]);
+        out->lane_lag[i] += end - place->input_next[i];
+        out->accepted += i == INPUT_RAW || i == INPUT_HISTORICAL ? end : 0;
+    }
+    return 0;
+}
+
+/* On Kafka what is there may not have come yet: it is waited for, as long as something is known to be there. */
+int account_reader_next(struct log_reader *reader, uint64_t from, struct log_chunk *out, struct err *err)
+{
+    enum { WAIT_US = 100000, WAITS = 50 };
+    int more;
+
+    for (int i = 0; (more = log_reader_next(reader, out, err)) == 0 && i < WAITS && log_reader_lag(reader, from) > 0; i++)
+        (void)log_reader_wait(reader, WAIT_US);
+    return more;
 }
 
 /* What people did about letters; zeros when there is no catalog. It is no part of the sum: a replayed letter stays
@@ -132,29 +153,9 @@ uint64_t account_letters_open(const struct account *account)
     return account->dead_lettered > done ? account->dead_lettered - done : 0;
 }
 
-/* ends: of the inputs, read after ingest's place was; moved records are told by the place, which says which
- * of them count. */
-static int account_lanes(struct account *account, const uint64_t ends[INPUT_COUNT], struct err *err)
-{
-    const struct people_place *place = &account->place;
-
-    for (int i = 0; i < INPUT_COUNT; i++) {
-        uint64_t end = i == INPUT_OVERFLOW ? place->output_end[OUTPUT_RAW_OVERFLOW] : ends[i];
-
-        if (end < place->input_next[i])
-            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,
-                           input_topic((enum input)i), end, place->input_next[i]);
-        account->lane_lag[i] = end - place->input_next[i];
-    }
-    account->accepted = ends[INPUT_RAW] + ends[INPUT_HISTORICAL];
-    account->ingest_lag = account->lane_lag[INPUT_RAW] + account->lane_lag[INPUT_HISTORICAL] + account->lane_lag[INPUT_OVERFLOW];
-    return 0;
-}
-
 /* `$$heatmap` events whose last row the warehouse has not taken: their only trace is that row. */
-static int heatmaps_waiting(const char *data, uint64_t from, uint64_t end, uint64_t *out, struct err *err)
+static int heatmaps_waiting(struct log *log, uint32_t unit, uint64_t from, uint64_t end, uint64_t *out, struct err *err)
 {
-    struct log        *log;
     struct log_reader *reader;
     struct log_chunk   chunk;
     struct span        body;
@@ -166,49 +167,91 @@ static int heatmaps_waiting(const char *data, uint64_t from, uint64_t end, uint6
     *out = 0;
     if (from >= end)
         return 0;
-    if (account_log_open(data, &log, err) < 0)
+    if (log_reader_open(log, "heatmaps", unit, from, &reader, err) < 0)
         return -1;
-    if (log_reader_open(log, "heatmaps", 0, from, &reader, err) < 0) {
-        log_close(log);
-        return -1;
-    }
     while (more > 0 && offset + 1 < end) {
-        more = log_reader_next(reader, &chunk, err);
+        more = account_reader_next(reader, offset, &chunk, err);
         while (more > 0 && chunk.kind != LOG_GAP && log_chunk_next(&chunk, &offset, &body) && offset < end)
             *out += row_read(body, &row, &ignored) == 0 && row.table == ROW_HEATMAP && !row.cells[ROW_HEATMAP_EVENT_UUID].null;
     }
     log_reader_close(reader);
-    log_close(log);
     return more < 0 ? -1 : 0;
+}
+
+static int unit_read(struct log *log, uint32_t unit, const struct taken *taken, const struct people_place *place, struct account *out,
+                     struct err *err)
+{
+    const uint64_t *ends = place->output_end;
+    uint64_t        emitted = place->counters[FATE_STORED], waiting = 0;
+
+    if (taken->next[OUTPUT_EVENTS] < taken->events || ends[OUTPUT_EVENTS] < taken->next[OUTPUT_EVENTS] ||
+        emitted != ends[OUTPUT_EVENTS])
+        return err_set(err, ERR_CORRUPT, "the stores do not belong together: %" PRIu64 " events were finished, of %" PRIu64
+                       " rows; the warehouse took %" PRIu64 " and has %" PRIu64, emitted, ends[OUTPUT_EVENTS],
+                       taken->next[OUTPUT_EVENTS], taken->events);
+    if (log != NULL && heatmaps_waiting(log, unit, taken->next[OUTPUT_HEATMAPS], ends[OUTPUT_HEATMAPS], &waiting, err) < 0)
+        return -1;
+    waiting = waiting < place->counters[FATE_HEATMAP] ? waiting : place->counters[FATE_HEATMAP];
+    out->stored += taken->events + place->counters[FATE_HEATMAP] - waiting;
+    out->deduplicated += fate_sum(place, FATE_CLASS_DEDUPLICATED);
+    /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
+    out->dead_lettered += fate_sum(place, FATE_CLASS_DEAD_LETTERED) + taken->next[OUTPUT_EVENTS] - taken->events;
+    out->dropped += fate_sum(place, FATE_CLASS_DROPPED);
+    for (size_t i = 0; i < OUTPUT_COUNT && i < FOLLOW_TOPICS; i++)
+        if (follow_topics[i] != NULL)
+            out->load_lag += ends[i] > taken->next[i] ? ends[i] - taken->next[i] : 0;
+    out->pending += ends[OUTPUT_EVENTS] - taken->next[OUTPUT_EVENTS] + waiting;
+    for (size_t i = 0; i < PEOPLE_COUNTERS_MAX; i++)
+        out->place.counters[i] += place->counters[i];
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        out->place.output_end[i] += ends[i];
+    return 0;
+}
+
+static int units_read(const char *data, struct log *log, uint32_t units, const struct taken *taken, struct people_place *places,
+                      struct account *out, struct err *err)
+{
+    for (uint32_t u = 0; u < units; u++)
+        if (account_place(data, u, &places[u], err) < 0)
+            return -1;
+    for (uint32_t u = 0; u < units; u++)
+        if ((log != NULL && inputs_read(log, u, &places[u], out, err) < 0) || unit_read(log, u, &taken[u], &places[u], out, err) < 0)
+            return -1;
+    return 0;
 }
 
 int account_read(const char *data, struct account *out, struct err *err)
 {
-    const uint64_t *ends = out->place.output_end;
-    struct taken    taken;
-    uint64_t        emitted, waiting, inputs[INPUT_COUNT];
+    const struct stores *stores;
+    struct log          *log = NULL;
+    struct taken        *taken = NULL;
+    struct people_place *places = NULL;
+    uint32_t             units;
+    int                  rc = -1;
 
     *out = (struct account){ .accepted = 0 };
-    if (data_check(data, err) < 0 || taken_read(data, &taken, err) < 0 || account_place(data, &out->place, err) < 0 ||
-        input_ends(data, inputs, err) < 0 || account_lanes(out, inputs, err) < 0 || letters_read(data, out, err) < 0)
+    if (data_check(data, err) < 0 || command_stores(data, &stores, err) < 0)
         return -1;
-    emitted = out->place.counters[FATE_STORED];
-    if (taken.next[OUTPUT_EVENTS] < taken.events || ends[OUTPUT_EVENTS] < taken.next[OUTPUT_EVENTS] ||
-        emitted != ends[OUTPUT_EVENTS])
-        return err_set(err, ERR_CORRUPT, "the stores do not belong together: %" PRIu64 " events were finished, of %" PRIu64
-                       " rows; the warehouse took %" PRIu64 " and has %" PRIu64, emitted, ends[OUTPUT_EVENTS],
-                       taken.next[OUTPUT_EVENTS], taken.events);
-    if (heatmaps_waiting(data, taken.next[OUTPUT_HEATMAPS], ends[OUTPUT_HEATMAPS], &waiting, err) < 0)
-        return -1;
-    waiting = waiting < out->place.counters[FATE_HEATMAP] ? waiting : out->place.counters[FATE_HEATMAP];
-    out->stored = taken.events + out->place.counters[FATE_HEATMAP] - waiting;
-    out->deduplicated = fate_sum(&out->place, FATE_CLASS_DEDUPLICATED);
-    /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
-    out->dead_lettered = fate_sum(&out->place, FATE_CLASS_DEAD_LETTERED) + taken.next[OUTPUT_EVENTS] - taken.events;
-    out->dropped = fate_sum(&out->place, FATE_CLASS_DROPPED);
-    for (size_t i = 0; i < OUTPUT_COUNT && i < FOLLOW_TOPICS; i++)
-        if (follow_topics[i] != NULL)
-            out->load_lag += ends[i] > taken.next[i] ? ends[i] - taken.next[i] : 0;
-    out->pending = out->ingest_lag + ends[OUTPUT_EVENTS] - taken.next[OUTPUT_EVENTS] + waiting;
-    return 0;
+    units = stores_units(stores);
+    taken = calloc(units, sizeof *taken);
+    places = calloc(units, sizeof *places);
+    if (taken == NULL || places == NULL) {
+        (void)err_set(err, ERR_FULL, "no memory for %u units", units);
+        goto done;
+    }
+    if (account_log_open(data, &log, err) < 0 && err->kind != ERR_RETRY) /* nothing was served here: zeros */
+        goto done;
+    if (account_taken(data, taken, units, err) < 0 || units_read(data, log, units, taken, places, out, err) < 0 ||
+        letters_read(data, out, err) < 0)
+        goto done;
+    out->ingest_lag = out->lane_lag[INPUT_RAW] + out->lane_lag[INPUT_HISTORICAL] + out->lane_lag[INPUT_OVERFLOW];
+    out->pending += out->ingest_lag;
+    if (log != NULL && log_is_kafka(log)) /* what ingest took, each with its fate, and what waits for it */
+        out->accepted = out->stored + out->deduplicated + out->dead_lettered + out->dropped + out->pending;
+    rc = 0;
+done:
+    log_close(log);
+    free(places);
+    free(taken);
+    return rc;
 }

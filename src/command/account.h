@@ -9,12 +9,12 @@
 #define PENSTOCK_COMMAND_ACCOUNT_H
 
 #include "event/record.h"
+#include "ingest/outputs.h"
+#include "log/log.h"
 #include "people/people.h"
 
-struct log;
-
 struct account {
-    uint64_t            accepted;
+    uint64_t            accepted; /* on Kafka the sum of what follows: brokers do not count what was given to them */
     uint64_t            stored;
     uint64_t            deduplicated, dead_lettered, dropped;
     uint64_t            letters_replayed, letters_discarded; /* of the dead-lettered; the others are open */
@@ -22,14 +22,26 @@ struct account {
     uint64_t            ingest_lag; /* accepted records that ingest has not processed: the lanes together */
     uint64_t            lane_lag[INPUT_COUNT]; /* by input; of INPUT_CONTROL it is no events */
     uint64_t            load_lag;   /* rows of every table that ingest finished and the warehouse has not taken */
-    struct people_place place;      /* the counters by fate (ingest/fate.h) */
+    struct people_place place;      /* the counters by fate (ingest/fate.h) and the ends of outputs, summed over all units */
 };
 
 int account_read(const char *data, struct account *out, struct err *err) must_check;
 /* Dead letters that nobody did anything about. */
 uint64_t account_letters_open(const struct account *account);
-/* Ingest's place alone; zeros when ingest never ran. */
-int account_place(const char *data, struct people_place *out, struct err *err) must_check;
+/* Ingest's place alone, of one unit (0 without Kafka); zeros when ingest never ran. */
+int account_place(const char *data, uint32_t unit, struct people_place *out, struct err *err) must_check;
+
+/* What the warehouse has taken of a unit, in one look: rows that its table events ever got, and where it stands in
+ * each of ingest's output topics (its numbering is ingest's). */
+enum { TAKEN_TOPICS = OUTPUT_COUNT };
+struct taken {
+    uint64_t events;
+    uint64_t next[TAKEN_TOPICS];
+};
+/* Of each unit; zeros when there is no warehouse yet. */
+int account_taken(const char *data, struct taken *taken, uint32_t units, struct err *err) must_check;
+/* As log_reader_next from `from` on, but it waits for what is known to be there. */
+int account_reader_next(struct log_reader *reader, uint64_t from, struct log_chunk *out, struct err *err) must_check;
 /* DIR/log, which must be there. */
 int account_log_open(const char *data, struct log **out, struct err *err) must_check;
 

@@ -11,6 +11,7 @@
 #include "command/account.h"
 #include "command/catalog_access.h"
 #include "command/command.h"
+#include "command/config_stores.h"
 #include "command/people_access.h"
 #include "command/question.h"
 #include "event/row.h"
@@ -31,9 +32,10 @@ struct reading {
     unsigned                 by;
     struct tally             tally;
     struct catalog_snapshot *catalog; /* NULL: there is none */
-    struct people_place      place;
+    uint32_t                 units;
+    struct people_place     *places;  /* of each unit */
+    struct taken            *taken;   /* of each unit */
     uint64_t                 events_next;   /* of the topic events: what the warehouse took */
-    uint64_t                 heatmaps_next; /* of the topic heatmaps */
     uint64_t                 events_loaded; /* rows of them */
     uint64_t                 letters;       /* of the loader, whose project is known */
     uint64_t                 left;          /* records that may still be looked at */
@@ -113,8 +115,9 @@ static int answer_read(struct reading *reading, char *at, struct err *err)
         if (n[0] == 0) {
             reading->events_loaded = n[3];
             reading->events_next = n[4];
+            reading->taken[0].next[OUTPUT_EVENTS] = n[4];
         } else if (n[0] == 3) {
-            reading->heatmaps_next = n[4];
+            reading->taken[0].next[OUTPUT_HEATMAPS] = n[4];
         } else if (count(reading, (uint32_t)n[1], (uint32_t)n[2], n[0] == 1 ? LOAD_LETTERS : ROWS, n[3], err) < 0) {
             return -1;
         }
@@ -173,14 +176,18 @@ static int fates_take(void *ctx, const struct people_fates *from, struct err *er
 
 static int fates_read(struct reading *reading, struct err *err)
 {
-    struct people_access access;
-    int                  rc = command_people_begin(reading->data, &access, err);
+    int rc = 0;
 
-    if (rc > 0)
-        rc = people_place_get(access.txn, &reading->place, err);
-    if (rc == 0 && access.txn != NULL)
-        rc = people_fates_each(access.txn, fates_take, reading, err);
-    command_people_end(&access);
+    for (uint32_t u = 0; u < reading->units && rc >= 0; u++) {
+        struct people_access access;
+
+        rc = command_people_begin_unit(reading->data, u, &access, err);
+        if (rc > 0)
+            rc = people_place_get(access.txn, &reading->places[u], err);
+        if (rc == 0 && access.txn != NULL)
+            rc = people_fates_each(access.txn, fates_take, reading, err);
+        command_people_end(&access);
+    }
     return rc;
 }
 
@@ -215,23 +222,26 @@ static int waiting_count(struct reading *reading, const char *topic, struct span
     return count(reading, tally_project(&record, reading->catalog), hour_of(record.received_us), WAITS_INGEST, 1, err);
 }
 
-/* Records [from, end) of a topic; end UINT64_MAX: all there are. */
-static int topic_read(struct reading *reading, struct log *log, const char *topic, uint64_t from, uint64_t end,
+/* Records [from, end) of a unit's partition of a topic; end UINT64_MAX: all there are. */
+static int topic_read(struct reading *reading, struct log *log, const char *topic, uint32_t unit, uint64_t from, uint64_t end,
                       struct err *err)
 {
     struct log_reader *reader;
     struct log_chunk   chunk;
     struct span        body;
-    uint64_t           offset;
-    uint64_t           looked = 0;
+    uint64_t           offset = from, looked = 0, waits;
+    bool               sparse = log_sparse(log, topic);
     int                rc = 0, more = 1;
 
-    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
+    if (from == end)
+        return 0;
+    if (log_reader_open(log, topic, unit, from, &reader, err) < 0)
         return -1;
-    if (end == UINT64_MAX)
+    if (end == UINT64_MAX && !sparse)
         end = log_reader_end(reader);
-    while (rc == 0 && more > 0 && from + looked < end && reading->left > 0) {
-        more = log_reader_next(reader, &chunk, err);
+    waits = sparse ? log_reader_lag(reader, from) : from < end ? end - from : 0;
+    while (rc == 0 && more > 0 && looked < waits && reading->left > 0) {
+        more = account_reader_next(reader, looked == 0 ? from : offset + 1, &chunk, err);
         if (more <= 0 || chunk.kind == LOG_GAP)
             continue;
         while (rc == 0 && reading->left > 0 && log_chunk_next(&chunk, &offset, &body) && offset < end) {
@@ -243,24 +253,34 @@ static int topic_read(struct reading *reading, struct log *log, const char *topi
             break;
     }
     log_reader_close(reader);
-    if (from < end && looked < end - from) /* gaps too: what is lost is counted when ingest passes it */
-        reading->not_looked_at += end - from - looked;
+    if (looked < waits && (!sparse || reading->left == 0)) /* gaps too: what is lost is counted when ingest passes it */
+        reading->not_looked_at += waits - looked;
     return rc < 0 || more < 0 ? -1 : 0;
+}
+
+static int unit_waiting_read(struct reading *reading, struct log *log, uint32_t u, struct err *err)
+{
+    const struct people_place *place = &reading->places[u];
+    const struct taken        *taken = &reading->taken[u];
+    int rc = topic_read(reading, log, "events", u, taken->next[OUTPUT_EVENTS], place->output_end[OUTPUT_EVENTS], err);
+
+    if (rc == 0)
+        rc = topic_read(reading, log, "heatmaps", u, taken->next[OUTPUT_HEATMAPS], place->output_end[OUTPUT_HEATMAPS], err);
+    for (enum input input = INPUT_RAW; rc == 0 && input < INPUT_CONTROL; input++)
+        rc = topic_read(reading, log, input_topic(input), u, place->input_next[input],
+                        input == INPUT_OVERFLOW ? place->output_end[OUTPUT_RAW_OVERFLOW] : UINT64_MAX, err);
+    return rc;
 }
 
 static int waiting_read(struct reading *reading, struct err *err)
 {
     struct log *log;
-    int         rc;
+    int         rc = 0;
 
     if (account_log_open(reading->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
-    rc = topic_read(reading, log, "events", reading->events_next, reading->place.output_end[OUTPUT_EVENTS], err);
-    if (rc == 0)
-        rc = topic_read(reading, log, "heatmaps", reading->heatmaps_next, reading->place.output_end[OUTPUT_HEATMAPS], err);
-    for (enum input input = INPUT_RAW; rc == 0 && input < INPUT_CONTROL; input++)
-        rc = topic_read(reading, log, input_topic(input), reading->place.input_next[input],
-                        input == INPUT_OVERFLOW ? reading->place.output_end[OUTPUT_RAW_OVERFLOW] : UINT64_MAX, err);
+    for (uint32_t u = 0; u < reading->units && rc == 0; u++)
+        rc = unit_waiting_read(reading, log, u, err);
     log_close(log);
     return rc;
 }
@@ -305,16 +325,23 @@ int account_lines_read(const char *data, unsigned by, bool check, struct arena *
 {
     struct reading  reading = { .data = data, .by = by, .left = ACCOUNT_SCAN_MAX };
     struct catalog *catalog = NULL;
+    const struct stores *stores;
     uint64_t        gone;
     int             rc = -1;
 
-    if (data_check(data, err) < 0)
+    if (data_check(data, err) < 0 || command_stores(data, &stores, err) < 0)
         return -1;
+    reading.units = stores_units(stores);
+    reading.places = arena_alloc_zero(arena, reading.units * sizeof *reading.places);
+    reading.taken = arena_alloc_zero(arena, reading.units * sizeof *reading.taken);
+    if (reading.places == NULL || reading.taken == NULL)
+        return err_set(err, ERR_FULL, "no memory for %u units", reading.units);
     if (command_catalog_there(data) && (command_catalog_of(data, &catalog, err) < 0 ||
                                         catalog_snapshot_load(catalog, &reading.catalog, err) < 0))
         goto out;
     tally_init(&reading.tally, arena);
-    if (warehouse_read(&reading, check, err) < 0 || fates_read(&reading, err) < 0 || waiting_read(&reading, err) < 0)
+    if (warehouse_read(&reading, check, err) < 0 ||
+        (reading.units > 1 && account_taken(data, reading.taken, reading.units, err) < 0) || fates_read(&reading, err) < 0 || waiting_read(&reading, err) < 0)
         goto out;
     *out = (struct account_lines){ .count = reading.tally.count, .not_looked_at = reading.not_looked_at };
     gone = reading.events_next - reading.events_loaded; /* the loader took them and made no row */

@@ -9,8 +9,13 @@
 
 int command_people_begin(const char *data, struct people_access *out, struct err *err)
 {
+    return command_people_begin_unit(data, 0, out, err);
+}
+
+int command_people_begin_unit(const char *data, uint32_t unit, struct people_access *out, struct err *err)
+{
     char                  path[4096];
-    struct people_options options = { .folder = path };
+    struct people_options options = { .folder = path, .unit = unit };
     const struct stores  *stores;
     struct stat           found;
 
