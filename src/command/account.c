@@ -90,35 +90,6 @@ int account_taken(const char *data, struct taken *taken, uint32_t units, struct 
     return rc;
 }
 
-/* What waits in each input of a unit, and where the inputs end: with many writers (Kafka) no count says that. The reader is
- * behind ingest's place, which was read before. */
-static int inputs_read(struct log *log, uint32_t unit, const struct people_place *place, struct account *out, struct err *err)
-{
-    for (int i = 0; i < INPUT_COUNT; i++) {
-        const char        *topic = input_topic((enum input)i);
-        struct log_reader *reader;
-        uint64_t           end = place->output_end[OUTPUT_RAW_OVERFLOW], lag;
-
-        if (i != INPUT_OVERFLOW) { /* of moved records the place says which of them count */
-            if (log_reader_open(log, topic, unit, log_sparse(log, topic) ? place->input_next[i] : 0, &reader, err) < 0)
-                return -1;
-            end = log_sparse(log, topic) ? 0 : log_reader_end(reader);
-            lag = log_sparse(log, topic) ? log_reader_lag(reader, place->input_next[i]) : 0;
-            log_reader_close(reader);
-            if (log_sparse(log, topic)) {
-                out->lane_lag[i] += lag;
-                continue;
-            }
-        }
-        if (end < place->input_next[i])
-            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,
-                           topic, end, place->input_next[i]);
-        out->lane_lag[i] += end - place->input_next[i];
-        out->accepted += i == INPUT_RAW || i == INPUT_HISTORICAL ? end : 0;
-    }
-    return 0;
-}
-
 /* On Kafka what is there may not have come yet: it is waited for, as long as something is known to be there. */
 int account_reader_next(struct log_reader *reader, uint64_t from, struct log_chunk *out, struct err *err)
 {
@@ -128,6 +99,59 @@ int account_reader_next(struct log_reader *reader, uint64_t from, struct log_chu
     for (int i = 0; (more = log_reader_next(reader, out, err)) == 0 && i < WAITS && log_reader_lag(reader, from) > 0; i++)
         (void)log_reader_wait(reader, WAIT_US);
     return more;
+}
+
+/* Records of an input with many writers that ingest has not taken. Where ingest stands is mostly in the middle of a message, and only
+ * who reads that knows what of it is left; of many more than are worth reading an estimate will do. */
+static int sparse_waiting(struct log *log, const char *topic, uint32_t unit, uint64_t from, uint64_t *out, struct err *err)
+{
+    enum { EXACT_MAX = 20000 };
+    struct log_reader *reader;
+    struct log_chunk   chunk;
+    struct span        body;
+    uint64_t           offset = from, found = 0;
+    int                more = 1;
+
+    if (log_reader_open(log, topic, unit, from, &reader, err) < 0)
+        return -1;
+    while (more > 0 && found < EXACT_MAX) {
+        more = account_reader_next(reader, found == 0 ? from : offset + 1, &chunk, err);
+        while (more > 0 && chunk.kind != LOG_GAP && log_chunk_next(&chunk, &offset, &body))
+            found++;
+    }
+    *out = found + (found < EXACT_MAX ? 0 : log_reader_lag(reader, offset + 1));
+    log_reader_close(reader);
+    return more < 0 ? -1 : 0;
+}
+
+/* What waits in each input of a unit, and where the inputs end: with many writers (Kafka) no count says that. The reader is
+ * behind ingest's place, which was read before. */
+static int inputs_read(struct log *log, uint32_t unit, const struct people_place *place, struct account *out, struct err *err)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const char        *topic = input_topic((enum input)i);
+        struct log_reader *reader;
+        uint64_t           end = place->output_end[OUTPUT_RAW_OVERFLOW], lag;
+
+        if (log_sparse(log, topic)) {
+            if (sparse_waiting(log, topic, unit, place->input_next[i], &lag, err) < 0)
+                return -1;
+            out->lane_lag[i] += lag;
+            continue;
+        }
+        if (i != INPUT_OVERFLOW) { /* of moved records the place says which of them count */
+            if (log_reader_open(log, topic, unit, 0, &reader, err) < 0)
+                return -1;
+            end = log_reader_end(reader);
+            log_reader_close(reader);
+        }
+        if (end < place->input_next[i])
+            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,
+                           topic, end, place->input_next[i]);
+        out->lane_lag[i] += end - place->input_next[i];
+        out->accepted += i == INPUT_RAW || i == INPUT_HISTORICAL ? end : 0;
+    }
+    return 0;
 }
 
 /* What people did about letters; zeros when there is no catalog. It is no part of the sum: a replayed letter stays

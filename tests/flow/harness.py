@@ -93,7 +93,11 @@ class Serve:
                 [BINARY, "serve", "--data", self.data, "--listen", "127.0.0.1:%d" % self.port, *self.extra],
                 stdout=log, stderr=log, env=self.env)
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.kill("all")  # nobody will stop it: there is no `with` around it yet
+                raise
 
     def wait_ready(self, seconds=15):
         end = time.time() + seconds
