@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "load/poison.h"
 
 struct keeper {
     const struct warehouse_options *options; /* fixed after start */
@@ -197,4 +199,12 @@ unsigned keeper_rebuilds(struct keeper *keeper)
     rebuilds = keeper->rebuilds;
     pthread_mutex_unlock(&keeper->lock);
     return rebuilds;
+}
+
+void keeper_abandon(struct poison *poison, const struct err *err)
+{
+    say(SAY_ERROR, "the warehouse's engine had no memory to commit, and what it holds is not known any more; its process ends, "
+                   "the file is whole and nothing is lost: %s", err->text);
+    poison_end(poison, NULL);
+    _exit(EXIT_FAILURE);
 }

@@ -11,6 +11,8 @@
 
 #include "warehouse/warehouse.h"
 
+struct poison;
+
 struct keeper;
 
 /* options and its texts are borrowed for the keeper's life. NULL: no memory. */
@@ -36,5 +38,9 @@ int keeper_alone(struct keeper *keeper, keeper_work *work, void *ctx, struct err
 void keeper_rest(struct keeper *keeper, int64_t now_us, int64_t idle_us);
 /* How often a damaged warehouse was set aside. */
 unsigned keeper_rebuilds(struct keeper *keeper);
+
+/* warehouse_in_doubt: the process ends as if it had been killed, which is no row's fault. The supervisor starts it again, and
+ * the rows are counted. */
+void keeper_abandon(struct poison *poison, const struct err *err) __attribute__((noreturn));
 
 #endif

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/metric.h"
@@ -258,15 +257,6 @@ static void count_batch(struct load *load, const struct warehouse_place *before,
     load->follow.counts = (struct follow_counts){ .unreadable = 0 };
 }
 
-/* As if it had been killed, which is no row's fault: the supervisor starts it again, and the rows are counted. */
-static void load_abandon(struct load *load, const struct err *err)
-{
-    say(SAY_ERROR, "the warehouse's engine had no memory to commit, and what it holds is not known any more; its process ends, "
-                   "the file is whole and nothing is lost: %s", err->text);
-    poison_end(load->poison, NULL);
-    _exit(EXIT_FAILURE);
-}
-
 static int load_commit(struct load *load, struct err *err)
 {
     struct warehouse_place before = load->place;
@@ -279,7 +269,7 @@ static int load_commit(struct load *load, struct err *err)
         abort(); /* asked for by a test */
     if (warehouse_commit(load->warehouse, &load->place, err) < 0) {
         if (warehouse_in_doubt(load->warehouse))
-            load_abandon(load, err);
+            keeper_abandon(load->poison, err);
         return -1;
     }
     poison_end(load->poison, load->place.next);
