@@ -210,8 +210,7 @@ static void capture_count_ruled(struct capture_metrics *metrics, const struct in
                    result->restricted);
     }
     metric_add(metrics->page, CAPTURE_METRIC_IDS_LIMITED, result->ids_limited);
-    if (!result->historical)
-        metric_add(metrics->page, CAPTURE_METRIC_REROUTED_OVERFLOW, result->ids_limited);
+    metric_add(metrics->page, CAPTURE_METRIC_REROUTED_OVERFLOW, result->overflowing);
 }
 
 void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes)
@@ -221,7 +220,7 @@ void capture_count_intake(struct capture_metrics *metrics, const struct intake_r
         capture_count_dropped(metrics, REFUSAL_FILTERED, result->filtered);
     if (result->blank_ids > 0)
         metric_add(metrics->page, CAPTURE_METRIC_ID_WHITESPACE, result->blank_ids);
-    if (result->historical && result->old > 0)
+    if (result->old > 0)
         metric_add(metrics->page, CAPTURE_METRIC_REROUTED_HISTORICAL, result->old);
     if (result->gzipped && body_bytes > 0)
         metric_observe(metrics->page, CAPTURE_METRIC_GZIP_RATIO, (double)result->text_bytes / (double)body_bytes);

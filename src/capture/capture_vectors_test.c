@@ -368,52 +368,6 @@ static void historical_goes_together(void **state)
     }
 }
 
-/* 115: the mark sticks to ordinary events alone. 121, 122: by age. */
-static void historical_by_kind_and_age(void **state)
-{
-#define OLD "\"2026-02-01T00:00:00Z\""
-#define OF(event, time) "{\"event\":\"" event "\",\"distinct_id\":\"u\",\"timestamp\":" time "}"
-#define IN(events) "{\"api_key\":\"phc_alpha\",\"batch\":[" events "]}"
-    static const struct { const char *name, *body; size_t count; enum input input; unsigned marked; } ages[] = {
-        { "115", "{\"api_key\":\"phc_alpha\",\"historical_migration\":true,\"batch\":[" OF("a", OLD) "," OF("$exception", OLD) ","
-                 OF("$$heatmap", OLD) "," OF("$$client_ingestion_warning", OLD) "," OF("$ai_trace", OLD) "]}", 5, INPUT_HISTORICAL, 1 },
-        { "121", IN(OF("a", OLD)), 1, INPUT_HISTORICAL, 1 },
-        { "121 exactly", IN(OF("a", "\"2026-02-02T04:05:06Z\"")), 1, INPUT_HISTORICAL, 1 },
-        { "121 nearly", IN(OF("a", "\"2026-02-02T04:05:06.001Z\"")), 1, INPUT_RAW, 0 },
-        { "121 without a time", IN(OF("a", "null")), 1, INPUT_RAW, 0 },
-        { "121 all", IN(OF("a", OLD) "," OF("b", OLD)), 2, INPUT_HISTORICAL, 3 },
-        { "121 not all", IN(OF("a", OLD) "," OF("b", "null")), 2, INPUT_RAW, 0 },
-        { "121 a bad one", IN(OF("a", OLD) "," OF("", OLD)), 2, INPUT_RAW, 0 },
-        { "122", IN(OF("$exception", OLD)), 1, INPUT_RAW, 0 },
-        { "122 beside", IN(OF("$exception", OLD) "," OF("a", OLD)), 2, INPUT_RAW, 0 },
-    };
-    static const enum pipeline kinds[] = { PIPELINE_ANALYTICS, PIPELINE_EXCEPTIONS, PIPELINE_HEATMAPS, PIPELINE_WARNINGS, PIPELINE_LLM };
-    struct kit old;
-
-    (void)state;
-    kit_init(&old);
-    kit_set(&old, "historical_after", "1d");
-    kit_start(&old);
-    for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
-        unsigned marked = 0;
-
-        if (kit_ask(&old, "POST", "/batch", JSON, span_text(ages[i].body), &answer) != 200)
-            fail_msg("%s: %s", ages[i].name, answer.text);
-        if (kit_records(&old) != ages[i].count)
-            fail_msg("%s: %zu records", ages[i].name, old.count);
-        for (size_t k = 0; k < old.count; k++) {
-            if (old.inputs[k] != ages[i].input)
-                fail_msg("%s: another topic", ages[i].name);
-            marked |= (old.records[k].flags & RECORD_HISTORICAL ? 1u : 0u) << k;
-            if (i == 0)
-                assert_int_equal(old.records[k].pipeline, kinds[k]);
-        }
-        if (marked != ages[i].marked)
-            fail_msg("%s: marked %x", ages[i].name, marked);
-    }
-    kit_stop(&old);
-}
-
 static void rejected(void **state)
 {
     const struct record *record;
@@ -521,7 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors), cmocka_unit_test(cors),     cmocka_unit_test(uuids),
-        cmocka_unit_test(fields),  cmocka_unit_test(historical_goes_together), cmocka_unit_test(historical_by_kind_and_age), cmocka_unit_test(rejected), cmocka_unit_test(large_events), cmocka_unit_test(sizes),
+        cmocka_unit_test(fields),  cmocka_unit_test(historical_goes_together), cmocka_unit_test(rejected), cmocka_unit_test(large_events), cmocka_unit_test(sizes),
     };
 
     return cmocka_run_group_tests(tests, kit_setup, kit_teardown);

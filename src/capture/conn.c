@@ -475,6 +475,7 @@ void conn_on_event(struct conn *conn, uint32_t events)
 void conn_on_ack(struct conn *conn, const struct refusal *refusal)
 {
     assert(conn->state == CONN_WAIT);
+    conn->also = 0;
     if (refusal != NULL) {
         capture_count_refusal(conn->loop->shared->metrics, refusal->cause, conn->accepted);
         conn_reply_refusal(conn, refusal, span_of(conn->origin, conn->origin_bytes));

@@ -87,6 +87,7 @@ struct conn {
 
     /* WAIT */
     struct flight *flight;
+    uint64_t       also; /* 0, or: it waits for this commit of the lane of imports, too */
     struct conn   *wait_prev, *wait_next;
     int64_t        request_us;
     uint32_t       accepted;
@@ -165,6 +166,11 @@ void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal
 int  conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal) must_check;
 /* What a request that was taken has cost, to its project. */
 void conn_note_work(struct conn *conn, const struct intake_result *result);
+/* What came of it (rc, refusal: as the intake gave them), counted. -1: refused, and answered so. */
+int  conn_take(struct conn *conn, int rc, const struct intake_result *result, size_t body_bytes, const struct refusal *refusal) must_check;
+/* Taken: answered at once when there is nothing to wait for, and otherwise when the log has it. answer: its 200, where that is
+ * another than the usual, behind the id of a v1 request; copied. from_us: when work on it began. */
+void conn_await(struct conn *conn, const struct intake_result *result, struct span id, struct span answer, int64_t from_us);
 struct span conn_client_ip(const struct conn *conn);
 /* What the rules want to know of the request in work. */
 struct rules_request conn_rules(struct conn *conn);

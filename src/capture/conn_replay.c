@@ -69,25 +69,10 @@ void conn_handle_replay(struct conn *conn, const struct endpoint *endpoint, uint
     rc = check_room(conn, body_bytes, &refusal);
     if (rc == 0)
         rc = replay_intake_run(loop->replay_intake, &request, loop_filling(loop, LANE_REPLAY)->batch, &result, &refusal);
-    capture_count_intake(loop->shared->metrics, &result, body_bytes);
-    if (rc < 0) {
-        capture_count_refusal(loop->shared->metrics, refusal.cause, result.events);
-        conn_reply_refusal(conn, &refusal, conn_origin(conn));
+    if (conn_take(conn, rc, &result, body_bytes, &refusal) < 0)
         return;
-    }
-    conn_note_work(conn, &result);
-    conn->beacon = result.beacon;
-    conn->accepted = result.accepted;
-    if (result.over_quota > 0) {
+    if (result.over_quota > 0)
         reply_over_quota(conn);
-        return;
-    }
-    if (conn_keep_origin(conn) < 0) {
-        conn_close(conn); /* no memory: the client sends again */
-        return;
-    }
-    if (result.accepted == 0)
-        conn_reply_accepted(conn);
     else
-        loop_add(loop, LANE_REPLAY, conn, from_us);
+        conn_await(conn, &result, (struct span){ 0 }, (struct span){ 0 }, from_us);
 }

@@ -187,6 +187,64 @@ void conn_note_work(struct conn *conn, const struct intake_result *result)
     pressure_done(&loop->pressure, loop->project, result->text_bytes + (uint64_t)result->events * CONN_EVENT_WORK, loop->mono_us);
 }
 
+int conn_take(struct conn *conn, int rc, const struct intake_result *result, size_t body_bytes, const struct refusal *refusal)
+{
+    struct capture_metrics *metrics = conn->loop->shared->metrics;
+
+    capture_count_intake(metrics, result, body_bytes);
+    if (rc < 0) {
+        capture_count_refusal(metrics, refusal->cause, result->events);
+        conn_reply_refusal(conn, refusal, conn_origin(conn));
+        return -1;
+    }
+    conn_note_work(conn, result);
+    conn->beacon = result->beacon && result->filtered + result->over_quota < result->events;
+    conn->accepted = result->accepted;
+    return 0;
+}
+
+/* -1: no memory. */
+static int conn_keep_answer(struct conn *conn, struct span id, struct span answer)
+{
+    if (answer.bytes == 0)
+        return 0;
+    assert(conn->answer == NULL);
+    conn->answer = loop_buf_take(conn->loop, id.bytes + answer.bytes, &conn->answer_size);
+    if (conn->answer == NULL)
+        return -1;
+    if (id.bytes > 0)
+        memcpy(conn->answer, id.at, id.bytes);
+    memcpy(conn->answer + id.bytes, answer.at, answer.bytes);
+    conn->answer_id_bytes = id.bytes;
+    conn->answer_bytes = id.bytes + answer.bytes;
+    return 0;
+}
+
+void conn_await(struct conn *conn, const struct intake_result *result, struct span id, struct span answer, int64_t from_us)
+{
+    struct loop *loop = conn->loop;
+
+    if (conn_keep_origin(conn) < 0 || conn_keep_answer(conn, id, answer) < 0) {
+        conn_close(conn); /* no memory: the client sends again, the ids are the same */
+        return;
+    }
+    if (result->accepted + result->rejected == 0) {
+        conn_reply_accepted(conn);
+        return;
+    }
+    if (result->rejected > 0)
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_EVENTS_REJECTED, result->rejected);
+    if (result->recording) {
+        loop_add(loop, LANE_REPLAY, conn, from_us);
+    } else if (result->written[INPUT_RAW] == 0) {
+        loop_add(loop, LANE_IMPORTS, conn, from_us);
+    } else {
+        loop_add(loop, LANE_LIVE, conn, from_us);
+        if (result->written[INPUT_HISTORICAL] > 0)
+            loop_add_also(loop, conn);
+    }
+}
+
 static void conn_handle_events(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes)
 {
     struct loop               *loop = conn->loop;
@@ -210,26 +268,8 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
     rc = conn_check_room(conn, body_bytes, &refusal);
     if (rc == 0)
         rc = intake_run(loop->intake, &intake, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
-    capture_count_intake(loop->shared->metrics, &result, body_bytes);
-    if (rc < 0) {
-        capture_count_refusal(loop->shared->metrics, refusal.cause, result.events);
-        conn_reply_refusal(conn, &refusal, conn_origin(conn));
-        return;
-    }
-    conn_note_work(conn, &result);
-    conn->beacon = result.beacon && result.filtered + result.over_quota < result.events;
-    conn->accepted = result.accepted;
-    if (conn_keep_origin(conn) < 0) {
-        conn_close(conn); /* no memory: the client sends again, the ids are the same */
-        return;
-    }
-    if (result.accepted + result.rejected == 0) {
-        conn_reply_accepted(conn);
-        return;
-    }
-    if (result.rejected > 0)
-        capture_count(loop->shared->metrics, CAPTURE_METRIC_EVENTS_REJECTED, result.rejected);
-    loop_add(loop, result.historical ? INPUT_HISTORICAL : INPUT_RAW, conn, from_us);
+    if (conn_take(conn, rc, &result, body_bytes, &refusal) == 0)
+        conn_await(conn, &result, (struct span){ 0 }, (struct span){ 0 }, from_us);
 }
 
 /* --- the rest ---------------------------------------------------------------------------------- */

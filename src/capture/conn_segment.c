@@ -1,8 +1,6 @@
 /* capture/conn_segment.c - requests of Segment's API on a connection. Its 200 has a body of its own, which is kept
  * with the connection until the commit, as the verdicts of conn_v1.c are: then the short way of the other endpoints
  * needs not ask what kind of request it answers. */
-#include <assert.h>
-
 #include "base/clock.h"
 #include "capture/loop.h"
 #include "capture/segment_answer.h"
@@ -20,21 +18,6 @@ void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal
     segment_answer_error(body, refusal);
     reply.body = buf_span(body);
     conn_reply(conn, &reply);
-}
-
-/* -1: no memory. */
-static int conn_keep_success(struct conn *conn)
-{
-    struct span text = SPAN(SEGMENT_SUCCESS);
-
-    assert(conn->answer == NULL);
-    conn->answer = loop_buf_take(conn->loop, text.bytes, &conn->answer_size);
-    if (conn->answer == NULL)
-        return -1;
-    memcpy(conn->answer, text.at, text.bytes);
-    conn->answer_id_bytes = 0;
-    conn->answer_bytes = text.bytes;
-    return 0;
 }
 
 static int conn_segment_ready(struct loop *loop, struct refusal *refusal)
@@ -71,26 +54,8 @@ void conn_handle_segment(struct conn *conn, uint8_t *body, size_t body_bytes)
         rc = conn_segment_ready(loop, &refusal);
     if (rc == 0)
         rc = segment_intake_run(loop->segment_intake, &request, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
-    capture_count_intake(loop->shared->metrics, &result, body_bytes);
-    if (rc < 0) {
-        capture_count_refusal(loop->shared->metrics, refusal.cause, result.events);
-        conn_reply_refusal(conn, &refusal, conn_origin(conn));
-        return;
-    }
-    conn_note_work(conn, &result);
-    conn->beacon = false;
-    conn->accepted = result.accepted;
-    if (conn_keep_origin(conn) < 0 || conn_keep_success(conn) < 0) {
-        conn_close(conn); /* no memory: the client sends again, the ids are the same */
-        return;
-    }
-    if (result.accepted + result.rejected == 0) {
-        conn_reply_accepted(conn);
-        return;
-    }
-    if (result.rejected > 0)
-        capture_count(loop->shared->metrics, CAPTURE_METRIC_EVENTS_REJECTED, result.rejected);
-    loop_add(loop, result.historical ? INPUT_HISTORICAL : INPUT_RAW, conn, from_us);
+    if (conn_take(conn, rc, &result, body_bytes, &refusal) == 0)
+        conn_await(conn, &result, (struct span){ 0 }, SPAN(SEGMENT_SUCCESS), from_us);
 }
 
 /* --- what SDKs ask beside ---------------------------------------------------------------------- */

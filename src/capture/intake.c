@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/arena.h"
 #include "capture/event_check.h"
+#include "capture/intake_parts.h"
 #include "event/stamp.h"
-#include "capture/uuid_derive.h"
 #include "wire/time.h"
 
 enum {
@@ -18,19 +17,15 @@ enum {
 };
 
 struct intake {
-    const struct capture_settings *settings;
-    struct arena                  *arena;
-    struct payload_scratch         scratch;
-    struct uuid_source            *uuids;
-    uint64_t                       requests; /* the next request's number, begun at random */
+    struct intake_parts    parts;
+    struct payload_scratch scratch;
 };
 
 /* One request on its way through. */
 struct intake_work {
     struct intake               *intake;
     const struct intake_request *request;
-    struct log_batch            *batch;
-    struct log_batch_mark        mark; /* where it stood before this request */
+    struct intake_sink           sink;
     struct intake_result        *result;
     struct refusal              *refusal;
     struct shape                 shape;
@@ -43,20 +38,14 @@ struct intake_work {
 struct intake *intake_new(const struct capture_settings *settings)
 {
     struct intake *intake = calloc(1, sizeof *intake);
-    struct uuid    seed;
 
     if (intake == NULL)
         return NULL;
-    intake->settings = settings;
-    intake->arena = arena_new(INTAKE_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
-    intake->uuids = uuid_source_new();
-    if (payload_scratch_init(&intake->scratch, (size_t)settings->inflated_bytes_max) < 0 || intake->arena == NULL ||
-        intake->uuids == NULL) {
+    if (intake_parts_init(&intake->parts, settings, INTAKE_ARENA_CHUNK_BYTES) < 0 ||
+        payload_scratch_init(&intake->scratch, (size_t)settings->inflated_bytes_max) < 0) {
         intake_free(intake);
         return NULL;
     }
-    seed = uuid_make(intake->uuids, 0);
-    memcpy(&intake->requests, seed.bytes + 8, sizeof intake->requests);
     return intake;
 }
 
@@ -65,8 +54,7 @@ void intake_free(struct intake *intake)
     if (intake == NULL)
         return;
     payload_scratch_fini(&intake->scratch);
-    arena_free(intake->arena);
-    uuid_source_free(intake->uuids);
+    intake_parts_fini(&intake->parts);
     free(intake);
 }
 
@@ -77,7 +65,7 @@ size_t intake_bytes(const struct intake *intake)
 
 struct uuid intake_uuid(struct intake *intake, int64_t now_us)
 {
-    return uuid_make(intake->uuids, now_us);
+    return uuid_make(intake->parts.uuids, now_us);
 }
 
 static int intake_refuse_memory(struct intake_work *work)
@@ -118,19 +106,8 @@ static void intake_explain(struct refusal *refusal, enum record_rejection reject
 
 static int intake_append(struct intake_work *work, const struct record *record)
 {
-    size_t   bytes = record_bytes(record);
-    uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
-
-    if (to == NULL && work->mark.count == 0 && log_batch_bytes(work->batch) + bytes > LOG_BATCH_BYTES_MAX)
-        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE,
-                           "maximum event size exceeded: the request's events do not fit one commit of %d bytes",
-                           LOG_BATCH_BYTES_MAX);
-    if (to == NULL)
-        return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
-                           "service unavailable: more events than one commit holds, send again");
-    record_write(record, to);
-    log_batch_end(work->batch, bytes);
-    return 0;
+    return intake_sink_put(&work->sink, record, "maximum event size exceeded: the request's events do not fit one commit", work->result,
+                           work->refusal);
 }
 
 /* Keeps a bad event as RECORD_REJECTED; its good neighbours go on. */
@@ -152,18 +129,18 @@ static int intake_reject(struct intake_work *work, const struct draft *draft, ui
     record.timestamp_us = work->common.received_us;
     record.detail = span_text(detail);
     record.data = draft->object;
-    if (record.data.bytes > (size_t)work->intake->settings->event_bytes_max &&
+    if (record.data.bytes > (size_t)work->intake->parts.settings->event_bytes_max &&
         record.data.bytes > INTAKE_REJECTED_DATA_BYTES)
         record.data.bytes = INTAKE_REJECTED_DATA_BYTES;
     text = draft_has(&draft->uuid) ? span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2) : (struct span){ 0 };
     if (text.bytes == 0 || !uuid_parse(text, &record.uuid)) {
-        record.uuid = uuid_make(work->intake->uuids, work->common.received_us);
+        record.uuid = uuid_make(work->intake->parts.uuids, work->common.received_us);
         record.flags |= RECORD_UUID_MADE;
     }
-    if (event_distinct_id(draft, work->intake->arena, &record.distinct_id, &cut) < 0)
+    if (event_distinct_id(draft, work->intake->parts.arena, &record.distinct_id, &cut) < 0)
         return intake_refuse_memory(work);
     if (draft_has(&draft->event)) {
-        record.event = json_text(&draft->event, work->intake->arena);
+        record.event = json_text(&draft->event, work->intake->parts.arena);
         if (record.event.at == NULL)
             return intake_refuse_memory(work);
     }
@@ -183,7 +160,7 @@ static void intake_stamp(struct intake_work *work, const struct draft *draft, st
     struct stamp       stamp;
 
     if (draft_has(&draft->timestamp)) {
-        struct span text = json_text(&draft->timestamp, work->intake->arena);
+        struct span text = json_text(&draft->timestamp, work->intake->parts.arena);
         int64_t     us;
 
         if (text.at != NULL && time_parse_lenient(text, &us))
@@ -207,17 +184,17 @@ static void intake_identify(struct intake_work *work, const struct draft *draft,
         return;
     }
     if (client_us != CLOCK_NONE) {
-        record->uuid = uuid_derive(work->intake->uuids, record->token, record->distinct_id, draft->object, client_us);
+        record->uuid = uuid_derive(work->intake->parts.uuids, record->token, record->distinct_id, draft->object, client_us);
         record->flags |= RECORD_UUID_DERIVED;
     } else {
-        record->uuid = uuid_make(work->intake->uuids, record->timestamp_us);
+        record->uuid = uuid_make(work->intake->parts.uuids, record->timestamp_us);
         record->flags |= RECORD_UUID_MADE;
     }
 }
 
 static int intake_accept(struct intake_work *work, const struct draft *draft, uint32_t index)
 {
-    const struct capture_settings *settings = work->intake->settings;
+    const struct capture_settings *settings = work->intake->parts.settings;
     struct record                  record = work->common;
     char                           detail[EVENT_DETAIL_BYTES_MAX];
     int64_t                        client_us;
@@ -231,7 +208,7 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
         return intake_reject(work, draft, index, RECORD_REJECTED_TOO_LARGE, detail);
     }
     if (draft_has(&draft->event)) {
-        record.event = json_text(&draft->event, work->intake->arena);
+        record.event = json_text(&draft->event, work->intake->parts.arena);
         if (record.event.at == NULL)
             return intake_refuse_memory(work);
         if (record.event.bytes == 0)
@@ -240,7 +217,7 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
         record.event = SPAN("$identify");
         record.flags |= RECORD_ENGAGE;
     }
-    if (event_distinct_id(draft, work->intake->arena, &record.distinct_id, &cut) < 0)
+    if (event_distinct_id(draft, work->intake->parts.arena, &record.distinct_id, &cut) < 0)
         return intake_refuse_memory(work);
     if (record.distinct_id.bytes == 0)
         return intake_reject(work, draft, index, RECORD_REJECTED_NO_DISTINCT_ID,
@@ -263,16 +240,15 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
         record.flags &= ~(unsigned)RECORD_HISTORICAL;
     intake_stamp(work, draft, &record, &client_us);
     intake_identify(work, draft, &record, client_us);
+    intake_mark_old(settings, &record, work->result);
     if (work->sender->rules != 0) {
         if (rules_drop(work->sender, &record)) {
             work->result->restricted++;
             return 0;
         }
         work->result->ids_limited += rules_mark_id(&work->request->rules, work->sender, &record);
+        work->result->overflowing += (record.flags & RECORD_OVERFLOW) != 0;
     }
-    if (settings->historical_after_us > 0)
-        work->result->old += pipeline_is_historical(record.pipeline, false,
-                                                    record.timestamp_us <= record.received_us - settings->historical_after_us);
     work->result->accepted++;
     return intake_append(work, &record);
 }
@@ -290,7 +266,7 @@ static int intake_token(struct intake_work *work, size_t well_typed)
 {
     if (well_typed == 0)
         return 0;
-    if (event_token(&work->shape, work->intake->arena, &work->common.token, work->refusal) < 0)
+    if (event_token(&work->shape, work->intake->parts.arena, &work->common.token, work->refusal) < 0)
         return -1;
     work->sender = work->request->rules.find(work->request->rules.find_ctx, work->common.token);
     if (work->sender == NULL)
@@ -314,7 +290,7 @@ static size_t intake_ask_quotas(struct intake_work *work)
         if (intake_filtered(draft))
             continue;
         if (draft_has(&draft->event))
-            name = json_text(&draft->event, work->intake->arena);
+            name = json_text(&draft->event, work->intake->parts.arena);
         resource = catalog_resource_of(name.at == NULL ? SPAN("") : name, draft->product_tour);
         draft->over_quota = rules_quota_is_over(work->sender, resource, work->common.received_us);
         work->result->by_quota[resource] += draft->over_quota;
@@ -342,7 +318,7 @@ static void intake_sent_at(struct intake_work *work, int64_t query_us)
 
     common->sent_at_us = query_us;
     if (draft_has(&work->shape.sent_at)) {
-        struct span text = json_text(&work->shape.sent_at, work->intake->arena);
+        struct span text = json_text(&work->shape.sent_at, work->intake->parts.arena);
 
         if (text.at != NULL && time_parse_rfc3339(text, &us, &zone_min)) {
             common->sent_at_us = us;
@@ -353,16 +329,6 @@ static void intake_sent_at(struct intake_work *work, int64_t query_us)
         work->result->skew_known = true;
         work->result->skew_s = ((double)common->sent_at_us - (double)common->received_us) / 1e6;
     }
-}
-
-static void intake_historical(struct intake_work *work)
-{
-    work->common.flags |= RECORD_HISTORICAL;
-    if (work->request->historical == NULL)
-        return;
-    work->batch = work->request->historical;
-    work->mark = log_batch_mark(work->batch);
-    work->result->historical = true;
 }
 
 static int intake_write(struct intake_work *work)
@@ -390,30 +356,15 @@ static int intake_write(struct intake_work *work)
     return -1;
 }
 
-/* As intake_write; a request in which everything is old enough is written anew, as an import. */
-static int intake_write_by_age(struct intake_work *work)
-{
-    struct intake_result before = *work->result;
-
-    if (intake_write(work) < 0)
-        return -1;
-    if (work->shape.historical || work->result->old == 0 || work->result->old < work->result->accepted || work->result->rejected > 0)
-        return 0;
-    log_batch_rewind(work->batch, work->mark);
-    *work->result = before;
-    intake_historical(work);
-    return intake_write(work);
-}
-
 static int intake_events(struct intake_work *work, const struct payload *payload)
 {
     struct shape_request request = { .text = payload->text,
                                      .engage = work->request->engage,
-                                     .events_max = (size_t)work->intake->settings->batch_events_max,
+                                     .events_max = (size_t)work->intake->parts.settings->batch_events_max,
                                      .gzipped = payload->gzipped };
     size_t               well_typed = 0;
 
-    if (shape_read(work->intake->arena, &request, &work->shape, work->refusal) < 0)
+    if (shape_read(work->intake->parts.arena, &request, &work->shape, work->refusal) < 0)
         return -1;
     work->result->events = (uint32_t)work->shape.count;
     if (work->shape.count == 0)
@@ -430,17 +381,18 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     if (intake_token(work, well_typed) < 0 ||
         (work->sender != NULL && work->sender->rules != 0 && intake_ask_rules(work) < 0))
         return -1;
+    work->sink.import = work->shape.historical;
     if (work->shape.historical)
-        intake_historical(work);
+        work->common.flags |= RECORD_HISTORICAL;
     intake_sent_at(work, payload->sent_at_us);
-    return work->intake->settings->historical_after_us > 0 ? intake_write_by_age(work) : intake_write(work);
+    return intake_write(work);
 }
 
 /* Without memory a text seems to be no text, a wrapping none: whatever came out of the request is not to be trusted, be it
  * taken or refused. */
 static bool intake_take_denied(struct intake *intake)
 {
-    bool arena = arena_take_denied(intake->arena), scratch = payload_scratch_take_denied(&intake->scratch);
+    bool arena = arena_take_denied(intake->parts.arena), scratch = payload_scratch_take_denied(&intake->scratch);
 
     return arena || scratch;
 }
@@ -450,19 +402,18 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
 {
     struct intake_work    work = { .intake = intake,
                                    .request = request,
-                                   .batch = batch,
-                                   .mark = log_batch_mark(batch),
                                    .result = result,
                                    .refusal = refusal,
                                    .common = { .received_us = request->now_us,
-                                               .request = intake->requests++,
+                                               .request = intake->parts.requests++,
                                                .ip = request->ip,
                                                .sent_at_us = CLOCK_NONE } };
     struct payload        payload;
     int                   rc;
 
     *result = (struct intake_result){ 0 };
-    arena_reset(intake->arena);
+    arena_reset(intake->parts.arena);
+    intake_sink_begin(&work.sink, batch, request->historical);
     rc = payload_decode(&intake->scratch, &request->payload, &payload, refusal);
     if (rc == 0) {
         result->beacon = payload.beacon;
@@ -472,10 +423,8 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
     }
     if (intake_take_denied(intake))
         rc = refusal_no_memory(refusal);
-    if (rc < 0) {
-        log_batch_rewind(work.batch, work.mark);
-        result->accepted = result->rejected = result->ids_limited = 0;
-    }
+    if (rc < 0)
+        intake_sink_rewind(&work.sink, result);
     payload_scratch_trim(&intake->scratch);
     return rc;
 }

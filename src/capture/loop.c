@@ -198,58 +198,6 @@ static int loop_wait(const struct loop *loop, struct epoll_event *events)
 
 /* --- flights ----------------------------------------------------------------------------------- */
 
-struct flight *loop_filling(struct loop *loop, int lane)
-{
-    return &loop->lanes[lane].flights[loop->lanes[lane].filling];
-}
-
-void flight_add(struct flight *flight, struct conn *conn)
-{
-    assert(conn->flight == NULL);
-    conn->flight = flight;
-    conn->wait_next = NULL;
-    conn->wait_prev = flight->last;
-    if (flight->last != NULL)
-        flight->last->wait_next = conn;
-    else
-        flight->first = conn;
-    flight->last = conn;
-    flight->waiting++;
-}
-
-void flight_remove(struct conn *conn)
-{
-    struct flight *flight = conn->flight;
-
-    if (flight == NULL)
-        return;
-    if (conn->wait_prev != NULL)
-        conn->wait_prev->wait_next = conn->wait_next;
-    else
-        flight->first = conn->wait_next;
-    if (conn->wait_next != NULL)
-        conn->wait_next->wait_prev = conn->wait_prev;
-    else
-        flight->last = conn->wait_prev;
-    flight->waiting--;
-    conn->flight = NULL;
-}
-
-void loop_add(struct loop *loop, int lane, struct conn *conn, int64_t from_us)
-{
-    struct flight *flight = loop_filling(loop, lane);
-
-    if (flight->since_us == 0)
-        flight->since_us = loop->mono_us;
-    conn->imports = lane != LANE_LIVE;
-    if (lane == LANE_IMPORTS)
-        pace_import(&loop->pace, loop->mono_us, clock_mono_us() - from_us);
-    else if (lane == LANE_LIVE)
-        pace_live(&loop->pace, loop->mono_us);
-    conn_set_state(conn, CONN_WAIT);
-    flight_add(flight, conn);
-}
-
 /* @thread committer */
 static void flight_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result)
 {
@@ -316,9 +264,22 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
     }
     log_batch_reset(flight->batch);
     flight->since_us = 0;
+    flight->lane->landed++;
+    if (!result->ok)
+        flight->lane->failed = flight->lane->landed;
     while ((conn = flight->first) != NULL) {
+        bool ok = result->ok;
+
         flight_remove(conn);
-        conn_on_ack(conn, result->ok ? NULL : &refusal);
+        if (conn->also != 0 && ok) {
+            if (flight_wait_also(loop, conn))
+                continue;
+            /* It has landed before. Of one that failed since, it is not known whose: what is sent again has the same ids. */
+            ok = loop->lanes[LANE_IMPORTS].failed < conn->also;
+            if (!ok)
+                refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: not all of the events are written, send again");
+        }
+        conn_on_ack(conn, ok ? NULL : &refusal);
     }
 }
 

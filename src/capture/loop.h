@@ -97,6 +97,7 @@ struct lane {
     int           number; /* LANE_LIVE, ... */
     struct flight flights[2];
     int           filling;
+    uint64_t      landed, failed; /* commits that are over; the last of them that failed, by its number from 1 */
     int64_t       hold_until_us; /* 0, or: who was just answered may come back until then */
     size_t        hold_waiting;  /* and this many make a full group */
 };
@@ -182,6 +183,10 @@ void flight_add(struct flight *flight, struct conn *conn);
 void flight_remove(struct conn *conn);
 /* The records of a request are in the filling flight, and conn waits for them. They were begun at from_us. */
 void loop_add(struct loop *loop, int lane, struct conn *conn, int64_t from_us);
+/* Some of them are imports by their age, and in the filling flight of that lane: conn, which waits for a live one, waits for both. */
+void loop_add_also(struct loop *loop, struct conn *conn);
+/* loop_flights.c. A commit that conn waited for has landed, and conn has left it: true: it waits for the other one now. */
+bool flight_wait_also(struct loop *loop, struct conn *conn);
 /* loop_imports.c. Where ingest is, for the pace. */
 void loop_pace(struct loop *loop);
 /* Bodies and records held now. */

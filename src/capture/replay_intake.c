@@ -4,23 +4,19 @@
 
 #include <stdlib.h>
 
-#include "base/arena.h"
 #include "capture/event_check.h"
+#include "capture/intake_parts.h"
 #include "capture/replay_shape.h"
 #include "event/stamp.h"
-#include "capture/uuid_derive.h"
 #include "wire/time.h"
 #include "wire/utf8.h"
 
 enum { REPLAY_ARENA_CHUNK_BYTES = 64 << 10, REPLAY_DATA_KEEP_BYTES = 1 << 20, REPLAY_DATA_BYTES_MORE = 64 << 10 };
 
 struct replay_intake {
-    const struct capture_settings *settings;
-    struct arena                  *arena;
-    struct payload_scratch         scratch;
-    struct uuid_source            *uuids;
-    struct buf                     data;
-    uint64_t                       requests; /* the next request's number, begun at random */
+    struct intake_parts    parts;
+    struct payload_scratch scratch;
+    struct buf             data;
 };
 
 struct replay_work {
@@ -37,21 +33,15 @@ struct replay_work {
 struct replay_intake *replay_intake_new(const struct capture_settings *settings)
 {
     struct replay_intake *intake = calloc(1, sizeof *intake);
-    struct uuid           seed;
 
     if (intake == NULL)
         return NULL;
-    intake->settings = settings;
-    intake->arena = arena_new(REPLAY_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
-    intake->uuids = uuid_source_new();
     buf_init(&intake->data, (size_t)settings->replay_inflated_bytes_max + REPLAY_DATA_BYTES_MORE);
-    if (payload_scratch_init(&intake->scratch, (size_t)settings->replay_inflated_bytes_max) < 0 || intake->arena == NULL ||
-        intake->uuids == NULL) {
+    if (intake_parts_init(&intake->parts, settings, REPLAY_ARENA_CHUNK_BYTES) < 0 ||
+        payload_scratch_init(&intake->scratch, (size_t)settings->replay_inflated_bytes_max) < 0) {
         replay_intake_free(intake);
         return NULL;
     }
-    seed = uuid_make(intake->uuids, 0);
-    memcpy(&intake->requests, seed.bytes + 8, sizeof intake->requests);
     return intake;
 }
 
@@ -60,8 +50,7 @@ void replay_intake_free(struct replay_intake *intake)
     if (intake == NULL)
         return;
     payload_scratch_fini(&intake->scratch);
-    arena_free(intake->arena);
-    uuid_source_free(intake->uuids);
+    intake_parts_fini(&intake->parts);
     buf_fini(&intake->data);
     free(intake);
 }
@@ -83,7 +72,7 @@ static int find_sender(struct replay_work *work)
 {
     struct shape first = { .kind = SHAPE_SINGLE, .count = 1, .drafts = &work->shape.events[0].draft };
 
-    if (event_token(&first, work->intake->arena, &work->record.token, work->refusal) < 0)
+    if (event_token(&first, work->intake->parts.arena, &work->record.token, work->refusal) < 0)
         return -1;
     work->sender = work->request->rules.find(work->request->rules.find_ctx, work->record.token);
     if (work->sender == NULL)
@@ -113,7 +102,7 @@ static int read_session(struct replay_work *work)
 
     if (!draft_has(id))
         return refusal_set(work->refusal, 400, REFUSAL_NO_SESSION_ID, "replay event submitted without session id");
-    work->record.detail = id->kind == JSON_STRING ? json_text(id, work->intake->arena) : SPAN("");
+    work->record.detail = id->kind == JSON_STRING ? json_text(id, work->intake->parts.arena) : SPAN("");
     if (work->record.detail.at == NULL)
         return refuse_memory(work);
     if (!session_id_usable(work->record.detail))
@@ -132,7 +121,7 @@ static void stamp_record(struct replay_work *work, int64_t query_us)
 
     record->sent_at_us = query_us;
     if (query_us == CLOCK_NONE && draft_has(&first->sent_at)) {
-        struct span text = json_text(&first->sent_at, work->intake->arena);
+        struct span text = json_text(&first->sent_at, work->intake->parts.arena);
 
         if (text.at != NULL && time_parse_rfc3339(text, &us, &zone_min)) {
             record->sent_at_us = us;
@@ -141,7 +130,7 @@ static void stamp_record(struct replay_work *work, int64_t query_us)
     }
     input.sent_at_us = record->sent_at_us;
     if (draft_has(&first->draft.timestamp)) {
-        struct span text = json_text(&first->draft.timestamp, work->intake->arena);
+        struct span text = json_text(&first->draft.timestamp, work->intake->parts.arena);
 
         if (text.at != NULL && time_parse_lenient(text, &us))
             input.client_us = us;
@@ -161,7 +150,7 @@ static int fill_record(struct replay_work *work, int64_t query_us)
 
     if (read_session(work) < 0)
         return -1;
-    if (event_distinct_text(&first->draft, work->intake->arena, &record->distinct_id, &cut) < 0)
+    if (event_distinct_text(&first->draft, work->intake->parts.arena, &record->distinct_id, &cut) < 0)
         return refuse_memory(work);
     if (record->distinct_id.bytes == 0)
         return refusal_set(work->refusal, 400, REFUSAL_NO_DISTINCT_ID, "event submitted without a distinct_id");
@@ -172,7 +161,7 @@ static int fill_record(struct replay_work *work, int64_t query_us)
     if (draft_has(&first->draft.uuid)) {
         record->uuid = first->draft.uuid_value;
     } else {
-        record->uuid = uuid_make(work->intake->uuids, record->timestamp_us);
+        record->uuid = uuid_make(work->intake->parts.uuids, record->timestamp_us);
         record->flags |= RECORD_UUID_MADE;
     }
     return 0;
@@ -269,10 +258,10 @@ static int append(struct replay_work *work)
 static int take_request(struct replay_work *work, const struct payload *payload)
 {
     struct shape_request request = { .text = payload->text,
-                                     .events_max = (size_t)work->intake->settings->batch_events_max,
+                                     .events_max = (size_t)work->intake->parts.settings->batch_events_max,
                                      .gzipped = payload->gzipped };
 
-    if (replay_shape_read(work->intake->arena, &request, &work->shape, work->refusal) < 0)
+    if (replay_shape_read(work->intake->parts.arena, &request, &work->shape, work->refusal) < 0)
         return -1;
     work->result->events = (uint32_t)work->shape.count;
     if (work->shape.count == 0)
@@ -299,7 +288,7 @@ static int take_request(struct replay_work *work, const struct payload *payload)
  * taken or refused. */
 static bool replay_take_denied(struct replay_intake *intake)
 {
-    bool denied = arena_take_denied(intake->arena);
+    bool denied = arena_take_denied(intake->parts.arena);
 
     denied |= payload_scratch_take_denied(&intake->scratch);
     return denied | buf_take_denied(&intake->data);
@@ -316,7 +305,7 @@ int replay_intake_run(struct replay_intake *intake, const struct replay_request 
                                    .record = { .kind = RECORD_EVENT,
                                                .event = SPAN("$snapshot_items"),
                                                .received_us = request->now_us,
-                                               .request = intake->requests++,
+                                               .request = intake->parts.requests++,
                                                .ip = request->ip,
                                                .sent_at_us = CLOCK_NONE } };
     struct log_batch_mark mark = log_batch_mark(batch);
@@ -324,7 +313,7 @@ int replay_intake_run(struct replay_intake *intake, const struct replay_request 
     int                   rc;
 
     *result = (struct intake_result){ .recording = true };
-    arena_reset(intake->arena);
+    arena_reset(intake->parts.arena);
     rc = payload_decode(&intake->scratch, &request->payload, &payload, refusal);
     if (rc == 0) {
         result->beacon = payload.beacon;

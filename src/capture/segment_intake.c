@@ -5,10 +5,9 @@
 
 #include <stdlib.h>
 
-#include "base/arena.h"
+#include "capture/intake_parts.h"
 #include "capture/segment_batch.h"
 #include "event/stamp.h"
-#include "capture/uuid_derive.h"
 #include "catalog/catalog.h"
 #include "wire/base64.h"
 #include "wire/form.h"
@@ -22,20 +21,16 @@ enum {
 };
 
 struct segment_intake {
-    const struct capture_settings *settings;
-    struct arena                  *arena;   /* of the request */
-    struct arena                  *message; /* of one message */
-    struct payload_scratch         scratch;
-    struct uuid_source            *uuids;
-    struct buf                     data;
-    uint64_t                       requests; /* the next request's number, begun at random */
+    struct intake_parts    parts;
+    struct arena          *message; /* of one message */
+    struct payload_scratch scratch;
+    struct buf             data;
 };
 
 struct segment_run {
     struct segment_intake        *intake;
     const struct segment_request *request;
-    struct log_batch             *batch;
-    struct log_batch_mark         mark;
+    struct intake_sink            sink;
     struct intake_result         *result;
     struct refusal               *refusal;
     struct segment_batch          found;
@@ -48,23 +43,17 @@ struct segment_run {
 struct segment_intake *segment_intake_new(const struct capture_settings *settings)
 {
     struct segment_intake *intake = calloc(1, sizeof *intake);
-    struct uuid            seed;
 
     if (intake == NULL)
         return NULL;
-    intake->settings = settings;
-    intake->arena = arena_new(SEGMENT_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
     intake->message = arena_new(SEGMENT_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
-    intake->uuids = uuid_source_new();
     /* A value stands in the event three times at most (the type of a group), and escapes may make a name longer. */
     buf_init(&intake->data, SEGMENT_GROWTH_MAX * (size_t)settings->event_bytes_max + SEGMENT_MORE_BYTES);
-    if (payload_scratch_init(&intake->scratch, (size_t)settings->inflated_bytes_max) < 0 || intake->arena == NULL ||
-        intake->message == NULL || intake->uuids == NULL) {
+    if (intake_parts_init(&intake->parts, settings, SEGMENT_ARENA_CHUNK_BYTES) < 0 ||
+        payload_scratch_init(&intake->scratch, (size_t)settings->inflated_bytes_max) < 0 || intake->message == NULL) {
         segment_intake_free(intake);
         return NULL;
     }
-    seed = uuid_make(intake->uuids, 0);
-    memcpy(&intake->requests, seed.bytes + 8, sizeof intake->requests);
     return intake;
 }
 
@@ -73,9 +62,8 @@ void segment_intake_free(struct segment_intake *intake)
     if (intake == NULL)
         return;
     payload_scratch_fini(&intake->scratch);
-    arena_free(intake->arena);
+    intake_parts_fini(&intake->parts);
     arena_free(intake->message);
-    uuid_source_free(intake->uuids);
     buf_fini(&intake->data);
     free(intake);
 }
@@ -141,7 +129,7 @@ static int run_body_key(struct segment_run *run)
     if (run->found.write_key.raw.at == NULL)
         return refusal_set(run->refusal, 401, REFUSAL_NO_TOKEN,
                            "no write key: expected as user of basic authentication, or writeKey in the body");
-    key = json_text(&run->found.write_key, run->intake->arena);
+    key = json_text(&run->found.write_key, run->intake->parts.arena);
     if (key.at == NULL)
         return refusal_set(run->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
     return run_check_key(run, key);
@@ -156,18 +144,7 @@ static int run_refuse_memory(struct segment_run *run)
 
 static int run_append(struct segment_run *run, const struct record *record)
 {
-    size_t   bytes = record_bytes(record);
-    uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(run->batch, bytes);
-
-    if (to == NULL && run->mark.count == 0 && log_batch_bytes(run->batch) + bytes > LOG_BATCH_BYTES_MAX)
-        return refusal_set(run->refusal, 413, REFUSAL_OVERSIZE,
-                           "the request's messages do not fit one commit of %d bytes", LOG_BATCH_BYTES_MAX);
-    if (to == NULL)
-        return refusal_set(run->refusal, 503, REFUSAL_UNAVAILABLE,
-                           "service unavailable: more events than one commit holds, send again");
-    record_write(record, to);
-    log_batch_end(run->batch, bytes);
-    return 0;
+    return intake_sink_put(&run->sink, record, "the request's messages do not fit one commit", run->result, run->refusal);
 }
 
 static void run_explain(struct segment_run *run, const struct segment_fault *fault, uint32_t index)
@@ -207,7 +184,7 @@ static int run_reject(struct segment_run *run, const struct segment_message *mes
     if (message->has_uuid) {
         record->uuid = message->uuid;
     } else {
-        record->uuid = uuid_make(run->intake->uuids, record->received_us);
+        record->uuid = uuid_make(run->intake->parts.uuids, record->received_us);
         record->flags |= RECORD_UUID_MADE;
     }
     run->result->rejected++;
@@ -236,7 +213,7 @@ static void run_stamp(struct segment_run *run, const struct segment_message *mes
 /* Nothing that changes when the client sends again may go in: neither sentAt nor the request. */
 static void run_identify(struct segment_run *run, struct segment_message *message, struct record *record)
 {
-    struct uuid_source *uuids = run->intake->uuids;
+    struct uuid_source *uuids = run->intake->parts.uuids;
 
     if (!message->has_uuid) {
         bool timed = message->client_us != CLOCK_NONE;
@@ -260,7 +237,7 @@ static int run_read(struct segment_run *run, const struct segment_item *item, st
 
     arena_reset(intake->message);
     if (segment_message_read(item->raw, run->request->route.type, &run->found.envelope,
-                             (size_t)intake->settings->event_bytes_max, intake->message, message, fault) < 0)
+                             (size_t)intake->parts.settings->event_bytes_max, intake->message, message, fault) < 0)
         return run_refuse_memory(run);
     return 0;
 }
@@ -283,6 +260,9 @@ static int run_message(struct segment_run *run, uint32_t index)
     record.kind = RECORD_EVENT;
     record.event = message.event;
     record.distinct_id = message.distinct_id;
+    record.pipeline = pipeline_of(record.event);
+    if (record.pipeline != PIPELINE_ANALYTICS)
+        record.flags &= ~(unsigned)RECORD_HISTORICAL;
     if (message.distinct_cut)
         record.flags |= RECORD_DISTINCT_CUT;
     if (message.cookieless)
@@ -291,12 +271,14 @@ static int run_message(struct segment_run *run, uint32_t index)
         record.ip = SPAN("");
     run_stamp(run, &message, &record);
     run_identify(run, &message, &record);
+    intake_mark_old(intake->parts.settings, &record, run->result);
     if (run->sender->rules != 0) {
         if (rules_drop(run->sender, &record)) {
             run->result->restricted++;
             return 0;
         }
         run->result->ids_limited += rules_mark_id(&run->request->rules, run->sender, &record);
+        run->result->overflowing += (record.flags & RECORD_OVERFLOW) != 0;
     }
     buf_reset(&intake->data);
     if (segment_message_write(&message, intake->message, &intake->data) < 0)
@@ -344,8 +326,8 @@ static int run_ask_rules(struct segment_run *run)
 
 static int run_messages(struct segment_run *run, const struct payload *payload)
 {
-    if (segment_batch_read(run->intake->arena, payload->text, run->request->route.type,
-                           (size_t)run->intake->settings->batch_events_max, &run->found, run->refusal) < 0 ||
+    if (segment_batch_read(run->intake->parts.arena, payload->text, run->request->route.type,
+                           (size_t)run->intake->parts.settings->batch_events_max, &run->found, run->refusal) < 0 ||
         run_body_key(run) < 0)
         return -1;
     run->result->events = (uint32_t)run->found.count;
@@ -353,14 +335,9 @@ static int run_messages(struct segment_run *run, const struct payload *payload)
         return refusal_set(run->refusal, 400, REFUSAL_EMPTY_BATCH, "the batch holds no message");
     if (run->sender->rules != 0 && run_ask_rules(run) < 0)
         return -1;
-    if (run->request->route.historical) {
+    run->sink.import = run->request->route.historical;
+    if (run->request->route.historical)
         run->common.flags |= RECORD_HISTORICAL;
-        if (run->request->historical != NULL) {
-            run->batch = run->request->historical;
-            run->mark = log_batch_mark(run->batch);
-            run->result->historical = true;
-        }
-    }
     for (size_t i = 0; i < run->found.count; i++)
         if (!run->found.items[i].over_quota && run_message(run, (uint32_t)i) < 0)
             return -1;
@@ -380,7 +357,7 @@ static int run_request(struct segment_run *run)
     struct span            key = segment_key_find(run->request->authorization, run->request->query, storage);
 
     if (key.bytes > 0) {
-        key = arena_copy(run->intake->arena, key);
+        key = arena_copy(run->intake->parts.arena, key);
         if (key.at == NULL)
             return run_refuse_memory(run);
         if (run_check_key(run, key) < 0)
@@ -396,7 +373,7 @@ static int run_request(struct segment_run *run)
  * taken or refused. */
 static bool segment_take_denied(struct segment_intake *intake)
 {
-    bool denied = arena_take_denied(intake->arena);
+    bool denied = arena_take_denied(intake->parts.arena);
 
     denied |= arena_take_denied(intake->message);
     denied |= payload_scratch_take_denied(&intake->scratch);
@@ -408,25 +385,22 @@ int segment_intake_run(struct segment_intake *intake, const struct segment_reque
 {
     struct segment_run run = { .intake = intake,
                                .request = request,
-                               .batch = batch,
-                               .mark = log_batch_mark(batch),
                                .result = result,
                                .refusal = refusal,
                                .common = { .received_us = request->now_us,
-                                           .request = intake->requests++,
+                                           .request = intake->parts.requests++,
                                            .ip = request->ip,
                                            .sent_at_us = CLOCK_NONE } };
     int                rc;
 
     *result = (struct intake_result){ 0 };
-    arena_reset(intake->arena);
+    arena_reset(intake->parts.arena);
+    intake_sink_begin(&run.sink, batch, request->historical);
     rc = run_request(&run);
     if (segment_take_denied(intake))
         rc = refusal_no_memory(refusal);
-    if (rc < 0) {
-        log_batch_rewind(run.batch, run.mark);
-        result->accepted = result->rejected = result->ids_limited = 0;
-    }
+    if (rc < 0)
+        intake_sink_rewind(&run.sink, result);
     payload_scratch_trim(&intake->scratch);
     if (intake->data.size > SEGMENT_KEEP_BYTES)
         buf_fini(&intake->data);

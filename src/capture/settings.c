@@ -33,7 +33,7 @@ const struct option capture_options[] = {
       "disk space that recordings leave free beside disk_reserve_bytes: they go before events do", AT(replay_reserve_bytes) },
     { "event_bytes_max", OPTION_BYTES, "1000000", 1024, 16 * MIB, "largest single event", AT(event_bytes_max) },
     { "historical_after", OPTION_DURATION, "0", 0, 3650 * DAY,
-      "a request whose events are all older than this is an import, as if it said historical_migration; 0: only those that say so",
+      "ordinary events older than this are imports, each by itself, as if their request said historical_migration; 0: only those of requests that say so",
       AT(historical_after_us) },
     { "batch_events_max", OPTION_COUNT, "100000", 1, 1000000, "events in one request", AT(batch_events_max) },
     { "request_memory_max", OPTION_BYTES, "64MiB", 1 * MIB, 1024 * MIB,

@@ -5,10 +5,9 @@
 
 #include <stdlib.h>
 
-#include "base/arena.h"
-#include "event/stamp.h"
+#include "capture/intake_parts.h"
 #include "capture/v1_answer.h"
-#include "capture/uuid_derive.h"
+#include "event/stamp.h"
 #include "wire/time.h"
 
 enum {
@@ -20,18 +19,15 @@ enum {
 };
 
 struct v1_intake {
-    const struct capture_settings *settings;
-    struct arena                  *arena;
-    struct inflate                *inflate;
-    struct buf                     text, data, answer, library;
-    uint64_t                       requests; /* the next request's number, begun at random */
+    struct intake_parts parts;
+    struct inflate     *inflate;
+    struct buf          text, data, answer, library;
 };
 
 struct v1_work {
     struct v1_intake               *intake;
     const struct v1_intake_request *request;
-    struct log_batch               *batch;
-    struct log_batch_mark           mark; /* where the batch stood before this request */
+    struct intake_sink              sink;
     struct v1_intake_result        *result;
     struct refusal                 *refusal;
     struct v1_headers               headers;
@@ -42,23 +38,16 @@ struct v1_work {
 
 struct v1_intake *v1_intake_new(const struct capture_settings *settings)
 {
-    struct v1_intake   *intake = calloc(1, sizeof *intake);
-    struct uuid_source *uuids = uuid_source_new();
+    struct v1_intake *intake = calloc(1, sizeof *intake);
 
-    if (intake != NULL && uuids != NULL) {
-        struct uuid seed = uuid_make(uuids, 0);
-
-        memcpy(&intake->requests, seed.bytes + 8, sizeof intake->requests);
-        intake->settings = settings;
-        intake->arena = arena_new(V1_ARENA_CHUNK_BYTES, (size_t)settings->request_memory_max);
-        intake->inflate = inflate_new();
-        buf_init(&intake->text, (size_t)settings->v1_inflated_bytes_max - 1); /* the limit itself is too much */
-        buf_init(&intake->data, (size_t)settings->event_bytes_max + V1_DATA_BYTES_MORE);
-        buf_init(&intake->answer, V1_ANSWER_BYTES_MAX);
-        buf_init(&intake->library, 8 * V1_SDK_INFO_BYTES_MAX);
-    }
-    uuid_source_free(uuids);
-    if (intake == NULL || intake->arena == NULL || intake->inflate == NULL) {
+    if (intake == NULL)
+        return NULL;
+    intake->inflate = inflate_new();
+    buf_init(&intake->text, (size_t)settings->v1_inflated_bytes_max - 1); /* the limit itself is too much */
+    buf_init(&intake->data, (size_t)settings->event_bytes_max + V1_DATA_BYTES_MORE);
+    buf_init(&intake->answer, V1_ANSWER_BYTES_MAX);
+    buf_init(&intake->library, 8 * V1_SDK_INFO_BYTES_MAX);
+    if (intake_parts_init(&intake->parts, settings, V1_ARENA_CHUNK_BYTES) < 0 || intake->inflate == NULL) {
         v1_intake_free(intake);
         return NULL;
     }
@@ -69,7 +58,7 @@ void v1_intake_free(struct v1_intake *intake)
 {
     if (intake == NULL)
         return;
-    arena_free(intake->arena);
+    intake_parts_fini(&intake->parts);
     inflate_free(intake->inflate);
     buf_fini(&intake->text);
     buf_fini(&intake->data);
@@ -150,14 +139,9 @@ static void v1_fill_common(struct v1_work *work)
     common->sent_at_us = work->headers.sent_at_us;
     common->sent_at_zone_min = work->headers.sent_at_zone_min;
     common->ip = work->events.internal ? SPAN("127.0.0.1") : work->request->ip;
-    if (work->events.historical) {
+    work->sink.import = work->events.historical;
+    if (work->events.historical)
         common->flags |= RECORD_HISTORICAL;
-        if (work->request->historical != NULL) {
-            work->batch = work->request->historical;
-            work->mark = log_batch_mark(work->batch);
-            work->result->common.historical = true;
-        }
-    }
     work->result->common.skew_known = true;
     work->result->common.skew_s = ((double)common->sent_at_us - (double)common->received_us) / 1e6;
 }
@@ -215,6 +199,7 @@ static bool v1_admit(struct v1_work *work, struct v1_event *event, struct record
     if (rules_mark_id(&work->request->rules, work->sender, record)) {
         event->verdict = V1_VERDICT_ID_LIMITED;
         work->result->common.ids_limited++;
+        work->result->common.overflowing += (record->flags & RECORD_OVERFLOW) != 0;
     }
     return true;
 }
@@ -239,21 +224,6 @@ static void v1_stamp(struct v1_work *work, const struct v1_fields *fields, struc
     work->result->common.by_time[stamp.source]++;
 }
 
-static int v1_append(struct v1_work *work, const struct record *record)
-{
-    size_t   bytes = record_bytes(record);
-    uint8_t *to = bytes > LOG_RECORD_BYTES_MAX ? NULL : log_batch_begin(work->batch, bytes);
-
-    if (to == NULL && work->mark.count == 0 && log_batch_bytes(work->batch) + bytes > LOG_BATCH_BYTES_MAX)
-        return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the events are more than one commit can hold");
-    if (to == NULL)
-        return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
-                           "service unavailable: more events than one commit holds, send again");
-    record_write(record, to);
-    log_batch_end(work->batch, bytes);
-    return 0;
-}
-
 static int v1_keep(struct v1_work *work, struct v1_event *event, const struct v1_fields *fields, uint32_t index)
 {
     struct buf   *data = &work->intake->data;
@@ -272,21 +242,22 @@ static int v1_keep(struct v1_work *work, struct v1_event *event, const struct v1
         record.flags |= RECORD_PERSON_OFF;
     if (event->repaired)
         record.flags |= RECORD_REPAIRED;
+    v1_stamp(work, fields, &record);
+    intake_mark_old(work->intake->parts.settings, &record, &work->result->common);
     if (work->sender->rules != 0 && !v1_admit(work, event, &record))
         return 0;
-    v1_stamp(work, fields, &record);
     buf_reset(data);
     v1_event_write(event, fields, buf_span(&work->intake->library), data);
     if (data->failed)
         return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: no memory");
     record.data = buf_span(data);
     work->result->common.accepted++;
-    return v1_append(work, &record);
+    return intake_sink_put(&work->sink, &record, "the events are more than one commit can hold", &work->result->common, work->refusal);
 }
 
 static int v1_judge(struct v1_work *work, struct v1_event *event, struct v1_fields *fields)
 {
-    if (v1_event_judge(event, (size_t)work->intake->settings->event_bytes_max, work->intake->arena, fields, &event->verdict) < 0)
+    if (v1_event_judge(event, (size_t)work->intake->parts.settings->event_bytes_max, work->intake->parts.arena, fields, &event->verdict) < 0)
         return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
     return 0;
 }
@@ -294,7 +265,7 @@ static int v1_judge(struct v1_work *work, struct v1_event *event, struct v1_fiel
 /* Of a sender with rules: all are judged before the first is kept. */
 static int v1_take_ruled(struct v1_work *work)
 {
-    struct v1_fields *fields = arena_alloc_array(work->intake->arena, work->events.count, sizeof *fields);
+    struct v1_fields *fields = arena_alloc_array(work->intake->parts.arena, work->events.count, sizeof *fields);
 
     if (fields == NULL)
         return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
@@ -335,7 +306,7 @@ static int v1_run(struct v1_work *work)
     struct v1_intake *intake = work->intake;
 
     if (v1_authorize(work) < 0 || v1_unpack(work) < 0 ||
-        v1_batch_read(intake->arena, buf_span(&intake->text), (size_t)intake->settings->batch_events_max, &work->events,
+        v1_batch_read(intake->parts.arena, buf_span(&intake->text), (size_t)intake->parts.settings->batch_events_max, &work->events,
                       work->refusal) < 0)
         return -1;
     work->result->common.events = (uint32_t)work->events.count;
@@ -356,7 +327,7 @@ static int v1_run(struct v1_work *work)
  * taken or refused. */
 static bool v1_take_denied(struct v1_intake *intake)
 {
-    bool denied = arena_take_denied(intake->arena);
+    bool denied = arena_take_denied(intake->parts.arena);
 
     denied |= buf_take_denied(&intake->text);
     denied |= buf_take_denied(&intake->data);
@@ -369,22 +340,20 @@ int v1_intake_run(struct v1_intake *intake, const struct v1_intake_request *requ
 {
     struct v1_work work = { .intake = intake,
                             .request = request,
-                            .batch = batch,
-                            .mark = log_batch_mark(batch),
                             .result = result,
                             .refusal = refusal,
-                            .common = { .received_us = request->now_us, .request = intake->requests++ } };
+                            .common = { .received_us = request->now_us, .request = intake->parts.requests++ } };
     int            rc;
 
     *result = (struct v1_intake_result){ 0 };
-    arena_reset(intake->arena);
+    arena_reset(intake->parts.arena);
+    intake_sink_begin(&work.sink, batch, request->historical);
     v1_trim(&intake->answer);
     rc = v1_run(&work);
     if (v1_take_denied(intake))
         rc = refusal_no_memory(refusal);
     if (rc < 0) {
-        log_batch_rewind(work.batch, work.mark);
-        result->common.accepted = result->common.ids_limited = 0;
+        intake_sink_rewind(&work.sink, &result->common);
         memset(result->by_verdict, 0, sizeof result->by_verdict);
     }
     v1_trim(&intake->text);
