@@ -29,6 +29,7 @@ def test_every_command_has_help_with_examples():
     assert sorted(set(extra)) == sorted(COMMANDS), extra
 
 
+# embedded: log: on a cluster a command needs no data folder: one that is not there is no mistake
 def test_wrong_words_are_usage_errors_with_the_nearest_word():
     rows = [
         (["sevre"], "did you mean \"serve\""),
