@@ -141,8 +141,14 @@ void pg_disconnect(struct pg_conn *conn)
     if (conn->pq != NULL)
         PQfinish(conn->pq);
     conn->pq = NULL;
-    conn->open_transaction = false;
+    conn->open_transaction = conn->read_only = false;
     memset(conn->prepared, 0, sizeof conn->prepared);
+}
+
+/* What fails is said where it is acted on; libpq would say the rest on stderr. */
+static void be_quiet(void *ctx, const char *text)
+{
+    (void)ctx, (void)text;
 }
 
 static int prepare_session(struct pg_conn *conn, struct err *err)
@@ -150,6 +156,7 @@ static int prepare_session(struct pg_conn *conn, struct err *err)
     PGresult *result;
     int       rc;
 
+    (void)PQsetNoticeProcessor(conn->pq, be_quiet, NULL);
     if (PQsetnonblocking(conn->pq, 1) != 0)
         return err_set(err, ERR_RETRY, "people: PostgreSQL: the socket cannot be made to not block");
     result = exec_text(conn, settings_sql);
@@ -192,7 +199,6 @@ int pg_connect(struct pg_conn *conn, struct err *err)
         pg_disconnect(conn);
         return err_set(err, ERR_RETRY, "people: PostgreSQL at %.100s: %.150s", shown, line);
     }
-    conn->connects++;
     if (prepare_session(conn, err) < 0) {
         pg_disconnect(conn);
         return -1;
@@ -262,8 +268,12 @@ static bool read_answers(struct pg_conn *conn, struct pg_call *calls, size_t cou
             PQclear(result);
             return false;
         }
-        if (status == PGRES_FATAL_ERROR && *rc == 0)
+        if (status == PGRES_FATAL_ERROR && *rc == 0) {
+            const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
             *rc = result_fail(result, sqls[calls[at].sql].name, err);
+            conn->read_only = state != NULL && strcmp(state, "25006") == 0;
+        }
         if (preparing) {
             if (status != PGRES_COMMAND_OK)
                 conn->prepared[calls[at].sql] = false;
@@ -321,6 +331,10 @@ int pg_run(struct pg_conn *conn, struct pg_call *calls, size_t count, bool *lost
 {
     int rc = run(conn, calls, count, lost_out, err);
 
+    if (rc < 0 && !*lost_out && conn->read_only) {
+        pg_disconnect(conn); /* a session stays what it was when it began; a new one may find a server that is written to */
+        return -1;
+    }
     if (rc < 0 && !*lost_out && conn->open_transaction) {
         struct pg_call end = { .sql = PG_ROLLBACK_SQL };
         struct err     ignored;

@@ -27,7 +27,7 @@ struct pg_conn {
     PGconn *pq;       /* NULL: there is none */
     bool    prepared[PG_SQL_COUNT];
     bool    open_transaction; /* BEGIN was sent, and its end has not been seen */
-    uint64_t connects;
+    bool    read_only;        /* it may not write */
 };
 
 /* Connects, if it has no connection. ERR_INPUT: the URL; else ERR_RETRY. */
