@@ -6,7 +6,9 @@
  *
  * Fills a raw topic with events like those of a web SDK (about 1 KB, 30 properties; one in 20 identifies
  * its person, one in 50 sets a group's properties, one in 100 is a repeat), then runs the role's steps
- * over it. CPU time is what counts: syncs wait for a disk. Prints one line a part. */
+ * over it. CPU time is what counts: syncs wait for a disk. Prints one line a part.
+ * With PENSTOCK_TEST_POSTGRES (tests/parts/with.py postgres -- ...) persons are there, and the server's CPU is told beside ours. */
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +61,37 @@ static int64_t cpu_us(void)
     getrusage(RUSAGE_SELF, &usage);
     return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * (int64_t)1000000 + usage.ru_utime.tv_usec +
            usage.ru_stime.tv_usec;
+}
+
+/* CPU of PostgreSQL's process and of its children, those that have ended too. */
+static int64_t server_us(void)
+{
+    const char    *told = getenv("PENSTOCK_TEST_POSTGRES_PID");
+    DIR           *proc = told == NULL ? NULL : opendir("/proc");
+    struct dirent *entry;
+    uint64_t       ticks = 0, parent = told == NULL ? 0 : strtoull(told, NULL, 10);
+
+    while (proc != NULL && (entry = readdir(proc)) != NULL) {
+        unsigned long long of, at[4] = { 0 }, pid = strtoull(entry->d_name, NULL, 10);
+        char               path[300], text[600] = "", *rest;
+        FILE              *file;
+
+        (void)snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        if (pid == 0 || (file = fopen(path, "r")) == NULL)
+            continue;
+        rest = fgets(text, sizeof text, file) == NULL ? NULL : strrchr(text, ')');
+        fclose(file);
+        if (rest == NULL || sscanf(rest + 2, "%*c %llu %*u %*u %*u %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", &of, &at[0], &at[1],
+                                   &at[2], &at[3]) != 5)
+            continue;
+        if (pid == parent)
+            ticks += at[0] + at[1] + at[2] + at[3];
+        else if (of == parent)
+            ticks += at[0] + at[1];
+    }
+    if (proc != NULL)
+        closedir(proc);
+    return (int64_t)(ticks * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
 static const char *kind(uint64_t roll)
@@ -117,7 +150,13 @@ int main(int argc, char **argv)
     int64_t               parts_us[INGEST_PARTS];
     char                  folder[64] = "/tmp/penstock-bench-XXXXXX", path[256];
     struct ingest_options options;
-    struct role_env       env = { .data_folder = folder, .options = &options, .stop_fd = -1 };
+    const char           *postgres = getenv("PENSTOCK_TEST_POSTGRES");
+    const struct stores   stores = {
+        .log = { .backend = "embedded" }, .people = { .backend = "postgres", .url = postgres, .password_file = "" },
+        .warehouse = { .backend = "duckdb" }, .catalog = { .backend = "sqlite" }
+    };
+    struct role_env       env = { .data_folder = folder, .options = &options, .stop_fd = -1,
+                                  .stores = postgres == NULL ? NULL : &stores };
     struct log           *log;
     struct log_writer    *raw;
     struct log_batch     *batch = log_batch_new();
@@ -125,7 +164,7 @@ int main(int argc, char **argv)
     struct ingest        *ingest;
     uint32_t              project;
     uint64_t              base;
-    int64_t               wall_us, spent_us, thread_us;
+    int64_t               wall_us, spent_us, thread_us, theirs_us;
 
     if (mkdtemp(folder) == NULL)
         return 1;
@@ -160,6 +199,7 @@ int main(int argc, char **argv)
     wall_us = clock_mono_us();
     spent_us = cpu_us();
     thread_us = clock_thread_us();
+    theirs_us = server_us();
     run(ingest);
     wall_us = clock_mono_us() - wall_us;
     spent_us = cpu_us() - spent_us;
@@ -168,12 +208,14 @@ int main(int argc, char **argv)
            (double)bytes / (double)events, (double)spent_us / (double)events, (double)events * 1e6 / (double)wall_us);
     printf("  %-12s %6.2f us, of the thread that keeps the order: with cores enough, nothing is faster\n", "one thread",
            (double)thread_us / (double)events);
+    if (postgres != NULL)
+        printf("  %-12s %6.2f us of CPU\n", "PostgreSQL", (double)(server_us() - theirs_us) / (double)events);
     for (int i = 0; i < INGEST_PARTS; i++)
         printf("  %-12s %6.2f us\n", parts[i], (double)(ingest_spent_us(ingest)[i] - parts_us[i]) / (double)events);
     for (int i = 0; i < FATE_COUNT; i++)
         if (ingest_place(ingest)->counters[i] > 0)
             printf("  %-12s %" PRIu64 "\n", fate_info(i)->name, ingest_place(ingest)->counters[i]);
-    (void)snprintf(path, sizeof path, "cd %s && du -B1 people/data.mdb log/events log/people | awk '{ printf \"  %%-12s %%.0f MB\\n\", $2, $1 / 1e6 }'", folder);
+    (void)snprintf(path, sizeof path, "cd %s && du -B1 people log/events log/people | awk '{ printf \"  %%-12s %%.0f MB\\n\", $2, $1 / 1e6 }'", folder);
     (void)fflush(stdout);
     if (system(path) != 0)
         return 1;

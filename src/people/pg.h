@@ -28,6 +28,11 @@ enum {
 
 struct pg_types;
 struct pg_seen;
+struct pg_joins;
+struct pg_followed {
+    uint32_t unit;
+    uint64_t commits; /* up to which its changes are known here */
+};
 
 struct pg {
     struct people people; /* first */
@@ -40,9 +45,12 @@ struct pg {
     bool     owner, fenced; /* fenced: was, and somebody took it over */
     bool     in_doubt;      /* the answer to the last commit was lost */
     uint64_t epoch, commits;
-    /* of use longer than a transaction; nothing here is believed without asking, but where only the owner writes */
+    /* of use longer than a transaction: what only the owner writes; and what others would have told us of (pg_follow.c) */
     struct hot      *hot;    /* persons, links, entries of small tables */
     struct pg_edge   edges[TABLE_COUNT][2]; /* the first and the last entry of a small table */
+    struct pg_followed *followed;
+    size_t           followed_count;
+    struct pg_joins *joins;
     struct pg_types *types;
     uint64_t         ids[PG_IDS_MAX];
     size_t           id_at, id_count;
@@ -68,6 +76,7 @@ struct pg_person {
     uint64_t          base_version;
     bool              stored; /* there is a row */
     bool              gone;   /* deleted: by us, or merged and kept for its note */
+    bool              asked;  /* has been at hand for long: the server is asked about it */
     bool              given;  /* somebody has read it */
     bool              listed; /* among the dirty */
     bool              dirty, held; /* to be written; to be locked */
@@ -134,10 +143,23 @@ int pg_own(struct pg *pg, struct err *err) must_check;
 /* pg_hot.c */
 bool pg_hot_link(struct pg *pg, struct pg_link *link); /* fills person and version */
 void pg_hot_link_put(struct pg *pg, const struct pg_link *link);
-bool pg_hot_person(struct pg *pg, uint64_t id, struct person *out);
+/* trusted_out: what it holds was right lately, and who changed it since would have said so. */
+bool pg_hot_person(struct pg *pg, uint64_t id, struct person *out, bool *trusted_out);
 void pg_hot_person_put(struct pg *pg, const struct pg_person *kept);
+bool pg_hot_group(struct pg *pg, struct group *group); /* by project, index and key; fills the rest */
+void pg_hot_group_put(struct pg *pg, const struct group *group);
 /* What was committed is at hand for the next transaction. */
 void pg_keep(struct people_txn *txn);
+
+/* pg_follow.c: forgets what other units changed since the last transaction; and the call that tells them what we do. */
+int  pg_follow(struct people_txn *txn, struct err *err) must_check;
+void pg_follow_calls(struct people_txn *txn, struct pg_call *calls, size_t *count);
+int64_t pg_group_thing(uint32_t project, int index, struct span key);
+
+/* pg_joins.c: whether the table of joins has nothing under this key, for certain. */
+bool pg_joins_absent(struct people_txn *txn, struct span key, int *rc_out, struct err *err);
+void pg_joins_note(struct pg *pg, struct span key); /* was written */
+void pg_joins_forget(struct pg *pg);
 
 /* pg_find.c */
 struct pg_link   *pg_link_known(const struct people_txn *txn, uint32_t project, struct span distinct_id); /* NULL: not read yet */

@@ -32,7 +32,9 @@ static const char settings_sql[] =
     "set_config('idle_in_transaction_session_timeout', '120000', false), set_config('client_min_messages', 'warning', false), "
     "set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false), "
     "set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), "
-    "set_config('enable_seqscan', 'off', false)";
+    "set_config('enable_seqscan', 'off', false), "
+    /* a role of the name of our own schema would have upstream's tables made there */
+    "set_config('search_path', regexp_replace(current_setting('search_path'), '\"\\$user\", *', ''), false)";
 
 /* --- errors ------------------------------------------------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /* people/pg_find.c - reading persons and distinct ids: a batch's all at once, and what was not foreseen singly.
  *
- * What is at hand from earlier batches (hot.h) may have been changed by another unit, so it is asked about with the batch: the
- * server gets what we believe, and answers for what is otherwise alone. Properties travel only then. */
+ * What is at hand from earlier batches is taken as it is (pg_follow.c); what has been at hand for long is asked about: the server
+ * gets what we believe, and answers for what is otherwise alone. Properties travel only then. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -284,6 +284,14 @@ static int confirm_take(struct people_txn *base, const struct asked *asked, cons
         if (link_take(base, link, result, row, err) < 0)
             return -1;
     }
+    for (size_t i = 0; i < asked->count; i++) { /* the others are as they were, and trusted again */
+        struct pg_person *person = person_known(txn, asked->links[i]->person);
+
+        if (person != NULL && person->asked && !person->dirty)
+            pg_hot_person_put(pg_of(base->people), person);
+        if (person != NULL)
+            person->asked = false;
+    }
     return 0;
 }
 
@@ -343,26 +351,30 @@ static int fetch_many(struct people_txn *base, struct asked *known, struct asked
     return rc == 0 && again.count > 0 ? fetch_many(base, &(struct asked){ .count = 0 }, &again, err) : rc;
 }
 
-/* A link that nobody has asked about yet; *known_out: what is at hand says where it leads. */
-static struct pg_link *link_begin(struct people_txn *base, uint64_t hash, uint32_t project, struct span distinct_id, bool *known_out,
-                                  struct err *err)
+enum at_hand { AT_HAND_NOT, AT_HAND_OLD, AT_HAND };
+
+/* A link that nobody has asked about yet; *known_out: whether what is at hand says where it leads. */
+static struct pg_link *link_begin(struct people_txn *base, uint64_t hash, uint32_t project, struct span distinct_id,
+                                  enum at_hand *known_out, struct err *err)
 {
     struct pg_link   *link = link_add(base, hash, project, distinct_id, err);
     struct pg        *pg = pg_of(base->people);
     struct pg_person *person;
     struct person     found;
+    bool              trusted = true;
 
-    *known_out = false;
+    *known_out = AT_HAND_NOT;
     if (link == NULL || !base->write || !pg_hot_link(pg, link))
         return link;
     person = person_known(pg_txn_of(base), link->person);
-    if (person == NULL && pg_hot_person(pg, link->person, &found)) {
+    if (person == NULL && pg_hot_person(pg, link->person, &found, &trusted)) {
         person = pg_person_add(base, link->person, err);
         if (person == NULL)
             return NULL;
         person->person = found;
         person->base_version = found.version;
         person->stored = true;
+        person->asked = !trusted;
     }
     if (person == NULL || !person->stored || person->dirty) {
         link->person = link->version = 0;
@@ -371,7 +383,7 @@ static struct pg_link *link_begin(struct people_txn *base, uint64_t hash, uint32
     link->base = link->now = PG_LINK_ROW;
     link->base_person = link->person;
     link->base_version = link->version;
-    *known_out = true;
+    *known_out = person->asked ? AT_HAND_OLD : AT_HAND;
     return link;
 }
 
@@ -387,16 +399,16 @@ int pg_expect_batch(struct people_txn *base, const struct people_expected *ids, 
     for (size_t i = 0; i < count; i++) {
         uint64_t        hash = link_hash(ids[i].project, ids[i].distinct_id);
         struct pg_link *link;
-        bool            is_known;
+        enum at_hand    at_hand;
 
         if (known_link(txn, hash, ids[i].project, ids[i].distinct_id) != NULL)
             continue;
-        link = link_begin(base, hash, ids[i].project, ids[i].distinct_id, &is_known, err);
+        link = link_begin(base, hash, ids[i].project, ids[i].distinct_id, &at_hand, err);
         if (link == NULL)
             return -1;
-        if (is_known)
+        if (at_hand == AT_HAND_OLD)
             known.links[known.count++] = link;
-        else
+        else if (at_hand == AT_HAND_NOT)
             unknown.links[unknown.count++] = link;
     }
     return known.count + unknown.count == 0 ? 0 : fetch_many(base, &known, &unknown, err);

@@ -204,6 +204,11 @@ static struct pg_group *group_find(struct people_txn *base, uint32_t project, in
         return NULL;
     if (!name_fits(key))
         return group; /* there is none */
+    if (base->write && pg_hot_group(pg_of(base->people), &group->group)) {
+        group->stored = group->there = true;
+        group->base_version = group->group.version;
+        return group;
+    }
     pg_add_i32(&call, arena, (int32_t)project);
     pg_add_i32(&call, arena, index);
     pg_add_bytes(&call, arena, key);
@@ -214,6 +219,8 @@ static struct pg_group *group_find(struct people_txn *base, uint32_t project, in
         group->group.version = group->base_version = (uint64_t)pg_i64(call.result, 0, 1);
         group->group.properties = arena_copy(arena, pg_bytes(call.result, 0, pg_is_null(call.result, 0, 2) ? 3 : 2));
         rc = group->group.properties.at == NULL ? pg_full(err) : 0;
+        if (rc == 0 && base->write)
+            pg_hot_group_put(pg_of(base->people), &group->group);
     }
     pg_calls_end(&call, 1);
     return rc < 0 ? NULL : group;

@@ -2,12 +2,16 @@
  *
  * link     under project and distinct id:  0 8 person · 8 8 version
  * person   under its id:  0 8 created_us · 8 8 last_seen_us · 16 8 version · 24 16 uuid · 40 4 project · 44 4 identified ·
- *          48 * properties, as they were stored
- * What is here was right once; whoever takes it asks the server whether it still is (pg_find.c). */
+ *          48 8 when the server said so, by the clock that does not jump · 56 * properties, as they were stored
+ * group    under the number that names it in a change (pg_follow.c):  0 8 created_us · 8 8 version · 16 8 when · 24 4 bytes of the
+ *          key · 28 * key, properties
+ * What is here is right unless somebody else than Penstock changed it; what has been here for long is asked about. */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "people/pg.h"
 
-enum { PERSON_HEAD = 48, LINK_BYTES = 16 };
+enum { PERSON_HEAD = 56, LINK_BYTES = 16, GROUP_HEAD = 28 };
+#define TRUST_US ((int64_t)30 * 1000000)
 
 static struct span hot_link_key(uint8_t to[HOT_KEY_BYTES_MAX], uint32_t project, struct span distinct_id)
 {
@@ -46,7 +50,7 @@ void pg_hot_link_put(struct pg *pg, const struct pg_link *link)
     (void)hot_put(pg->hot, TABLE_LINKS, key, span_of(value, sizeof value));
 }
 
-bool pg_hot_person(struct pg *pg, uint64_t id, struct person *out)
+bool pg_hot_person(struct pg *pg, uint64_t id, struct person *out, bool *trusted_out)
 {
     struct span value;
 
@@ -58,6 +62,7 @@ bool pg_hot_person(struct pg *pg, uint64_t id, struct person *out)
         .properties = span_from(value, PERSON_HEAD), .lasting = true
     };
     memcpy(out->uuid.bytes, value.at + 24, 16);
+    *trusted_out = clock_mono_us() - (int64_t)bytes_get_u64(value.at + 48) < TRUST_US;
     return true;
 }
 
@@ -79,8 +84,46 @@ void pg_hot_person_put(struct pg *pg, const struct pg_person *kept)
     memcpy(value + 24, person->uuid.bytes, 16);
     bytes_put_u32(value + 40, person->project);
     bytes_put_u32(value + 44, person->identified);
+    bytes_put_u64(value + 48, (uint64_t)clock_mono_us());
     memcpy(value + PERSON_HEAD, person->properties.at, person->properties.bytes);
     (void)hot_put(pg->hot, TABLE_PERSONS, key, span_of(value, bytes));
+}
+
+bool pg_hot_group(struct pg *pg, struct group *group)
+{
+    uint64_t    thing = (uint64_t)pg_group_thing(group->project, group->index, group->key);
+    struct span value;
+    size_t      key_bytes;
+
+    if (pg->hot == NULL || hot_get(pg->hot, TABLE_GROUPS, span_of(&thing, sizeof thing), &value) != HOT_THERE)
+        return false;
+    key_bytes = bytes_get_u32(value.at + 24);
+    if (clock_mono_us() - (int64_t)bytes_get_u64(value.at + 16) >= TRUST_US ||
+        !span_equal(span_of(value.at + GROUP_HEAD, key_bytes), group->key))
+        return false;
+    group->created_us = (int64_t)bytes_get_u64(value.at);
+    group->version = bytes_get_u64(value.at + 8);
+    group->properties = span_from(value, GROUP_HEAD + key_bytes);
+    return true;
+}
+
+void pg_hot_group_put(struct pg *pg, const struct group *group)
+{
+    uint64_t thing = (uint64_t)pg_group_thing(group->project, group->index, group->key);
+    size_t   bytes = GROUP_HEAD + group->key.bytes + group->properties.bytes;
+    uint8_t *value = pg->hot == NULL ? NULL : arena_alloc(pg->arena, bytes);
+
+    if (pg->hot != NULL)
+        hot_forget(pg->hot, TABLE_GROUPS, span_of(&thing, sizeof thing));
+    if (value == NULL)
+        return;
+    bytes_put_u64(value, (uint64_t)group->created_us);
+    bytes_put_u64(value + 8, group->version);
+    bytes_put_u64(value + 16, (uint64_t)clock_mono_us());
+    bytes_put_u32(value + 24, (uint32_t)group->key.bytes);
+    memcpy(value + GROUP_HEAD, group->key.at, group->key.bytes);
+    memcpy(value + GROUP_HEAD + group->key.bytes, group->properties.at, group->properties.bytes);
+    (void)hot_put(pg->hot, TABLE_GROUPS, span_of(&thing, sizeof thing), span_of(value, bytes));
 }
 
 void pg_keep(struct people_txn *base)
@@ -92,4 +135,6 @@ void pg_keep(struct people_txn *base)
         pg_hot_link_put(pg, link);
     for (const struct pg_person *person = txn->dirty_persons; person != NULL; person = person->next_dirty)
         pg_hot_person_put(pg, person);
+    for (const struct pg_group *group = txn->dirty_groups; group != NULL; group = group->next_dirty)
+        pg_hot_group_put(pg, &group->group);
 }

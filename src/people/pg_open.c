@@ -35,6 +35,7 @@ static void forget(struct pg *pg)
         hot_clear(pg->hot);
     for (int t = 0; t < TABLE_COUNT; t++)
         pg->edges[t][0].valid = pg->edges[t][1].valid = false;
+    pg_joins_forget(pg);
     pg_seen_doubt(pg);
 }
 
@@ -128,6 +129,8 @@ static void pg_close(struct people *people)
         free(pg->edges[t][0].value);
         free(pg->edges[t][1].value);
     }
+    free(pg->followed);
+    free(pg->joins);
     free(pg->url);
     free(pg->password_file);
     free(pg);
@@ -196,6 +199,10 @@ static int pg_begin(struct people *people, bool write, struct people_txn **out, 
     if (write && pg->hot != NULL)
         hot_begin(pg->hot);
     pg->txn = txn;
+    if (write && pg_follow(&txn->txn, err) < 0) {
+        pg->txn = NULL;
+        return -1;
+    }
     *out = &txn->txn;
     return 0;
 }
@@ -284,6 +291,8 @@ static int pg_commit(struct people_txn *base, struct err *err)
         if (rc < 0)
             *err = why;
     } else if (err->kind == ERR_RETRY) {
+        if (pg->hot != NULL)
+            hot_clear(pg->hot); /* somebody changed what was at hand, perhaps without saying so */
         conflict_wait(pg);
     } else if (err->kind == ERR_STOP && strstr(err->text, "PS001") != NULL) {
         pg->fenced = true;

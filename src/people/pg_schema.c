@@ -12,6 +12,7 @@
  *   state            table, unit, key -> value: the small tables of table.h
  *   deleted_ids      team, distinct id -> version of the row that said it was deleted
  *   deleted_persons  team, uuid -> the same of persons, and of ids that were erased, under the uuid that is made of them
+ *   changes          which persons and groups the latest commits of each unit changed (pg_follow.c)
  *   seen             event ids of each batch, a partition a day (pg_seen.c)
  * A step is never changed once it was released; a new one is added behind it. All of them run in one transaction, one process at
  * a time. */
@@ -80,6 +81,8 @@ static const char *const steps[] = {
     "CREATE FUNCTION penstock.own(held bool) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN "
     "IF held THEN RETURN true; END IF; "
     "RAISE EXCEPTION 'another process has taken this unit over' USING ERRCODE = 'PS001'; END $$",
+    /* 2: what a commit changed, for the other units' memories */
+    "CREATE TABLE penstock.changes (unit int4, commits int8, things int8[] NOT NULL, PRIMARY KEY (unit, commits))",
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 

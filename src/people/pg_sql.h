@@ -9,8 +9,7 @@
     "CASE WHEN p.penstock_version = p.version THEN p.penstock_properties END, "                                 \
     "CASE WHEN p.penstock_version = p.version AND p.penstock_properties IS NOT NULL THEN NULL ELSE p.properties::text END"
 
-/* X(name, text): penstock.must() fails the transaction as a conflict (pg_schema.c). Two kinds of rows may be told of twice in
- * one array; none is. */
+/* X(name, text): penstock.must() fails the transaction as a conflict, penstock.own() as one that lost its unit (pg_schema.c). */
 #define PG_SQLS(X)                                                                                              \
     X(BEGIN, "BEGIN")                                                                                           \
     X(BEGIN_READ, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")                                            \
@@ -24,6 +23,13 @@
     X(PLACE, "WITH w AS (UPDATE penstock.places SET commits = commits + 1, changed_at = now() "                 \
              "WHERE unit = $1::int4 AND epoch = $2::int8 AND commits = $3::int8 RETURNING 1) "                  \
              "SELECT penstock.own((SELECT count(*) FROM w) = 1)")                                               \
+    /* --- what other units have changed since we looked last */                                                \
+    X(FOLLOW, "SELECT p.unit, p.commits, x.seen, c.things FROM penstock.places p "                              \
+              "LEFT JOIN unnest($1::int4[], $2::int8[]) AS x(unit, seen) ON x.unit = p.unit "                   \
+              "LEFT JOIN penstock.changes c ON c.unit = p.unit AND c.commits > x.seen "                         \
+              "WHERE p.unit <> $3::int4 AND (x.unit IS NULL OR p.commits <> x.seen)")                           \
+    X(CHANGES_PUT, "INSERT INTO penstock.changes (unit, commits, things) VALUES ($1::int4, $2::int8, $3::int8[])") \
+    X(CHANGES_DELETE, "DELETE FROM penstock.changes WHERE unit = $1::int4 AND commits < $2::int8")              \
     /* --- looking up: only what is not as we believe it to be comes back */                                    \
     X(CONFIRM, "SELECT x.n::int4, coalesce(d.version, 0), d.person_id, " PG_PERSON_COLUMNS " "                  \
                "FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[]) "                       \

@@ -324,7 +324,7 @@ int pg_table_get(struct people_txn *txn, enum people_table number, struct span k
     const struct pg_cell *cell = cell_find(&pg_txn_of(txn)->tables.at[number], stored);
     struct pg_call        call = { .sql = PG_STATE_GET_SQL };
     bool                  hot = is_kept(txn, number) && pg->hot != NULL && stored.bytes <= HOT_KEY_BYTES_MAX;
-    int                   rc;
+    int                   rc = 0;
 
     if (cell != NULL) {
         *value_out = cell->value;
@@ -343,6 +343,10 @@ int pg_table_get(struct people_txn *txn, enum people_table number, struct span k
     case HOT_ABSENT: return 0;
     case HOT_UNKNOWN: break;
     }
+    if (number == TABLE_JOINS && pg_joins_absent(txn, stored, &rc, err))
+        return 0;
+    if (number == TABLE_JOINS && rc < 0)
+        return -1;
     pg_add_i32(&call, pg->arena, (int32_t)number);
     pg_add_i32(&call, pg->arena, (int32_t)pg->unit);
     pg_add_bytes(&call, pg->arena, stored);
@@ -373,6 +377,8 @@ uint8_t *pg_table_reserve(struct people_txn *txn, enum people_table number, stru
         (void)pg_full(err);
         return NULL;
     }
+    if (number == TABLE_JOINS)
+        pg_joins_note(pg_of(txn->people), cell->key); /* also when nothing comes of it: then the server is asked, no more */
     cell->value = span_of(at, bytes);
     cell->deleted = false;
     cell_dirty(pg_txn_of(txn), cell);

@@ -103,7 +103,8 @@ static inline void pg_kit_database(const char *folder, char url[500])
     (void)pg_kit_sql(url, "DELETE FROM posthog_cohortpeople; DELETE FROM posthog_featureflaghashkeyoverride; "
                           "DELETE FROM posthog_persondistinctid; DELETE FROM posthog_person; DELETE FROM posthog_group; "
                           "DELETE FROM posthog_grouptypemapping; DELETE FROM penstock.places; DELETE FROM penstock.state; "
-                          "DELETE FROM penstock.deleted_ids; DELETE FROM penstock.deleted_persons; DELETE FROM penstock.seen; "
+                          "DELETE FROM penstock.changes; DELETE FROM penstock.deleted_ids; "
+                          "DELETE FROM penstock.deleted_persons; DELETE FROM penstock.seen; "
                           "SELECT setval('posthog_person_id_seq', 1, false)");
 }
 

@@ -446,6 +446,7 @@ int pg_write(struct people_txn *txn, bool *lost_out, struct err *err)
     if (groups_put(writing, err) < 0 || pg_table_calls(txn, writing->calls, &writing->count, err) < 0 ||
         pg_seen_calls(txn, writing->calls, &writing->count, err) < 0)
         return -1;
+    pg_follow_calls(txn, writing->calls, &writing->count);
     (void)call_new(writing, PG_COMMIT_SQL);
     rc = pg_run(&pg->conn, writing->calls, writing->count, lost_out, err);
     /* A server that was told to end the transaction, and says ROLLBACK, had an error before: never without saying so. */

@@ -1,5 +1,5 @@
 /* parts: postgres
- * people/units_cluster_test.c - several units at the same persons, each with a connection of its own, and a server that is
+ * people/pg_units_cluster_test.c - several units at the same persons, each with a connection of its own, and a server that is
  * disturbed meanwhile.
  *
  * Each event sets a property of its own on its person, so that a lost, repeated or half done batch shows: at the end every
