@@ -187,7 +187,8 @@ static void tell_json(const struct plan *plan, const struct numbers *numbers, do
         const struct plan_part_need *need = &plan->parts[i];
 
         printf("%s{\"name\":\"%s\",\"machines\":%llu,\"cores\":%.4f,\"disk_bytes\":%.0f,\"in_bits\":%.0f,\"out_bits\":%.0f,"
-               "\"because\":\"%s\"}", i == 0 ? "" : ",", part_names[i], (unsigned long long)need->machines, need->cores, need->disk_bytes, need->in_bits, need->out_bits, need->because);
+               "\"because\":\"%s\"}", i == 0 ? "" : ",", part_names[i], (unsigned long long)need->machines, need->cores, need->disk_bytes,
+               need->in_bits, need->out_bits, need->because);
     }
     printf("],\"year\":{\"machines\":%.0f,\"disks\":%.0f,\"traffic\":%.0f,\"traffic_bytes\":%.0f},\"machine_factor\":%.4f,\"numbers\":{", plan->machine_cost,
            plan->disk_cost, plan->traffic_cost, plan->traffic_bytes, factor);

@@ -364,6 +364,8 @@ static void add_rejection(struct upstream_message *message, const struct record 
 
 static enum upstream_topic topic_of(const struct upstream_form *form, const struct record *record, enum pipeline pipeline)
 {
+    if (form->lanes && record->kind == RECORD_REJECTED)
+        return UPSTREAM_DEAD_LETTERS;
     if (form->lanes)
         switch (pipeline) {
         case PIPELINE_EXCEPTIONS: return UPSTREAM_EXCEPTIONS;
@@ -374,7 +376,7 @@ static enum upstream_topic topic_of(const struct upstream_form *form, const stru
         }
     if ((record->flags & RECORD_HISTORICAL) != 0)
         return UPSTREAM_HISTORICAL;
-    return (record->flags & RECORD_OVERFLOW) != 0 ? UPSTREAM_OVERFLOW : UPSTREAM_ANALYTICS;
+    return form->lanes && (record->flags & RECORD_OVERFLOW) != 0 ? UPSTREAM_OVERFLOW : UPSTREAM_ANALYTICS;
 }
 
 /* Only the ordinary lane and its overflow may be spread: what changes no person needs no order there. */
@@ -453,7 +455,7 @@ static int write_rejected(const struct upstream_form *form, const struct record 
             return -1;
         data.bytes = form->bytes_max / REJECTED_DATA_PART;
     }
-    *out = message_of(UPSTREAM_DEAD_LETTERS, &parts, room);
+    *out = message_of(topic_of(form, record, record_pipeline(record)), &parts, room);
     add_headers(out, record, &parts, event, SPAN(""), room);
     add_rejection(out, record, &parts, room);
     return 0;

@@ -15,9 +15,10 @@
  *      a $set or $set_once or timestamp that is null
  *  U2  project, request, index: the reader finds the project by the token
  *  U3  where the uuid and the time came from (RECORD_UUID_*, timestamp_source), RECORD_DISTINCT_CUT, RECORD_ENGAGE, RECORD_V1
- *  U4  RECORD_OVERFLOW and the pipeline stand in the topic alone; a reader takes the pipeline from the event's name
+ *  U4  RECORD_OVERFLOW, and the pipeline, which a reader takes from the event's name
  *  U5  sent_at below its microseconds and a time zone of a day or more
- *  U6  a rejected record goes to the topic of dead letters, which nobody reads back
+ *  U6  of a rejected record what exactly was wrong (detail), and bytes that are no UTF-8; it says why in the headers dlq_reason and
+ *      dlq_step, and reads back as rejected where there are no lanes. With lanes nobody reads it back
  * Everything else comes back as it was (upstream_record_test.c proves it). */
 #ifndef PENSTOCK_EVENT_UPSTREAM_RECORD_H
 #define PENSTOCK_EVENT_UPSTREAM_RECORD_H
@@ -30,8 +31,8 @@
 /* --- record to message: what capture writes ---------------------------------------------------- */
 
 struct upstream_form {
-    bool lanes;          /* exceptions, heatmaps, clients' warnings and LLM events have topics of their own; else they are
-                            with the others, as older captures had it. Penstock's ingest reads no such topics */
+    bool lanes;          /* overflow, dead letters, exceptions, heatmaps, clients' warnings and LLM events have topics of their own, as
+                            PostHog's ingestion has them. Penstock's ingest reads no such topics: for it, all is in one */
     bool heatmap_split;  /* heatmap data of an ordinary event becomes a message of its own behind it, with a uuid made of the
                             event's. Penstock's ingest does not need it: there, it would be one more event to account for */
     size_t bytes_max;    /* of a message's key and value: what the brokers take */

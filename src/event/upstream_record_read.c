@@ -389,14 +389,52 @@ static int read_times(struct reading *reading, bool timestamp_is_outer)
     return 0;
 }
 
+/* --- what Penstock's own capture rejected -------------------------------------------------------- */
+
+static bool rejection_told(const struct reading *reading, enum record_rejection *out)
+{
+    struct span reason = header_text(reading, "dlq_reason");
+
+    if (!span_is(header_text(reading, "dlq_step"), record_rejection_step(RECORD_REJECTED_NO_EVENT_NAME)))
+        return false;
+    for (int i = RECORD_REJECTED_NONE + 1; i < (int)RECORD_REJECTED_CAPTURE_COUNT; i++)
+        if (span_is(reason, record_rejection_tag((enum record_rejection)i))) {
+            *out = (enum record_rejection)i;
+            return true;
+        }
+    return false;
+}
+
+/* The event as it came stands in `data`, whatever it is. */
+static int read_told(struct reading *reading, enum record_rejection rejection)
+{
+    struct record *record = reading->record;
+
+    if (reading->data.raw.at == NULL || reading->data.kind != JSON_STRING)
+        return reject(reading, RECORD_REJECTED_UNREADABLE, "data is no string");
+    if (check_kinds(reading) < 0 || read_uuid(reading) < 0 || read_texts(reading) < 0 || read_token(reading) < 0 || read_times(reading, true) < 0)
+        return -1;
+    read_flags(reading);
+    record->data = json_text(&reading->data, reading->arena);
+    if (record->data.at == NULL)
+        return no_memory(reading);
+    record->kind = RECORD_REJECTED;
+    record->rejection = rejection;
+    record->detail = span_text(record_rejection_text(rejection));
+    return 0;
+}
+
 /* --- the whole --------------------------------------------------------------------------------- */
 
 static int read_message(struct reading *reading)
 {
-    bool timestamp_is_outer;
+    enum record_rejection rejection;
+    bool                  timestamp_is_outer;
 
     if (read_value(reading) < 0)
         return -1;
+    if (rejection_told(reading, &rejection))
+        return read_told(reading, rejection);
     timestamp_is_outer = reading->fields[TIMESTAMP].raw.at != NULL && reading->fields[TIMESTAMP].kind != JSON_NULL;
     if (read_data(reading) < 0 || check_kinds(reading) < 0 || read_uuid(reading) < 0 || read_texts(reading) < 0 ||
         read_token(reading) < 0 || read_times(reading, timestamp_is_outer) < 0)

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/say.h"
 #include "log/kafka_client.h"
+#include "log/kafka_log.h"
 
 enum { LINE_MAGIC = 0x6c696e65, LINE_REACH_MS = 500, LINE_CLOSE_MS = 2000 };
 
@@ -88,7 +89,7 @@ static int line_begin(struct line *line, struct err *err)
     if (kafka_client_conf(line->options->brokers, line->options->client_properties, KAFKA_CLIENT_PRODUCER, &conf, err) < 0)
         return -1;
     /* Records have waited for each other already (kafka_sorter.h), and frames are packed. */
-    if (kafka_client_set(conf, "linger.ms", "0", err) < 0 ||
+    if (kafka_client_set(conf, "linger.ms", "0", err) < 0 || kafka_client_set(conf, "partitioner", "murmur2_random", err) < 0 ||
         (line->options->form == LOG_FORM_FRAMES && kafka_client_set(conf, "compression.codec", "none", err) < 0)) {
         rd_kafka_conf_destroy(conf);
         return -1;
@@ -145,6 +146,7 @@ static int line_send(struct kafka_line *any, const struct line_message *message,
     const struct log_message *plain = message->frame_take == NULL ? message->message : NULL;
     uint32_t                  partition = message->partition;
     rd_kafka_vu_t             parts[8];
+    char                      other[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
     rd_kafka_headers_t       *headers = NULL;
     rd_kafka_error_t         *failed;
     rd_kafka_resp_err_t       code;
@@ -154,9 +156,11 @@ static int line_send(struct kafka_line *any, const struct line_message *message,
         return -1;
     if (partition == LINE_PARTITION_ANY)
         partition = line->any++ % line_partitions(any);
-    if (plain != NULL && plain->topic != NULL)
-        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = plain->topic };
-    else
+    if (plain != NULL && plain->topic != NULL) {
+        (void)snprintf(other, sizeof other, "%s%s", line->options->topic_prefix != NULL ? line->options->topic_prefix : "", plain->topic);
+        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = other };
+        partition = (uint32_t)RD_KAFKA_PARTITION_UA; /* of its own number of partitions, by the message's key */
+    } else
         parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = line->topic };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = (int32_t)partition };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->token };

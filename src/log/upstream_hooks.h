@@ -1,8 +1,8 @@
 /* log/upstream_hooks.h - the log's topics in the form of PostHog's services (log.h: log_form_hooks): which of our topics is which
  * of theirs, and what becomes of records on the way (event/upstream_record.h, event/upstream_row.h).
  *
- *   raw, raw_historical        events_plugin_ingestion, events_plugin_ingestion_historical; a record may belong on another topic:
- *                              overflow, dead letters, and with kinds_apart those of exceptions, heatmaps, ...
+ *   raw, raw_historical        events_plugin_ingestion, events_plugin_ingestion_historical; with kinds_apart a record may belong on
+ *                              another topic: overflow, dead letters, exceptions, heatmaps, ...
  *   replay                     session_recording_snapshot_item_events
  *   events, people, warnings, dead_letters, heatmaps
  *                              the topics that ClickHouse's tables read; a record of `people` goes to one of three
