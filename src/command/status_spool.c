@@ -10,7 +10,7 @@
 static const char *const topics[] = { "raw", "raw_historical", "replay" };
 enum { TOPICS = sizeof topics / sizeof *topics };
 
-struct spool_line { enum log_way way; double records, bytes, outages, replaced; };
+struct spool_line { enum log_way way; double records, bytes, outages, replaced, sent, messages; };
 
 static bool line_read(const char *data, size_t topic, struct spool_line *out)
 {
@@ -27,6 +27,8 @@ static bool line_read(const char *data, size_t topic, struct spool_line *out)
     (void)metric_read(run, "capture.kafka", "capture_spool_bytes", label, &out->bytes);
     (void)metric_read(run, "capture.kafka", "capture_kafka_outages_total", label, &out->outages);
     (void)metric_read(run, "capture.kafka", "capture_kafka_too_large_total", label, &out->replaced);
+    (void)metric_read(run, "capture.kafka", "capture_kafka_records_total", label, &out->sent);
+    (void)metric_read(run, "capture.kafka", "capture_kafka_messages_total", label, &out->messages);
     return true;
 }
 
@@ -58,8 +60,10 @@ void status_spool_json(const char *data, struct buf *out)
     for (size_t i = 0; i < TOPICS; i++) {
         if (!line_read(data, i, &line))
             continue;
-        buf_add_format(out, "%s\"%s\":{\"way\":\"%s\",\"spool_records\":%.0f,\"spool_bytes\":%.0f,\"outages\":%.0f,\"too_large\":%.0f}",
-                       any ? "," : ",\n \"kafka\":{", topics[i], log_way_text(line.way), line.records, line.bytes, line.outages, line.replaced);
+        buf_add_format(out, "%s\"%s\":{\"way\":\"%s\",\"spool_records\":%.0f,\"spool_bytes\":%.0f,\"outages\":%.0f,\"too_large\":%.0f,"
+                       "\"records\":%.0f,\"messages\":%.0f}",
+                       any ? "," : ",\n \"kafka\":{", topics[i], log_way_text(line.way), line.records, line.bytes, line.outages, line.replaced,
+                       line.sent, line.messages);
         any = true;
     }
     if (any)

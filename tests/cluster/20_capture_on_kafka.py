@@ -127,9 +127,20 @@ def arrived(prefix, topic="raw"):
     return found
 
 
+def arrived_all(senders, prefix):
+    """Reads again for a while when something is missing: a broker that stood still believes for a moment that it leads."""
+    wanted = {one for ids in senders.yes.values() for one in ids}
+    end = time.time() + 40
+    while True:
+        found = arrived(prefix)
+        if wanted <= {one for part in found.values() for one, _ in part} or time.time() > end:
+            return found
+        time.sleep(1)
+
+
 def check(senders, prefix):
     places, copies, where = {}, 0, {}
-    for partition, all_of_it in arrived(prefix).items():
+    for partition, all_of_it in arrived_all(senders, prefix).items():
         for place, (one, who) in enumerate(all_of_it):
             assert where.setdefault(who, partition) == partition, "%s stands in two partitions" % who
             if one in places:
