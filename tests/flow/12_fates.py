@@ -88,10 +88,8 @@ def test_lines_add_up_at_every_moment():
 
 def test_what_waits_is_in_its_line():
     with Serve(extra=["--role", "capture"]) as serve:
-        import time
         token = serve.token("phc_waits")
-        time.sleep(0.5)
-        serve.post("/batch/", {"api_key": token, "batch": [{"event": "e", "distinct_id": "u"}] * 3})
+        serve.post_when_known(token, "/batch/", {"api_key": token, "batch": [{"event": "e", "distinct_id": "u"}] * 3})
         line, = json.loads(serve.cli("status", "--by", "project", "--json").stdout)["lines"]
         assert (line["project"], line["accepted"], line["pending"], line["stored"]) == (1, 3, 3, 0), line
         serve.stop()

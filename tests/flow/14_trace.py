@@ -119,15 +119,14 @@ def test_on_the_way():
     own, bad = uuid7(), uuid7()
     with Serve(extra=["--role", "capture"]) as serve:
         token = serve.token("phc_trace")
-        time.sleep(0.5)
-        serve.post("/batch/", {"api_key": token, "batch": [{"event": "x", "distinct_id": "u", "uuid": own},
-                                                           {"event": "", "distinct_id": "u", "uuid": bad}]})
+        serve.post_when_known(token, "/batch/", {"api_key": token, "batch": [{"event": "x", "distinct_id": "u", "uuid": own},
+                                                                             {"event": "", "distinct_id": "u", "uuid": bad}]})
         told = trace(serve, own)
         assert told["fate"] == "pending" and told["note"] == "accepted, waits for ingest" and told["record"]["event"] == "x", told
         serve.stop()
         serve.extra = ["--role", "ingest"]
         serve.start(wait=False)
-        end = time.time() + 15
+        end = time.time() + 60
         while trace(serve, own)["note"] == "accepted, waits for ingest":
             assert time.time() < end, serve.log()
             time.sleep(0.1)

@@ -153,7 +153,7 @@ def test_addresses_come_and_go():
         write(serve, "listen: 127.0.0.1:%d\n" % second)
         serve.cli("reload")
         assert reaches(second)
-        end = time.time() + 10
+        end = time.time() + 60
         while reaches(first):
             assert time.time() < end
             time.sleep(0.1)
@@ -181,9 +181,10 @@ def test_a_stop_lets_requests_under_way_end():
         began = time.time()
         stopper = threading.Thread(target=serve.stop)
         stopper.start()
-        time.sleep(0.3)
-        kept.sendall(b"GET /_readiness HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = kept.recv(400)
+        answer, end = b" 200 ", began + 20
+        while b" 200 " in answer and time.time() < end:  # until capture has heard of it
+            kept.sendall(b"GET /_readiness HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = kept.recv(400)
         assert b" 503 " in answer and b"connection: close" in answer.lower(), answer
         assert not reaches(serve.port)
         assert idle.recv(10) == b""
@@ -191,7 +192,7 @@ def test_a_stop_lets_requests_under_way_end():
         slow.sendall(body[10:])
         assert slow.recv(400).startswith(b"HTTP/1.1 200")
         stopper.join()
-        assert time.time() - began < 10
+        assert time.time() - began < 30
         assert "while stopping" not in serve.log() and "killing" not in serve.log(), serve.log()
         assert serve.status()["accepted"] == 1
 
@@ -205,7 +206,7 @@ def test_nobody_serves_beside_an_upgraded_server_and_its_end_is_the_roles():
         pids = [serve.role_pid(role) for role in ROLES]
         serve.process.kill()
         serve.process.wait()
-        end = time.time() + 1
+        end = time.time() + 20
         while any(os.path.exists("/proc/%d" % pid) and open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] not in "ZX"
                   for pid in pids):
             assert time.time() < end, "the roles outlived their supervisor"

@@ -53,6 +53,14 @@ def command(*argv, check=True, **options):
     return done
 
 
+def contention():
+    """How much longer work takes now than the processor works on it: 1 when nobody else wants it."""
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < 0.1:
+        pass
+    return (time.monotonic() - began) / 0.1
+
+
 class Serve:
     def __init__(self, data=None, config=None, env=None, extra=(), wait=True):
         self.own_folder = data is None
@@ -99,7 +107,7 @@ class Serve:
                 self.kill("all")  # nobody will stop it: there is no `with` around it yet
                 raise
 
-    def wait_ready(self, seconds=15):
+    def wait_ready(self, seconds=60):
         end = time.time() + seconds
         while time.time() < end:
             if self.process.poll() is not None:
@@ -157,7 +165,7 @@ class Serve:
 
     # --- talking to it -------------------------------------------------------------------------
 
-    def request(self, method, target, body=None, headers=None, timeout=30):
+    def request(self, method, target, body=None, headers=None, timeout=60):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             if isinstance(body, (dict, list)):
@@ -179,6 +187,16 @@ class Serve:
             raise AssertionError("%s answered %d, not %d: %s" % (target, answer.status, expect, answer.text))
         return answer
 
+    def post_when_known(self, token, target, body, seconds=60):
+        """With a token that was just made: until capture knows it. What is answered 401 is not stored."""
+        end = time.time() + seconds
+        while True:
+            answer = self.post(target, body, expect=None)
+            if answer.status == 200:
+                return answer
+            assert answer.status == 401 and time.time() < end, "%s: %d %s" % (token, answer.status, answer.text)
+            time.sleep(0.02)
+
     def cli(self, *argv, **options):
         return command(*argv, "--data", self.data, **options)
 
@@ -198,7 +216,7 @@ class Serve:
     def status(self):
         return json.loads(self.cli("status", "--json").stdout)
 
-    def settle(self, seconds=60):
+    def settle(self, seconds=180):
         """Waits until nothing is pending and every row is loaded; checks the equation of fates; gives the status."""
         end = time.time() + seconds
         while True:
