@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# parts: kafka
+"""PostHog's forms from end to end: an event over HTTP is on the raw topic as one message, ingest reads that message, and one made by hand
+beside it, and its rows are on the topics that ClickHouse's tables read; as kcat, another client, sees them. `penstock compare` finds
+a topic equal to itself and tells what another lacks."""
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
+BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
+PREFIX = "u%d_" % os.getpid()
+PATIENCE = 90
+SETTINGS = """listen: 127.0.0.1:%d
+log: {backend: kafka, brokers: [%s], topic_prefix: %s, form: upstream, form_rows: upstream, partitions: 1, replication: 1}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def kcat(topic):
+    """[(key, headers, value)]"""
+    done = subprocess.run(["kcat", "-C", "-b", BROKERS, "-t", PREFIX + topic, "-o", "beginning", "-e", "-q", "-f", "%k\x01%h\x01%s\x02"],
+                          capture_output=True, text=True, timeout=60)
+    return [tuple(line.split("\x01")) for line in done.stdout.split("\x02")[:-1]]
+
+
+def wait_for(what, count):
+    end = time.time() + PATIENCE
+    while True:
+        found = kcat(what)
+        if len(found) >= count:
+            return found
+        assert time.time() < end, "%s has %d messages after %d s, not %d" % (what, len(found), PATIENCE, count)
+        time.sleep(0.5)
+
+
+def compare(left, right):
+    done = subprocess.run([BINARY, "compare", "kafka://%s/%s%s" % (BROKERS, PREFIX, left), "kafka://%s/%s%s" % (BROKERS, PREFIX, right), "--json"],
+                          capture_output=True, text=True, timeout=120)
+    return done.returncode, json.loads(done.stdout)
+
+
+def steps(port, token):
+    body = json.dumps({"api_key": token, "batch": [
+        {"event": "$pageview", "distinct_id": "u-1", "properties": {"n": 1}},
+        {"event": "bad"}]}).encode()
+    urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:%d/batch/" % port, data=body, headers={"Content-Type": "application/json"}),
+                           timeout=60).read()
+    raw = wait_for("events_plugin_ingestion", 2)
+    key, headers, value = raw[0]
+    assert key == token + ":u-1", key
+    assert headers.startswith("token=%s,distinct_id=u-1,session_id=NULL,timestamp=" % token), headers
+    message = json.loads(value)
+    assert list(message) == ["uuid", "distinct_id", "ip", "data", "now", "token", "event", "timestamp"], value
+    assert json.loads(message["data"]) == {"distinct_id": "u-1", "uuid": None, "event": "$pageview", "properties": {"n": 1}}
+    # by hand, as another capture would
+    uuid = "019c21ac-e950-7abc-8def-0123456789ab"
+    hand = dict(message, uuid=uuid, distinct_id="u-2", event="by hand", data=json.dumps({"event": "by hand", "properties": {"h": 2}}))
+    subprocess.run(["kcat", "-P", "-b", BROKERS, "-t", PREFIX + "events_plugin_ingestion", "-k", token + ":u-2", "-H", "token=" + token],
+                   input=json.dumps(hand), text=True, check=True, timeout=60)
+    subprocess.run(["kcat", "-P", "-b", BROKERS, "-t", PREFIX + "events_plugin_ingestion"], input="rubbish", text=True, check=True, timeout=60)
+    rows = {row["distinct_id"]: row for row in (json.loads(v) for _, _, v in wait_for("clickhouse_events_json", 2))}
+    assert sorted(rows) == ["u-1", "u-2"], rows
+    assert rows["u-2"]["uuid"] == uuid and rows["u-2"]["event"] == "by hand" and json.loads(rows["u-2"]["properties"])["h"] == 2
+    ids = {json.loads(v)["distinct_id"]: json.loads(v)["person_id"] for _, _, v in wait_for("clickhouse_person_distinct_id", 2)}
+    persons = {json.loads(v)["id"] for _, _, v in wait_for("clickhouse_person", 2)}
+    for distinct_id, row in rows.items():
+        assert row["person_id"] == ids[distinct_id] and row["person_id"] in persons
+    letters = wait_for("events_plugin_ingestion_dlq", 2)
+    assert any("dlq_reason=no_distinct_id" in h and "dlq_step=capture" in h for _, h, _ in letters), letters
+    assert any(v == "rubbish" and "dlq_reason=failed_parse_message" in h and "dlq_topic=%s" % "events_plugin_ingestion" in h for _, h, v in letters), letters
+    # and compared
+    code, told = compare("clickhouse_events_json", "clickhouse_events_json")
+    assert code == 0 and told["is_same"] and told["same"] == 2, told
+    code, told = compare("clickhouse_events_json", "clickhouse_person")
+    assert code == 1 and told["only"] == {"left": 2, "right": 2}, told
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="penstock-upstream.") as folder:
+        port, settings = free_port(), os.path.join(folder, "penstock.yaml")
+        data = os.path.join(folder, "data")
+        with open(settings, "w") as file:
+            file.write(SETTINGS % (port, ", ".join('"%s"' % broker for broker in BROKERS.split(",")), PREFIX))
+        with open(os.path.join(folder, "log"), "w") as log:
+            server = subprocess.Popen([BINARY, "serve", "--data", data, "--config", settings, "--roles", "capture,ingest"], stderr=log)
+        try:
+            end = time.time() + PATIENCE
+            while True:
+                try:
+                    urllib.request.urlopen("http://127.0.0.1:%d/_readiness" % port, timeout=2).read()
+                    break
+                except OSError:
+                    assert time.time() < end and server.poll() is None, "the server does not answer"
+                    time.sleep(0.2)
+            tokens = subprocess.run([BINARY, "token", "list", "--data", data, "--json"], capture_output=True, text=True, check=True).stdout
+            steps(port, json.loads(tokens)[0]["token"])
+        except BaseException:
+            sys.stderr.write(open(os.path.join(folder, "log")).read())
+            raise
+        finally:
+            server.terminate()
+            server.wait(60)
+    print("40_upstream_forms: 1 passed")
+
+
+if __name__ == "__main__":
+    main()
