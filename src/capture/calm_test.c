@@ -260,6 +260,9 @@ static void memory_runs_short(void **state)
     kit_expect(probe, 200, "probes are no events");
     kit_send_text(known, "POST /s HTTP/1.1\r\nHost: t\r\nContent-Length: " E1_BYTES "\r\n\r\n" E1);
     expect_body(known, 503, "service unavailable: more events come than can be taken", "recordings go first");
+    assert_non_null(strstr(answer.head, "\r\ndate: Tue, 03 Feb 2026 "));
+    assert_non_null(strstr(answer.head, "\r\nretry-after: "));
+    assert_non_null(strstr(answer.head, "\r\naccess-control-allow-credentials: true\r\n"));
     kit_send_text(slow[0], "          ");
     kit_expect(slow[0], 400, "white space is no batch, but it was read to its end");
     for (int i = 0; i < SLOW; i++)

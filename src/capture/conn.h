@@ -155,6 +155,11 @@ void conn_on_metrics(struct conn *conn, struct span text);
 void conn_handle_replay(struct conn *conn, const struct endpoint *endpoint, uint8_t *body, size_t body_bytes);
 void conn_reply_verdicts(struct conn *conn);
 void conn_reply_v1_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
+/* Whether the answer to the request in work is as most are: no origin, kept alive; and its sending. */
+bool conn_is_plain(const struct conn *conn, struct span origin);
+void conn_reply_ready(struct conn *conn, const struct reply_ready *ready);
+/* conn_shed.c: the answers of the loop's that need no writing. */
+void conn_shed_make(struct loop *loop);
 /* conn_shed.c: what becomes of the request in loop->request, whose head was read. SHED: it is answered. */
 enum shed { SHED_NOT, SHED_DONE, SHED_PUT_OFF };
 enum shed conn_shed(struct conn *conn);

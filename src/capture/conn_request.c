@@ -89,15 +89,24 @@ static void conn_reply_text(struct conn *conn, int status, const char *type, str
     conn_reply(conn, &reply);
 }
 
+bool conn_is_plain(const struct conn *conn, struct span origin)
+{
+    return origin.bytes == 0 && !conn->close_after && !conn->http10 && !conn->head_only && !conn->loop->draining;
+}
+
+void conn_reply_ready(struct conn *conn, const struct reply_ready *ready)
+{
+    conn_count_answer(conn, ready->status);
+    conn_send(conn, span_of(ready->text, ready->bytes));
+}
+
 void conn_reply_accepted(struct conn *conn)
 {
     struct loop *loop = conn->loop;
     struct reply reply = { .status = 200, .type = "application/json", .body = SPAN("{\"status\":\"Ok\"}") };
 
-    if (conn->origin == NULL && conn->answer == NULL && !conn->beacon && !conn->close_after && !conn->http10 && !conn->head_only &&
-        !loop->draining) {
-        conn_count_answer(conn, 200);
-        conn_send(conn, span_of(loop->ready.text, loop->ready.bytes));
+    if (conn->origin == NULL && conn->answer == NULL && !conn->beacon && conn_is_plain(conn, (struct span){ 0 })) {
+        conn_reply_ready(conn, &loop->ready);
         return;
     }
     if (conn->answer != NULL) {

@@ -6,13 +6,28 @@
 #include "capture/loop.h"
 
 enum {
-    SHED_DRAIN_BYTES_MAX = 256 << 10, /* one read of the loop's buffer */
-    SHED_RETRY_S_MAX = 4              /* spread, so that those who were sent away do not come back together */
+    SHED_DRAIN_BYTES_MAX = 256 << 10 /* one read of the loop's buffer */
 };
+
+#define SHED_TEXT "service unavailable: more events come than can be taken, send again"
 
 static int shed_retry_s(struct loop *loop)
 {
-    return 1 + (int)(loop->shed_turn++ % SHED_RETRY_S_MAX);
+    return 1 + (int)(loop->shed_turn++ % LOOP_SHED_RETRIES);
+}
+
+void conn_shed_make(struct loop *loop)
+{
+    for (int i = 0; i < LOOP_SHED_RETRIES; i++)
+        reply_ready_make(&loop->ready_shed[i], &(struct reply){ .status = 503, .type = "text/plain; charset=utf-8", .body = SPAN(SHED_TEXT),
+                                                                .retry_after_s = i + 1 });
+}
+
+/* Of twenty requests nineteen may go this way: the less each costs, the more of the others are taken. */
+static bool shed_is_plain(const struct conn *conn, const struct refusal *refusal)
+{
+    return refusal->cause == REFUSAL_OVERLOAD && conn->path != ENDPOINT_PATH_I_V1_EVENTS && conn->path != ENDPOINT_PATH_SEGMENT &&
+           conn_is_plain(conn, conn_origin(conn));
 }
 
 static bool shed_by_address(struct conn *conn, struct refusal *refusal)
@@ -53,8 +68,7 @@ static bool shed_by_pressure(struct conn *conn, enum endpoint_path path, struct 
         break;
     case PRESSURE_ALL: break;
     }
-    refusal_set(refusal, 503, REFUSAL_OVERLOAD, "service unavailable: more events come than can be taken, send again");
-    refusal->retry_after_s = shed_retry_s(loop);
+    *refusal = (struct refusal){ .status = 503, .cause = REFUSAL_OVERLOAD, .retry_after_s = shed_retry_s(loop), .text = SHED_TEXT };
     return true;
 }
 
@@ -82,6 +96,9 @@ enum shed conn_shed(struct conn *conn)
     if (conn->close_after)
         conn->unread = true;
     capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
-    conn_reply_refusal(conn, &refusal, conn_origin(conn));
+    if (shed_is_plain(conn, &refusal))
+        conn_reply_ready(conn, &loop->ready_shed[refusal.retry_after_s - 1]);
+    else
+        conn_reply_refusal(conn, &refusal, conn_origin(conn));
     return SHED_DONE;
 }

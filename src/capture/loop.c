@@ -385,6 +385,8 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     loop->wall_us = clock_wall_us();
     reply_clock_set(&loop->clock, loop->wall_us);
     reply_ready_stamp(&loop->ready, &loop->clock);
+    for (int i = 0; i < LOOP_SHED_RETRIES; i++)
+        reply_ready_stamp(&loop->ready_shed[i], &loop->clock);
     loop->snapshot = tokens_pin(loop->shared->tokens, loop->number);
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_take_acks(&loop->lanes[i]);
@@ -474,7 +476,8 @@ int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, s
     buf_init(&loop->scrape.text, LOOP_OUT_BYTES_MAX / 2); /* with its head it must fit `out` */
     atomic_init(&loop->scrape.state, SCRAPE_IDLE);
     pressure_init(&loop->pressure, shared->settings->queue_wait_us);
-    reply_ready_make(&loop->ready);
+    reply_ready_make(&loop->ready, &(struct reply){ .status = 200, .type = "application/json", .body = SPAN("{\"status\":\"Ok\"}") });
+    conn_shed_make(loop);
     loop->intake = intake_new(shared->settings);
     loop->v1_intake = v1_intake_new(shared->settings);
     loop->replay_intake = replay_intake_new(shared->settings);

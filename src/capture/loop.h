@@ -46,6 +46,7 @@ enum {
     LOOP_HELLOS_MAX = 8, /* steps of TLS handshakes in one turn: some milliseconds at most */
     LOOP_TLS_BYTES = 16 << 10, /* counted for each TLS connection: docs/decisions/tls.md */
     LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
+    LOOP_SHED_RETRIES = 4, /* seconds, spread so that those who were sent away do not come back together */
     LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
 };
 
@@ -130,7 +131,7 @@ struct loop {
     /* @thread loop */
     int64_t            mono_us, wall_us; /* of this turn */
     struct reply_clock clock;
-    struct reply_ready ready;
+    struct reply_ready ready, ready_shed[LOOP_SHED_RETRIES]; /* of each time after which to come back */
     struct timer_list  timers[CONN_STATE_COUNT];
     size_t             conn_count;
     size_t             memory;     /* connections' buffers */

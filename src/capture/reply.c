@@ -61,23 +61,21 @@ void reply_write(struct buf *out, const struct reply *reply, const struct reply_
         buf_add(out, reply->body);
 }
 
-void reply_ready_make(struct reply_ready *ready)
+void reply_ready_make(struct reply_ready *ready, const struct reply *reply)
 {
-    struct reply       reply = { .status = 200, .type = "application/json", .body = SPAN("{\"status\":\"Ok\"}") };
     struct reply_clock clock = { 0 };
     struct buf         buf;
     const char        *date;
 
     reply_clock_set(&clock, 0);
-    buf_init(&buf, sizeof ready->text);
-    reply_write(&buf, &reply, &clock);
-    assert(!buf.failed && buf.bytes <= sizeof ready->text);
-    memcpy(ready->text, buf.at, buf.bytes);
+    buf_init_over(&buf, ready->text, sizeof ready->text);
+    reply_write(&buf, reply, &clock);
+    assert(!buf.failed);
+    ready->status = reply->status;
     ready->bytes = buf.bytes;
     date = memmem(ready->text, ready->bytes, clock.date, strlen(clock.date));
     assert(date != NULL);
     ready->date_at = (size_t)(date - ready->text);
-    buf_fini(&buf);
 }
 
 void reply_ready_stamp(struct reply_ready *ready, const struct reply_clock *clock)

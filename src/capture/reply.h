@@ -32,13 +32,14 @@ void reply_clock_set(struct reply_clock *clock, int64_t wall_us);
 
 void reply_write(struct buf *out, const struct reply *reply, const struct reply_clock *clock);
 
-/* The answer that nearly every request gets: 200 {"status":"Ok"} without Origin, kept alive. Made once,
+/* An answer that many requests get, without Origin, kept alive: 200 {"status":"Ok"}, or 503 when there are too many. Made once,
  * its date patched in. */
 struct reply_ready {
+    int    status;
     size_t bytes, date_at;
     char   text[512];
 };
-void reply_ready_make(struct reply_ready *ready);
+void reply_ready_make(struct reply_ready *ready, const struct reply *reply);
 void reply_ready_stamp(struct reply_ready *ready, const struct reply_clock *clock);
 
 #endif
