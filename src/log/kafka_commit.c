@@ -321,8 +321,11 @@ static void *commit_main(void *arg)
         }
     }
     pthread_mutex_unlock(&commit->lock);
-    if (commit->way != NULL)
+    if (commit->way != NULL) {
         way_settle(commit->way, COMMIT_SETTLE_US);
+        commit->watched_us = 0; /* what it left behind */
+        commit_watch(commit, clock_mono_us());
+    }
     return NULL;
 }
 

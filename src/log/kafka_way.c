@@ -63,6 +63,7 @@ struct kafka_way {
     int64_t            since_us, told_us;
     uint64_t           spooled_then;    /* spooled_records when the outage began */
     struct log_commit_look look;
+    bool               rewind_due;   /* the spool is to be read again from where the brokers are */
     bool               heard;        /* the brokers took something since the last step */
     char               trouble[300]; /* why the line is to be abandoned; "" */
 };
@@ -328,8 +329,7 @@ static void way_fail(struct kafka_way *way, const char *why, int64_t now_us)
         if (way->state == LOG_WAY_DIRECT)
             way_set_state(way, LOG_WAY_AWAY, text, now_us);
     } else {
-        if (spool_rewind(way->spool, &err) < 0)
-            say(SAY_ERROR, "%s: %s", way->options.label, err.text); /* tried again with the next failure */
+        way->rewind_due = true; /* before anything of it is sent again */
         if (way->state != LOG_WAY_SPOOLING)
             way_set_state(way, LOG_WAY_SPOOLING, text, now_us);
         way->offer_us = now_us + way->offer_pause_us;
@@ -386,6 +386,9 @@ static int way_drain(struct kafka_way *way, int64_t now_us, struct err *err)
 
     if (!way->reached || now_us < way->offer_us)
         return 0;
+    if (way->rewind_due && spool_rewind(way->spool, err) < 0)
+        return -1; /* that is a failure again, and a pause */
+    way->rewind_due = false;
     while (way->drain_under_way < (way->state == LOG_WAY_DRAINING ? way->options.drain_bytes : 1)) {
         rc = spool_next(way->spool, &chunk, err);
         if (rc <= 0)
@@ -473,7 +476,7 @@ static int way_send(struct kafka_way *way, int64_t now_us, struct err *err)
     if (way->state == LOG_WAY_AWAY)
         return 0;
     /* All of the spool is under way: what comes now goes behind it. */
-    if (way->state != LOG_WAY_DIRECT && spool_unread(way->spool) == 0 && way->reached && now_us >= way->offer_us &&
+    if (way->state != LOG_WAY_DIRECT && !way->rewind_due && spool_unread(way->spool) == 0 && way->reached && now_us >= way->offer_us &&
         (way->state == LOG_WAY_DRAINING || way->sent == NULL))
         way_set_state(way, LOG_WAY_DIRECT, "", now_us);
     if (way->state != LOG_WAY_DIRECT) {
