@@ -217,8 +217,8 @@ enum catalog_rule { CATALOG_RULE_QUOTA = 1, CATALOG_RULE_LIMIT = 2, CATALOG_RULE
 int  catalog_snapshot_load(struct catalog *catalog, struct catalog_snapshot **out, struct err *err) must_check;
 void catalog_snapshot_free(struct catalog_snapshot *snapshot);
 uint64_t catalog_snapshot_version(const struct catalog_snapshot *snapshot);
-/* Cheap (no file is read when nothing changed, no network waited for): 1 when another version than this one is there, 0, -1.
- * PostgreSQL is asked once a second, and the answer is that of the last time. */
+/* Cheap (no file is read when nothing changed, a network is waited for half a second at most): 1 when another version than this one is there, 0, -1.
+ * PostgreSQL is asked once a second: what is known is at most a second old while it answers. */
 int catalog_changed(struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err) must_check;
 
 /* The project of a token, NULL when nobody has it. Constant time for unknown tokens; @thread any. */

@@ -82,7 +82,7 @@ struct catalog_backend {
     int64_t     (*read_int)(struct catalog *catalog, enum catalog_statement which, int column);
     struct span (*read_text)(struct catalog *catalog, enum catalog_statement which, int column, bool bytes);
     int64_t     (*rows_changed)(struct catalog *catalog); /* by the statement that ran last */
-    /* Whether there is another version than this one: 1, 0, -1. Never waits for a network. */
+    /* Whether there is another version than this one: 1, 0, -1. Waits half a second at most. */
     int  (*changed)(struct catalog *catalog, uint64_t version, struct err *err);
     /* What snapshots are made of, into an empty SQLite database. */
     int  (*copy)(struct catalog *catalog, sqlite3 *to, struct err *err);

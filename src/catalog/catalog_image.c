@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/say.h"
 #include "catalog/catalog_db.h"
@@ -107,15 +108,27 @@ int catalog_image_write(struct catalog *catalog, const char *run_folder, struct 
 
 /* --- the process ------------------------------------------------------------------------------- */
 
+/* Other machines look once a second. What capture lets in by a change they must know by then, or they would take a new token for
+ * nobody's: so capture hears of it later than everybody else. */
+#define SHARED_US ((int64_t)2000000)
+
 /* An image is written when the version is another one than that of the last image, which is read after the version: so
  * a change that comes in between is written twice and not missed. */
-static int reader_turn(const struct role_env *env, struct catalog *catalog, struct catalog_snapshot **last, struct err *err)
+static int reader_turn(const struct role_env *env, struct catalog *catalog, struct catalog_snapshot **last, int64_t *seen_us,
+                       struct err *err)
 {
     struct catalog_snapshot *now;
     int                      changed = *last == NULL ? 1 : catalog_changed(catalog, *last, err);
 
     if (changed <= 0)
         return changed;
+    if (*last != NULL && catalog_on_postgres(stores_catalog(env->stores))) {
+        if (*seen_us == 0)
+            *seen_us = clock_mono_us();
+        if (clock_mono_us() - *seen_us < SHARED_US)
+            return 0;
+    }
+    *seen_us = 0;
     if (catalog_snapshot_load(catalog, &now, err) < 0)
         return -1;
     if (catalog_image_write(catalog, env->run_folder, err) < 0) {
@@ -134,6 +147,7 @@ static int reader_run(const struct role_env *env, struct err *err)
     struct catalog_snapshot *last = NULL;
     struct catalog          *catalog;
     bool                     told = false;
+    int64_t                  seen_us = 0; /* when a change was seen that capture does not know yet */
 
     if (catalog_open_at(env->data_folder, stores_catalog(env->stores), &catalog, err) < 0)
         return -1;
@@ -144,7 +158,7 @@ static int reader_run(const struct role_env *env, struct err *err)
             role_tell(env, ROLE_READY);
             told = true;
         }
-        if (reader_turn(env, catalog, &last, &trouble) < 0)
+        if (reader_turn(env, catalog, &last, &seen_us, &trouble) < 0)
             say_seldom(&gate, SAY_WARN, "the catalog cannot be told to capture, its last state stays in force: %s", trouble.text);
     } while (poll(&stop, 1, READER_POLL_MS) == 0 || errno == EINTR);
     catalog_snapshot_free(last);

@@ -296,5 +296,10 @@ int link_look(struct link *link, struct err *err)
     }
     link->state = LINK_ASKING;
     link->since_us = now_us;
-    return PQflush(link->conn) < 0 ? link_fail(link, NULL, "version", err) : 0;
+    while (link->state == LINK_ASKING && rc == 0 && clock_mono_us() - now_us < LINK_PATIENCE_US) {
+        rc = answer_look(link, clock_mono_us(), err);
+        if (rc == 0 && link->state == LINK_ASKING && !socket_wait(link, POLLIN, now_us + LINK_PATIENCE_US))
+            break;
+    }
+    return rc;
 }

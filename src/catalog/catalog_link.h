@@ -4,7 +4,9 @@
  *        ^                                        |             |           |
  *        +------------- lost, late ---------------+-------------+-----------+
  *
- * link_run and link_ready wait, at most LINK_WAIT_US for each answer; link_look never does. A transaction ends with its
+ * link_run and link_ready wait, at most LINK_WAIT_US for each answer. link_look waits once for what it asks, at most
+ * LINK_PATIENCE_US: so what a server that answers says is at most LINK_LOOK_US old, and one that does not costs that much every
+ * few seconds. A transaction ends with its
  * connection: nothing of it is done again on the next one. */
 #ifndef PENSTOCK_CATALOG_CATALOG_LINK_H
 #define PENSTOCK_CATALOG_CATALOG_LINK_H
@@ -17,6 +19,7 @@
 
 #define LINK_WAIT_US ((int64_t)5000000)
 #define LINK_LOOK_US ((int64_t)1000000)
+#define LINK_PATIENCE_US ((int64_t)500000)
 
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_IDLE, LINK_ASKING };
 

@@ -248,6 +248,8 @@ static int postgres_end(struct catalog *catalog, bool commit, struct err *err)
     if (rc < 0 && commit && sent && err->kind == ERR_RETRY)
         (void)err_wrap(err, "it is not known whether the change was made; look, then try again");
     link->in_transaction = link->conn != NULL && rc < 0 && commit;
+    if (commit)
+        link->look_us = 0; /* our own change is seen at once */
     return rc;
 }
 
@@ -257,7 +259,7 @@ static int postgres_changed(struct catalog *catalog, uint64_t version, struct er
 
     if (link_look(link, err) < 0)
         return -1;
-    return link->version != 0 && link->version != version;
+    return link->version > version; /* what was answered before the snapshot was loaded is older than it */
 }
 
 /* --- the image --------------------------------------------------------------------------------- */

@@ -92,6 +92,7 @@ static const char clickhouse_sql[] =
     "WITH (SELECT groupArray((unit, events, [next_0, next_1, next_2, next_3, next_4, next_5, next_6, next_7])) FROM penstock_place) AS places "
     "SELECT 0 AS what, 0 AS project, 0 AS hour, arraySum(p -> p.2, places) AS n, arraySum(p -> p.3[1], places) AS place"
     " UNION ALL SELECT 3, 0, 0, 0, arraySum(p -> p.3[5], places)"
+    " UNION ALL SELECT 4, p.1, 0, p.3[1], p.3[5] FROM (SELECT arrayJoin(places) AS p)"
     CH_ROWS_OF("1", "dead_letters")
     CH_ERASED_OF("1") " WHERE events > 0 AND name = 'dead_letters' GROUP BY ALL";
 static const char clickhouse_check_sql[] =
@@ -115,9 +116,17 @@ static int answer_read(struct reading *reading, char *at, struct err *err)
         if (n[0] == 0) {
             reading->events_loaded = n[3];
             reading->events_next = n[4];
-            reading->taken[0].next[OUTPUT_EVENTS] = n[4];
+            if (reading->units == 1)
+                reading->taken[0].next[OUTPUT_EVENTS] = n[4];
         } else if (n[0] == 3) {
-            reading->taken[0].next[OUTPUT_HEATMAPS] = n[4];
+            if (reading->units == 1)
+                reading->taken[0].next[OUTPUT_HEATMAPS] = n[4];
+        } else if (n[0] == 4) { /* a unit's place */
+            if (n[1] >= reading->units)
+                return err_set(err, ERR_CORRUPT, "the warehouse has rows of unit %" PRIu64 ", and there are %u (log.partitions)", n[1],
+                               reading->units);
+            reading->taken[n[1]].next[OUTPUT_EVENTS] = n[3];
+            reading->taken[n[1]].next[OUTPUT_HEATMAPS] = n[4];
         } else if (count(reading, (uint32_t)n[1], (uint32_t)n[2], n[0] == 1 ? LOAD_LETTERS : ROWS, n[3], err) < 0) {
             return -1;
         }
@@ -340,8 +349,7 @@ int account_lines_read(const char *data, unsigned by, bool check, struct arena *
                                         catalog_snapshot_load(catalog, &reading.catalog, err) < 0))
         goto out;
     tally_init(&reading.tally, arena);
-    if (warehouse_read(&reading, check, err) < 0 ||
-        (reading.units > 1 && account_taken(data, reading.taken, reading.units, err) < 0) || fates_read(&reading, err) < 0 || waiting_read(&reading, err) < 0)
+    if (warehouse_read(&reading, check, err) < 0 || fates_read(&reading, err) < 0 || waiting_read(&reading, err) < 0)
         goto out;
     *out = (struct account_lines){ .count = reading.tally.count, .not_looked_at = reading.not_looked_at };
     gone = reading.events_next - reading.events_loaded; /* the loader took them and made no row */

@@ -116,7 +116,7 @@ int command_token(const struct command_args *args, struct span *out, struct err 
 
 void command_wait_in_force(const struct command_args *args, struct catalog *catalog)
 {
-    enum { WAIT_US = 3000000, POLL_US = 5000 };
+    enum { WAIT_US = 6000000, POLL_US = 5000 };
     int64_t                  until_us = clock_mono_us() + WAIT_US;
     struct catalog_snapshot *snapshot;
     struct err               err = { .kind = ERR_NONE };
@@ -128,7 +128,7 @@ void command_wait_in_force(const struct command_args *args, struct catalog *cata
     while (metric_read(run, "capture", "capture_catalog_version", "", &in_force) &&
            in_force < (double)catalog_snapshot_version(snapshot)) {
         if (clock_mono_us() > until_us) {
-            fprintf(stderr, "penstock: done, but the running capture has not taken it over within 3 s\n");
+            fprintf(stderr, "penstock: done, but the running capture has not taken it over within 6 s\n");
             break;
         }
         usleep(POLL_US);

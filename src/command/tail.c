@@ -2,6 +2,7 @@
  * writer and leaves nothing behind: no cursor, no lock. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "command/account.h"
@@ -9,7 +10,7 @@
 #include "event/row.h"
 #include "log/log.h"
 
-enum { TAIL_WAIT_US = 500000, TAIL_LINE_BYTES_MAX = 128 << 20 };
+enum { TAIL_WAIT_US = 500000, TAIL_LOOK_US = 20000, TAIL_LINE_BYTES_MAX = 128 << 20 };
 
 /* Prints the chunk; false when enough was printed or nobody reads on. */
 static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long long *left, struct err *err)
@@ -40,29 +41,49 @@ static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long l
     return fflush(stdout) == 0 ? 0 : err_set(err, ERR_STOP, "stdout was closed");
 }
 
+static int tail_open(struct log *log, const char *topic, uint32_t partition, bool from_start, struct log_reader **out, struct err *err)
+{
+    uint64_t from = 0;
+
+    if (log_reader_open(log, topic, partition, 0, out, err) < 0)
+        return -1;
+    from = from_start ? log_reader_start(*out) : log_reader_end(*out);
+    log_reader_close(*out);
+    *out = NULL;
+    return log_reader_open(log, topic, partition, from, out, err);
+}
+
+/* Of several partitions (Kafka) whichever has something: order is kept within a person, not among all. */
 static int tail_topic(struct log *log, const char *topic, bool from_start, unsigned long long count, struct err *err)
 {
-    struct log_reader *reader;
-    struct log_chunk   chunk;
-    struct buf         line;
-    int                rc = 0;
+    uint32_t            partitions = log_partitions(log);
+    struct log_reader **readers = calloc(partitions, sizeof(struct log_reader *));
+    struct log_chunk    chunk;
+    struct buf          line;
+    int                 rc = 0;
+    bool                any;
 
-    if (log_reader_open(log, topic, 0, 0, &reader, err) < 0)
-        return -1;
-    uint64_t from = from_start ? log_reader_start(reader) : log_reader_end(reader);
-    log_reader_close(reader);
-    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
-        return -1;
+    if (readers == NULL)
+        return err_set(err, ERR_FULL, "no memory for the readers of %u partitions", partitions);
     buf_init(&line, TAIL_LINE_BYTES_MAX);
+    for (uint32_t p = 0; rc == 0 && p < partitions; p++)
+        rc = tail_open(log, topic, p, from_start, &readers[p], err);
     while (rc >= 0 && count > 0) {
-        rc = log_reader_next(reader, &chunk, err);
-        if (rc > 0)
-            rc = tail_chunk(&chunk, &line, &count, err);
-        else if (rc == 0)
-            (void)log_reader_wait(reader, TAIL_WAIT_US);
+        any = false;
+        for (uint32_t p = 0; rc >= 0 && count > 0 && p < partitions; p++) {
+            rc = log_reader_next(readers[p], &chunk, err);
+            any |= rc > 0;
+            if (rc > 0)
+                rc = tail_chunk(&chunk, &line, &count, err);
+        }
+        if (rc >= 0 && !any && count > 0)
+            (void)log_reader_wait(readers[0], partitions == 1 ? TAIL_WAIT_US : TAIL_LOOK_US);
     }
     buf_fini(&line);
-    log_reader_close(reader);
+    for (uint32_t p = 0; p < partitions; p++)
+        if (readers[p] != NULL)
+            log_reader_close(readers[p]);
+    free(readers);
     return rc < 0 ? -1 : 0;
 }
 

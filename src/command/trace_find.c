@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "command/account.h"
 #include "command/command.h"
+#include "command/config_stores.h"
 #include "command/json_fields.h"
 #include "command/people_access.h"
 #include "command/question.h"
@@ -53,20 +54,21 @@ static int seen_find(struct trace *trace, struct people_txn *txn, const struct c
         if (got > 0 && trace->project == 0) {
             trace->project = projects[i].id;
             trace->place = place == PEOPLE_SEEN_PLACE_UNKNOWN ? TRACE_NONE : place;
-        } else if (got > 0 && trace->also_count < TRACE_ALSO_MAX) {
+        } else if (got > 0 && projects[i].id != trace->project && trace->also_count < TRACE_ALSO_MAX) {
             trace->also[trace->also_count++] = projects[i].id;
         }
     }
     return 0;
 }
 
-static int people_find(struct trace *trace, const struct catalog_snapshot *snapshot, struct people_place *place, struct err *err)
+/* What ingest noted of a unit. */
+static int unit_find(struct trace *trace, const struct catalog_snapshot *snapshot, struct people_place *place, struct err *err)
 {
     struct people_access access;
-    int                  rc = command_people_begin(trace->data, &access, err);
+    int                  rc = command_people_begin_unit(trace->data, trace->unit, &access, err);
 
-    trace->has_people = rc > 0;
-    if (trace->has_people) {
+    if (rc > 0) {
+        trace->has_people = true;
         rc = seen_find(trace, access.txn, snapshot, err);
         if (rc == 0)
             rc = people_ended_find(access.txn, &trace->uuid, ended_keep, trace, err);
@@ -75,6 +77,48 @@ static int people_find(struct trace *trace, const struct catalog_snapshot *snaps
     }
     command_people_end(&access);
     return rc;
+}
+
+static int people_find(struct trace *trace, const struct catalog_snapshot *snapshot, struct people_place *place, struct err *err)
+{
+    struct people_place here;
+
+    for (uint32_t u = 0, found = 0; u < trace->units; u++) {
+        here = (struct people_place){ .input_next = { 0 } };
+        trace->unit = u;
+        if (unit_find(trace, snapshot, &here, err) < 0)
+            return -1;
+        if (trace->project != 0 && found == 0)
+            found = u + 1;
+        if (u == 0 || found == u + 1)
+            *place = here;
+        if (u + 1 == trace->units)
+            trace->unit = found > 0 ? found - 1 : 0;
+    }
+    return 0;
+}
+
+/* One of the ways to search the log: where ingest has seen it or, when it has not, in each unit until it is found. */
+static int units_search(struct trace *trace, struct people_place *place, const struct catalog_snapshot *snapshot,
+                        int (*search)(struct trace *, const struct people_place *, const struct catalog_snapshot *, struct err *),
+                        struct err *err)
+{
+    if (trace->units == 1 || trace->project != 0)
+        return search(trace, place, snapshot, err);
+    for (trace->unit = 0; trace->unit < trace->units; trace->unit++) {
+        if (account_place(trace->data, trace->unit, place, err) < 0 || search(trace, place, snapshot, err) < 0)
+            return -1;
+        if (trace->fate != TRACE_UNKNOWN || trace->record_state != TRACE_RECORD_UNKNOWN)
+            return 0;
+    }
+    trace->unit = 0;
+    return 0;
+}
+
+static int waiting_search(struct trace *trace, const struct people_place *place, const struct catalog_snapshot *snapshot, struct err *err)
+{
+    (void)snapshot;
+    return trace_waiting_find(trace, place, err);
 }
 
 /* Which person the event's distinct id leads to by now. */
@@ -315,14 +359,14 @@ static int trace_look(struct trace *trace, struct catalog *catalog, const struct
         heatmap_find(trace, err) < 0 || letter_look(trace, catalog, err) < 0)
         return -1;
     if (!trace->has_row && !trace->has_heatmap) {
-        if (trace_waiting_find(trace, &place, err) < 0)
+        if (units_search(trace, &place, snapshot, waiting_search, err) < 0)
             return -1;
         /* it may have moved on between the two looks */
         if (!trace->has_row && trace->project != 0 && (row_find(trace, err) < 0 || heatmap_find(trace, err) < 0))
             return -1;
     }
     fate_decide(trace);
-    if (trace->fate == TRACE_UNKNOWN && trace_search(trace, &place, snapshot, err) < 0)
+    if (trace->fate == TRACE_UNKNOWN && units_search(trace, &place, snapshot, trace_search, err) < 0)
         return -1;
     if (trace->place == TRACE_NONE && trace->has_row)
         trace->place = trace->row.place;
@@ -345,6 +389,11 @@ int trace_find(struct trace *trace, struct err *err)
     struct catalog_snapshot *snapshot = NULL;
     int                      rc = -1;
 
+    const struct stores     *stores;
+
+    if (command_stores(trace->data, &stores, err) < 0)
+        return -1;
+    trace->units = stores_units(stores);
     trace->place = trace->events_offset = TRACE_NONE;
     if (letter_catalog_open(trace->data, &catalog, err) == 0 && catalog_snapshot_load(catalog, &snapshot, err) == 0 &&
         trace_look(trace, catalog, snapshot, err) == 0)

@@ -51,6 +51,7 @@ struct trace {
     char          text[UUID_TEXT_BYTES + 1];
     uint32_t      project_only; /* 0: whichever */
     struct arena *arena;        /* everything below lives there */
+    uint32_t      units, unit;  /* how many there are; the one that is looked at, in the end the one that has it (0 without Kafka) */
     /* found */
     enum trace_fate         fate;
     int                     ended_fate;

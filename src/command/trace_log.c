@@ -125,9 +125,9 @@ static int topic_search(struct trace *trace, struct log *log, const char *topic,
 
     if (from >= end)
         return 0;
-    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
+    if (log_reader_open(log, topic, trace->unit, from, &reader, err) < 0)
         return -1;
-    while (offset < end && (rc = log_reader_next(reader, &chunk, err)) > 0) {
+    while (offset < end && (rc = account_reader_next(reader, offset, &chunk, err)) > 0) {
         offset = chunk.base + chunk.count;
         if (chunk.kind == LOG_GAP)
             continue;
@@ -164,9 +164,9 @@ int trace_record_read(struct trace *trace, struct err *err)
         return 0;
     if (account_log_open(trace->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
-    rc = log_reader_open(log, input_topic(place_input(trace->place)), 0, place_offset(trace->place), &reader, err);
+    rc = log_reader_open(log, input_topic(place_input(trace->place)), trace->unit, place_offset(trace->place), &reader, err);
     if (rc == 0) {
-        rc = log_reader_next(reader, &chunk, err);
+        rc = account_reader_next(reader, place_offset(trace->place), &chunk, err);
         if (rc > 0 && chunk.kind == LOG_GAP) {
             trace->record_state = strcmp(chunk.why, "expired") == 0 ? TRACE_RECORD_EXPIRED : TRACE_RECORD_DAMAGED;
         } else if (rc > 0) {
@@ -194,7 +194,7 @@ int trace_waiting_find(struct trace *trace, const struct people_place *place, st
         const char *topic = finished[trace->project != 0][i];
         uint64_t    from = 0;
 
-        rc = log_cursor_load(log, topic, 0, "load", &from, err);
+        rc = log_cursor_load(log, topic, trace->unit, "load", &from, err);
         if (rc >= 0)
             rc = topic_search(trace, log, topic, -1, from, UINT64_MAX, INT64_MAX, until_us, row_check, err);
     }
@@ -230,15 +230,15 @@ static int written_at(struct log *log, const char *topic, uint64_t offset, int64
 }
 
 /* The first stored offset whose frame was written at `us` or later (or one near it, next to a gap). */
-static int offset_at(struct log *log, const char *topic, int64_t us, uint64_t *start_out, uint64_t *out, struct err *err)
+static int offset_at(struct log *log, uint32_t unit, const char *topic, int64_t us, uint64_t *start_out, uint64_t *out, struct err *err)
 {
     struct log_reader *reader;
     uint64_t           low, high;
 
-    if (log_reader_open(log, topic, 0, 0, &reader, err) < 0)
+    if (log_reader_open(log, topic, unit, 0, &reader, err) < 0)
         return -1;
     *start_out = low = log_reader_start(reader);
-    high = log_reader_end(reader);
+    high = log_is_kafka(log) ? low : log_reader_end(reader); /* there each look is a conversation: all of it is read, as long as that may take */
     log_reader_close(reader);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
@@ -265,7 +265,7 @@ int trace_events_offset(struct trace *trace, struct err *err)
         return 0;
     if (account_log_open(trace->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
-    rc = offset_at(log, "events", trace->row.created_us, &start, &from, err);
+    rc = offset_at(log, trace->unit, "events", trace->row.created_us, &start, &from, err);
     if (rc == 0)
         rc = topic_search(trace, log, "events", -1, from, UINT64_MAX, trace->row.created_us, clock_mono_us() + TRACE_SEARCH_US,
                           row_check, err);
@@ -318,7 +318,7 @@ int trace_search(struct trace *trace, const struct people_place *place, const st
         const char *topic = input_topic((enum input)input);
         uint64_t    start, from;
 
-        rc = offset_at(log, topic, from_us, &start, &from, err);
+        rc = offset_at(log, trace->unit, topic, from_us, &start, &from, err);
         if (rc == 0)
             rc = topic_search(trace, log, topic, input, from, place->input_next[input], INT64_MAX, until_us, record_check, err);
         if (rc == 0)

@@ -244,6 +244,7 @@ def test_log_commands():
         assert missing.returncode == 2
 
 
+# embedded: warehouse: it looks at what is said of the DuckDB library
 def test_doctor():
     with Serve() as serve:
         lines = json.loads(serve.cli("doctor", "--json").stdout)
