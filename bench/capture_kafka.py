@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an answered event costs with the log on Kafka: `./dev bench capture-kafka [--json] [--seconds N] [--form frames|upstream]`.
+"""What an answered event costs with the log on Kafka: `./dev bench capture-kafka [--json] [--seconds N] [--form frames|upstream] [--load w2]`.
 
 One real broker (tests/parts/kafka.py), acks=all, spool on, 16 partitions. Server and broker on core 0, wrk on core 1, 64
 connections. CPU is user + system of capture and of the broker, over the events that were answered, in microseconds an event
@@ -94,6 +94,7 @@ def main():
     ap.add_argument("--seconds", type=int, default=6)
     ap.add_argument("--partitions", type=int, default=PARTITIONS)
     ap.add_argument("--form", choices=("frames", "upstream"), default="frames")
+    ap.add_argument("--load", choices=[one[0] for one in capture.WORKLOADS], help="only this one")
     args = ap.parse_args()
     kafka.fetch()
     folder = machine.temporary_folder()
@@ -107,6 +108,8 @@ def main():
             for task in os.listdir("/proc/%d/task" % process.pid):
                 os.sched_setaffinity(int(task), {int(machine.SERVER_CORE)})
         for name, target, per, encoding in capture.WORKLOADS:
+            if args.load not in (None, name):
+                continue
             rows.append((name, measure(args, name, target, per, encoding, part, folder)))
             time.sleep(1)
             idle.append(machine.cpu_seconds(brokers))
