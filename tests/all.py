@@ -8,6 +8,7 @@ failed is shown. The last line is always `N passed, N failed`, the sum over all 
 import glob
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -185,6 +186,7 @@ def main():
         if name not in PARTS:
             sys.exit("tests/all.py: there is no part \"%s\"; the parts are %s" % (name, ", ".join(PARTS)))
     os.makedirs(LOGS, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers of the part "cluster" are stopped then, too
     os.environ["PATH"] = NODE + os.pathsep + os.environ["PATH"]
     # That one brings its own list of authorities; what this machine trusts (a company's proxy) counts too.
     if os.path.exists("/etc/ssl/certs/ca-certificates.crt"):

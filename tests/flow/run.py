@@ -8,6 +8,7 @@ import glob
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,7 @@ def main():
     if deploy.parts() and not all("PENSTOCK_TEST_" + part.upper() in os.environ for part in deploy.parts()):
         sys.path.insert(0, os.path.join(os.path.dirname(HERE), "parts"))
         import parts
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then, too
         with parts.running(deploy.parts()) as up:
             os.environ.update(up.env)
             code = run_all(tests)
