@@ -4,6 +4,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "ingest/attempt.h"
+
 enum {
     SLICE_CHUNK_BYTES = 2 << 20,
     SCRATCH_BYTES_MAX = 256 << 20,
@@ -39,6 +41,7 @@ static int slice_init(struct slice *slice, size_t bytes_max)
 {
     slice->arena = arena_new(SLICE_CHUNK_BYTES, bytes_max);
     buf_init(&slice->rows, SLICE_AHEAD_BYTES);
+    slice->crowded = ATTEMPT_NONE; /* 0 is the mark of the first record there ever was */
     return slice->arena == NULL ? -1 : 0;
 }
 

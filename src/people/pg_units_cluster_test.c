@@ -1,4 +1,4 @@
-/* parts: postgres
+/* parts: postgres alone
  * people/pg_units_cluster_test.c - several units at the same persons, each with a connection of its own, and a server that is
  * disturbed meanwhile.
  *
