@@ -11,6 +11,8 @@
  *      had read; persons are locked in the order of their ids
  *  G3  whether a commit happened whose answer was lost is found out before anything else is done: by taking the unit over
  *      again, behind which the lost one can no longer come in, and then reading how often it has committed
+ *  G4  taking over again may be repeated, and what was sent of it before may still arrive: each asks for a higher epoch than
+ *      those before, and is done only while the place names this opening of the store (a random number) and its epoch is lower
  * A reading transaction is one snapshot (REPEATABLE READ, READ ONLY). One transaction at a time. */
 #ifndef PENSTOCK_PEOPLE_PG_H
 #define PENSTOCK_PEOPLE_PG_H
@@ -45,6 +47,8 @@ struct pg {
     bool     owner, fenced; /* fenced: was, and somebody took it over */
     bool     in_doubt;      /* the answer to the last commit was lost */
     uint64_t epoch, commits;
+    uint64_t asked; /* the highest epoch that was asked for */
+    struct uuid self; /* random, of this opening */
     /* of use longer than a transaction: what only the owner writes; and what others would have told us of (pg_follow.c) */
     struct hot      *hot;    /* persons, links, entries of small tables */
     struct pg_edge   edges[TABLE_COUNT][2]; /* the first and the last entry of a small table */

@@ -6,6 +6,7 @@
  * Trying again is the caller's: ingest begins the batch anew after each ERR_RETRY (ingest/ingest.c), from the place that it
  * reads here. */
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -49,15 +50,18 @@ static int take(struct pg *pg, struct err *err)
     if (arena == NULL)
         return pg_full(err);
     pg_add_i32(&call, arena, (int32_t)pg->unit);
-    if (pg->owner)
+    pg_add_bytes(&call, arena, span_of(pg->self.bytes, sizeof pg->self.bytes));
+    if (pg->owner) {
         pg_add_i64(&call, arena, (int64_t)pg->epoch);
+        pg_add_i64(&call, arena, (int64_t)++pg->asked); /* G4 */
+    }
     rc = pg_run(&pg->conn, &call, 1, &lost, err);
     if (rc == 0 && PQntuples(call.result) == 0) {
         pg->fenced = true;
         rc = err_set(err, ERR_STOP, "people: another process has taken unit %u over", pg->unit);
     }
     if (rc == 0) {
-        pg->epoch = (uint64_t)pg_i64(call.result, 0, 0);
+        pg->epoch = pg->asked = (uint64_t)pg_i64(call.result, 0, 0);
         if (pg->commits != (uint64_t)pg_i64(call.result, 0, 1) || !pg->owner)
             forget(pg);
         pg->commits = (uint64_t)pg_i64(call.result, 0, 1);
@@ -152,6 +156,10 @@ int people_pg_open(const struct people_options *options, struct people **out, st
     pg->password_file = strdup(settings->password_file == NULL ? "" : settings->password_file);
     pg->settings = (struct people_settings){ .backend = settings->backend, .url = pg->url, .password_file = pg->password_file };
     pg->conn.settings = &pg->settings;
+    if (getrandom(pg->self.bytes, sizeof pg->self.bytes, 0) != sizeof pg->self.bytes) {
+        people_close(&pg->people);
+        return err_set(err, ERR_RETRY, "people: no random numbers: %s", strerror(errno));
+    }
     (void)snprintf(pg->conn.name, sizeof pg->conn.name, "penstock unit %u", pg->unit);
     pg->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
     if (memory >= HOT_BYTES_MIN)

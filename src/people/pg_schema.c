@@ -8,7 +8,7 @@
  * the version.
  * What upstream has no place for stands in the schema penstock:
  *   version          one row: how many of the steps below were done
- *   places           unit -> epoch of its owner, how often it has committed
+ *   places           unit -> epoch of its owner, how often it has committed, and who that is
  *   state            table, unit, key -> value: the small tables of table.h
  *   deleted_ids      team, distinct id -> version of the row that said it was deleted
  *   deleted_persons  team, uuid -> the same of persons, and of ids that were erased, under the uuid that is made of them
@@ -83,6 +83,8 @@ static const char *const steps[] = {
     "RAISE EXCEPTION 'another process has taken this unit over' USING ERRCODE = 'PS001'; END $$",
     /* 2: what a commit changed, for the other units' memories */
     "CREATE TABLE penstock.changes (unit int4, commits int8, things int8[] NOT NULL, PRIMARY KEY (unit, commits))",
+    /* 3: who the owner is, so that it knows its own taking over, whose answer was lost */
+    "ALTER TABLE penstock.places ADD COLUMN owner uuid",
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 

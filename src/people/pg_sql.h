@@ -16,10 +16,10 @@
     X(COMMIT, "COMMIT")                                                                                         \
     X(ROLLBACK, "ROLLBACK")                                                                                     \
     /* --- whose unit it is */                                                                                  \
-    X(TAKE, "INSERT INTO penstock.places AS p (unit, epoch, commits) VALUES ($1::int4, 1, 0) "                  \
-            "ON CONFLICT (unit) DO UPDATE SET epoch = p.epoch + 1 RETURNING epoch, commits")                    \
-    X(TAKE_AGAIN, "UPDATE penstock.places SET epoch = epoch + 1 WHERE unit = $1::int4 AND epoch = $2::int8 "    \
-                  "RETURNING epoch, commits")                                                                   \
+    X(TAKE, "INSERT INTO penstock.places AS p (unit, epoch, commits, owner) VALUES ($1::int4, 1, 0, $2::uuid) " \
+            "ON CONFLICT (unit) DO UPDATE SET epoch = p.epoch + 1, owner = excluded.owner RETURNING epoch, commits") \
+    X(TAKE_AGAIN, "UPDATE penstock.places SET epoch = $4::int8 WHERE unit = $1::int4 AND owner = $2::uuid "     \
+                  "AND epoch >= $3::int8 AND epoch < $4::int8 RETURNING epoch, commits")                        \
     X(PLACE, "WITH w AS (UPDATE penstock.places SET commits = commits + 1, changed_at = now() "                 \
              "WHERE unit = $1::int4 AND epoch = $2::int8 AND commits = $3::int8 RETURNING 1) "                  \
              "SELECT penstock.own((SELECT count(*) FROM w) = 1)")                                               \
