@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # parts: postgres alone
-"""Persons in a PostgreSQL that is killed, stopped and made to stand still, while histories of people are sent: at the end
-persons, ids, groups and rows are what the reference says of the accepted events, and each event has one fate."""
+"""Persons in a PostgreSQL that is killed, stopped and made to stand still, while histories of people are sent and Penstock's
+roles are killed too: at the end persons, ids, groups and rows are what the reference says of the accepted events, and each
+event has one fate."""
 import os
 import random
 import sys
@@ -14,6 +15,8 @@ for folder in ("flow", "parts", "reference"):
     sys.path.insert(0, os.path.join(ROOT, "tests", folder))
 import histories  # noqa: E402
 import postgres  # noqa: E402
+
+KILLS = 6  # of Penstock's roles, while events are sent
 
 
 class Trouble(threading.Thread):
@@ -55,7 +58,7 @@ def run(seed):
         histories.Serve.settle = settle
         trouble.start()
         try:
-            wrong = histories.check(stories, writers=4, kills=0, seed=seed, threads=2)
+            wrong = histories.check(stories, writers=4, kills=KILLS, seed=seed, threads=2)
         finally:
             histories.Serve.settle = settled
             trouble.end()
@@ -66,7 +69,6 @@ def run(seed):
 
 
 def test_server_in_trouble():
-    """No role is killed as well: who is killed three times at one event, waiting for a server, takes that event for the cause."""
     run(3001)
 
 
