@@ -228,7 +228,7 @@ static void watch_client(struct query_socket *server, struct client *client, sho
         shutdown(client->fd, SHUT_RDWR);
 }
 
-/* True while any client is there. */
+/* True while any client is there, or may be. */
 static bool socket_turn(struct query_socket *server)
 {
     struct pollfd watched[CLIENTS_MAX + 2];
@@ -251,8 +251,10 @@ static bool socket_turn(struct query_socket *server)
             watch_client(server, &server->clients[i], watched[i + 2].revents, clock_mono_us());
             any = any || server->clients[i].fd >= 0;
         }
-    if ((watched[0].revents & POLLIN) != 0)
+    if ((watched[0].revents & POLLIN) != 0) {
         accept_one(server);
+        any = true; /* stopped meanwhile, the next turn ends it */
+    }
     return any;
 }
 

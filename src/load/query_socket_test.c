@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -150,9 +152,29 @@ static void time_and_stop_end_a_query(void **state)
     assert_int_equal(err.kind, ERR_RETRY);
 }
 
+/* Who connects in the moment of the stop is let go with all others: nothing of it runs on behind the close. */
+static void the_last_moment(void **state)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char               byte;
+
+    (void)state;
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/" QUERY_SOCKET_NAME, folder);
+    for (int i = 0; i < 300; i++) {
+        struct query_socket *server = open_server(1, 60000000);
+        int                  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_int_equal(connect(fd, (const struct sockaddr *)(const void *)&address, sizeof address), 0);
+        query_socket_close(server);
+        assert_true(recv(fd, &byte, 1, 0) <= 0 || byte == 'e'); /* let go, or told that nobody answers any more */
+        close(fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_moment),
         cmocka_unit_test(one_place_is_enough_for_one),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(time_and_stop_end_a_query),
