@@ -232,6 +232,21 @@ static int source_error(struct kafka_source *source, rd_kafka_resp_err_t error, 
     }
 }
 
+/* Waits for one message, and takes with it what else is there: rd_kafka_consume_batch by itself would wait until its whole batch is
+ * full, though a message has come. How many, or -1. */
+static ssize_t batch_fetch(struct kafka_source *source, int64_t wait_us)
+{
+    ssize_t got = rd_kafka_consume_batch(source->topic, source->partition, 0, source->batch, KAFKA_SOURCE_BATCH), more;
+
+    if (got != 0 || wait_us < 1000)
+        return got;
+    source->batch[0] = rd_kafka_consume(source->topic, source->partition, (int)(wait_us / 1000));
+    if (source->batch[0] == NULL)
+        return rd_kafka_last_error() == RD_KAFKA_RESP_ERR__TIMED_OUT ? 0 : -1;
+    more = rd_kafka_consume_batch(source->topic, source->partition, 0, source->batch + 1, KAFKA_SOURCE_BATCH - 1);
+    return more > 0 ? 1 + more : 1;
+}
+
 int kafka_source_next(struct kafka_source *source, int64_t wait_us, rd_kafka_message_t **out, struct err *err)
 {
     rd_kafka_message_t *message;
@@ -250,7 +265,7 @@ int kafka_source_next(struct kafka_source *source, int64_t wait_us, rd_kafka_mes
     }
     if (source->batch_at == source->batch_count) {
         source->batch_at = source->batch_count = 0;
-        got = rd_kafka_consume_batch(source->topic, source->partition, (int)(wait_us / 1000), source->batch, KAFKA_SOURCE_BATCH);
+        got = batch_fetch(source, wait_us);
         if (got < 0)
             return kafka_client_err(err, source->label, rd_kafka_last_error());
         if (got == 0) {
