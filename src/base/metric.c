@@ -360,17 +360,19 @@ static void metric_write(struct buf *out, const struct metric_view *metric, cons
     buf_add_format(out, "%" PRIu64 "\n", below);
 }
 
-static void page_write(struct buf *out, const struct page_view *view)
+enum { NAME_TOLD_BYTES = 128 };
+
+/* told: the name that was described last, here or in the page before: of several pages with one name only the first describes it. */
+static void page_write(struct buf *out, const struct page_view *view, char told[NAME_TOLD_BYTES])
 {
     static const char *const kinds[] = { "counter", "gauge", "histogram" };
     struct metric_view       metric;
-    struct span              last = { NULL, 0 };
 
     for (size_t at = PAGE_HEAD_BYTES; page_view_next(view, &at, &metric);) {
-        if (!span_equal(metric.name, last) && metric.kind <= METRIC_HISTOGRAM) {
+        if (!span_equal(metric.name, span_text(told)) && metric.kind <= METRIC_HISTOGRAM) {
             buf_add_format(out, "# HELP %.*s %.*s\n# TYPE %.*s %s\n", SPAN_ARG(metric.name), SPAN_ARG(metric.help),
                            SPAN_ARG(metric.name), kinds[metric.kind]);
-            last = metric.name;
+            (void)snprintf(told, NAME_TOLD_BYTES, "%.*s", SPAN_ARG(metric.name));
         }
         metric_write(out, &metric, view->role);
     }
@@ -378,31 +380,28 @@ static void page_write(struct buf *out, const struct page_view *view)
 
 int metric_render_at(int folder_fd, struct buf *out, struct err *err)
 {
-    int            fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR           *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    struct buf     up;
+    char            told[NAME_TOLD_BYTES] = "";
+    struct dirent **entries;
+    struct buf      up;
+    int             count = scandirat(folder_fd, ".", &entries, NULL, alphasort); /* the pages of a role's units come one after the other */
 
-    if (dir == NULL) {
-        (void)err_errno(err, errno, "metrics folder");
-        if (fd >= 0)
-            (void)close(fd);
-        return -1;
-    }
+    if (count < 0)
+        return err_errno(err, errno, "metrics folder");
     buf_init(&up, 1 << 16);
     buf_add_text(&up, "# HELP penstock_role_up Whether the role's process is running.\n# TYPE penstock_role_up gauge\n");
-    while ((entry = readdir(dir)) != NULL) {
+    for (int i = 0; i < count; i++) {
         struct page_view view;
 
-        if (!page_view_open(folder_fd, entry->d_name, &view))
-            continue;
-        if (!view.second)
-            buf_add_format(&up, "penstock_role_up{role=\"%s\"} %d\n", view.role, view.alive ? 1 : 0);
-        if (view.alive)
-            page_write(out, &view);
-        page_view_close(&view);
+        if (page_view_open(folder_fd, entries[i]->d_name, &view)) {
+            if (!view.second)
+                buf_add_format(&up, "penstock_role_up{role=\"%s\"} %d\n", view.role, view.alive ? 1 : 0);
+            if (view.alive)
+                page_write(out, &view, told);
+            page_view_close(&view);
+        }
+        free(entries[i]);
     }
-    closedir(dir);
+    free(entries);
     buf_add(out, buf_span(&up));
     buf_fini(&up);
     return out->failed ? err_set(err, ERR_FULL, "the metrics text passes %zu bytes", out->bytes_max) : 0;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +63,43 @@ static void pages_render_as_prometheus_text(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* What Prometheus asks for: one description a name, and its samples together. */
+static void pages_of_several_units_are_one_group(void **state)
+{
+    static const struct metric_def defs[2] = {
+        { .name = "u_total", .labels = "unit=\"0\"", .kind = METRIC_COUNTER, .help = "Units." },
+        { .name = "u_total", .labels = "unit=\"1\"", .kind = METRIC_COUNTER, .help = "Units." },
+    };
+    static const char *const names[3] = { "role.u0", "other.page", "role.u1" };
+    static const struct metric_def own = { .name = "own_total", .labels = "", .kind = METRIC_COUNTER, .help = "Own." };
+    struct metric_page *pages[3];
+    struct buf          text;
+    struct err          err;
+    char                folder[] = "/tmp/metric_test_XXXXXX", path[80], *at;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(metric_page_open(folder, names[i], i == 1 ? &own : &defs[i / 2], 1, &pages[i], &err), 0);
+    buf_init(&text, 1 << 16);
+    assert_int_equal(metric_render_folder(folder, &text, &err), 0);
+    buf_add_byte(&text, 0);
+    at = strstr((char *)text.at, "# HELP u_total Units.\n# TYPE u_total counter\nu_total{role=\"role\",unit=\"");
+    assert_non_null(at);
+    assert_null(strstr(strstr(at, "# TYPE u_total") + 1, "# TYPE u_total"));
+    assert_non_null(strstr(at, "u_total{role=\"role\",unit=\"0\"} 0\n"));
+    assert_non_null(strstr(at, "u_total{role=\"role\",unit=\"1\"} 0\n"));
+    assert_non_null(strstr((char *)text.at, "# TYPE own_total counter\nown_total{role=\"other\"} 0\n"));
+    assert_true(strstr(at, "own_total") == NULL && strstr(at, "# HELP penstock_role_up") > strstr(at, "unit=\"1\""));
+    buf_fini(&text);
+    for (int i = 0; i < 3; i++) {
+        metric_page_close(pages[i]);
+        (void)snprintf(path, sizeof path, "%s/%s.metrics", folder, names[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 struct sample { int64_t size, wait_us, count; bool on; const char *name; };
 
 static const struct option sample_options[] = {
@@ -109,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_render_as_prometheus_text),
+        cmocka_unit_test(pages_of_several_units_are_one_group),
         cmocka_unit_test(options_say_what_they_take),
     };
 
