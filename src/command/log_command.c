@@ -191,17 +191,27 @@ static int record_body(const char *topic, struct span *body, struct buf *out, st
     return 1;
 }
 
-static int dump_record(const char *topic, bool hex, uint64_t offset, struct span body, struct buf *out, struct err *err)
+struct dump {
+    const char        *topic;
+    bool               hex;
+    unsigned long long from, count; /* of each partition; of all: what is left to print */
+    uint32_t           partitions, partition;
+};
+
+static int dump_record(const struct dump *dump, uint64_t offset, struct span body, struct buf *out, struct err *err)
 {
     struct record record;
     struct row    row;
     int           is_record;
 
     buf_reset(out);
-    buf_add_format(out, "{\"offset\":%" PRIu64 ",", offset);
-    if (hex) {
+    buf_add_byte(out, '{');
+    if (dump->partitions > 1)
+        buf_add_format(out, "\"partition\":%u,", dump->partition);
+    buf_add_format(out, "\"offset\":%" PRIu64 ",", offset);
+    if (dump->hex) {
         hex_json(body, out);
-    } else if ((is_record = record_body(topic, &body, out, err)) != 0) {
+    } else if ((is_record = record_body(dump->topic, &body, out, err)) != 0) {
         if (is_record < 0 || record_read(body, &record, err) < 0)
             return -1;
         record_json(&record, out);
@@ -219,29 +229,31 @@ static int dump_record(const char *topic, bool hex, uint64_t offset, struct span
     return 0;
 }
 
-static int dump_topic(struct log *log, const char *topic, uint64_t from, unsigned long long count, bool hex,
-                      struct err *err)
+/* One partition, as far as it goes now. */
+static int dump_partition(struct log *log, struct dump *dump, struct err *err)
 {
     struct log_reader *reader;
     struct log_chunk   chunk;
     struct buf         out;
     struct span        body;
     uint64_t           offset;
+    uint64_t           next = dump->from;
     int                rc = 0;
 
-    if (log_reader_open(log, topic, 0, from, &reader, err) < 0)
+    if (log_reader_open(log, dump->topic, dump->partition, dump->from, &reader, err) < 0)
         return -1;
     buf_init(&out, 256 << 20);
-    while (count > 0 && (rc = log_reader_next(reader, &chunk, err)) > 0) {
+    while (dump->count > 0 && (rc = account_reader_next(reader, next, &chunk, err)) > 0) {
+        next = chunk.base + chunk.count;
         if (chunk.kind == LOG_GAP) {
             printf("{\"offset\":%" PRIu64 ",\"gap\":%u,\"why\":\"%s\"}\n", chunk.base, chunk.count, chunk.why);
             continue;
         }
-        while (count > 0 && log_chunk_next(&chunk, &offset, &body)) {
+        while (dump->count > 0 && log_chunk_next(&chunk, &offset, &body)) {
             struct err reason = { .kind = ERR_NONE };
 
-            count--;
-            if (dump_record(topic, hex, offset, body, &out, &reason) == 0)
+            dump->count--;
+            if (dump_record(dump, offset, body, &out, &reason) == 0)
                 continue;
             if (reason.kind == ERR_STOP) { /* nobody reads on */
                 rc = err_set(err, reason.kind, "%s", reason.text);
@@ -259,15 +271,14 @@ done:
 int log_dump_run(const struct command_args *args)
 {
     static struct partition_list list;
-    const char                  *topic = args_at(args, 0);
-    unsigned long long           from, count;
+    struct dump                  dump = { .topic = args_at(args, 0), .hex = args_has(args, "--hex") };
     struct log                  *log;
     struct err                   err = { .kind = ERR_NONE };
     bool                         known = false;
     int                          code = EXIT_DONE;
 
-    if (args_number(args, "--from", 0, UINT64_MAX, &from) < 0 ||
-        args_number(args, "--count", UINT64_MAX, UINT64_MAX, &count) < 0)
+    if (args_number(args, "--from", 0, UINT64_MAX, &dump.from) < 0 ||
+        args_number(args, "--count", UINT64_MAX, UINT64_MAX, &dump.count) < 0)
         return EXIT_USAGE;
     if (account_log_open(args_data(args), &log, &err) < 0)
         return command_failed(&err);
@@ -276,11 +287,13 @@ int log_dump_run(const struct command_args *args)
         return command_failed(&err);
     }
     for (size_t i = 0; i < list.count; i++)
-        known |= strcmp(list.at[i].topic, topic) == 0;
+        known |= strcmp(list.at[i].topic, dump.topic) == 0;
     if (!known)
-        code = args_wrong(args, "there is no topic \"%s\"; `penstock log info` lists them", topic);
-    else if (dump_topic(log, topic, from, count, args_has(args, "--hex"), &err) < 0)
-        code = command_failed(&err);
+        code = args_wrong(args, "there is no topic \"%s\"; `penstock log info` lists them", dump.topic);
+    dump.partitions = log_partitions(log);
+    for (; known && code == EXIT_DONE && dump.partition < dump.partitions; dump.partition++)
+        if (dump_partition(log, &dump, &err) < 0)
+            code = command_failed(&err);
     log_close(log);
     return code;
 }

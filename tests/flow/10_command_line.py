@@ -1,4 +1,5 @@
 """The command line: help, completions, configuration errors, and what a first and a second start say."""
+import collections
 import json
 import os
 import re
@@ -6,6 +7,7 @@ import subprocess
 import tempfile
 import time
 
+import deploy
 from harness import BINARY, Serve, command, free_port, uuid7
 
 COMMANDS = ["serve", "send", "tail", "trace", "sql", "compare", "plan", "status", "token list", "token create", "token revoke", "log info",
@@ -232,8 +234,10 @@ def test_log_commands():
     with Serve() as serve:
         serve.cli("send", "one", "--distinct-id", "u")
         serve.settle()
-        topics = {row["topic"]: row for row in json.loads(serve.cli("log", "info", "--json").stdout)}
-        assert topics["raw"]["end"] == 1 and topics["events"]["end"] == 1
+        ends = collections.Counter()
+        for row in json.loads(serve.cli("log", "info", "--json").stdout):
+            ends[row["topic"]] += row["end"]  # of one partition or several
+        assert ends["raw"] == (1 if deploy.embedded("log") else 1 << 20) and ends["events"] == 1, ends
         assert "raw" in serve.cli("log", "info").stdout
         dump = json.loads(serve.cli("log", "dump", "raw").stdout)
         assert (dump["offset"], dump["event"], dump["distinct_id"], dump["data"]["event"]) == (0, "one", "u", "one")

@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+import deploy
 from harness import Serve, uuid7
 
 
@@ -23,7 +24,9 @@ def test_a_stored_event():
                            "$groups": {"company": "acme"}, "$set": {"seats": 3}, "$set_once": {"plan": "pro", "via": "ad"}}}]})
         serve.settle()
         told = trace(serve, own)
-        assert told["fate"] == "stored" and told["project"] == 1 and told["topic"] == "raw" and told["offset"] == 2, told
+        assert told["fate"] == "stored" and told["project"] == 1 and told["topic"] == "raw", told
+        # On Kafka: the second message of ada's partition, which "other" may stand in too (docs/log.md).
+        assert told["offset"] in ([2] if deploy.embedded("log") else [1 << 20, (1 << 20) + 1]), told
         record = told["record"]
         assert record["index"] == 1 and record["ip"] == "127.0.0.1" and record["distinct_id"] == "ada" and record["token"] == token, record
         assert record["timestamp_is"].startswith("the request's arrival") and record["uuid_is"] == "the client's", record
@@ -37,7 +40,7 @@ def test_a_stored_event():
         assert "seats" in person["set"] and "via" in person["set_once"] and "plan" in person["set_once_there_before"], person
         assert person["properties_after"]["plan"] == "free" and person["now"] == person["id"], person
         assert person["made_by_this_event"] is False, person
-        assert told["events_offset"] == 2 and told["rows"][0]["$group_0"] == "acme" and told["warnings"] == [], told
+        assert told["events_offset"] in ([2] if deploy.embedded("log") else [1, 2]) and told["rows"][0]["$group_0"] == "acme" and told["warnings"] == [], told
         assert told["no_row_times"] == 0 and told["letter"] is None, told
         text = serve.cli("trace", own).stdout
         for part in ("is stored", "accepted", "written", "processed", "stored", "event 1 of it", "acme", "ms from acceptance"):
