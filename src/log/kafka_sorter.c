@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "log/frame.h"
 #include "log/kafka_frame.h"
 #include "log/kafka_partition.h"
@@ -171,10 +172,11 @@ void sorter_reset(struct sorter *sorter)
 
 /* --- frames ------------------------------------------------------------------------------------ */
 
-static int bin_send(struct sorter *sorter, uint32_t partition, int64_t now_us, struct err *err)
+static int bin_send(struct sorter *sorter, uint32_t partition, struct err *err)
 {
     struct bin         *bin = &sorter->bins[partition];
-    struct kafka_frame  frame = { .kind = KAFKA_FRAME_SHARED, .codec = sorter->options.codec, .count = bin->count, .appended_us = now_us };
+    struct kafka_frame  frame = { .kind = KAFKA_FRAME_SHARED, .codec = sorter->options.codec, .count = bin->count,
+                                  .appended_us = clock_wall_us() /* not of the clock that waiting is measured by */ };
     struct line_message message = { .partition = partition, .token = bin->sent };
 
     message.frame_take = kafka_frame_make(&frame, span_of(bin->at, bin->bytes), &message.frame_bytes);
@@ -222,7 +224,7 @@ static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t part
 
     if (bin->count > 0 && (bin->bytes + stored.bytes + KAFKA_FRAME_HEADER_BYTES > sorter->options.frame_bytes_max ||
                            bin->count == KAFKA_FRAME_RECORDS_MAX) &&
-        bin_send(sorter, partition, now_us, err) < 0)
+        bin_send(sorter, partition, err) < 0)
         return -1;
     if (bin->bytes + stored.bytes > bin->size && bin_grow(bin, bin->bytes + stored.bytes, err) < 0)
         return -1;
@@ -240,7 +242,7 @@ static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t part
     return 0;
 }
 
-int sorter_flush(struct sorter *sorter, int64_t before_us, int64_t now_us, struct err *err)
+int sorter_flush(struct sorter *sorter, int64_t before_us, struct err *err)
 {
     int64_t oldest_us = INT64_MAX;
 
@@ -254,7 +256,7 @@ int sorter_flush(struct sorter *sorter, int64_t before_us, int64_t now_us, struc
         if (bin->since_us > before_us) {
             if (bin->since_us < oldest_us)
                 oldest_us = bin->since_us;
-        } else if (bin_send(sorter, p, now_us, err) < 0) {
+        } else if (bin_send(sorter, p, err) < 0) {
             return -1;
         }
     }

@@ -37,7 +37,7 @@ void sorter_free(struct sorter *sorter);
 int sorter_add(struct sorter *sorter, struct parcel *parcel, struct span records, uint32_t count, int64_t now_us, struct err *err)
     must_check;
 /* Sends what waits since before_us or longer. */
-int sorter_flush(struct sorter *sorter, int64_t before_us, int64_t now_us, struct err *err) must_check;
+int sorter_flush(struct sorter *sorter, int64_t before_us, struct err *err) must_check;
 /* Since when the oldest waits; INT64_MAX: nothing does. */
 int64_t sorter_oldest_us(const struct sorter *sorter);
 

@@ -487,7 +487,7 @@ static int way_send(struct kafka_way *way, int64_t now_us, struct err *err)
     }
     if (way->state == LOG_WAY_DIRECT && way_send_batches(way, now_us, err) < 0)
         return -1;
-    return sorter_flush(way->sorter, way->state == LOG_WAY_DIRECT ? now_us - way->options.linger_us : now_us, now_us, err);
+    return sorter_flush(way->sorter, way->state == LOG_WAY_DIRECT ? now_us - way->options.linger_us : now_us, err);
 }
 
 int64_t way_step(struct kafka_way *way, int64_t now_us)
@@ -564,7 +564,7 @@ void way_settle(struct kafka_way *way, int64_t patience_us)
         int64_t now_us = clock_mono_us();
 
         (void)way_step(way, now_us);
-        if (sorter_flush(way->sorter, now_us, now_us, &err) < 0)
+        if (sorter_flush(way->sorter, now_us, &err) < 0)
             (void)snprintf(way->trouble, sizeof way->trouble, "%s", err.text);
         if (way_idle(way))
             return;
