@@ -351,6 +351,25 @@ static void fate_decide(struct trace *trace)
     }
 }
 
+/* The ids that were seen do not always tell which unit has the record: the others are looked at too, and its id decides. */
+static int record_look(struct trace *trace, struct err *err)
+{
+    uint32_t unit = trace->unit;
+
+    if (trace_record_read(trace, err) < 0)
+        return -1;
+    for (uint32_t u = 0; trace->record_state == TRACE_RECORD_UNKNOWN && u < trace->units; u++) {
+        if (u == unit)
+            continue;
+        trace->unit = u;
+        if (trace_record_read(trace, err) < 0)
+            return -1;
+    }
+    if (trace->record_state == TRACE_RECORD_UNKNOWN)
+        trace->unit = unit;
+    return 0;
+}
+
 static int trace_look(struct trace *trace, struct catalog *catalog, const struct catalog_snapshot *snapshot, struct err *err)
 {
     struct people_place place = { .input_next = { 0 } };
@@ -376,7 +395,7 @@ static int trace_look(struct trace *trace, struct catalog *catalog, const struct
         trace->project = (uint32_t)trace->row.team_id;
     else if (trace->project == 0 && trace->has_letter)
         trace->project = (uint32_t)trace->letter.team_id;
-    if (trace->record_state == TRACE_RECORD_UNKNOWN && trace_record_read(trace, err) < 0)
+    if (trace->record_state == TRACE_RECORD_UNKNOWN && record_look(trace, err) < 0)
         return -1;
     if (trace->has_row && (trace_events_offset(trace, err) < 0 || person_find(trace, trace->row.distinct_id, err) < 0))
         return -1;
