@@ -302,8 +302,8 @@ class Part:
             "transaction.state.log.replication.factor": copies, "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 4, "share.coordinator.state.topic.replication.factor": copies,
             "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000,
-            # A dead broker's partitions move within seconds.
-            "broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500, "replica.lag.time.max.ms": 4000,
+            # A dead broker's partitions move within seconds; one that is alone and had no processor for a while keeps them.
+            "broker.session.timeout.ms": 3000 if self.count > 1 else 120000, "broker.heartbeat.interval.ms": 500, "replica.lag.time.max.ms": 4000,
             "controller.quorum.election.timeout.ms": 500, "controller.quorum.fetch.timeout.ms": 2000,
         }
         lines.update(self.settings)
