@@ -34,7 +34,7 @@ LIBS = os.path.join(DEPS, "kafka", "libs")
 SIZE = "brokers"  # of `kafka:3`
 # A test's broker lives for seconds: the first compiler is enough, and one thread collects garbage.
 JAVA_TEST = "-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
-START_SECONDS = 90
+START_SECONDS = 300  # one takes five, where nobody else wants the processor
 # A child that asks for it ends with the thread that started it: so one thread starts all, and lives as long as the process.
 STARTER = concurrent.futures.ThreadPoolExecutor(1)
 
@@ -303,7 +303,7 @@ class Part:
             "transaction.state.log.num.partitions": 4, "share.coordinator.state.topic.replication.factor": copies,
             "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000,
             # A dead broker's partitions move within seconds; one that is alone and had no processor for a while keeps them.
-            "broker.session.timeout.ms": 3000 if self.count > 1 else 120000, "broker.heartbeat.interval.ms": 500, "replica.lag.time.max.ms": 4000,
+            "broker.session.timeout.ms": 3000 if self.count > 1 else 9000, "broker.heartbeat.interval.ms": 500, "replica.lag.time.max.ms": 4000,
             "controller.quorum.election.timeout.ms": 500, "controller.quorum.fetch.timeout.ms": 2000,
         }
         lines.update(self.settings)
