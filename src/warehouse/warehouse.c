@@ -22,6 +22,11 @@
 
 enum { SQL_BYTES_MAX = 64 << 10 };
 
+/* Pieces of three row groups that a checkpoint puts together because a fourth of their rows are gone. Without a bound one
+ * checkpoint may write a whole table anew, and nothing is loaded meanwhile: 1.3 s of CPU at 400,000 persons. Eight take in
+ * what 65,000 settled rows leave, which is what 64 MiB of write-ahead log bring. */
+#define VACUUM_TASKS "8"
+
 static const char *const person_keys[] = { "team_id", "id", NULL };
 static const char *const distinct_keys[] = { "team_id", "distinct_id", NULL };
 static const char *const group_keys[] = { "team_id", "group_type_index", "group_key", NULL };
@@ -144,6 +149,7 @@ static int set_configs(const struct warehouse_options *options, const struct duc
         { "memory_limit", memory },
         { "threads", threads },
         { "checkpoint_threshold", "64MiB" },
+        { "max_vacuum_tasks", VACUUM_TASKS },
         { "temp_directory", temporary },
         { "autoinstall_known_extensions", "false" },
         { "autoload_known_extensions", "false" },
