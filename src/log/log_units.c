@@ -100,6 +100,24 @@ static void unit_stop(void *ctx, uint32_t partition)
     say(SAY_INFO, "unit %u is another's", partition);
 }
 
+/* Brokers that are away, or slow, are waited for: to end would be to start again, and to wait then. 1: joined; 0: the stop came. */
+static int units_join(struct log *log, const char *role, const char *topic, const struct log_group_calls *calls, int stop_fd,
+                      struct log_group **out, struct err *err)
+{
+    enum { AGAIN_MS_MIN = 200, AGAIN_MS_MAX = 5000 };
+    int wait_ms = AGAIN_MS_MIN;
+
+    while (log_group_join(log, role, topic, calls, out, err) < 0) {
+        if (err->kind != ERR_RETRY)
+            return -1;
+        say(SAY_WARN, "%s; trying again in %.1f s", err->text, (double)wait_ms / 1000);
+        if (log_units_stopped(stop_fd, wait_ms))
+            return 0;
+        wait_ms = wait_ms * 2 < AGAIN_MS_MAX ? wait_ms * 2 : AGAIN_MS_MAX;
+    }
+    return 1;
+}
+
 /* The group's first answer may take seconds, and more partitions may come later: joined is ready. */
 static int units_serve(struct log *log, const char *role, const char *topic, struct units *units, int stop_fd, struct err *err)
 {
@@ -107,8 +125,10 @@ static int units_serve(struct log *log, const char *role, const char *topic, str
     struct log_group            *group;
     struct pollfd                ends[2] = { { .fd = stop_fd, .events = POLLIN }, { .fd = units->failed_fd, .events = POLLIN } };
 
-    if (log_group_join(log, role, topic, &calls, &group, err) < 0)
-        return -1;
+    int                          joined = units_join(log, role, topic, &calls, stop_fd, &group, err);
+
+    if (joined < 1)
+        return joined;
     if (units->work->ready != NULL)
         units->work->ready(units->work->ctx);
     while (poll(ends, 2, -1) <= 0)
