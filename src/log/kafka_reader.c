@@ -56,6 +56,8 @@ static int place(struct kafka_reader *reader, struct err *err)
     }
     if (rc == 1)
         rc = kafka_source_seek(source, at, err);
+    if (rc < 0)
+        source->looked_us = 0; /* trouble is told each time: 0 is an answer, that there is nothing */
     if (rc < 1)
         return rc;
     forget(reader);

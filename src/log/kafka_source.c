@@ -260,6 +260,8 @@ int kafka_source_next(struct kafka_source *source, int64_t wait_us, rd_kafka_mes
             return 0;
         source->looked_us = now_us;
         rc = kafka_source_seek(source, source->next, err);
+        if (rc < 0)
+            source->looked_us = 0;
         if (rc < 1)
             return rc;
     }
