@@ -1,6 +1,7 @@
 /* command/log_command.c - penstock log info | verify | dump: looks at the log on disk, beside its writers. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "command/account.h"
@@ -11,8 +12,6 @@
 #include "log/log.h"
 #include "wire/json.h"
 #include "wire/time.h"
-
-enum { LOG_PARTITIONS_MAX = 256 };
 
 /* --- info -------------------------------------------------------------------------------------- */
 
@@ -61,9 +60,11 @@ int log_info_run(const struct command_args *args)
 
 /* --- verify ------------------------------------------------------------------------------------ */
 
+/* On Kafka a dozen topics have as many partitions as somebody chose. */
 struct partition_list {
-    struct { char topic[LOG_TOPIC_NAME_BYTES_MAX + 1]; uint32_t partition; } at[LOG_PARTITIONS_MAX];
-    size_t count;
+    struct partition_name { char topic[LOG_TOPIC_NAME_BYTES_MAX + 1]; uint32_t partition; } *at;
+    size_t count, room;
+    bool   failed; /* no memory: some are missing */
 };
 
 static void partition_seen(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors,
@@ -73,10 +74,26 @@ static void partition_seen(void *ctx, const struct log_partition_info *info, con
 
     (void)cursors;
     (void)cursor_count;
-    if (list->count == LOG_PARTITIONS_MAX)
-        return;
+    if (list->count == list->room) {
+        size_t                 room = list->room == 0 ? 64 : 2 * list->room;
+        struct partition_name *grown = realloc(list->at, room * sizeof *grown);
+
+        if (grown == NULL) {
+            list->failed = true;
+            return;
+        }
+        list->at = grown;
+        list->room = room;
+    }
     (void)snprintf(list->at[list->count].topic, sizeof list->at[0].topic, "%s", info->topic);
     list->at[list->count++].partition = info->partition;
+}
+
+static int partitions_read(struct log *log, struct partition_list *list, struct err *err)
+{
+    if (log_info(log, partition_seen, list, err) < 0)
+        return -1;
+    return list->failed ? err_set(err, ERR_FULL, "no memory for the list of %zu partitions", list->count) : 0;
 }
 
 static void damage_seen(void *ctx, const char *file, uint64_t file_at, uint64_t base, uint64_t count, const char *what)
@@ -88,7 +105,7 @@ static void damage_seen(void *ctx, const char *file, uint64_t file_at, uint64_t 
 
 int log_verify_run(const struct command_args *args)
 {
-    static struct partition_list list;
+    struct partition_list        list = { .count = 0 };
     const char                  *only = args_at(args, 0);
     struct log                  *log;
     struct err                   err = { .kind = ERR_NONE };
@@ -98,7 +115,7 @@ int log_verify_run(const struct command_args *args)
 
     if (account_log_open(args_data(args), &log, &err) < 0)
         return command_failed(&err);
-    rc = log_info(log, partition_seen, &list, &err);
+    rc = partitions_read(log, &list, &err);
     printf("%s", json ? "[" : "");
     for (size_t i = 0; i < list.count && rc == 0; i++) {
         struct log_verify_result result;
@@ -119,6 +136,7 @@ int log_verify_run(const struct command_args *args)
     }
     printf("%s", json ? "]\n" : "");
     log_close(log);
+    free(list.at);
     if (rc < 0)
         return command_failed(&err);
     if (only != NULL && first)
@@ -243,7 +261,7 @@ static int dump_partition(struct log *log, struct dump *dump, struct err *err)
     if (log_reader_open(log, dump->topic, dump->partition, dump->from, &reader, err) < 0)
         return -1;
     buf_init(&out, 256 << 20);
-    while (dump->count > 0 && (rc = account_reader_next(reader, next, &chunk, err)) > 0) {
+    while (dump->count > 0 && (rc = account_reader_next(reader, next, 0, &chunk, err)) > 0) {
         next = chunk.base + chunk.count;
         if (chunk.kind == LOG_GAP) {
             printf("{\"offset\":%" PRIu64 ",\"gap\":%u,\"why\":\"%s\"}\n", chunk.base, chunk.count, chunk.why);
@@ -270,7 +288,7 @@ done:
 
 int log_dump_run(const struct command_args *args)
 {
-    static struct partition_list list;
+    struct partition_list        list = { .count = 0 };
     struct dump                  dump = { .topic = args_at(args, 0), .hex = args_has(args, "--hex") };
     struct log                  *log;
     struct err                   err = { .kind = ERR_NONE };
@@ -282,12 +300,14 @@ int log_dump_run(const struct command_args *args)
         return EXIT_USAGE;
     if (account_log_open(args_data(args), &log, &err) < 0)
         return command_failed(&err);
-    if (log_info(log, partition_seen, &list, &err) < 0) {
+    if (partitions_read(log, &list, &err) < 0) {
+        free(list.at);
         log_close(log);
         return command_failed(&err);
     }
     for (size_t i = 0; i < list.count; i++)
         known |= strcmp(list.at[i].topic, dump.topic) == 0;
+    free(list.at);
     if (!known)
         code = args_wrong(args, "there is no topic \"%s\"; `penstock log info` lists them", dump.topic);
     dump.partitions = log_partitions(log);

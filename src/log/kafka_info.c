@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/say.h"
 #include "log/kafka_client.h"
 #include "log/kafka_producer.h"
 #include "log/kafka_reader.h"
@@ -95,7 +96,8 @@ int kafka_verify(struct log *log, const char *topic, uint32_t partition, log_dam
 
 /* --- info -------------------------------------------------------------------------------------- */
 
-static int info_partition(struct log *log, const char *topic, uint32_t partition, log_info_seen *seen, void *ctx, struct err *err)
+/* *ask: whether cursors are asked for; not any more when nobody answers. */
+static int info_partition(struct log *log, const char *topic, uint32_t partition, log_info_seen *seen, void *ctx, bool *ask, struct err *err)
 {
     static const char *const  consumers[INFO_CURSORS] = { "ingest", "load" };
     struct log_partition_info info = { .partition = partition };
@@ -109,11 +111,15 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
     info.end = kafka_reader_end(reader);
     info.start = kafka_reader_start(reader);
     kafka_reader_close(reader);
-    for (size_t i = 0; i < INFO_CURSORS; i++) {
+    for (size_t i = 0; *ask && i < INFO_CURSORS; i++) {
         int rc = kafka_cursor_load(log, topic, partition, consumers[i], &cursors[count].offset, err);
 
-        if (rc < 0)
+        if (rc < 0 && err->kind != ERR_RETRY)
             return -1;
+        if (rc < 0) { /* a copy, for people: what it stands beside is told without it */
+            say(SAY_WARN, "how far the topics were read is not known: %s", err->text);
+            *ask = false;
+        }
         if (rc == 1)
             (void)snprintf(cursors[count++].consumer, sizeof cursors->consumer, "%s", consumers[i]);
     }
@@ -133,6 +139,7 @@ int kafka_info(struct log *of, log_info_seen *seen, void *ctx, struct err *err)
     const struct rd_kafka_metadata *meta;
     const char                     *prefix = log->options->topic_prefix != NULL ? log->options->topic_prefix : "";
     rd_kafka_resp_err_t             error;
+    bool                            ask = true;
     int                             rc = 0;
 
     if (kafka_producer_of(log, &producer, err) < 0)
@@ -148,7 +155,7 @@ int kafka_info(struct log *of, log_info_seen *seen, void *ctx, struct err *err)
             !part_name_valid(topic->topic + strlen(prefix), LOG_TOPIC_NAME_BYTES_MAX))
             continue;
         for (int p = 0; rc == 0 && p < topic->partition_cnt; p++)
-            rc = info_partition(of, topic->topic + strlen(prefix), (uint32_t)p, seen, ctx, err);
+            rc = info_partition(of, topic->topic + strlen(prefix), (uint32_t)p, seen, ctx, &ask, err);
     }
     rd_kafka_metadata_destroy(meta);
     return rc;
