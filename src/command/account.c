@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "catalog/catalog.h"
+#include "command/account_spool.h"
 #include "command/catalog_access.h"
 #include "command/command.h"
 #include "command/config_stores.h"
@@ -90,15 +92,22 @@ int account_taken(const char *data, struct taken *taken, uint32_t units, struct 
     return rc;
 }
 
-/* On Kafka what is there may not have come yet: it is waited for, as long as something is known to be there. */
-int account_reader_next(struct log_reader *reader, uint64_t from, struct log_chunk *out, struct err *err)
+/* On Kafka what is there may not have come yet: it is waited for, as long as something is known to be there. Rows that were committed
+ * a moment ago are not: their mark comes after the commit, and the log counts only what a mark covers. A partition whose leader
+ * moves, or brokers that are slow, are waited for as long. */
+int account_reader_next(struct log_reader *reader, uint64_t from, uint64_t known, struct log_chunk *out, struct err *err)
 {
-    enum { WAIT_US = 100000, WAITS = 50 };
-    int more;
+    enum { WAIT_US = 100000, WAIT_US_MAX = 5000000 };
+    int64_t until_us = clock_mono_us() + WAIT_US_MAX;
 
-    for (int i = 0; (more = log_reader_next(reader, out, err)) == 0 && i < WAITS && log_reader_lag(reader, from) > 0; i++)
+    for (;;) {
+        int more = log_reader_next(reader, out, err);
+
+        if (more > 0 || (more < 0 && err->kind != ERR_RETRY) || (more == 0 && from >= known && log_reader_lag(reader, from) == 0) ||
+            clock_mono_us() > until_us)
+            return more;
         (void)log_reader_wait(reader, WAIT_US);
-    return more;
+    }
 }
 
 /* Records of an input with many writers that ingest has not taken. Where ingest stands is mostly in the middle of a message, and only
@@ -115,11 +124,11 @@ static int sparse_waiting(struct log *log, const char *topic, uint32_t unit, uin
     if (log_reader_open(log, topic, unit, from, &reader, err) < 0)
         return -1;
     while (more > 0 && found < EXACT_MAX) {
-        more = account_reader_next(reader, found == 0 ? from : offset + 1, &chunk, err);
+        more = account_reader_next(reader, found == 0 ? from : offset + 1, 0, &chunk, err);
         while (more > 0 && chunk.kind != LOG_GAP && log_chunk_next(&chunk, &offset, &body))
             found++;
     }
-    *out = found + (found < EXACT_MAX ? 0 : log_reader_lag(reader, offset + 1));
+    *out = found + (more < 0 ? 0 : log_reader_lag(reader, found == 0 ? from : offset + 1)); /* also what did not come in time */
     log_reader_close(reader);
     return more < 0 ? -1 : 0;
 }
@@ -194,7 +203,7 @@ static int heatmaps_waiting(struct log *log, uint32_t unit, uint64_t from, uint6
     if (log_reader_open(log, "heatmaps", unit, from, &reader, err) < 0)
         return -1;
     while (more > 0 && offset + 1 < end) {
-        more = account_reader_next(reader, offset, &chunk, err);
+        more = account_reader_next(reader, offset, end, &chunk, err);
         while (more > 0 && chunk.kind != LOG_GAP && log_chunk_next(&chunk, &offset, &body) && offset < end)
             *out += row_read(body, &row, &ignored) == 0 && row.table == ROW_HEATMAP && !row.cells[ROW_HEATMAP_EVENT_UUID].null;
     }
@@ -244,14 +253,41 @@ static int units_read(const char *data, struct log *log, uint32_t units, const s
     return 0;
 }
 
+/* Everything once, in the order of account.h, but the spool first: what leaves it comes to the inputs. 1: it was sent from
+ * meanwhile, so some stand in both. */
+static int account_read_once(const char *data, uint32_t units, struct taken *taken, struct people_place *places, struct account *out,
+                             struct err *err)
+{
+    struct log          *log = NULL;
+    struct account_spool spool;
+    int                  rc = -1;
+
+    *out = (struct account){ .accepted = 0 };
+    if (account_spool_open(data, &spool, err) < 0 ||
+        (account_log_open(data, &log, err) < 0 && err->kind != ERR_RETRY) || /* nothing was served here: zeros */
+        account_taken(data, taken, units, err) < 0 || units_read(data, log, units, taken, places, out, err) < 0 ||
+        letters_read(data, out, err) < 0)
+        goto done;
+    out->ingest_lag = out->lane_lag[INPUT_RAW] + out->lane_lag[INPUT_HISTORICAL] + out->lane_lag[INPUT_OVERFLOW];
+    out->spooled = account_spool_waiting(&spool);
+    out->pending += out->ingest_lag + out->spooled;
+    if (log != NULL && log_is_kafka(log)) /* what ingest took, each with its fate, and what waits for it */
+        out->accepted = out->stored + out->deduplicated + out->dead_lettered + out->dropped + out->pending;
+    rc = account_spool_moved(&spool, err);
+done:
+    account_spool_close(&spool);
+    log_close(log);
+    return rc;
+}
+
 int account_read(const char *data, struct account *out, struct err *err)
 {
+    enum { TRIES = 4 }; /* a long spool moves all the time: then some are counted twice */
     const struct stores *stores;
-    struct log          *log = NULL;
     struct taken        *taken = NULL;
     struct people_place *places = NULL;
     uint32_t             units;
-    int                  rc = -1;
+    int                  rc = 1;
 
     *out = (struct account){ .accepted = 0 };
     if (data_check(data, err) < 0 || command_stores(data, &stores, err) < 0)
@@ -259,23 +295,11 @@ int account_read(const char *data, struct account *out, struct err *err)
     units = stores_units(stores);
     taken = calloc(units, sizeof *taken);
     places = calloc(units, sizeof *places);
-    if (taken == NULL || places == NULL) {
-        (void)err_set(err, ERR_FULL, "no memory for %u units", units);
-        goto done;
-    }
-    if (account_log_open(data, &log, err) < 0 && err->kind != ERR_RETRY) /* nothing was served here: zeros */
-        goto done;
-    if (account_taken(data, taken, units, err) < 0 || units_read(data, log, units, taken, places, out, err) < 0 ||
-        letters_read(data, out, err) < 0)
-        goto done;
-    out->ingest_lag = out->lane_lag[INPUT_RAW] + out->lane_lag[INPUT_HISTORICAL] + out->lane_lag[INPUT_OVERFLOW];
-    out->pending += out->ingest_lag;
-    if (log != NULL && log_is_kafka(log)) /* what ingest took, each with its fate, and what waits for it */
-        out->accepted = out->stored + out->deduplicated + out->dead_lettered + out->dropped + out->pending;
-    rc = 0;
-done:
-    log_close(log);
+    if (taken == NULL || places == NULL)
+        rc = err_set(err, ERR_FULL, "no memory for %u units", units);
+    for (int i = 0; rc == 1 && i < TRIES; i++)
+        rc = account_read_once(data, units, taken, places, out, err);
     free(places);
     free(taken);
-    return rc;
+    return rc < 0 ? -1 : 0;
 }

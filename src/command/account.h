@@ -19,6 +19,7 @@ struct account {
     uint64_t            deduplicated, dead_lettered, dropped;
     uint64_t            letters_replayed, letters_discarded; /* of the dead-lettered; the others are open */
     uint64_t            pending;
+    uint64_t            spooled;    /* of them, in this machine's spool: at no broker yet. Other machines' are not known here */
     uint64_t            ingest_lag; /* accepted records that ingest has not processed: the lanes together */
     uint64_t            lane_lag[INPUT_COUNT]; /* by input; of INPUT_CONTROL it is no events */
     uint64_t            load_lag;   /* rows of every table that ingest finished and the warehouse has not taken */
@@ -40,8 +41,9 @@ struct taken {
 };
 /* Of each unit; zeros when there is no warehouse yet. */
 int account_taken(const char *data, struct taken *taken, uint32_t units, struct err *err) must_check;
-/* As log_reader_next from `from` on, but it waits for what is known to be there. */
-int account_reader_next(struct log_reader *reader, uint64_t from, struct log_chunk *out, struct err *err) must_check;
+/* As log_reader_next from `from` on, but it waits for what is known to be there: what the log counts, and everything below `known` (0:
+ * nothing), which a place says was committed. */
+int account_reader_next(struct log_reader *reader, uint64_t from, uint64_t known, struct log_chunk *out, struct err *err) must_check;
 /* DIR/log, which must be there. */
 int account_log_open(const char *data, struct log **out, struct err *err) must_check;
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "command/account.h"
+#include "command/account_spool.h"
 #include "command/catalog_access.h"
 #include "command/command.h"
 #include "command/config_stores.h"
@@ -250,7 +251,7 @@ static int topic_read(struct reading *reading, struct log *log, const char *topi
         end = log_reader_end(reader);
     waits = sparse ? log_reader_lag(reader, from) : from < end ? end - from : 0;
     while (rc == 0 && more > 0 && looked < waits && reading->left > 0) {
-        more = account_reader_next(reader, looked == 0 ? from : offset + 1, &chunk, err);
+        more = account_reader_next(reader, looked == 0 ? from : offset + 1, end == UINT64_MAX ? 0 : end, &chunk, err);
         if (more <= 0 || chunk.kind == LOG_GAP)
             continue;
         while (rc == 0 && reading->left > 0 && log_chunk_next(&chunk, &offset, &body) && offset < end) {
@@ -281,11 +282,25 @@ static int unit_waiting_read(struct reading *reading, struct log *log, uint32_t 
     return rc;
 }
 
+/* The spool first: account_spool.h. */
+static int spool_read(struct reading *reading, struct err *err)
+{
+    struct account_spool spool;
+    int                  rc = account_spool_open(reading->data, &spool, err);
+
+    for (enum input input = INPUT_RAW; rc == 0 && spool.log != NULL && input < INPUT_OVERFLOW; input++)
+        rc = topic_read(reading, spool.log, input_topic(input), 0, spool.next[input], spool.end[input], err);
+    account_spool_close(&spool);
+    return rc;
+}
+
 static int waiting_read(struct reading *reading, struct err *err)
 {
     struct log *log;
     int         rc = 0;
 
+    if (spool_read(reading, err) < 0)
+        return -1;
     if (account_log_open(reading->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
     for (uint32_t u = 0; u < reading->units && rc == 0; u++)

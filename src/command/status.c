@@ -108,7 +108,7 @@ static int status_read(const char *data, struct status *out, struct err *err)
         (void)supervisor_role_state(data, roles[i], &line->state);
         line->rss_bytes = line->state.up ? process_rss_bytes(line->state.pid) : 0;
         line->lag = strcmp(line->name, "ingest") == 0 ? out->account.ingest_lag
-                    : strcmp(line->name, "load") == 0 ? out->account.load_lag : 0;
+                    : strcmp(line->name, "load") == 0 ? out->account.load_lag : out->account.spooled;
     }
     for (size_t i = 0; i < role_count && !out->changed; i++)
         out->changed = supervisor_owner(data, roles[i]) != 0 && supervisor_changed(data, roles[i], &out->change);

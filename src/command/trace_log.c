@@ -7,9 +7,11 @@
 
 #include "base/clock.h"
 #include "command/account.h"
+#include "command/account_spool.h"
 #include "event/row.h"
 #include "ingest/normalize.h"
 #include "ingest/outputs.h"
+#include "load/follow.h"
 #include "log/log.h"
 #include "wire/time.h"
 
@@ -127,7 +129,7 @@ static int topic_search(struct trace *trace, struct log *log, const char *topic,
         return 0;
     if (log_reader_open(log, topic, trace->unit, from, &reader, err) < 0)
         return -1;
-    while (offset < end && (rc = account_reader_next(reader, offset, &chunk, err)) > 0) {
+    while (offset < end && (rc = account_reader_next(reader, offset, 0, &chunk, err)) > 0) {
         offset = chunk.base + chunk.count;
         if (chunk.kind == LOG_GAP)
             continue;
@@ -166,7 +168,7 @@ int trace_record_read(struct trace *trace, struct err *err)
         return err->kind == ERR_RETRY ? 0 : -1;
     rc = log_reader_open(log, input_topic(place_input(trace->place)), trace->unit, place_offset(trace->place), &reader, err);
     if (rc == 0) {
-        rc = account_reader_next(reader, place_offset(trace->place), &chunk, err);
+        rc = account_reader_next(reader, place_offset(trace->place), 0, &chunk, err);
         if (rc > 0 && chunk.kind == LOG_GAP) {
             trace->record_state = strcmp(chunk.why, "expired") == 0 ? TRACE_RECORD_EXPIRED : TRACE_RECORD_DAMAGED;
         } else if (rc > 0) {
@@ -180,29 +182,81 @@ int trace_record_read(struct trace *trace, struct err *err)
     return rc < 0 ? -1 : 0;
 }
 
+/* From where on the warehouse lacks rows of the topics dead_letters, events and heatmaps. Kafka's copy of the loader's cursor is for
+ * people: it may be of long ago, and the brokers may not have it at hand. */
+static int load_places(struct trace *trace, struct log *log, struct taken *out, struct err *err)
+{
+    struct taken *all;
+    int           rc;
+
+    *out = (struct taken){ .events = 0 };
+    if (!log_is_kafka(log)) {
+        rc = log_cursor_load(log, "dead_letters", trace->unit, "load", &out->next[OUTPUT_DEAD_LETTERS], err);
+        if (rc >= 0)
+            rc = log_cursor_load(log, "events", trace->unit, "load", &out->next[OUTPUT_EVENTS], err);
+        if (rc >= 0)
+            rc = log_cursor_load(log, "heatmaps", trace->unit, "load", &out->next[OUTPUT_HEATMAPS], err);
+        return rc < 0 ? -1 : 0;
+    }
+    all = arena_alloc_array(trace->arena, trace->units, sizeof *all);
+    if (all == NULL)
+        return err_set(err, ERR_FULL, "no memory for %u units", trace->units);
+    rc = account_taken(trace->data, all, trace->units, err);
+    if (rc == 0)
+        *out = all[trace->unit];
+    return rc;
+}
+
+/* 1: a finished row waits for the loader. */
+static int finished_search(struct trace *trace, struct log *log, int64_t until_us, struct err *err)
+{
+    /* What was seen becomes a row. */
+    static const enum output finished[2][2] = { { OUTPUT_DEAD_LETTERS, OUTPUT_DEAD_LETTERS }, { OUTPUT_EVENTS, OUTPUT_HEATMAPS } };
+    struct taken taken;
+    int          rc = load_places(trace, log, &taken, err);
+
+    for (int i = 0; rc == 0 && i < (trace->project != 0 ? 2 : 1) && !trace->has_letter; i++) {
+        enum output output = finished[trace->project != 0][i];
+
+        rc = topic_search(trace, log, follow_topics[output], -1, taken.next[output], UINT64_MAX, INT64_MAX, until_us, row_check, err);
+    }
+    return rc;
+}
+
+/* 1: it waits on this machine's disk for the brokers; it has no place yet. */
+static int spool_search(struct trace *trace, int64_t until_us, struct err *err)
+{
+    struct account_spool spool;
+    uint32_t             unit = trace->unit;
+    int                  rc = account_spool_open(trace->data, &spool, err);
+
+    trace->unit = 0; /* a spool has one partition */
+    for (enum input input = INPUT_RAW; rc == 0 && spool.log != NULL && input < INPUT_OVERFLOW; input++)
+        rc = topic_search(trace, spool.log, input_topic(input), (int)input, spool.next[input], spool.end[input], INT64_MAX, until_us,
+                          record_check, err);
+    trace->unit = unit;
+    if (rc > 0)
+        trace->place = TRACE_NONE;
+    account_spool_close(&spool);
+    return rc;
+}
+
 int trace_waiting_find(struct trace *trace, const struct people_place *place, struct err *err)
 {
     int64_t     until_us = clock_mono_us() + TRACE_SEARCH_US;
-    /* What was seen becomes a row. */
-    static const char *const finished[2][2] = { { "dead_letters", NULL }, { "events", "heatmaps" } };
     struct log *log;
-    int         rc = 0;
+    int         rc;
 
     if (account_log_open(trace->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
-    for (int i = 0; rc == 0 && i < 2 && finished[trace->project != 0][i] != NULL && !trace->has_letter; i++) {
-        const char *topic = finished[trace->project != 0][i];
-        uint64_t    from = 0;
-
-        rc = log_cursor_load(log, topic, trace->unit, "load", &from, err);
-        if (rc >= 0)
-            rc = topic_search(trace, log, topic, -1, from, UINT64_MAX, INT64_MAX, until_us, row_check, err);
-    }
+    rc = finished_search(trace, log, until_us, err);
     if (rc > 0)
         trace->fate = TRACE_WAITS_LOAD;
-    for (int input = INPUT_RAW; rc == 0 && trace->project == 0 && !trace->has_letter && input < INPUT_CONTROL; input++) {
-        rc = topic_search(trace, log, input_topic((enum input)input), input, place->input_next[input], UINT64_MAX, INT64_MAX,
-                          until_us, record_check, err);
+    if (rc == 0 && trace->project == 0 && !trace->has_letter) {
+        rc = spool_search(trace, until_us, err);
+        for (int input = INPUT_RAW; rc == 0 && input < INPUT_CONTROL; input++)
+            rc = topic_search(trace, log, input_topic((enum input)input), input, place->input_next[input], UINT64_MAX, INT64_MAX,
+                              until_us, record_check, err);
         if (rc > 0)
             trace->fate = TRACE_WAITS_INGEST;
     }

@@ -25,5 +25,7 @@ struct log_commit_look {
 
 const char *log_way_text(enum log_way way);
 
+/* The spool is an embedded log of the folder log_kafka_options names; below this cursor the brokers have everything. */
+#define LOG_SPOOL_CURSOR "spool"
 
 #endif

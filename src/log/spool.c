@@ -11,6 +11,7 @@
 #include "base/say.h"
 #include "log/embedded.h"
 #include "log/log_batch.h"
+#include "log/log_spool.h"
 #include "log/log_writer.h"
 
 enum { SPOOL_SEGMENT_BYTES = 16 << 20, SPOOL_CURSOR_EVERY_US = 200000, SPOOL_TIDY_EVERY_US = 2000000 };
@@ -29,7 +30,7 @@ struct spool {
     bool               resting;
 };
 
-static const char spool_cursor[] = "spool";
+static const char spool_cursor[] = LOG_SPOOL_CURSOR;
 static const char *const spool_cursors[] = { spool_cursor, NULL };
 
 static void bytes_seen(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors, size_t cursor_count)
