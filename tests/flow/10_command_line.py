@@ -173,7 +173,8 @@ def test_send_tail_trace_and_sql():
         assert (sent["plan"], sent["seats"], sent["deep"]) == ("pro", 3, {"a": [1, 2]})
 
         tail = serve.cli("tail", "--from", "start", "--count", "2").stdout.splitlines()
-        assert [json.loads(line)["event"] for line in tail] == ["bought", "seen"]
+        told = [json.loads(line)["event"] for line in tail]  # of several partitions in any order: two people
+        assert (told if deploy.embedded("log") else sorted(told)) == ["bought", "seen"], told
 
         trace = json.loads(serve.cli("trace", event, "--json").stdout)
         assert trace["fate"] == "stored" and trace["rows"][0]["distinct_id"] == "ada", trace
@@ -224,9 +225,13 @@ def test_the_equation_holds_at_every_moment():
             status = serve.status()
             total = status["stored"] + sum(status["dropped"].values()) + status["deduplicated"] + status["dead_lettered"]
             assert status["accepted"] == total + status["pending"], status
-            assert status["accepted"] == 100 * (round_number + 1), status
+            # What brokers do not acknowledge soon goes over the disk, and may have arrived all the same: a repeat is accepted, too.
+            sent = 100 * (round_number + 1)
+            assert status["accepted"] == sent if deploy.embedded("log") else status["accepted"] >= sent, status
             seen_pending += status["pending"] > 0
-        assert serve.settle()["stored"] == 3000
+        status = serve.settle()
+        assert status["stored"] == 3000 == status["accepted"] - status["deduplicated"], status
+        assert status["deduplicated"] == 0 or not deploy.embedded("log"), status
         assert seen_pending > 0, "status never saw an event on its way: the test proves nothing"
 
 
