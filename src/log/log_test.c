@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "log/log_test_kit.h"
 
@@ -177,6 +178,24 @@ static void small_and_huge_records(void **state)
     expect_records(fix, 0, 40003);
     reopen_writer(fix, &options);
     expect_records(fix, 20000, 40003);
+}
+
+/* Where records end is odd; if the zeros ahead ended so too, all that follow would go through the page cache. */
+static void zeros_ahead_end_on_pages(void **state)
+{
+    struct fixture *fix = *state;
+    char            file[128];
+    struct stat     st = { 0 };
+
+    open_writer(fix, NULL);
+    append(fix, 3, 1001);
+    (void)snprintf(file, sizeof file, "%s/raw/0/%020d.seg", fix->path, 0);
+    for (int i = 0; i < 6000 && st.st_size <= 8 << 20; i++) {
+        usleep(10000);
+        assert_int_equal(stat(file, &st), 0);
+    }
+    assert_true(st.st_size > 8 << 20);
+    assert_int_equal(st.st_size % 4096, 0);
 }
 
 static void lz4_topics(void **state)
@@ -559,6 +578,7 @@ int main(void)
         ROW(a_log_continues_after_reopening),
         ROW(segments_roll),
         ROW(small_and_huge_records),
+        ROW(zeros_ahead_end_on_pages),
         ROW(lz4_topics),
         ROW(batches_are_bounded_and_rewind),
         ROW(a_second_writer_is_refused),
