@@ -60,8 +60,8 @@ static int consumer_new(struct kafka_log *log, const char *consumer, struct kafk
     return 0;
 }
 
-/* Under the lock. */
-static int cursor_of(struct kafka_log *log, const char *topic, uint32_t partition, const char *consumer,
+/* With the lock held. */
+static int cursor_find(struct kafka_log *log, const char *topic, uint32_t partition, const char *consumer,
                      struct kafka_cursors **cursors_out, struct cursor **out, struct err *err)
 {
     struct kafka_cursors *cursors = log->cursors;
@@ -87,6 +87,16 @@ static int cursor_of(struct kafka_log *log, const char *topic, uint32_t partitio
     **out = (struct cursor){ .partition = partition };
     (void)snprintf((*out)->topic, sizeof (*out)->topic, "%s", topic);
     return 0;
+}
+
+/* Takes the lock, also when it fails, and finds the cursor; name: of the topic on Kafka. */
+static int cursor_take(struct kafka_log *log, const char *topic, uint32_t partition, const char *consumer,
+                       struct kafka_cursors **cursors_out, struct cursor **out, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], struct err *err)
+{
+    pthread_mutex_lock(&log->cursors_lock);
+    if (kafka_topic_name(log, topic, name, err) < 0)
+        return -1;
+    return cursor_find(log, topic, partition, consumer, cursors_out, out, err);
 }
 
 static rd_kafka_topic_partition_list_t *place_list(const char *name, const struct cursor *cursor, int64_t message, bool meta)
@@ -118,12 +128,8 @@ int kafka_cursor_store(struct log *of, const char *topic, uint32_t partition, co
     struct cursor        *cursor;
     char                  name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
     int64_t               now_us = clock_mono_us();
-    int                   rc;
+    int                   rc = cursor_take(log, topic, partition, consumer, &cursors, &cursor, name, err);
 
-    if (kafka_topic_name(log, topic, name, err) < 0)
-        return -1;
-    pthread_mutex_lock(&log->cursors_lock);
-    rc = cursor_of(log, topic, partition, consumer, &cursors, &cursor, err);
     if (rc == 0 && !(cursor->told && cursor->offset == offset)) {
         cursor->known = cursor->stored = true;
         cursor->told = false;
@@ -144,8 +150,7 @@ int kafka_cursor_store(struct log *of, const char *topic, uint32_t partition, co
 }
 
 /* 1: found; 0; -1. */
-static int cursor_ask(const struct kafka_log *log, struct kafka_cursors *cursors, struct cursor *cursor, const char *name,
-                      struct err *err)
+static int cursor_ask(struct kafka_cursors *cursors, struct cursor *cursor, const char *name, struct err *err)
 {
     rd_kafka_topic_partition_list_t *list = place_list(name, cursor, RD_KAFKA_OFFSET_INVALID, false);
     rd_kafka_resp_err_t              error = rd_kafka_committed(cursors->client, list, ASK_MS);
@@ -166,7 +171,6 @@ static int cursor_ask(const struct kafka_log *log, struct kafka_cursors *cursors
         rc = kafka_client_err(err, cursor->topic, error);
     }
     rd_kafka_topic_partition_list_destroy(list);
-    (void)log;
     return rc;
 }
 
@@ -177,15 +181,11 @@ int kafka_cursor_load(struct log *of, const char *topic, uint32_t partition, con
     struct cursor        *cursor;
     char                  name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
     int64_t               now_us = clock_mono_us();
-    int                   rc;
+    int                   rc = cursor_take(log, topic, partition, consumer, &cursors, &cursor, name, err);
 
-    if (kafka_topic_name(log, topic, name, err) < 0)
-        return -1;
-    pthread_mutex_lock(&log->cursors_lock);
-    rc = cursor_of(log, topic, partition, consumer, &cursors, &cursor, err);
     if (rc == 0 && (cursor->at_us == 0 || now_us - cursor->at_us >= TELL_EVERY_US)) {
         cursor->at_us = now_us;
-        rc = cursor_ask(log, cursors, cursor, name, err);
+        rc = cursor_ask(cursors, cursor, name, err);
     }
     if (rc >= 0) {
         rc = cursor->known;

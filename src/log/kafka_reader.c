@@ -8,18 +8,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/say.h"
 #include "log/kafka_client.h"
+#include "log/kafka_message.h"
 #include "log/log_batch.h"
 
-enum {
-    PER_MESSAGE_FIRST = 1,
-    HEADERS_MAX = 32
-};
+enum { PER_MESSAGE_FIRST = 1 };
 
 /* --- placing ----------------------------------------------------------------------------------- */
 
@@ -119,25 +116,6 @@ static void damage_told(const struct kafka_reader *reader, int64_t at, uint64_t 
 
 /* --- topics with many writers ------------------------------------------------------------------ */
 
-static void message_fill(const rd_kafka_message_t *from, struct log_message *out)
-{
-    rd_kafka_headers_t *headers;
-    const char         *name;
-    const void         *value;
-    size_t              bytes;
-
-    *out = (struct log_message){ .key = span_of(from->key == NULL ? "" : from->key, from->key == NULL ? 0 : from->key_len),
-                                 .value = span_of(from->payload == NULL ? "" : from->payload, from->payload == NULL ? 0 : from->len),
-                                 .timestamp_us = rd_kafka_message_timestamp(from, NULL) * 1000 };
-    if (rd_kafka_message_headers(from, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
-    for (size_t i = 0; out->header_count < HEADERS_MAX &&
-                       rd_kafka_header_get_all(headers, i, &name, &value, &bytes) == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        out->headers[out->header_count].name = span_of(name, strlen(name));
-        out->headers[out->header_count++].value = span_of(value == NULL ? "" : value, value == NULL ? 0 : bytes);
-    }
-}
-
 /* A message of the other form: one record. As frame_serve; 2: nobody knows the form. */
 static int foreign_serve(struct kafka_reader *reader, const rd_kafka_message_t *from, uint64_t base, struct log_chunk *out, struct err *err)
 {
@@ -151,7 +129,7 @@ static int foreign_serve(struct kafka_reader *reader, const rd_kafka_message_t *
     if (reader->converted == NULL)
         return err_set(err, ERR_FULL, "%s: no memory", reader->source.label);
     log_batch_reset(reader->converted);
-    message_fill(from, &message);
+    kafka_message_fill(from, &message);
     if (hooks->read(hooks->ctx, reader->topic, &message, reader->converted, err) < 0 && err->kind != ERR_INPUT)
         return -1;
     if (reader->converted->count != 1)

@@ -2,11 +2,11 @@
 #include "log/topic_scan.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "log/kafka_client.h"
+#include "log/kafka_message.h"
 
-enum { ASK_MS = 10000, SILENCE_MS_MAX = 30000, HEADERS_MAX = sizeof ((struct log_message *)0)->headers / sizeof ((struct log_message *)0)->headers[0] };
+enum { ASK_MS = 10000, SILENCE_MS_MAX = 30000 };
 
 struct scan {
     rd_kafka_t       *client;
@@ -16,25 +16,6 @@ struct scan {
     topic_scan_seen  *seen;
     void             *ctx;
 };
-
-static void message_fill(const rd_kafka_message_t *from, struct log_message *out)
-{
-    rd_kafka_headers_t *headers;
-    const char         *name;
-    const void         *value;
-    size_t              bytes;
-
-    *out = (struct log_message){ .key = { from->key, from->key == NULL ? 0 : from->key_len },
-                                 .value = span_of(from->payload == NULL ? "" : from->payload, from->payload == NULL ? 0 : from->len),
-                                 .timestamp_us = rd_kafka_message_timestamp(from, NULL) * 1000 };
-    if (rd_kafka_message_headers(from, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
-    while (out->header_count < HEADERS_MAX &&
-           rd_kafka_header_get_all(headers, out->header_count, &name, &value, &bytes) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        out->headers[out->header_count].name = span_of(name, strlen(name));
-        out->headers[out->header_count++].value = (struct span){ value, value == NULL ? 0 : bytes };
-    }
-}
 
 static int messages_see(struct scan *scan, int32_t partition, int64_t end, struct err *err)
 {
@@ -55,7 +36,7 @@ static int messages_see(struct scan *scan, int32_t partition, int64_t end, struc
         if (at->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             rc = kafka_client_err(err, scan->name, at->err);
         } else if (offset < end) {
-            message_fill(at, &message);
+            kafka_message_fill(at, &message);
             if (message.timestamp_us >= scan->since_us)
                 rc = scan->seen(scan->ctx, &message, err);
         }
