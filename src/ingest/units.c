@@ -1,10 +1,7 @@
 /* ingest/units.c - see units.h. */
 #include "ingest/units.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
+#include "base/role_unit.h"
 #include "base/say.h"
 #include "ingest/ingest_metrics.h"
 #include "log/log_access.h"
@@ -23,17 +20,13 @@ struct units {
 static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 {
     struct units   *units = ctx;
-    struct role_env env = *units->env;
+    struct role_env env;
     struct ingest  *ingest;
-    char            folder[4096];
+    char            folder[ROLE_UNIT_FOLDER_BYTES];
     int             wait_ms = AGAIN_MS_MIN;
 
-    (void)snprintf(folder, sizeof folder, "%.4000s/ingest-%u", units->env->run_folder, partition);
-    if (mkdir(folder, 0750) < 0 && errno != EEXIST)
-        return err_errno(err, errno, "make %.200s", folder);
-    env.unit = partition;
-    env.run_folder = folder;
-    env.stop_fd = stop_fd;
+    if (role_unit_env(units->env, "ingest", partition, stop_fd, folder, &env, err) < 0)
+        return -1;
     while (!log_units_stopped(stop_fd, 0)) {
         if (ingest_open_unit(&env, &units->common, &ingest, err) == 0) {
             int rc = ingest_work(ingest, err);
@@ -78,13 +71,9 @@ int units_run(const struct role_env *env, struct err *err)
 {
     struct units                units = { .env = env };
     const struct log_units_work work = { .run = unit_run, .ready = units_ready, .ctx = &units };
-    pthread_rwlockattr_t        writers_first;
     int                         rc;
 
-    pthread_rwlockattr_init(&writers_first);
-    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&units.turn, &writers_first);
-    pthread_rwlockattr_destroy(&writers_first);
+    role_unit_turn_init(&units.turn);
     units.common = (struct ingest_common){ .metrics_folder = env->run_folder, .turn = &units.turn };
     rc = units_open(&units, err);
     if (rc == 0)

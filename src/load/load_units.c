@@ -1,10 +1,7 @@
 /* load/load_units.c - see load_units.h. */
 #include "load/load_units.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
+#include "base/role_unit.h"
 #include "load/load_metrics.h"
 #include "load/query_socket.h"
 #include "log/log_access.h"
@@ -24,15 +21,11 @@ struct units {
 static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 {
     struct units   *units = ctx;
-    struct role_env env = *units->env;
-    char            folder[4096];
+    struct role_env env;
+    char            folder[ROLE_UNIT_FOLDER_BYTES];
 
-    (void)snprintf(folder, sizeof folder, "%.4000s/load-%u", units->env->run_folder, partition);
-    if (mkdir(folder, 0750) < 0 && errno != EEXIST)
-        return err_errno(err, errno, "make %.200s", folder);
-    env.unit = partition;
-    env.run_folder = folder;
-    env.stop_fd = stop_fd;
+    if (role_unit_env(units->env, "load", partition, stop_fd, folder, &env, err) < 0)
+        return -1;
     return load_run_unit(&env, &units->common, err);
 }
 
@@ -85,13 +78,9 @@ int load_units_run(const struct role_env *env, struct err *err)
 {
     struct units                units = { .env = env };
     const struct log_units_work work = { .run = unit_run, .ready = units_ready, .ctx = &units };
-    pthread_rwlockattr_t        writers_first;
     int                         rc;
 
-    pthread_rwlockattr_init(&writers_first);
-    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&units.turn, &writers_first);
-    pthread_rwlockattr_destroy(&writers_first);
+    role_unit_turn_init(&units.turn);
     units.common.turn = &units.turn;
     rc = units_open(&units, err);
     if (rc == 0)
