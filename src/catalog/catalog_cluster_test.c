@@ -101,40 +101,11 @@ static void change_is_seen_soon(void **state)
     catalog_close(catalog);
 }
 
-/* Machines that start at once, and all of them write. */
 static void many_open_a_new_one_together(void **state)
 {
-    enum { CHILDREN = 6, EACH = 5 };
-    struct place *place = *state;
-    pid_t         children[CHILDREN];
-    int           status;
+    const struct place *place = *state;
 
-    for (int i = 0; i < CHILDREN; i++) {
-        children[i] = fork();
-        assert_true(children[i] >= 0);
-        if (children[i] == 0) {
-            struct catalog *catalog = NULL;
-            struct err      err = { 0 };
-            uint32_t        project;
-            int             bad = catalog_open(place->path, &catalog, &err) < 0;
-
-            for (int n = 0; n < EACH && !bad; n++)
-                bad = catalog_project_create(catalog, "shop", &project, &err) < 0;
-            if (bad)
-                (void)fprintf(stderr, "%s\n", err.text);
-            _exit(bad);
-        }
-    }
-    for (int i = 0; i < CHILDREN; i++) {
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    }
-    struct catalog               *catalog = must_open(place->path);
-    struct catalog_snapshot      *snapshot = must_load(catalog);
-    const struct catalog_project *projects;
-    assert_int_equal(catalog_snapshot_projects(snapshot, &projects), CHILDREN * EACH);
-    catalog_snapshot_free(snapshot);
-    catalog_close(catalog);
+    must_create_together(place->path, 6, 5);
 }
 
 /* --- connections ------------------------------------------------------------------------------- */

@@ -80,41 +80,11 @@ static void change_is_seen_by_another_process(void **state)
     catalog_close(catalog);
 }
 
-/* All roles start at once on a new folder, and all of them write. */
 static void many_open_a_new_file_together(void **state)
 {
-    enum { CHILDREN = 8, EACH = 5 };
-    struct place *place = *state;
-    pid_t         children[CHILDREN];
-    int           status;
+    const struct place *place = *state;
 
-    for (int i = 0; i < CHILDREN; i++) {
-        children[i] = fork();
-        assert_true(children[i] >= 0);
-        if (children[i] == 0) {
-            struct catalog *catalog = NULL;
-            struct err      err = { 0 };
-            uint32_t        project;
-            int             bad = catalog_open(place->path, &catalog, &err) < 0;
-
-            for (int n = 0; n < EACH && !bad; n++)
-                bad = catalog_project_create(catalog, "shop", &project, &err) < 0;
-            catalog_close(catalog);
-            _exit(bad);
-        }
-    }
-    for (int i = 0; i < CHILDREN; i++) {
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    }
-    struct catalog               *catalog = must_open(place->path);
-    struct catalog_snapshot      *snapshot = must_load(catalog);
-    const struct catalog_project *projects;
-    assert_int_equal(catalog_snapshot_projects(snapshot, &projects), CHILDREN * EACH);
-    for (uint32_t i = 0; i < CHILDREN * EACH; i++)
-        assert_int_equal(projects[i].id, i + 1);
-    catalog_snapshot_free(snapshot);
-    catalog_close(catalog);
+    must_create_together(place->path, 8, 5);
 }
 
 /* --- files that are not ours ------------------------------------------------------------------- */

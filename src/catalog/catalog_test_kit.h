@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -105,6 +106,43 @@ static inline struct catalog_snapshot *must_load(struct catalog *catalog)
     if (catalog_snapshot_load(catalog, &snapshot, &err) < 0)
         fail_msg("%s", err.text);
     return snapshot;
+}
+
+/* Roles or machines that start at once on a new catalog, and all of them write: each project has its number, without a gap. */
+static inline void must_create_together(const char *path, int children, uint32_t each)
+{
+    struct catalog               *catalog;
+    struct catalog_snapshot      *snapshot;
+    const struct catalog_project *projects;
+    int                           status;
+
+    for (int i = 0; i < children; i++) {
+        pid_t child = fork();
+
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct err err = { 0 };
+            uint32_t   project;
+            int        bad = catalog_open(path, &catalog, &err) < 0;
+
+            for (uint32_t n = 0; n < each && !bad; n++)
+                bad = catalog_project_create(catalog, "shop", &project, &err) < 0;
+            if (bad)
+                (void)fprintf(stderr, "%s\n", err.text);
+            _exit(bad);
+        }
+    }
+    for (int i = 0; i < children; i++) {
+        assert_true(wait(&status) > 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    catalog = must_open(path);
+    snapshot = must_load(catalog);
+    assert_int_equal(catalog_snapshot_projects(snapshot, &projects), (uint32_t)children * each);
+    for (uint32_t i = 0; i < (uint32_t)children * each; i++)
+        assert_int_equal(projects[i].id, i + 1);
+    catalog_snapshot_free(snapshot);
+    catalog_close(catalog);
 }
 
 static inline void run_sql(const char *path, const char *sql)

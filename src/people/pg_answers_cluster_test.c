@@ -44,20 +44,6 @@ static struct people *open_owner(const char *folder, const char *url)
     return people;
 }
 
-static int place_next(struct people *people, uint64_t *out, struct err *err)
-{
-    struct people_place place;
-    struct people_txn  *txn;
-    int                 rc;
-
-    if (people_begin(people, false, &txn, err) < 0)
-        return -1;
-    rc = people_place_get(txn, &place, err);
-    people_abort(txn);
-    *out = place.input_next[0];
-    return rc;
-}
-
 static int batch(struct people *people, uint64_t number, struct err *err)
 {
     struct people_place place = { .input_next = { number + 1 } };
@@ -81,7 +67,7 @@ static void batches(struct people *people, uint64_t upto)
 
     while (!known || next < upto) {
         struct err err = { 0 };
-        int        rc = known ? batch(people, next, &err) : place_next(people, &next, &err);
+        int        rc = known ? batch(people, next, &err) : pg_kit_next(people, &next, &err);
 
         if (rc == 0) {
             next += known;
@@ -195,7 +181,7 @@ static void places_of_before(void **state)
     people = open_owner(folder, url);
     assert_int_equal(people_epoch(people, &epoch, &err), 0);
     assert_int_equal(epoch, 10);
-    assert_int_equal(place_next(people, &next, &err), 0);
+    assert_int_equal(pg_kit_next(people, &next, &err), 0);
     assert_int_equal(next, 2);
     batches(people, BATCHES);
     assert_int_equal(pg_kit_sql(url, "SELECT commits FROM penstock.places WHERE unit = 0"), BATCHES);

@@ -119,6 +119,21 @@ static inline int pg_kit_open(const struct people_options *options, struct peopl
     return people_open(&here, out, err);
 }
 
+/* Where the first of the inputs goes on. */
+static inline int pg_kit_next(struct people *people, uint64_t *out, struct err *err)
+{
+    struct people_place place;
+    struct people_txn  *txn;
+    int                 rc;
+
+    if (people_begin(people, false, &txn, err) < 0)
+        return -1;
+    rc = people_place_get(txn, &place, err);
+    people_abort(txn);
+    *out = place.input_next[0];
+    return rc;
+}
+
 #define people_open pg_kit_open
 #define PEOPLE_TEST_POSTGRES 1
 #define PEOPLE_TEST_SEEN_FOLDER "/postgres-0"

@@ -137,20 +137,6 @@ static int unit_batch(struct unit *unit, struct people *people, struct arena *ar
     return rc;
 }
 
-static int place_next(struct people *people, unsigned *out, struct err *err)
-{
-    struct people_place place;
-    struct people_txn  *txn;
-    int                 rc;
-
-    if (people_begin(people, false, &txn, err) < 0)
-        return -1;
-    rc = people_place_get(txn, &place, err);
-    people_abort(txn);
-    *out = (unsigned)place.input_next[0];
-    return rc;
-}
-
 static void *unit_main(void *arg)
 {
     struct unit                  *unit = arg;
@@ -159,7 +145,7 @@ static void *unit_main(void *arg)
     struct arena                 *arena = arena_new(1 << 16, (size_t)1 << 30);
     struct people                *people = NULL;
     struct err                    err = { 0 };
-    unsigned                      next = 0;
+    uint64_t                      next = 0;
     bool                          known = false;
 
     while (next < BATCHES && unit->tries < TRIES_MAX) {
@@ -169,7 +155,7 @@ static void *unit_main(void *arg)
         if (people == NULL)
             rc = people_open(&options, &people, &err);
         if (rc == 0 && !known)
-            rc = place_next(people, &next, &err);
+            rc = pg_kit_next(people, &next, &err);
         if (rc < 0) {
             if (err.kind != ERR_RETRY)
                 break;
@@ -180,7 +166,7 @@ static void *unit_main(void *arg)
         if (next == BATCHES)
             break;
         unit->tries++;
-        if (unit_batch(unit, people, arena, next, &err) == 0) {
+        if (unit_batch(unit, people, arena, (unsigned)next, &err) == 0) {
             next++;
             unit->kept++;
             continue;
@@ -190,7 +176,7 @@ static void *unit_main(void *arg)
             break;
     }
     if (next < BATCHES)
-        (void)snprintf(unit->failed, sizeof unit->failed, "unit %u at batch %u after %u tries: %s (%s)", unit->number, next, unit->tries,
+        (void)snprintf(unit->failed, sizeof unit->failed, "unit %u at batch %d after %u tries: %s (%s)", unit->number, (int)next, unit->tries,
                        err.text, err_kind_name(err.kind));
     people_close(people);
     arena_free(arena);
