@@ -17,7 +17,9 @@ import threading
 import time
 import uuid
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "flow"))
+for folder in ("flow", "parts"):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", folder))
+import cases  # noqa: E402
 from harness import Serve  # noqa: E402
 
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
@@ -291,21 +293,5 @@ def test_capture_starts_without_brokers():
         control("resume")
 
 
-def main():
-    failed = 0
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or (len(sys.argv) > 1 and sys.argv[1] not in name):
-            continue
-        print("[ RUN      ] " + name, flush=True)
-        try:
-            control("resume")
-            test()
-            print("[       OK ] " + name, flush=True)
-        except Exception as error:
-            failed += 1
-            print("[  FAILED  ] %s: %s: %s" % (name, type(error).__name__, error), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(globals(), before=lambda: control("resume")))

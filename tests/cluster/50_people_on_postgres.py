@@ -13,6 +13,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 for folder in ("flow", "parts", "reference"):
     sys.path.insert(0, os.path.join(ROOT, "tests", folder))
+import cases  # noqa: E402
 import histories  # noqa: E402
 import postgres  # noqa: E402
 
@@ -76,20 +77,5 @@ def test_server_in_trouble_again():
     run(3002)
 
 
-def main():
-    failed = 0
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or (len(sys.argv) > 1 and sys.argv[1] not in name):
-            continue
-        print("[ RUN      ] " + name, flush=True)
-        try:
-            test()
-            print("[       OK ] " + name, flush=True)
-        except Exception as error:
-            failed += 1
-            print("[  FAILED  ] %s: %s: %s" % (name, type(error).__name__, error), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(globals()))

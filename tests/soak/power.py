@@ -23,13 +23,13 @@ import os
 import random
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "flow"))
+import shims
 from harness import ROOT, Serve, uuid7
 
 WRITE, SIZE, SYNC_BEGIN, SYNC_END, CREATE, RENAME, UNLINK, MKDIR, RMDIR, DIRSYNC_BEGIN, DIRSYNC_END, HEAD, ACK = range(1, 14)
@@ -37,14 +37,6 @@ NOTE = struct.Struct("<IIQQQIIII")
 MAGIC, DURABLE, ZEROS, PAGE, SECTOR = 0x4A524E4C, 1, 2, 4096, 512
 SEEN_RECENT_MAX, POINTS, AGAIN = 300, 3, 400  # ids in a new file; points of a heatmap event; events sent after the cut
 Note = collections.namedtuple("Note", "operation inode at bytes flags path to data")
-
-
-def shim():
-    made = os.path.join(ROOT, "build", "journal.so")
-    os.makedirs(os.path.dirname(made), exist_ok=True)
-    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC",
-                    os.path.join(ROOT, "tests", "shim", "journal.c"), "-o", made, "-ldl"], check=True)
-    return made
 
 
 # --- the workload --------------------------------------------------------------------------------
@@ -117,7 +109,7 @@ def record(folder, seconds, seed):
     """Runs the workload; gives the notes and what was sent."""
     data, path = os.path.join(folder, "data"), os.path.join(folder, "journal")
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    environment = {"LD_PRELOAD": shim(), "JOURNAL": path, "JOURNAL_ROOT": data,
+    environment = {"LD_PRELOAD": shims.built("journal"), "JOURNAL": path, "JOURNAL_ROOT": data,
                    "PENSTOCK_SEEN_RECENT_MAX": str(SEEN_RECENT_MAX)}
     config = os.path.join(folder, "penstock.yaml")
     with open(config, "w") as out:

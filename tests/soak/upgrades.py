@@ -17,6 +17,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "flow"))
 import faults
+import shims
 from harness import BINARY, Serve, uuid7
 
 
@@ -159,7 +160,7 @@ def script(folder, name, text):
 
 def binaries(folder, fault):
     """(what, path, what the reason must hold; None: it must serve)"""
-    later = 'test -n "$PENSTOCK_TRIAL" || export LD_PRELOAD=%s FAULTS_CONTROL=%s\nexec %s "$@"\n' % (faults.shim(), fault.path, BINARY)
+    later = 'test -n "$PENSTOCK_TRIAL" || export LD_PRELOAD=%s FAULTS_CONTROL=%s\nexec %s "$@"\n' % (shims.built("faults"), fault.path, BINARY)
     return {
         "good": (BINARY, None),
         "good, by a script": (script(folder, "good.sh", 'exec %s "$@"\n' % BINARY), None),
