@@ -18,85 +18,21 @@
 
 #include <assert.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include "base/bytes.h"
+#include "wire/json_repeat.h"
 
 enum {
-    FIND_BYTES = 12,        /* that must be equal; 8: 4 % smaller and 25 % slower; 16: 7 % larger, as fast */
+    FIND_BYTES = JSON_REPEAT_BYTES, /* that must be equal; 8: 4 % smaller and 25 % slower; 16: 7 % larger, as fast */
     DISTANCE_MAX = 65535,
     SLOT_BITS_MAX = 12,     /* 16 KB of places: stays in L1 beside the bytes themselves */
     SLOT_BITS_MIN = 8,
     BYTES_A_SLOT = 16,
-    STEP = 16,              /* over bytes without a quote */
-    COPY = 32,              /* literals are copied in such pieces, over their end */
-    TAIL_BYTES = 64,        /* no search there: room to look ahead of FIND_BYTES, STEP, COPY */
+    COPY = JSON_REPEAT_PIECE, /* literals are copied in such pieces, over their end */
+    TAIL_BYTES = 64,        /* no search there: room to look ahead of what json_repeat.h reads, and of COPY */
     MORE = 15
 };
 
-_Static_assert((int)TAIL_BYTES >= FIND_BYTES + COPY && (int)TAIL_BYTES >= 1 + STEP, "looking ahead must stay inside");
-
-/* How many bytes at both places are equal, of the first COPY. */
-static inline unsigned equal_bytes(const uint8_t *a, const uint8_t *b)
-{
-#if defined(__SSE2__)
-    __m128i  low = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
-    __m128i  high = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(a + 16)), _mm_loadu_si128((const __m128i *)(b + 16)));
-    uint32_t equal = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
-
-    return equal == UINT32_MAX ? COPY : (unsigned)__builtin_ctz(~equal);
-#else
-    for (unsigned at = 0; at < COPY; at += 8) {
-        uint64_t differ = bytes_get_u64(a + at) ^ bytes_get_u64(b + at);
-
-        if (differ != 0)
-            return at + (unsigned)__builtin_ctzll(differ) / 8;
-    }
-    return COPY;
-#endif
-}
-
-/* To the first quote of the next STEP bytes, or the last of them. */
-static inline unsigned quote_next(const uint8_t *at)
-{
-#if defined(__SSE2__)
-    unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8('"')));
-
-    return quotes == 0 ? STEP - 1 : (unsigned)__builtin_ctz(quotes);
-#else
-    unsigned i = 0;
-
-    while (i < STEP - 1 && at[i] != '"')
-        i++;
-    return i;
-#endif
-}
-
-static inline bool equal_find(const uint8_t *a, const uint8_t *b)
-{
-    uint64_t head = bytes_get_u64(a) ^ bytes_get_u64(b);
-    uint32_t tail = bytes_get_u32(a + 8) ^ bytes_get_u32(b + 8);
-
-    return (head | tail) == 0;
-}
-
-static inline size_t slot_of(const uint8_t *at, unsigned bits)
-{
-    uint64_t head = bytes_get_u64(at), tail = bytes_get_u64(at + FIND_BYTES - 8);
-
-    return (size_t)((head ^ (tail << 23 | tail >> 41)) * UINT64_C(0x9E3779B97F4A7C15) >> (64 - bits));
-}
-
-/* How many bytes before both places are equal too; at most 8. */
-static inline size_t equal_before(const uint8_t *a, const uint8_t *b, size_t most)
-{
-    uint64_t differ = bytes_get_u64(a - 8) ^ bytes_get_u64(b - 8);
-    size_t   equal = differ == 0 ? 8 : (size_t)__builtin_clzll(differ) / 8;
-
-    return equal < most ? equal : most;
-}
+_Static_assert((int)TAIL_BYTES >= FIND_BYTES + COPY && (int)TAIL_BYTES >= 1 + JSON_REPEAT_STEP, "looking ahead must stay inside");
 
 /* What did not fit into the token. The common case writes a byte it may not need, which is cheaper than asking. */
 static inline uint8_t *more_put(uint8_t *to, size_t count)
@@ -165,23 +101,23 @@ size_t lz4_pack(struct span from, uint8_t *to)
         return last_put(to, start, from.bytes);
     memset(slots, 0, sizeof *slots << bits); /* place 0 is looked at like any other */
     while (at < end - TAIL_BYTES) {
-        size_t slot = slot_of(at, bits), back = 0;
+        size_t slot = json_repeat_slot(at, bits), back = 0;
 
         match = start + slots[slot];
         slots[slot] = (uint32_t)(at - start);
-        if (!equal_find(at, match) || at - match > DISTANCE_MAX) {
-            at += 1 + quote_next(at + 1);
+        if (!json_repeat_equal(at, match) || at - match > DISTANCE_MAX) {
+            at += 1 + json_repeat_quote(at + 1);
             continue;
         }
         if (at > literals && match - start >= 8)
-            back = equal_before(at, match, (size_t)(at - literals));
+            back = json_repeat_before(at, match, (size_t)(at - literals));
         at -= back;
         match -= back;
 
         const uint8_t *matched = at + back + FIND_BYTES;
 
         while (matched < end - TAIL_BYTES) {
-            unsigned equal = equal_bytes(matched, match + (matched - at));
+            unsigned equal = json_repeat_piece(matched, match + (matched - at));
 
             matched += equal;
             if (equal < COPY)

@@ -289,6 +289,7 @@ static void the_level_of_zstd_is_ours(void **state)
     assert_int_equal(zstd_level(), 1);
     assert_non_null(dlsym(library, ZSTD_PARAMETER_SYMBOL));
     assert_ptr_not_equal(dlsym(library, ZSTD_PARAMETER_SYMBOL), dlsym(RTLD_DEFAULT, ZSTD_PARAMETER_SYMBOL));
+    assert_non_null(dlsym(library, ZSTD_SEARCH_SYMBOL)); /* zstd_search.h is asked only where it is there */
     dlclose(library);
 }
 

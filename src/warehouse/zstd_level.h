@@ -3,8 +3,9 @@
  * DuckDB compresses at zstd's default level and has no setting for it. Its zstd asks one exported function
  * which level that is, and gives it to a context by another; functions of those names in the program come
  * first for the dynamic linker. So this module has both: the first says level 1, the second passes on to the
- * engine's own and adds two parameters to that level. Nothing calls them but the engine. Where the engine
- * should one day bind them otherwise, its own defaults are in force again, and nothing else changes.
+ * engine's own, adds two parameters to that level, and gives zstd our search for repeats (zstd_search.h). Nothing calls them
+ * but the engine. Where the engine should one day bind them otherwise, its own defaults are in force again, and nothing else
+ * changes.
  *
  * Level 1 instead of 3, a window of 4 MiB instead of 512 KiB (2048 values then fit, and the search need not look in two
  * places), a table of 8192 places instead of 16,384 (which is L1's size): measured in
@@ -18,6 +19,10 @@
 #define ZSTD_LEVEL_SYMBOL "_ZN11duckdb_zstd18ZSTD_defaultCLevelEv"
 #define ZSTD_PARAMETER_SYMBOL \
     "_ZN11duckdb_zstd22ZSTD_CCtx_setParameterEPNS_11ZSTD_CCtx_sENS_15ZSTD_cParameterEi"
+
+/* duckdb_zstd::ZSTD_registerSequenceProducer(), which we call. */
+#define ZSTD_SEARCH_SYMBOL \
+    "_ZN11duckdb_zstd29ZSTD_registerSequenceProducerEPNS_11ZSTD_CCtx_sEPvPFmS2_PNS_13ZSTD_SequenceEmPKvmS6_mimE"
 
 int    zstd_level(void) __asm__(ZSTD_LEVEL_SYMBOL);
 size_t zstd_parameter(void *context, int parameter, int value) __asm__(ZSTD_PARAMETER_SYMBOL);

@@ -1,0 +1,84 @@
+/* wire/json_repeat.h - where a search for repeats looks in rows of JSON: at quotes, for 12 equal bytes.
+ *
+ * Two compressors are fed with what is found so: LZ4's blocks of the log (log/lz4_pack.c) and zstd's of the warehouse
+ * (warehouse/zstd_search.c). These are the steps that both take; each reads as far as it says. */
+#ifndef PENSTOCK_WIRE_JSON_REPEAT_H
+#define PENSTOCK_WIRE_JSON_REPEAT_H
+
+#include <stdbool.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "base/bytes.h"
+
+enum {
+    JSON_REPEAT_BYTES = 12, /* that must be equal */
+    JSON_REPEAT_STEP = 16,  /* over bytes without a quote */
+    JSON_REPEAT_PIECE = 32
+};
+
+/* How many bytes at both places are equal, of the first JSON_REPEAT_PIECE, which are all read. */
+static inline unsigned json_repeat_piece(const uint8_t *a, const uint8_t *b)
+{
+#if defined(__SSE2__)
+    __m128i  low = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
+    __m128i  high = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(a + 16)), _mm_loadu_si128((const __m128i *)(b + 16)));
+    uint32_t equal = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+
+    return equal == UINT32_MAX ? JSON_REPEAT_PIECE : (unsigned)__builtin_ctz(~equal);
+#else
+    for (unsigned at = 0; at < JSON_REPEAT_PIECE; at += 8) {
+        uint64_t differ = bytes_get_u64(a + at) ^ bytes_get_u64(b + at);
+
+        if (differ != 0)
+            return at + (unsigned)__builtin_ctzll(differ) / 8;
+    }
+    return JSON_REPEAT_PIECE;
+#endif
+}
+
+/* To the first quote of the next JSON_REPEAT_STEP bytes, or the last of them. */
+static inline unsigned json_repeat_quote(const uint8_t *at)
+{
+#if defined(__SSE2__)
+    unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8('"')));
+
+    return quotes == 0 ? JSON_REPEAT_STEP - 1 : (unsigned)__builtin_ctz(quotes);
+#else
+    unsigned i = 0;
+
+    while (i < JSON_REPEAT_STEP - 1 && at[i] != '"')
+        i++;
+    return i;
+#endif
+}
+
+/* The first JSON_REPEAT_BYTES. */
+static inline bool json_repeat_equal(const uint8_t *a, const uint8_t *b)
+{
+    uint64_t head = bytes_get_u64(a) ^ bytes_get_u64(b);
+    uint32_t tail = bytes_get_u32(a + 8) ^ bytes_get_u32(b + 8);
+
+    return (head | tail) == 0;
+}
+
+/* Of 2^bits, by the first JSON_REPEAT_BYTES. */
+static inline size_t json_repeat_slot(const uint8_t *at, unsigned bits)
+{
+    uint64_t head = bytes_get_u64(at), tail = bytes_get_u64(at + JSON_REPEAT_BYTES - 8);
+
+    return (size_t)((head ^ (tail << 23 | tail >> 41)) * UINT64_C(0x9E3779B97F4A7C15) >> (64 - bits));
+}
+
+/* How many of the 8 bytes before both places, which are all read, are equal too; at most `most`. */
+static inline size_t json_repeat_before(const uint8_t *a, const uint8_t *b, size_t most)
+{
+    uint64_t differ = bytes_get_u64(a - 8) ^ bytes_get_u64(b - 8);
+    size_t   equal = differ == 0 ? 8 : (size_t)__builtin_clzll(differ) / 8;
+
+    return equal < most ? equal : most;
+}
+
+#endif
