@@ -5,12 +5,23 @@
  * again after 50 ms to a second. Frames are compressed before they come here, and joined, so producers wait for nothing. */
 #include "log/kafka_client.h"
 
+#include <openssl/x509_vfy.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/say.h"
 
+enum { REFUSAL_US = 15000000, REACH_FIRST_US = 1000000, SCRAM_VERSION_MIN = 0x02060100 };
+
+/* Why brokers and we do not come together, when one of us said so: to whoever waits, librdkafka then says that they are away. Of the
+ * process, whose clients have the same brokers and settings. */
+static struct {
+    pthread_mutex_t lock;
+    int64_t         at_us; /* @lock lock; 0: nobody did */
+    char            text[400];
+} refusal = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static const char *const settings_common[][2] = {
     { "client.id", "penstock" },
@@ -19,7 +30,7 @@ static const char *const settings_common[][2] = {
     { "socket.keepalive.enable", "true" },
     { "socket.nagle.disable", "true" },
     { "socket.timeout.ms", "6000" },
-    { "socket.connection.setup.timeout.ms", "2000" },
+    { "socket.connection.setup.timeout.ms", "6000" },
     { "reconnect.backoff.ms", "50" },
     { "reconnect.backoff.max.ms", "1000" },
     { "retry.backoff.ms", "50" },
@@ -56,12 +67,64 @@ static const char *const settings_consumer[][2] = {
 
 /* --- what it says ------------------------------------------------------------------------------ */
 
+static void refusal_note(const char *text)
+{
+    pthread_mutex_lock(&refusal.lock);
+    refusal.at_us = clock_mono_us();
+    (void)snprintf(refusal.text, sizeof refusal.text, "%s", text);
+    pthread_mutex_unlock(&refusal.lock);
+}
+
+static bool refusal_recent(int64_t since_us, char *to, size_t room)
+{
+    bool recent;
+
+    pthread_mutex_lock(&refusal.lock);
+    recent = refusal.at_us != 0 && refusal.at_us >= since_us;
+    if (recent)
+        (void)snprintf(to, room, "%s", refusal.text);
+    pthread_mutex_unlock(&refusal.lock);
+    return recent;
+}
+
+static void refusal_over(void)
+{
+    pthread_mutex_lock(&refusal.lock);
+    refusal.at_us = 0;
+    pthread_mutex_unlock(&refusal.lock);
+}
+
+/* librdkafka 2.6.0 and older answer a broker's SCRAM challenge in a way that brokers took until 3.9 and refuse since 4.0. */
+static const char *scram_hint(const char *reason)
+{
+    return strstr(reason, "SCRAM") != NULL && rd_kafka_version() < SCRAM_VERSION_MIN
+               ? "; or they are of version 4.0 or newer, which need librdkafka 2.6.1 for SCRAM: install that, or use log.sasl: PLAIN with log.tls" : "";
+}
+
+/* Said on the way to a broker, and nowhere else as soon. */
+static void refusal_hear(const char *line)
+{
+    const char *sasl = strstr(line, "SASL authentication error"), *tls = strstr(line, "SSL handshake failed");
+    char        text[400];
+
+    if (sasl != NULL)
+        (void)snprintf(text, sizeof text, "%s%s (%.*s)", kafka_client_text(RD_KAFKA_RESP_ERR__AUTHENTICATION), scram_hint(sasl),
+                       (int)strcspn(sasl, "("), sasl);
+    else if (tls != NULL && strstr(tls, "certificate verify failed") == NULL) /* client_trusts knew more */
+        (void)snprintf(text, sizeof text, "%s (%.*s)", kafka_client_text(RD_KAFKA_RESP_ERR__SSL), (int)strcspn(tls, "("), tls);
+    else
+        return;
+    refusal_note(text);
+}
+
 static void client_logs(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
-    static const char *const quiet[] = { "FAIL", "GETPID", "TERMINATE", "CONFWARN" };
+    static const char *const quiet[] = { "FAIL", "GETPID", "TERMINATE", "CONFWARN", "SSLCERTVRFY" };
     static struct say_gate   gate;
 
     (void)client;
+    if (strcmp(facility, "FAIL") == 0)
+        refusal_hear(text);
     /* Who waits for a connection tells that it failed in better words, and client_fails why. */
     for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
         if (strcmp(facility, quiet[i]) == 0)
@@ -77,6 +140,33 @@ static void client_fails(rd_kafka_t *client, int code, const char *reason, void 
     (void)opaque;
     say_seldom(&gate, code == RD_KAFKA_RESP_ERR__FATAL ? SAY_ERROR : SAY_WARN, "kafka: %s (%s)",
                kafka_client_text((rd_kafka_resp_err_t)code), reason);
+}
+
+/* OpenSSL's verdict about a broker's certificate stands; here it gets words. */
+static int client_trusts(rd_kafka_t *client, const char *broker, int32_t broker_id, int *wrong, int depth, const char *certificate,
+                         size_t bytes, char *to, size_t room, void *opaque)
+{
+    const char *mend;
+    char        text[400];
+
+    (void)client;
+    (void)broker_id;
+    (void)depth;
+    (void)certificate;
+    (void)bytes;
+    (void)opaque;
+    switch (*wrong) {
+    case X509_V_OK: return 1;
+    case X509_V_ERR_CERT_HAS_EXPIRED: mend = "the broker needs a new one"; break;
+    case X509_V_ERR_CERT_NOT_YET_VALID: mend = "is the clock right, here and there?"; break;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: mend = "it must name the address in the broker's advertised.listeners"; break;
+    default: mend = "log.tls_ca must hold the authority that signed it"; break;
+    }
+    (void)snprintf(text, sizeof text, "the certificate of %.100s is not taken: %s; %s", broker, X509_verify_cert_error_string(*wrong), mend);
+    refusal_note(text);
+    (void)snprintf(to, room, "%s", text);
+    return 0;
 }
 
 const char *kafka_client_text(rd_kafka_resp_err_t code)
@@ -140,7 +230,11 @@ static enum err_kind client_kind(rd_kafka_resp_err_t code)
 int kafka_client_err(struct err *err, const char *where, rd_kafka_resp_err_t code)
 {
     const char *text = kafka_client_text(code), *theirs = rd_kafka_err2name(code);
+    bool        silent = code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__TIMED_OUT;
+    char        why[400];
 
+    if (silent && refusal_recent(clock_mono_us() - REFUSAL_US, why, sizeof why))
+        return err_set(err, ERR_RETRY, "kafka: %s: %s", where, why);
     return err_set(err, client_kind(code), "kafka: %s: %s [%s]", where, text, theirs);
 }
 
@@ -171,6 +265,7 @@ int kafka_client_conf(const char *brokers, const char *const *properties, enum k
 
     rd_kafka_conf_set_log_cb(conf, client_logs);
     rd_kafka_conf_set_error_cb(conf, client_fails);
+    (void)rd_kafka_conf_set_ssl_cert_verify_cb(conf, client_trusts);
     rc = client_set_all(conf, settings_common, sizeof settings_common / sizeof *settings_common, err);
     if (rc == 0)
         rc = kind == KAFKA_CLIENT_PRODUCER ? client_set_all(conf, settings_producer, sizeof settings_producer / sizeof *settings_producer, err)
@@ -202,21 +297,27 @@ int kafka_client_new(enum kafka_client_kind kind, rd_kafka_conf_t *conf_take, rd
 
 int kafka_client_reach(rd_kafka_t *client, const char *brokers, int64_t wait_us, struct err *err)
 {
-    int64_t until_us = clock_mono_us() + wait_us;
+    int64_t from_us = clock_mono_us(), until_us = from_us + wait_us;
 
-    for (;;) {
+    for (int turn = 0;; turn++) {
         const struct rd_kafka_metadata *metadata = NULL;
         int64_t                         left_us = until_us - clock_mono_us();
-        rd_kafka_resp_err_t             code = rd_kafka_metadata(client, 0, NULL, &metadata, left_us < 100000 ? 100 : (int)(left_us / 1000));
+        rd_kafka_resp_err_t             code;
+        char                            why[400];
 
+        if (turn == 0 && left_us > REACH_FIRST_US) /* so that a refusal is told soon */
+            left_us = REACH_FIRST_US;
+        code = rd_kafka_metadata(client, 0, NULL, &metadata, left_us < 100000 ? 100 : (int)(left_us / 1000));
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             rd_kafka_metadata_destroy(metadata);
+            refusal_over();
             return 0;
         }
-        if (code != RD_KAFKA_RESP_ERR__TRANSPORT || clock_mono_us() >= until_us) {
+        (void)rd_kafka_poll(client, 50); /* what went wrong is told here */
+        if ((code != RD_KAFKA_RESP_ERR__TRANSPORT && code != RD_KAFKA_RESP_ERR__TIMED_OUT) || clock_mono_us() >= until_us ||
+            refusal_recent(from_us, why, sizeof why)) {
             kafka_client_err(err, brokers, code);
             return -1;
         }
-        (void)rd_kafka_poll(client, 50);
     }
 }

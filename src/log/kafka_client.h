@@ -18,7 +18,7 @@ enum {
     /* What a client sends or takes at most. Ordinary frames are KAFKA's frame_bytes_max; one record may need a frame of its own:
      * source: LOG_RECORD_BYTES_MAX, and room for headers. Topics that Penstock makes take as much. */
     KAFKA_MESSAGE_BYTES_MAX = (32 << 20) + (64 << 10),
-    KAFKA_CONNECT_MS = 2000, /* TCP and TLS; then the next address is tried */
+    KAFKA_CONNECT_MS = 6000, /* TCP, TLS and who we are; then the next address is tried. Brokers that all come back to need seconds */
     KAFKA_SOCKET_MS = 6000,  /* a request without an answer: the connection is given up */
     KAFKA_REQUEST_MS = 5000  /* that replicas have to confirm */
 };

@@ -413,6 +413,54 @@ static void many_writers(void **state)
     log_close(log);
 }
 
+/* One message is served when it has come, however few there are: a reader that waited for a full batch of them was late by the
+ * whole of its wait, each time. A third of them may be late: the machine has other things to do. */
+static void one_message_is_not_held_back(void **state)
+{
+    enum { TURNS = 15, FAIR_US = 500000 };
+    struct log        *log = log_make();
+    struct log_writer *writer = writer_at(log, 7, 0, 0);
+    struct log_reader *shared, *owned;
+    struct log_chunk   chunk;
+    int64_t            until_us = clock_mono_us() + 4 * (int64_t)PATIENCE_US;
+    int                fair = 0;
+
+    (void)state;
+    frame_raw(log, "raw", KAFKA_FRAME_SHARED, "a", 0, 1, SIZE_MAX);
+    write_some(writer, "true", 1);
+    log_writer_publish(writer, 1);
+    MUST(log_reader_open(log, "raw", 0, 0, &shared, &err));
+    MUST(log_reader_open(log, "events", 0, 0, &owned, &err));
+    for (int turn = 0; turn < TURNS; turn++) {
+        int64_t from_us;
+
+        if (turn > 0) {
+            frame_raw(log, "raw", KAFKA_FRAME_SHARED, "a", 0, 1, SIZE_MAX);
+            write_some(writer, "true", 1);
+            log_writer_publish(writer, log_writer_end(writer));
+        }
+        from_us = clock_mono_us(); /* both are at the broker */
+        for (int k = 0; k < 2; k++) {
+            struct log_reader *reader = k == 0 ? shared : owned;
+            int                rc;
+
+            while ((rc = log_reader_next(reader, &chunk, &err)) == 0) {
+                (void)log_reader_wait(reader, 1000000);
+                assert_true(clock_mono_us() < until_us);
+            }
+            MUST(rc);
+            assert_int_equal(chunk.kind, LOG_RECORDS);
+        }
+        fair += clock_mono_us() - from_us < FAIR_US;
+    }
+    if (fair < TURNS * 2 / 3)
+        fail_msg("only %d of %d pairs of messages were read within %d ms", fair, TURNS, FAIR_US / 1000);
+    log_reader_close(shared);
+    log_reader_close(owned);
+    log_writer_close(writer);
+    log_close(log);
+}
+
 static void cursors_are_committed_offsets(void **state)
 {
     struct log *log = log_make();
@@ -443,6 +491,7 @@ int main(void)
         cmocka_unit_test(large_batches_become_frames),
         cmocka_unit_test(damage_costs_the_damaged_records),
         cmocka_unit_test(many_writers),
+        cmocka_unit_test(one_message_is_not_held_back),
         cmocka_unit_test(cursors_are_committed_offsets),
     };
 

@@ -4,12 +4,14 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 #include "log/kafka_client.h"
 
-enum { SCOUT_LOOK_US = 3000000, SCOUT_PAUSE_MS = 200 };
+enum { SCOUT_LOOK_US = 3000000, SCOUT_PAUSE_MS = 200, SCOUT_TELL_US = 30000000 };
 
 struct kafka_scout {
     const struct log_kafka_options *options; /* fixed after start */
@@ -41,12 +43,26 @@ static bool scout_stopping(struct kafka_scout *scout)
     return stopping;
 }
 
+/* What keeps us from the brokers, when it is another thing than before, and now and then. */
+static void scout_tell(const struct err *err, struct err *told, int64_t *told_us)
+{
+    int64_t now_us = clock_mono_us();
+
+    if (strcmp(err->text, told->text) == 0 && now_us - *told_us < SCOUT_TELL_US)
+        return;
+    *told = *err;
+    *told_us = now_us;
+    say(SAY_WARN, "%s", err->text);
+}
+
 static int scout_search(struct kafka_scout *scout, struct err *err)
 {
     const struct timespec    pause = { .tv_nsec = SCOUT_PAUSE_MS * 1000000L };
     rd_kafka_conf_t         *conf = NULL;
     rd_kafka_t              *client = NULL;
     struct kafka_topic_found found;
+    struct err               told = { 0 };
+    int64_t                  told_us = 0;
     int                      rc = -1;
 
     if (kafka_client_conf(scout->options->brokers, scout->options->client_properties, KAFKA_CLIENT_PRODUCER, &conf, err) < 0 ||
@@ -56,6 +72,7 @@ static int scout_search(struct kafka_scout *scout, struct err *err)
         rc = kafka_topics_ensure(client, scout->options->brokers, &scout->wish, 1, SCOUT_LOOK_US, scout_told, NULL, &found, err);
         if (rc == 0 || err->kind == ERR_INPUT)
             break;
+        scout_tell(err, &told, &told_us);
         nanosleep(&pause, NULL);
     }
     rd_kafka_destroy(client);

@@ -30,7 +30,6 @@ struct bin {
     uint8_t     *at;
     size_t       bytes, size;
     uint32_t     count;
-    int64_t      since_us;
     struct sent *sent; /* of the message that is being filled; NULL: it is empty */
 };
 
@@ -41,7 +40,6 @@ struct sorter {
     bool                  messages;  /* a record is a message, in the other form */
     struct bin           *bins;
     struct sent          *under_way;
-    int64_t               oldest_us; /* not later than the oldest bin's since_us */
     uint32_t              any;       /* where the next record without a key goes */
     struct buf            room;
     struct log_batch     *spare;     /* what replaces a record */
@@ -67,7 +65,6 @@ int sorter_new(const struct sorter_options *options, struct kafka_line *line, st
     }
     sorter->options = *options;
     sorter->line = line;
-    sorter->oldest_us = INT64_MAX;
     sorter->messages = options->form == LOG_FORM_UPSTREAM && options->hooks != NULL && options->hooks->write != NULL &&
                        options->hooks->topic_name != NULL && options->hooks->topic_name(options->hooks->ctx, options->topic) != NULL;
     buf_init(&sorter->room, LOG_BATCH_BYTES_MAX);
@@ -167,7 +164,6 @@ void sorter_reset(struct sorter *sorter)
         bin->bytes = 0;
         bin->count = 0;
     }
-    sorter->oldest_us = INT64_MAX;
 }
 
 /* --- frames ------------------------------------------------------------------------------------ */
@@ -218,7 +214,7 @@ static int bin_grow(struct bin *bin, size_t need, struct err *err)
 }
 
 /* stored: a record with its header and padding. */
-static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t partition, struct span stored, int64_t now_us, struct err *err)
+static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t partition, struct span stored, struct err *err)
 {
     struct bin *bin = &sorter->bins[partition];
 
@@ -228,12 +224,8 @@ static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t part
         return -1;
     if (bin->bytes + stored.bytes > bin->size && bin_grow(bin, bin->bytes + stored.bytes, err) < 0)
         return -1;
-    if (bin->sent == NULL) {
+    if (bin->sent == NULL)
         bin->sent = sent_new(sorter);
-        bin->since_us = now_us;
-        if (now_us < sorter->oldest_us)
-            sorter->oldest_us = now_us;
-    }
     if (bin->sent == NULL || sent_add(bin->sent, parcel) < 0)
         return err_set(err, ERR_FULL, "no memory for a message");
     memcpy(bin->at + bin->bytes, stored.at, stored.bytes);
@@ -242,31 +234,12 @@ static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t part
     return 0;
 }
 
-int sorter_flush(struct sorter *sorter, int64_t before_us, struct err *err)
+int sorter_flush(struct sorter *sorter, struct err *err)
 {
-    int64_t oldest_us = INT64_MAX;
-
-    if (sorter->oldest_us > before_us)
-        return 0;
-    for (uint32_t p = 0; p < sorter->partitions; p++) {
-        struct bin *bin = &sorter->bins[p];
-
-        if (bin->count == 0)
-            continue;
-        if (bin->since_us > before_us) {
-            if (bin->since_us < oldest_us)
-                oldest_us = bin->since_us;
-        } else if (bin_send(sorter, p, err) < 0) {
+    for (uint32_t p = 0; p < sorter->partitions; p++)
+        if (sorter->bins[p].count > 0 && bin_send(sorter, p, err) < 0)
             return -1;
-        }
-    }
-    sorter->oldest_us = oldest_us;
     return 0;
-}
-
-int64_t sorter_oldest_us(const struct sorter *sorter)
-{
-    return sorter->oldest_us;
 }
 
 /* --- the other form ---------------------------------------------------------------------------- */
@@ -318,7 +291,7 @@ static uint32_t record_partition(struct sorter *sorter, struct span body, int *r
     return kafka_partition(key, sorter->partitions);
 }
 
-static int record_send(struct sorter *sorter, struct parcel *parcel, struct span stored, struct span body, int64_t now_us, struct err *err)
+static int record_send(struct sorter *sorter, struct parcel *parcel, struct span stored, struct span body, struct err *err)
 {
     const struct log_form_hooks *hooks = sorter->options.hooks;
     struct log_message           message = { 0 };
@@ -330,7 +303,7 @@ static int record_send(struct sorter *sorter, struct parcel *parcel, struct span
     if (rc < 0)
         return -1;
     if (!sorter->messages)
-        return frame_add(sorter, parcel, partition, stored, now_us, err);
+        return frame_add(sorter, parcel, partition, stored, err);
     do {
         unsigned part = message.more ? message.part + 1 : 0;
 
@@ -351,7 +324,7 @@ static int record_fails(struct parcel *parcel, struct span body, size_t bytes_ma
 }
 
 /* A record that the brokers would never take becomes one that says so. */
-static int record_replace(struct sorter *sorter, struct parcel *parcel, struct span body, int64_t now_us, struct err *err)
+static int record_replace(struct sorter *sorter, struct parcel *parcel, struct span body, struct err *err)
 {
     const struct log_form_hooks *hooks = sorter->options.hooks;
     size_t                       max = sorter->options.message_bytes_max, room = max > SORTER_MESSAGE_ROOM ? max - SORTER_MESSAGE_ROOM : 0;
@@ -367,7 +340,7 @@ static int record_replace(struct sorter *sorter, struct parcel *parcel, struct s
     at = sorter->spare->at;
     bytes = bytes_get_u32(at + 4);
     if (record_send(sorter, parcel, span_of(at, RECORD_HEADER_BYTES + (size_t)frame_padded(bytes)), span_of(at + RECORD_HEADER_BYTES, bytes),
-                    now_us, err) == 0)
+                    err) == 0)
         return 0;
     return is_of_the_line(err) ? -1 : record_fails(parcel, body, max);
 }
@@ -378,7 +351,7 @@ static bool record_is_too_large(const struct sorter *sorter, struct span stored)
     return sorter->options.message_bytes_max > 0 && stored.bytes + KAFKA_FRAME_HEADER_BYTES > sorter->options.message_bytes_max;
 }
 
-int sorter_add(struct sorter *sorter, struct parcel *parcel, struct span records, uint32_t count, int64_t now_us, struct err *err)
+int sorter_add(struct sorter *sorter, struct parcel *parcel, struct span records, uint32_t count, struct err *err)
 {
     const uint8_t *at = records.at;
 
@@ -387,12 +360,12 @@ int sorter_add(struct sorter *sorter, struct parcel *parcel, struct span records
         struct span stored = span_of(at, RECORD_HEADER_BYTES + (size_t)frame_padded(bytes)), body = span_of(at + RECORD_HEADER_BYTES, bytes);
 
         if (record_is_too_large(sorter, stored)) {
-            if (record_replace(sorter, parcel, body, now_us, err) < 0)
+            if (record_replace(sorter, parcel, body, err) < 0)
                 return -1;
-        } else if (record_send(sorter, parcel, stored, body, now_us, err) < 0) {
+        } else if (record_send(sorter, parcel, stored, body, err) < 0) {
             if (is_of_the_line(err))
                 return -1;
-            if (record_replace(sorter, parcel, body, now_us, err) < 0) /* the other form is larger than the record */
+            if (record_replace(sorter, parcel, body, err) < 0) /* the other form is larger than the record */
                 return -1;
         }
         at += stored.bytes;

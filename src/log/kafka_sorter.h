@@ -34,12 +34,9 @@ void sorter_free(struct sorter *sorter);
 
 /* Adds `count` records in stored form (as a batch or a chunk holds them). On failure the line is to be abandoned and the sorter
  * reset. ERR_FULL: no memory, or the line has no room. */
-int sorter_add(struct sorter *sorter, struct parcel *parcel, struct span records, uint32_t count, int64_t now_us, struct err *err)
-    must_check;
-/* Sends what waits since before_us or longer. */
-int sorter_flush(struct sorter *sorter, int64_t before_us, struct err *err) must_check;
-/* Since when the oldest waits; INT64_MAX: nothing does. */
-int64_t sorter_oldest_us(const struct sorter *sorter);
+int sorter_add(struct sorter *sorter, struct parcel *parcel, struct span records, uint32_t count, struct err *err) must_check;
+/* Sends what waits for others of its partition. */
+int sorter_flush(struct sorter *sorter, struct err *err) must_check;
 
 /* An answer of the line: counts it for its parcels. False, for LINE_TOO_LARGE: from now on messages are smaller; what is
  * under way is to be abandoned and sent again. */

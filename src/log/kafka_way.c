@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "log/kafka_gather.h"
 #include "log/log_batch.h"
 
 enum {
@@ -63,6 +64,7 @@ struct kafka_way {
     int64_t            since_us, told_us;
     uint64_t           spooled_then;    /* spooled_records when the outage began */
     struct log_commit_look look;
+    struct gather      gather;       /* DIRECT: records that are not sent yet */
     bool               rewind_due;   /* the spool is to be read again from where the brokers are */
     bool               heard;        /* the brokers took something since the last step */
     char               trouble[300]; /* why the line is to be abandoned; "" */
@@ -120,6 +122,7 @@ int way_new(const struct way_options *options, struct kafka_line *line, struct s
         way->options.drain_bytes = WAY_DRAIN_BYTES;
     way->line = line;
     way->spool = spool;
+    way->gather.linger_us = options->linger_us;
     way->last = &way->first;
     way->sent_last = &way->sent;
     way->offer_pause_us = WAY_OFFER_PAUSE_US;
@@ -322,6 +325,7 @@ static void way_fail(struct kafka_way *way, const char *why, int64_t now_us)
     if (way->line->ops->abandon(way->line, &err) < 0)
         say(SAY_ERROR, "%s: %s", way->options.label, err.text);
     sorter_reset(way->sorter);
+    way->gather.waiting = 0;
     way_take_back(way);
     way->trouble[0] = '\0';
     if (way->spool == NULL) {
@@ -352,7 +356,8 @@ static int batch_send(struct kafka_way *way, struct log_batch *batch, int64_t no
     piece->bytes = batch->bytes;
     piece->since_us = now_us;
     piece_append(way, piece); /* before it is sent, so that it is not lost when that fails */
-    return sorter_add(way->sorter, &piece->parcel, span_of(batch->at, batch->bytes), batch->count, now_us, err);
+    way->gather.waiting += batch->count;
+    return sorter_add(way->sorter, &piece->parcel, span_of(batch->at, batch->bytes), batch->count, err);
 }
 
 static int chunk_send(struct kafka_way *way, const struct log_chunk *chunk, int64_t now_us, struct err *err)
@@ -375,7 +380,7 @@ static int chunk_send(struct kafka_way *way, const struct log_chunk *chunk, int6
     piece->count = chunk->count;
     piece->bytes = (size_t)(chunk->end - chunk->at);
     way->drain_under_way += piece->bytes;
-    return sorter_add(way->sorter, &piece->parcel, span_of(chunk->at, piece->bytes), chunk->count, now_us, err);
+    return sorter_add(way->sorter, &piece->parcel, span_of(chunk->at, piece->bytes), chunk->count, err);
 }
 
 /* Sends of the spool what fits; while nobody answers, one piece. */
@@ -487,7 +492,7 @@ static int way_send(struct kafka_way *way, int64_t now_us, struct err *err)
     }
     if (way->state == LOG_WAY_DIRECT && way_send_batches(way, now_us, err) < 0)
         return -1;
-    return sorter_flush(way->sorter, way->state == LOG_WAY_DIRECT ? now_us - way->options.linger_us : now_us, err);
+    return gather_goes(&way->gather, now_us) || way->state != LOG_WAY_DIRECT ? sorter_flush(way->sorter, err) : 0;
 }
 
 int64_t way_step(struct kafka_way *way, int64_t now_us)
@@ -514,8 +519,8 @@ int64_t way_step(struct kafka_way *way, int64_t now_us)
     way_tell(way, now_us);
     if (way->spool != NULL)
         spool_tidy(way->spool, now_us);
-    if (sorter_oldest_us(way->sorter) < INT64_MAX && sorter_oldest_us(way->sorter) + way->options.linger_us < next_us)
-        next_us = sorter_oldest_us(way->sorter) + way->options.linger_us;
+    if (gather_due_us(&way->gather) < next_us)
+        next_us = gather_due_us(&way->gather);
     if (way->sent != NULL && way->sent->since_us + way->options.spool_after_us < next_us && way->state == LOG_WAY_DIRECT)
         next_us = way->sent->since_us + way->options.spool_after_us + 1000;
     if (way->state == LOG_WAY_SPOOLING && way->sent == NULL && way->offer_us > now_us && way->offer_us < next_us)
@@ -564,7 +569,7 @@ void way_settle(struct kafka_way *way, int64_t patience_us)
         int64_t now_us = clock_mono_us();
 
         (void)way_step(way, now_us);
-        if (sorter_flush(way->sorter, now_us, &err) < 0)
+        if (sorter_flush(way->sorter, &err) < 0)
             (void)snprintf(way->trouble, sizeof way->trouble, "%s", err.text);
         if (way_idle(way))
             return;

@@ -33,7 +33,7 @@ struct kafka_way;
 struct way_options {
     struct sorter_options sorter;
     int64_t               spool_after_us; /* brokers that did not answer for so long are away */
-    int64_t               linger_us;      /* how long a record may wait for others of its partition */
+    int64_t               linger_us;      /* how long a record may wait for others of its partition, where others can come */
     size_t                drain_bytes;    /* of the spool, under way at a time; 0: 8 MiB */
     const char           *label;          /* of the topic, for lines of the log */
     /* Each batch that was taken, in order. It is the caller's again. */

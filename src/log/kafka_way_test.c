@@ -398,6 +398,53 @@ static void brokers_answer(void **state)
     folder_remove();
 }
 
+/* One client waits for nobody but the brokers; of many that come in a steady stream a message holds what comes within the
+ * linger; and those that all wait for answers are not kept waiting for more. */
+static void records_wait_for_others_that_can_come(void **state)
+{
+    uint64_t messages;
+    int      early = 0;
+
+    (void)state;
+    brokers_begin();
+    folder_make();
+    way_begin(true, 0, 100000);
+    settle();
+    now_us += 1000000;
+    for (int i = 0; i < 50; i++) { /* one event, now and then */
+        messages = look().messages;
+        now_us += 100000;
+        submit(1, 30);
+        (void)way_step(way, now_us);
+        assert_int_equal(messages + 1, look().messages);
+        settle();
+    }
+    messages = look().messages;
+    for (int i = 0; i < 1000; i++) { /* a stream: one every 200 us, so 25 in 5 ms */
+        submit(1, 30);
+        turn(200);
+    }
+    settle();
+    assert_true(look().messages - messages < 1000 / 25 * PARTITIONS * 2);
+    for (int i = 0; i < 200; i++) { /* 60 together, again when they are answered */
+        now_us += 1000;
+        messages = look().messages;
+        submit(60, 30);
+        (void)way_step(way, now_us);
+        early += look().messages > messages;
+        for (int k = 0; k < 10000 && !way_idle(way); k++)
+            turn(300);
+        assert_true(way_idle(way));
+    }
+    assert_true(early > 160);
+    settle();
+    check_all();
+    way_end();
+    sender_end();
+    brokers_end();
+    folder_remove();
+}
+
 static void disk_answers_within_its_time(void **state)
 {
     int64_t asked_us;
@@ -596,7 +643,8 @@ static void histories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(brokers_answer),       cmocka_unit_test(disk_answers_within_its_time),
+        cmocka_unit_test(brokers_answer),       cmocka_unit_test(records_wait_for_others_that_can_come),
+        cmocka_unit_test(disk_answers_within_its_time),
         cmocka_unit_test(without_a_spool_it_is_no), cmocka_unit_test(a_full_spool_says_no),
         cmocka_unit_test(nothing_is_wedged_by_its_size), cmocka_unit_test(a_full_spool_of_the_last_time_goes_first),
         cmocka_unit_test(histories),

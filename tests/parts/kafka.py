@@ -7,11 +7,14 @@
     part.cut(1); part.mend(1)           # the same for clients alone, who reach brokers over a relay (relay=True): brokers see each other
     part.stop()
 
+They are of version 4.1.0, or what PENSTOCK_TEST_KAFKA_VERSION says (VERSIONS). With secure=True clients need TLS and a password
+(SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN); kafka_tls.py is the part for that.
+
 Brokers are numbered from 1; no number means all. Programs that are not Python say the same words to a socket whose path is
 in PENSTOCK_TEST_KAFKA_CONTROL, a line each ("kill 2", "start 2", "pause 2", "resume 2", "cut 1", "mend 1", "stop 2"), and
 get a line back: "ok", or what went wrong. Run by itself (kafka.py [BROKERS]) it holds brokers up until it is interrupted.
 
-The jars lie in build/deps/kafka: fetch() brings them from Maven Central (tests/parts/pom.xml). Every broker ends with the process that
+The jars lie in build/deps/kafka (of 3.9.1: kafka-3.9.1): fetch() brings them from Maven Central (tests/parts/pom.xml). Every broker ends with the process that
 started it, however that ends."""
 import concurrent.futures
 import ctypes
@@ -30,7 +33,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEPS = os.path.join(ROOT, "build", "deps")
-LIBS = os.path.join(DEPS, "kafka", "libs")
+VERSIONS = {"4.1.0": "kafka", "3.9.1": "kafka-3.9.1"}  # its folder, and before .sha256 the sums of its jars
+USER, PASSWORD = "penstock", "password-of-tests"  # secure
 SIZE = "brokers"  # of `kafka:3`
 # A test's broker lives for seconds: the first compiler is enough, and one thread collects garbage.
 JAVA_TEST = "-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
@@ -39,30 +43,42 @@ START_SECONDS = 300  # one takes five, where nobody else wants the processor
 STARTER = concurrent.futures.ThreadPoolExecutor(1)
 
 
+def version():
+    wanted = os.environ.get("PENSTOCK_TEST_KAFKA_VERSION") or "4.1.0"
+    if wanted not in VERSIONS:
+        raise LookupError("PENSTOCK_TEST_KAFKA_VERSION is %s; there are %s" % (wanted, ", ".join(VERSIONS)))
+    return wanted
+
+
+def libs():
+    return os.path.join(DEPS, VERSIONS[version()], "libs")
+
+
 def fetch():
-    """The jars, each as its SHA-256 in kafka.sha256 says."""
-    sums = os.path.join(HERE, "kafka.sha256")
+    """The jars, each as its SHA-256 in kafka.sha256 (kafka-3.9.1.sha256) says."""
+    name = VERSIONS[version()]
+    sums = os.path.join(HERE, name + ".sha256")
     with open(sums, "rb") as at:
         listed = at.read()
-    version, stamp = hashlib.sha256(listed).hexdigest(), os.path.join(DEPS, "kafka", ".version")
-    if os.path.exists(stamp) and open(stamp).read().strip() == version:
+    state, stamp = hashlib.sha256(listed).hexdigest(), os.path.join(DEPS, name, ".version")
+    if os.path.exists(stamp) and open(stamp).read().strip() == state:
         return
     os.makedirs(DEPS, exist_ok=True)
     work = tempfile.mkdtemp(prefix="fetch.", dir=os.path.realpath(DEPS))
     os.chmod(work, 0o755)
     try:
-        libs = os.path.join(work, "libs")
+        jars = os.path.join(work, "libs")
         subprocess.run(["mvn", "-q", "-B", "-f", os.path.join(HERE, "pom.xml"), "dependency:copy-dependencies",
-                        "-DoutputDirectory=" + libs], check=True, stdout=sys.stderr)
+                        "-Dkafka.version=" + version(), "-DoutputDirectory=" + jars], check=True, stdout=sys.stderr)
         for line in listed.decode().splitlines():
-            wanted, name = line.split()
-            with open(os.path.join(libs, name), "rb") as jar:
+            wanted, jar_name = line.split()
+            with open(os.path.join(jars, jar_name), "rb") as jar:
                 if hashlib.sha256(jar.read()).hexdigest() != wanted:
-                    raise RuntimeError("%s is not what it was: its SHA-256 differs from that in %s" % (name, sums))
+                    raise RuntimeError("%s is not what it was: its SHA-256 differs from that in %s" % (jar_name, sums))
         with open(os.path.join(work, ".version"), "w") as at:
-            at.write(version + "\n")
-        shutil.rmtree(os.path.join(DEPS, "kafka"), ignore_errors=True)
-        os.rename(work, os.path.join(os.path.realpath(DEPS), "kafka"))
+            at.write(state + "\n")
+        shutil.rmtree(os.path.join(DEPS, name), ignore_errors=True)
+        os.rename(work, os.path.join(os.path.realpath(DEPS), name))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -141,12 +157,13 @@ class Relay:
 class Part:
     name = "kafka"
 
-    def __init__(self, folder, brokers=None, relay=None, java=None, settings=None):
+    def __init__(self, folder, brokers=None, relay=None, java=None, settings=None, secure=False):
         self.folder = os.path.join(os.path.abspath(folder), "kafka")
         self.count = brokers or int(os.environ.get("PENSTOCK_TEST_KAFKA_BROKERS", "1"))
         self.relay = relay if relay is not None else os.environ.get("PENSTOCK_TEST_KAFKA_RELAY") == "1"
         self.java = (java or os.environ.get("PENSTOCK_TEST_KAFKA_JAVA") or JAVA_TEST).split()
         self.settings = settings or {}  # more lines for server.properties
+        self.secure = secure
         self.ids = range(1, self.count + 1)
         self.processes, self.relays, self.control = {}, {}, None
         self.lock = threading.Lock()
@@ -154,20 +171,23 @@ class Part:
     # --- life ---------------------------------------------------------------------------------------
 
     def start(self):
-        if not os.path.isdir(LIBS):
-            raise RuntimeError("no Kafka in %s: `tests/parts/with.py --fetch kafka` brings it" % LIBS)
+        if not os.path.isdir(libs()):
+            raise RuntimeError("no Kafka in %s: `tests/parts/with.py --fetch kafka` brings it" % libs())
         if self.control is not None:  # after kill()
             self.start_one()
             return self.environment()
         os.makedirs(self.folder, exist_ok=True)
-        ports = free_ports(4 * self.count)
-        self.ports = {n: ports[4 * (n - 1):4 * n] for n in self.ids}  # client, inside, controller, relay
+        ports = free_ports(5 * self.count)
+        self.ports = {n: ports[5 * (n - 1):5 * n] for n in self.ids}  # client, inside, controller, relay, with an old certificate
+        if self.secure:
+            self.certify()
         for n in self.ids:
             self.configure(n)
             if self.relay:
                 self.relays[n] = Relay(self.ports[n][3], self.ports[n][0])
         # One step of a format makes a cluster id; it need not be a random one.
-        formats = [self.run(n, "kafka.tools.StorageTool", "format", "-g", "-t", "cGVuc3RvY2stdGVzdHM0Mg", "-c", self.path(n, "server.properties"))
+        formats = [self.run(n, "kafka.tools.StorageTool", "format", "-g", "-t", "cGVuc3RvY2stdGVzdHM0Mg", "-c", self.path(n, "server.properties"),
+                            *(self.scram() if self.secure else []))
                    for n in self.ids]
         for n, process in zip(self.ids, formats):
             if process.wait(START_SECONDS) != 0:
@@ -187,7 +207,10 @@ class Part:
                 "PENSTOCK_TEST_KAFKA_PIDS": ",".join(str(self.processes[n].pid) for n in self.ids)}
 
     def addresses(self):
-        return ",".join("127.0.0.1:%d" % self.ports[n][3 if self.relay else 0] for n in self.ids)
+        return self.addresses_at(3 if self.relay else 0)
+
+    def addresses_at(self, which):
+        return ",".join("127.0.0.1:%d" % self.ports[n][which] for n in self.ids)
 
     def stop(self):
         for relay in self.relays.values():
@@ -243,7 +266,8 @@ class Part:
 
     def metadata(self, n=None):
         """What kcat -L says, or None. n: asked of this broker."""
-        address = self.addresses() if n is None else self.addresses().split(",")[n - 1]
+        addresses = self.addresses_at(1) if self.secure else self.addresses()
+        address = addresses if n is None else addresses.split(",")[n - 1]
         try:
             done = subprocess.run(["kcat", "-L", "-J", "-m", "5", "-b", address], capture_output=True, timeout=20)
             return json.loads(done.stdout) if done.returncode == 0 else None
@@ -286,7 +310,7 @@ class Part:
             return ""
 
     def configure(self, n):
-        client, inside, controller, relay = self.ports[n]
+        client, inside, controller, relay, old = self.ports[n]
         os.makedirs(self.path(n, "data"), exist_ok=True)
         copies = min(3, self.count)
         lines = {
@@ -306,13 +330,56 @@ class Part:
             "broker.session.timeout.ms": 3000 if self.count > 1 else 9000, "broker.heartbeat.interval.ms": 500, "replica.lag.time.max.ms": 4000,
             "controller.quorum.election.timeout.ms": 500, "controller.quorum.fetch.timeout.ms": 2000,
         }
+        if self.secure:
+            self.lock_up(lines, client, old)
         lines.update(self.settings)
         with open(self.path(n, "server.properties"), "w") as at:
             at.writelines("%s=%s\n" % line for line in lines.items())
 
+    # --- TLS and passwords --------------------------------------------------------------------------
+
+    def certify(self):
+        """An authority, another one that signed nothing, and certificates of 127.0.0.1: one that is good and one that is not any more."""
+        def openssl(*argv):
+            subprocess.run(["openssl", *argv], check=True, capture_output=True, cwd=self.folder)
+
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        for name in ("ca", "stranger"):
+            openssl("req", "-x509", *key, "-subj", "/CN=" + name, "-days", "30", "-keyout", name + ".key", "-out", name + ".pem")
+        with open(self.path("ca.cnf"), "w") as at:
+            at.write("[ca]\ndefault_ca = us\n[us]\ndatabase = index\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\n"
+                     "policy = any\nunique_subject = no\n[any]\ncommonName = supplied\n[names]\nsubjectAltName = IP:127.0.0.1\n")
+        open(self.path("index"), "w").close()
+        with open(self.path("serial"), "w") as at:
+            at.write("01\n")
+        for name, since, until in (("good", "20200101000000Z", "20990101000000Z"), ("old", "20200101000000Z", "20210101000000Z")):
+            openssl("req", "-new", *key, "-subj", "/CN=broker", "-keyout", name + ".key", "-out", name + ".csr")
+            openssl("ca", "-batch", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key", "-extensions", "names", "-notext",
+                    "-startdate", since, "-enddate", until, "-in", name + ".csr", "-out", name + ".crt")
+            with open(self.path(name + ".pem"), "w") as at:
+                at.writelines(open(self.path(part)).read() for part in (name + ".key", name + ".crt", "ca.pem"))
+
+    def scram(self):
+        return [word for way in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+                for word in ("--add-scram", '%s=[name=%s,password=%s]' % (way, USER, PASSWORD))]
+
+    def lock_up(self, lines, client, old):
+        lines["listeners"] += ",OLD://127.0.0.1:%d" % old
+        lines["advertised.listeners"] += ",OLD://127.0.0.1:%d" % old
+        lines["listener.security.protocol.map"] = "CLIENT:SASL_SSL,OLD:SASL_SSL,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        module = "org.apache.kafka.common.security"
+        for listener, pair in (("client", "good"), ("old", "old")):
+            for name, value in (
+                    ("ssl.keystore.type", "PEM"), ("ssl.keystore.location", self.path(pair + ".pem")),
+                    ("sasl.enabled.mechanisms", "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN"),
+                    ("plain.sasl.jaas.config", '%s.plain.PlainLoginModule required user_%s="%s";' % (module, USER, PASSWORD)),
+                    ("scram-sha-256.sasl.jaas.config", module + ".scram.ScramLoginModule required;"),
+                    ("scram-sha-512.sasl.jaas.config", module + ".scram.ScramLoginModule required;")):
+                lines["listener.name.%s.%s" % (listener, name)] = value
+
     def run(self, n, *argv):
         with open(self.path(n, "out.log"), "ab") as log:
-            return STARTER.submit(subprocess.Popen, ["java", *self.java, "-cp", os.path.join(LIBS, "*"), *argv], cwd=self.folder,
+            return STARTER.submit(subprocess.Popen, ["java", *self.java, "-cp", os.path.join(libs(), "*"), *argv], cwd=self.folder,
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent).result()
 
     def listen(self):
