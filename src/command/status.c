@@ -27,6 +27,7 @@ struct role_line {
 struct status {
     const char      *data;
     struct account   account;
+    struct err       unknown;   /* why there is no account, which is zeros then: a store is away */
     struct role_line roles[ROLES_MAX];
     uint64_t         disk_free_bytes, disk_bytes;
     char             url[LISTEN_URL_BYTES]; /* "": not running */
@@ -99,8 +100,12 @@ static int status_read(const char *data, struct status *out, struct err *err)
     struct statvfs disk;
 
     *out = (struct status){ .url = "" };
-    if (account_read(data, &out->account, err) < 0)
-        return -1;
+    if (account_read(data, &out->account, err) < 0) {
+        if (err->kind != ERR_RETRY)
+            return -1;
+        out->unknown = *err; /* what the roles say of themselves is asked for most of all now */
+        out->account = (struct account){ .pending = 0 };
+    }
     for (size_t i = 0; i < role_count; i++) {
         struct role_line *line = &out->roles[i];
 
@@ -125,11 +130,17 @@ static int status_read(const char *data, struct status *out, struct err *err)
     return 0;
 }
 
-static void status_json(const struct status *status, struct buf *out)
+static void account_json(const struct status *status, struct buf *out)
 {
     const struct account *account = &status->account;
     bool                  first = true;
 
+    if (status->unknown.kind != ERR_NONE) {
+        buf_add_text(out, "{\"unknown\":");
+        json_write_string(out, span_text(status->unknown.text));
+        buf_add_text(out, ",\"accepted\":null,\"stored\":null,\"deduplicated\":null,\"dropped\":null,\"dead_lettered\":null,\"pending\":null");
+        return;
+    }
     buf_add_format(out, "{\"accepted\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"deduplicated\":%" PRIu64 ",\"dropped\":{",
                    account->accepted, account->stored, account->deduplicated);
     for (int fate = 0; fate < FATE_COUNT; fate++)
@@ -139,8 +150,14 @@ static void status_json(const struct status *status, struct buf *out)
             first = false;
         }
     buf_add_format(out, "},\"dead_lettered\":%" PRIu64 ",\"pending\":%" PRIu64 ",\n \"dead_letters\":{\"open\":%" PRIu64
-                   ",\"replayed\":%" PRIu64 ",\"discarded\":%" PRIu64 "},\n \"url\":", account->dead_lettered,
+                   ",\"replayed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}", account->dead_lettered,
                    account->pending, account_letters_open(account), account->letters_replayed, account->letters_discarded);
+}
+
+static void status_json(const struct status *status, struct buf *out)
+{
+    account_json(status, out);
+    buf_add_text(out, ",\n \"url\":");
     json_write_string(out, span_text(status->url));
     buf_add_text(out, ",\"listen\":[");
     for (size_t i = 0; i < status->urls_count; i++) {
@@ -182,11 +199,14 @@ static void status_json(const struct status *status, struct buf *out)
                    status->disk_bytes);
 }
 
-static void status_text(const struct status *status)
+static void account_text(const struct status *status)
 {
     const struct account *account = &status->account;
-    int64_t               now_us = clock_wall_us();
 
+    if (status->unknown.kind != ERR_NONE) {
+        printf("events   cannot be counted now: %s\n\n", status->unknown.text);
+        return;
+    }
     printf("events   %" PRIu64 " accepted\n", account->accepted);
     printf("         %" PRIu64 " stored\n", account->stored);
     printf("         %" PRIu64 " deduplicated\n", account->deduplicated);
@@ -200,6 +220,13 @@ static void status_text(const struct status *status)
         printf("           %" PRIu64 " open, %" PRIu64 " replayed, %" PRIu64 " discarded (see: penstock dlq list)\n",
                account_letters_open(account), account->letters_replayed, account->letters_discarded);
     printf("         %" PRIu64 " pending\n\n", account->pending);
+}
+
+static void status_text(const struct status *status)
+{
+    int64_t now_us = clock_wall_us();
+
+    account_text(status);
     for (size_t i = 0; i < status->urls_count; i++)
         printf("%s%s\n", i == 0 ? "server   " : "         ", status->urls[i]);
     printf(status->urls_count > 0 ? "\n" : "server   not running\n\n");

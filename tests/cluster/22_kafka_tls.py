@@ -60,7 +60,8 @@ def send(server, count):
 def rows_are(server, ids, seconds=180):
     end, rows = time.time() + seconds, []
     while time.time() < end:
-        rows = [row["uuid"] for row in server.sql("SELECT CAST(uuid AS VARCHAR) AS uuid FROM events")]
+        done = server.cli("sql", "SELECT CAST(uuid AS VARCHAR) AS uuid FROM events", "--format", "json", check=False)
+        rows = [row["uuid"] for row in json.loads(done.stdout)] if done.returncode == 0 else []  # there is no warehouse yet
         if set(rows) >= set(ids):
             break
         time.sleep(0.5)
