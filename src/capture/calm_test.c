@@ -243,6 +243,7 @@ static void memory_runs_short(void **state)
     char   *filler = malloc(HALF);
     int     known = kit_connect(&kit), probe = kit_connect(&kit), slow[SLOW], refused = 0;
     int64_t until_us;
+    size_t  before = kit_records(&kit);
 
     (void)state;
     memset(filler, ' ', HALF);
@@ -276,7 +277,81 @@ static void memory_runs_short(void **state)
     (void)close(known);
     (void)close(probe);
     free(filler);
-    assert_int_equal(kit_records(&kit), 3);
+    assert_int_equal(kit_records(&kit), before + 3);
+}
+
+/* Bodies that never end, until who is new is sent away, and who is known is not. Gives how many they are. */
+static int fill_until_newcomers(int *slow, int most, int probe)
+{
+    enum { BYTES = 1 << 20 };
+    char *filler = malloc(BYTES);
+    int   count = 0;
+
+    assert_non_null(filler);
+    memset(filler, ' ', BYTES);
+    for (; kit_metric("capture_overload_level") < 2; count++) {
+        assert_true(count < most);
+        slow[count] = kit_connect(&kit);
+        assert_true(begin_body(slow[count], probe, filler, BYTES));
+    }
+    free(filler);
+    assert_true(kit_metric("capture_overload_level") == 2);
+    return count;
+}
+
+/* The first `first` bytes, what was answered then (wait: before the rest is sent), and the rest. */
+static void send_in_two(int fd, const char *text, size_t bytes, size_t first, bool wait)
+{
+    kit_send(fd, text, first);
+    if (wait)
+        kit_expect(fd, 503, "before its end");
+    kit_send(fd, text + first, bytes - first);
+}
+
+/* While newcomers are sent away at their heads: their bodies are thrown away to the last byte and not one further, in whatever
+ * pieces they come; a known one's are read whole. */
+static void bodies_of_those_sent_away(void **state)
+{
+    static const struct { const char *what; size_t body, first; bool wait; } rows[] = {
+        { "little more than its head", 100, 60, false }, { "one piece", 3000, 3000, false },
+        { "more than is read to judge", 5000, 5000, false },  { "ends where the first look ends", 4096 - 62, 4096, false },
+        { "two pieces", 100000, 50000, false },          { "answered before its end", 100000, 20000, true },
+        { "as large as is thrown away", 256 << 10, 4096, true },
+    };
+    static char text[300 << 10];
+    int         probe = kit_connect(&kit), known = kit_connect(&kit), fresh = kit_connect(&kit), slow[64], slows;
+    size_t      taken = 1;
+
+    (void)state;
+    kit_forget(&kit);
+    kit_send_text(known, E1_REQUEST);
+    kit_expect(known, 200, "known");
+    slows = fill_until_newcomers(slow, 64, probe);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t head = (size_t)sprintf(text, POST "Content-Length: %06zu\r\n\r\n" E1, rows[i].body) - (sizeof E1 - 1);
+        size_t bytes = head + rows[i].body;
+
+        assert_true(sizeof E1 - 1 <= rows[i].body && bytes + sizeof LIVENESS <= sizeof text);
+        memset(text + head + sizeof E1 - 1, ' ', rows[i].body - (sizeof E1 - 1));
+        memcpy(text + bytes, LIVENESS, sizeof LIVENESS - 1);
+        send_in_two(fresh, text, bytes + sizeof LIVENESS - 1, rows[i].first, rows[i].wait);
+        if (!rows[i].wait)
+            expect_body(fresh, 503, "service unavailable: more events come than can be taken", rows[i].what);
+        kit_expect(fresh, 200, rows[i].what); /* the request right behind it */
+        send_in_two(known, text, bytes + sizeof LIVENESS - 1, rows[i].first, false);
+        kit_expect(known, 200, rows[i].what);
+        assert_int_equal(strncmp(answer.body, "{\"status\":\"Ok\"}", 15), 0);
+        kit_expect(known, 200, rows[i].what);
+        taken++;
+    }
+    assert_true(kit_metric("capture_overload_level") == 2);
+    for (int i = 0; i < slows; i++)
+        (void)close(slow[i]);
+    (void)close(fresh);
+    (void)close(known);
+    (void)close(probe);
+    kit_wait_connections(0);
+    assert_int_equal(kit_records(&kit), taken);
 }
 
 /* --- those who take their time ----------------------------------------------------------------- */
@@ -354,7 +429,7 @@ int main(void)
                                             cmocka_unit_test(bytes_of_an_address) };
     const struct CMUnitTest connects[] = { cmocka_unit_test(connects_of_an_address) };
     const struct CMUnitTest files[] = { cmocka_unit_test(no_descriptors), cmocka_unit_test(endless_pipeline) };
-    const struct CMUnitTest memory[] = { cmocka_unit_test(memory_runs_short) };
+    const struct CMUnitTest memory[] = { cmocka_unit_test(bodies_of_those_sent_away), cmocka_unit_test(memory_runs_short) };
     const struct CMUnitTest readers[] = { cmocka_unit_test(slow_reader) };
     int                     failed = cmocka_run_group_tests(addresses, start_addresses, kit_teardown);
 

@@ -13,9 +13,7 @@
 
 enum {
     CONN_RATE_MIN = 1024,               /* bytes a second: a body that brings less has stalled, a reply that loses less too */
-    CONN_TURN_REQUESTS_MAX = 16,        /* pipelined ones, answered at once, before others have their turn */
-    CONN_REPLIES_BYTES_MAX = 32 << 20,  /* of a loop: replies that wait for slow readers */
-    CONN_AHEAD_BYTES_MAX = 64 << 10     /* room made for what was announced and has not come, where memory is short */
+    CONN_REPLIES_BYTES_MAX = 32 << 20   /* of a loop: replies that wait for slow readers */
 };
 
 #define TO(name) (1u << CONN_##name)
@@ -100,7 +98,7 @@ struct conn *conn_new(struct loop *loop, const struct role_listener *listener, i
     return conn;
 }
 
-static void conn_drop_buf(struct conn *conn)
+void conn_drop_buf(struct conn *conn)
 {
     loop_buf_give(conn->loop, conn->buf, conn->buf_size);
     conn->buf = NULL;
@@ -242,194 +240,14 @@ static void conn_write_more(struct conn *conn)
     conn_replied(conn);
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
-
-static bool conn_wants_input(const struct conn *conn)
-{
-    return conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY ||
-           conn->state == CONN_DRAIN || conn->state == CONN_LINGER;
-}
-
-static size_t conn_drain(struct conn *conn, size_t bytes)
-{
-    if (bytes > conn->body_length)
-        bytes = (size_t)conn->body_length;
-    conn->body_length -= bytes;
-    if (conn->body_length == 0)
-        conn_set_state(conn, CONN_IDLE);
-    return bytes;
-}
-
-/* Handles what is there, request by request; returns how much of it is done with. *bytes as conn_step. */
-static size_t conn_eat(struct conn *conn, uint8_t *at, size_t *bytes)
-{
-    size_t eaten = 0;
-    int    steps = 0;
-
-    while (eaten < *bytes && conn_wants_input(conn)) {
-        size_t left = *bytes - eaten;
-        size_t used = 0;
-
-        if (steps++ == CONN_TURN_REQUESTS_MAX) {
-            conn->more = true;
-            break;
-        }
-
-        if (conn->state == CONN_LINGER)
-            return *bytes;
-        if (conn->state == CONN_DRAIN) {
-            eaten += conn_drain(conn, left);
-            continue;
-        }
-        if (conn_step(conn, at + eaten, &left, &used) == STEP_MORE) {
-            *bytes = eaten + left;
-            break;
-        }
-        eaten += used;
-    }
-    return eaten;
-}
-
-/* The reply to come is for a request that will not come whole, and is the last. */
-static void conn_give_up(struct conn *conn)
+void conn_give_up(struct conn *conn)
 {
     conn->close_after = conn->unread = true;
     conn->path = ENDPOINT_PATH_OTHER;
     conn->request_us = conn->loop->mono_us;
 }
 
-/* Room for more of the request in the connection's own buffer. -1: answered. */
-static int conn_make_room(struct conn *conn)
-{
-    struct loop *loop = conn->loop;
-    size_t       want = conn->buf_size * 4;
-    size_t       size;
-    uint8_t     *buf;
-
-    if (conn->buf_bytes < conn->buf_size)
-        return 0;
-    if (conn->state == CONN_BODY && !conn->chunked) {
-        size_t whole = conn->head_bytes + (size_t)conn->body_length;
-
-        if (whole > conn->buf_size && whole < want)
-            want = whole;
-    }
-    buf = loop_memory(loop) + want > loop->memory_max ? NULL : loop_buf_take(loop, want, &size);
-    if (buf == NULL) {
-        struct refusal refusal;
-
-        refusal_set(&refusal, 503, REFUSAL_UNAVAILABLE, "service unavailable: too many bodies are being received");
-        capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
-        conn_give_up(conn);
-        conn_reply_refusal(conn, &refusal, conn_head_again(conn, conn->buf) ? conn_origin(conn) : (struct span){ 0 });
-        return -1;
-    }
-    memcpy(buf, conn->buf, conn->buf_bytes);
-    loop_buf_give(loop, conn->buf, conn->buf_size);
-    conn->buf = buf;
-    conn->buf_size = size;
-    return 0;
-}
-
-/* What the loop's buffer holds and cannot be handled yet moves to a buffer of the connection's own. */
-static void conn_keep(struct conn *conn, const uint8_t *at, size_t bytes)
-{
-    size_t want = bytes;
-
-    assert(conn->buf == NULL);
-    if (conn->state == CONN_BODY && !conn->chunked && bytes >= LOOP_CONN_BUF_FIRST_BYTES * 4) {
-        size_t whole = conn->head_bytes + (size_t)conn->body_length;
-
-        want = whole < bytes * 16 ? whole : bytes * 16; /* who has sent much may have room for more at once */
-        if (conn->loop->memory_now > conn->loop->memory_max / 4 && want > bytes + CONN_AHEAD_BYTES_MAX)
-            want = bytes;
-    }
-    conn->buf = loop_buf_take(conn->loop, want, &conn->buf_size);
-    if (conn->buf == NULL) {
-        conn_close(conn);
-        return;
-    }
-    memcpy(conn->buf, at, bytes);
-    conn->buf_bytes = bytes;
-}
-
-static void conn_eat_own(struct conn *conn)
-{
-    size_t bytes = conn->buf_bytes;
-    size_t eaten = conn_eat(conn, conn->buf, &bytes);
-
-    if (conn->state == CONN_CLOSED || conn->buf == NULL)
-        return;
-    if (eaten == bytes) {
-        conn_drop_buf(conn);
-        return;
-    }
-    if (eaten > 0)
-        memmove(conn->buf, conn->buf + eaten, bytes - eaten);
-    conn->buf_bytes = bytes - eaten;
-}
-
-static void conn_eat_shared(struct conn *conn, size_t bytes)
-{
-    uint8_t *at = conn->loop->read_buf;
-    size_t   eaten = conn_eat(conn, at, &bytes);
-
-    if (conn->state != CONN_CLOSED && conn->state != CONN_LINGER && eaten < bytes)
-        conn_keep(conn, at + eaten, bytes - eaten);
-}
-
-static void conn_read(struct conn *conn)
-{
-    struct loop *loop = conn->loop;
-
-    while (conn->readable && !conn->more && conn_wants_input(conn)) {
-        bool     own = conn->buf != NULL;
-        uint8_t *at;
-        size_t   room;
-        ssize_t  got;
-
-        if (own && conn_make_room(conn) < 0)
-            return;
-        at = own ? conn->buf + conn->buf_bytes : loop->read_buf;
-        room = own ? conn->buf_size - conn->buf_bytes : LOOP_READ_BYTES;
-        got = transport_receive(conn, at, room);
-        if (got == TRANSPORT_AGAIN) {
-            conn->readable = conn->ended;
-            return;
-        }
-        if (got <= 0) {
-            conn_close(conn);
-            return;
-        }
-        conn->readable |= conn->ended;
-        conn->window_bytes += (size_t)got;
-        if (own) {
-            conn->buf_bytes += (size_t)got;
-            conn_eat_own(conn);
-        } else {
-            conn_eat_shared(conn, (size_t)got);
-        }
-    }
-}
-
-void conn_run(struct conn *conn)
-{
-    bool more = conn->more;
-
-    conn->more = false;
-    if (conn->buf != NULL && (conn->state == CONN_IDLE || more))
-        conn_eat_own(conn);
-    conn_read(conn);
-    if (conn->more && conn->state != CONN_CLOSED)
-        loop_queue_add(conn);
-}
-
-void conn_judge(struct conn *conn)
-{
-    conn->loop->judging = true;
-    conn_run(conn);
-    conn->loop->judging = false;
-}
+/* --- what happens to it ------------------------------------------------------------------------ */
 
 /* A reply is out: on with what came meanwhile, when it is its turn. */
 static void conn_resume(struct conn *conn)
@@ -437,8 +255,6 @@ static void conn_resume(struct conn *conn)
     if (conn->buf != NULL || conn->readable)
         loop_queue_add(conn);
 }
-
-/* --- what happens to it ------------------------------------------------------------------------ */
 
 void conn_on_event(struct conn *conn, uint32_t events)
 {
@@ -466,7 +282,7 @@ void conn_on_event(struct conn *conn, uint32_t events)
     if (!conn->readable || !conn_wants_input(conn))
         return;
     /* Who may be sent away is so at once; who waits already, or has begun, keeps its place. */
-    if (conn->loop->level != PRESSURE_NONE && !conn->queued && conn->state != CONN_BODY)
+    if (loop_queue_judges(conn->loop) && !conn->queued && conn->state != CONN_BODY)
         conn_judge(conn);
     else
         loop_queue_add(conn);

@@ -134,9 +134,18 @@ void conn_hello_leave(struct conn *conn);
 /* The begin of a turn: those who wait in line, as many as a turn has time for. */
 void conn_hello_turn(struct loop *loop);
 
-/* --- between conn.c, conn_step.c and conn_request.c -------------------------------------------- */
+/* --- between conn.c, conn_read.c, conn_step.c and conn_request.c --------------------------------- */
 
 void conn_set_state(struct conn *conn, enum conn_state next);
+static inline bool conn_wants_input(const struct conn *conn)
+{
+    return conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY ||
+           conn->state == CONN_DRAIN || conn->state == CONN_LINGER;
+}
+/* What it keeps of what came. */
+void conn_drop_buf(struct conn *conn);
+/* The reply to come is for a request that will not come whole, and is the last. */
+void conn_give_up(struct conn *conn);
 /* Sends now what the socket takes, keeps the rest; the next state follows. */
 void conn_send(struct conn *conn, struct span bytes);
 void conn_reply(struct conn *conn, struct reply *reply);

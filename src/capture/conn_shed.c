@@ -55,15 +55,21 @@ static bool shed_by_address(struct conn *conn, struct refusal *refusal)
 
 static bool shed_by_pressure(struct conn *conn, enum endpoint_path path, struct refusal *refusal)
 {
-    struct loop *loop = conn->loop;
+    struct loop        *loop = conn->loop;
+    enum pressure_level level = loop->level;
 
-    switch (loop->level) {
+    if (loop->judging) {
+        enum pressure_level by_room = pressure_by_room(&loop->pressure, loop->queues[0].count, loop->mono_us);
+
+        level = by_room > level ? by_room : level;
+    }
+    switch (level) {
     case PRESSURE_NONE: return false;
     case PRESSURE_REPLAY:
     case PRESSURE_NEWCOMERS:
     case PRESSURE_LARGEST:
         if (path != ENDPOINT_PATH_S && !conn->imports && !(loop->memory_level >= PRESSURE_NEWCOMERS && conn->project == 0) &&
-            !(loop->level == PRESSURE_LARGEST && pressure_is_large(&loop->pressure, conn->project)))
+            !(level == PRESSURE_LARGEST && pressure_is_large(&loop->pressure, conn->project)))
             return false;
         break;
     case PRESSURE_ALL: break;

@@ -205,7 +205,7 @@ enum conn_step conn_step(struct conn *conn, uint8_t *at, size_t *bytes, size_t *
 
         if (conn_announces_too_much(conn))
             shed = SHED_DONE;
-        else if (conn->loop->level != PRESSURE_NONE || conn->address != NULL || conn->put_off)
+        else if (conn->loop->level != PRESSURE_NONE || conn->loop->judging || conn->address != NULL || conn->put_off)
             shed = conn_shed(conn);
         if (shed == SHED_PUT_OFF)
             return STEP_MORE; /* its head will be read again: that costs less than to keep it */

@@ -17,7 +17,7 @@
 
 enum {
     LOOP_EVENTS_MAX = 256,
-    LOOP_EVENTS_OVERLOAD = 32,
+    LOOP_EVENTS_OVERLOAD = 64,
     LOOP_OUT_BYTES_MAX = 16 << 20, /* the largest answer is /metrics */
     LOOP_POOLED_BYTES_MAX = 1 << 20, /* of each class of buffer */
     LOOP_RETRY_MS = 10,
@@ -193,7 +193,7 @@ static int loop_wait(const struct loop *loop, struct epoll_event *events)
     struct timespec limit = { us / 1000000, us % 1000000 * 1000 };
 
     /* In an overload few are looked at between the works of two slices: sending away must not cost more than the work. */
-    return epoll_pwait2(loop->epoll_fd, events, loop->level == PRESSURE_NONE ? LOOP_EVENTS_MAX : LOOP_EVENTS_OVERLOAD, us < 0 ? NULL : &limit, NULL);
+    return epoll_pwait2(loop->epoll_fd, events, loop_queue_judges(loop) ? LOOP_EVENTS_OVERLOAD : LOOP_EVENTS_MAX, us < 0 ? NULL : &limit, NULL);
 }
 
 /* --- flights ----------------------------------------------------------------------------------- */

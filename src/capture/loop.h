@@ -203,6 +203,8 @@ void loop_queue_add(struct conn *conn);
 void loop_queue_remove(struct conn *conn);
 void loop_queue_judge(struct loop *loop);
 void loop_queue_run(struct loop *loop);
+/* Whether who comes now may have to be sent away. */
+bool loop_queue_judges(const struct loop *loop);
 /* One of those of imports, and more while the time for them lasts. */
 void loop_queue_run_imports(struct loop *loop);
 /* In what time somebody may have a turn; INT64_MAX: nobody waits. */

@@ -100,15 +100,21 @@ void loop_queue_judge(struct loop *loop)
         loop->level = PRESSURE_ALL;
 }
 
+bool loop_queue_judges(const struct loop *loop)
+{
+    return loop->level != PRESSURE_NONE || pressure_is_watchful(&loop->pressure, loop->queues[0].count, loop->mono_us);
+}
+
 void loop_queue_run(struct loop *loop)
 {
     enum pressure_level level = loop->level;
     bool                late = loop_disk_is_late(loop);
-    int64_t             until_us = loop->queues[0].first == NULL ? 0 : clock_mono_us() + LOOP_SLICE_US;
+    int64_t             now_us = loop->queues[0].first == NULL ? 0 : clock_mono_us(), until_us = now_us + LOOP_SLICE_US;
 
     while (loop->queues[0].first != NULL) {
         struct conn *conn = loop->queues[0].first;
-        bool         away = late || pressure_is_late(&loop->pressure, loop->mono_us - conn->queued_us, loop->mono_us);
+        int64_t      from_us = now_us;
+        bool         away = late || pressure_is_late(&loop->pressure, loop->queues[0].count, loop->mono_us - conn->queued_us, loop->mono_us);
 
         if (!away && loop_flight_is_full(loop, LANE_LIVE))
             break;
@@ -116,7 +122,10 @@ void loop_queue_run(struct loop *loop)
         loop->level = away ? PRESSURE_ALL : loop->memory_level;
         loop_queue_remove(conn);
         conn_run(conn);
-        if (clock_mono_us() >= until_us)
+        now_us = clock_mono_us();
+        if (!away)
+            pressure_served(&loop->pressure, now_us - from_us);
+        if (now_us >= until_us)
             break;
     }
     loop->level = level;

@@ -7,9 +7,22 @@
  * project would need memory that grows. */
 #include "capture/pressure.h"
 
+enum { PRESSURE_TURNS = 16 }; /* so many of them make the mean */
+
 void pressure_init(struct pressure *pressure, int64_t wait_us_max)
 {
     *pressure = (struct pressure){ .wait_us_max = wait_us_max };
+}
+
+static enum pressure_level level_of(int64_t wait_us, int64_t max)
+{
+    if (wait_us >= max)
+        return PRESSURE_ALL;
+    if (wait_us >= max / 2)
+        return PRESSURE_LARGEST;
+    if (wait_us >= max / 8 * 3)
+        return PRESSURE_NEWCOMERS;
+    return wait_us >= max / 4 ? PRESSURE_REPLAY : PRESSURE_NONE;
 }
 
 enum pressure_level pressure_by_wait(struct pressure *pressure, size_t waiting, int64_t oldest_us, int64_t now_us)
@@ -27,16 +40,29 @@ enum pressure_level pressure_by_wait(struct pressure *pressure, size_t waiting, 
     if (now_us - pressure->standing_since_us < PRESSURE_STANDING_US && now_us >= pressure->watchful_until_us)
         return PRESSURE_NONE;
     pressure->watchful_until_us = now_us + PRESSURE_CALM_US;
-    if (oldest_us >= max)
-        return PRESSURE_ALL;
-    if (oldest_us >= max / 2)
-        return PRESSURE_LARGEST;
-    return oldest_us >= max / 8 * 3 ? PRESSURE_NEWCOMERS : PRESSURE_REPLAY;
+    return level_of(oldest_us, max);
 }
 
-bool pressure_is_late(const struct pressure *pressure, int64_t waited_us, int64_t now_us)
+void pressure_served(struct pressure *pressure, int64_t took_us)
 {
-    return pressure->wait_us_max != 0 && waited_us >= pressure->wait_us_max && now_us < pressure->watchful_until_us;
+    pressure->turn_ns += (took_us * 1000 - pressure->turn_ns) / PRESSURE_TURNS;
+}
+
+enum pressure_level pressure_by_room(struct pressure *pressure, size_t waiting, int64_t now_us)
+{
+    enum pressure_level level;
+
+    if (pressure->wait_us_max == 0 || !pressure_is_watchful(pressure, waiting, now_us))
+        return PRESSURE_NONE;
+    level = level_of((int64_t)waiting * pressure->turn_ns / 1000, pressure->wait_us_max);
+    if (level != PRESSURE_NONE) /* the queue itself stays short now, and would tell of nothing */
+        pressure->watchful_until_us = now_us + PRESSURE_CALM_US;
+    return level;
+}
+
+bool pressure_is_late(const struct pressure *pressure, size_t waiting, int64_t waited_us, int64_t now_us)
+{
+    return pressure->wait_us_max != 0 && waiting > PRESSURE_WAITING_MIN && waited_us >= pressure->wait_us_max && now_us < pressure->watchful_until_us;
 }
 
 enum pressure_level pressure_by_memory(size_t used, size_t max)

@@ -14,6 +14,9 @@
  *   LARGEST    1/2                90 %     who belongs to a project with more than its share of what was lately done
  *   ALL        1                 100 %     every request with events
  *
+ * Who comes while that holds is judged by how long it would wait, too: by those in front of it, at the time that the last
+ * ones took. Else all that come while the queue is short would be let in at once, and most be sent away at their turn, late.
+ *
  *  P1  what was accepted goes on at every level, and so do requests without events: probes, metrics, configuration
  *  P2  fewer than PRESSURE_WAITING_MIN waiting are never sent away for their wait: a few large batches in turn are no
  *      overload
@@ -38,6 +41,7 @@ enum {
 struct pressure {
     int64_t  wait_us_max; /* fixed after start; 0: no level by wait */
     int64_t  standing_since_us, watchful_until_us;
+    int64_t  turn_ns;              /* what one of those who waited took, lately */
     int64_t  halved_us;
     uint64_t work[PRESSURE_PROJECTS], work_all;
     uint32_t active; /* places with work, when it was halved last */
@@ -47,9 +51,19 @@ void pressure_init(struct pressure *pressure, int64_t wait_us_max);
 
 /* The oldest of `waiting` requests waits for oldest_us. */
 enum pressure_level pressure_by_wait(struct pressure *pressure, size_t waiting, int64_t oldest_us, int64_t now_us);
+/* One that waited had its turn, and took so long. */
+void pressure_served(struct pressure *pressure, int64_t took_us);
+/* For one that comes now, behind `waiting`. NONE when there was no overload lately. */
+enum pressure_level pressure_by_room(struct pressure *pressure, size_t waiting, int64_t now_us);
+/* Whether that may be another than NONE. */
+static inline bool pressure_is_watchful(const struct pressure *pressure, size_t waiting, int64_t now_us)
+{
+    return waiting >= PRESSURE_WAITING_MIN && now_us < pressure->watchful_until_us;
+}
 enum pressure_level pressure_by_memory(size_t used, size_t max);
-/* Whether one that waited so long is to be sent away at its turn: the rest of a queue that stood before the level rose. */
-bool pressure_is_late(const struct pressure *pressure, int64_t waited_us, int64_t now_us);
+/* Whether one that waited so long, the first of `waiting`, is to be sent away at its turn: the rest of a queue that stood
+ * before the level rose. */
+bool pressure_is_late(const struct pressure *pressure, size_t waiting, int64_t waited_us, int64_t now_us);
 
 /* So much was done for this project. */
 void pressure_done(struct pressure *pressure, uint32_t project, uint64_t work, int64_t now_us);

@@ -44,13 +44,42 @@ static void levels_by_wait(void **state)
         if (level != rows[i].level)
             fail_msg("%s: level %d, expected %d", rows[i].what, level, rows[i].level);
     }
-    assert_true(pressure_is_late(&pressure, 40 * MS, NOW + 6204 * MS));
-    assert_false(pressure_is_late(&pressure, 39 * MS, NOW + 6204 * MS));
-    assert_false(pressure_is_late(&pressure, 400 * MS, NOW + 11204 * MS)); /* it is calm again */
+    assert_true(pressure_is_late(&pressure, 9, 40 * MS, NOW + 6204 * MS));
+    assert_false(pressure_is_late(&pressure, 9, 39 * MS, NOW + 6204 * MS));
+    assert_false(pressure_is_late(&pressure, 8, 400 * MS, NOW + 6204 * MS)); /* it was one of a few, and let in */
+    assert_false(pressure_is_late(&pressure, 9, 400 * MS, NOW + 11204 * MS)); /* it is calm again */
     pressure_init(&pressure, 0);
     assert_int_equal(pressure_by_wait(&pressure, 9999, 10000 * MS, NOW), PRESSURE_NONE);
     assert_int_equal(pressure_by_wait(&pressure, 9999, 10000 * MS, NOW + 1000 * MS), PRESSURE_NONE);
-    assert_false(pressure_is_late(&pressure, 10000 * MS, NOW + 1000 * MS));
+    assert_false(pressure_is_late(&pressure, 9999, 10000 * MS, NOW + 1000 * MS));
+}
+
+/* Who comes now, behind so many, each of which takes 2 ms, of 40 ms that may be waited. */
+static void levels_by_room(void **state)
+{
+    static const struct { size_t waiting; enum pressure_level level; } rows[] = {
+        { 4, PRESSURE_NONE },     { 5, PRESSURE_NONE },  { 7, PRESSURE_NONE },     { 8, PRESSURE_NEWCOMERS }, { 9, PRESSURE_NEWCOMERS },
+        { 10, PRESSURE_LARGEST }, { 19, PRESSURE_LARGEST }, { 20, PRESSURE_ALL }, { 5000, PRESSURE_ALL },
+    };
+    struct pressure pressure;
+
+    (void)state;
+    pressure_init(&pressure, 40 * MS);
+    for (int i = 0; i < 1000; i++)
+        pressure_served(&pressure, i % 2 == 0 ? 1 * MS : 3 * MS);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(pressure_by_room(&pressure, rows[i].waiting, NOW), PRESSURE_NONE); /* a burst may wait */
+    assert_int_equal(pressure_by_wait(&pressure, 100, 100 * MS, NOW), PRESSURE_NONE);
+    assert_int_equal(pressure_by_wait(&pressure, 100, 300 * MS, NOW + 200 * MS), PRESSURE_ALL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (pressure_by_room(&pressure, rows[i].waiting, NOW + 201 * MS) != rows[i].level)
+            fail_msg("behind %zu: not level %d", rows[i].waiting, rows[i].level);
+    /* While somebody is sent away it goes on, and ends five seconds after the last one. */
+    assert_int_equal(pressure_by_room(&pressure, 20, NOW + 5200 * MS), PRESSURE_ALL);
+    assert_int_equal(pressure_by_room(&pressure, 20, NOW + 10100 * MS), PRESSURE_ALL);
+    assert_int_equal(pressure_by_room(&pressure, 20, NOW + 15100 * MS), PRESSURE_NONE);
+    pressure_init(&pressure, 0);
+    assert_int_equal(pressure_by_room(&pressure, 5000, NOW), PRESSURE_NONE);
 }
 
 static void levels_by_memory(void **state)
@@ -95,7 +124,7 @@ static void who_is_large(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(levels_by_wait), cmocka_unit_test(levels_by_memory),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(levels_by_wait), cmocka_unit_test(levels_by_room), cmocka_unit_test(levels_by_memory),
                                         cmocka_unit_test(who_is_large) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
