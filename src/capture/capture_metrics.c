@@ -224,6 +224,8 @@ void capture_count_intake(struct capture_metrics *metrics, const struct intake_r
         metric_add(metrics->page, CAPTURE_METRIC_REROUTED_HISTORICAL, result->old);
     if (result->gzipped && body_bytes > 0)
         metric_observe(metrics->page, CAPTURE_METRIC_GZIP_RATIO, (double)result->text_bytes / (double)body_bytes);
+    if (result->lz64 && body_bytes > 0)
+        metric_observe(metrics->page, CAPTURE_METRIC_LZ64_RATIO, (double)result->text_bytes / (double)body_bytes);
     if (result->over_quota + result->restricted + result->ids_limited + result->by_quota[CATALOG_EVENTS] > 0)
         capture_count_ruled(metrics, result);
     metric_observe(metrics->page, CAPTURE_METRIC_BATCH_SIZE, (double)result->events);
@@ -239,6 +241,33 @@ void capture_count_intake(struct capture_metrics *metrics, const struct intake_r
         metric_observe(metrics->page, CAPTURE_METRIC_CLOCK_SKEW, fabs(result->skew_s));
 }
 
+void capture_count_size(struct capture_metrics *metrics, enum refusal_size size)
+{
+    static const int by_size[] = { -1, CAPTURE_METRIC_SIZE_PLAIN, CAPTURE_METRIC_SIZE_GZIP, CAPTURE_METRIC_SIZE_LZ64 };
+
+    if (size != REFUSAL_SIZE_FINE)
+        metric_add(metrics->page, (size_t)by_size[size], 1);
+}
+
+void capture_count_v1(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes, enum refusal_cause cause,
+                      int64_t took_us)
+{
+    metric_observe(metrics->page, CAPTURE_METRIC_V1_SECONDS, (double)took_us / 1e6);
+    metric_observe(metrics->page, CAPTURE_METRIC_V1_RAW_BYTES, (double)body_bytes);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_UNDECODED, cause == REFUSAL_DECODING);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_ERRORS, cause != REFUSAL_NONE);
+    if (result->text_bytes > 0)
+        metric_observe(metrics->page, CAPTURE_METRIC_V1_TEXT_BYTES, (double)result->text_bytes);
+    if (cause != REFUSAL_NONE)
+        return;
+    metric_observe(metrics->page, CAPTURE_METRIC_V1_BATCH, (double)result->events);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_OVERFLOW, result->overflowing);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_HISTORICAL, result->old);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_LIMITED, result->ids_limited);
+    if (result->skew_known)
+        metric_observe(metrics->page, CAPTURE_METRIC_V1_SKEW, fabs(result->skew_s));
+}
+
 void capture_count_verdicts(struct capture_metrics *metrics, const uint32_t *by_verdict)
 {
     uint64_t all = 0, dropped = 0;
@@ -250,6 +279,7 @@ void capture_count_verdicts(struct capture_metrics *metrics, const uint32_t *by_
             dropped += v1_verdict_keeps((enum v1_verdict)i) ? 0 : by_verdict[i];
         }
     metric_add(metrics->page, CAPTURE_METRIC_V1_PARSED, all);
+    metric_add(metrics->page, CAPTURE_METRIC_V1_WARNINGS, by_verdict[V1_VERDICT_ID_LIMITED]);
     if (dropped == 0)
         return;
     metric_add(metrics->page, CAPTURE_METRIC_V1_DROPPED, dropped);

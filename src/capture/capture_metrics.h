@@ -81,6 +81,33 @@
       "events whose distinct id begins or ends with white space")                                               \
     X(GZIP_RATIO, "capture_gzip_decompression_ratio", "", HISTOGRAM, capture_ratio_bounds,                      \
       "bytes of a gzip body as JSON over its bytes as sent")                                                    \
+    X(LZ64_RATIO, "capture_lz64_decompression_ratio", "", HISTOGRAM, capture_ratio_bounds,                      \
+      "bytes of an LZ-string body as JSON over its bytes as sent")                                              \
+    X(SIZE_PLAIN, "capture_payload_size_exceeded", "kind=\"none\"", COUNTER, NULL,                              \
+      "bodies above their limit: as they came, or unpacked")                                                    \
+    X(SIZE_GZIP, "capture_payload_size_exceeded", "kind=\"gzip\"", COUNTER, NULL,                               \
+      "bodies above their limit: as they came, or unpacked")                                                    \
+    X(SIZE_LZ64, "capture_payload_size_exceeded", "kind=\"lz64\"", COUNTER, NULL,                               \
+      "bodies above their limit: as they came, or unpacked")                                                    \
+    X(V1_OVERFLOW, "capture_v1_events_rerouted_overflow", "reason=\"rate_limited\"", COUNTER, NULL,             \
+      "events of v1 requests marked for the overflow lane")                                                     \
+    X(V1_HISTORICAL, "capture_v1_events_rerouted_historical", "reason=\"timestamp\"", COUNTER, NULL,            \
+      "events of v1 requests that are imports by their age")                                                    \
+    X(V1_LIMITED, "capture_v1_rate_limiter", "", COUNTER, NULL,                                                 \
+      "events of v1 requests that are kept without a person, because their distinct id sends more than its limit") \
+    X(V1_BATCH, "capture_v1_event_batch_size", "", HISTOGRAM, capture_events_bounds, "events in one v1 request") \
+    X(V1_RAW_BYTES, "capture_v1_payload_size_bytes", "stage=\"raw\"", HISTOGRAM, capture_bytes_bounds,          \
+      "bytes of a v1 body as sent, and as JSON")                                                                \
+    X(V1_TEXT_BYTES, "capture_v1_payload_size_bytes", "stage=\"decompressed\"", HISTOGRAM, capture_bytes_bounds, \
+      "bytes of a v1 body as sent, and as JSON")                                                                \
+    X(V1_SKEW, "capture_v1_clock_skew_seconds", "", HISTOGRAM, capture_skew_bounds,                             \
+      "how far sent_at of v1 requests was from our clock, either way")                                          \
+    X(V1_SECONDS, "capture_v1_processing_duration_seconds", "", HISTOGRAM, capture_seconds_bounds,              \
+      "work on a v1 request, before its commit")                                                                \
+    X(V1_ERRORS, "capture_v1_analytics_error", "", COUNTER, NULL, "v1 requests refused whole")                  \
+    X(V1_WARNINGS, "capture_v1_analytics_warning", "", COUNTER, NULL, "events of v1 requests with the verdict warning") \
+    X(V1_BODY_TIMEOUTS, "capture_v1_body_read_timeout_total", "", COUNTER, NULL, "bodies of v1 requests that stalled") \
+    X(V1_UNDECODED, "capture_v1_decompression_errors_total", "", COUNTER, NULL, "v1 bodies that are not what their encoding says") \
     X(V1_PARSED, "capture_v1_parsed_events", "", COUNTER, NULL, "events found in v1 requests")                  \
     X(V1_DROPPED, "capture_v1_events_dropped", "", COUNTER, NULL, "events of v1 requests with the verdict drop") \
     X(V1_QUOTA, "capture_v1_events_quota_limited", "", COUNTER, NULL, "of these, over a quota")                 \
@@ -108,6 +135,10 @@ void capture_count_answer(struct capture_metrics *metrics, enum endpoint_path pa
 /* events: how many went with it; a refused request counts as at least one. */
 void capture_count_refusal(struct capture_metrics *metrics, enum refusal_cause cause, uint64_t events);
 void capture_count_intake(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes);
+void capture_count_size(struct capture_metrics *metrics, enum refusal_size size);
+/* A v1 request, taken (REFUSAL_NONE) or refused, after so long. */
+void capture_count_v1(struct capture_metrics *metrics, const struct intake_result *result, size_t body_bytes, enum refusal_cause cause,
+                      int64_t took_us);
 /* by_verdict has V1_VERDICT_COUNT counts. */
 void capture_count_verdicts(struct capture_metrics *metrics, const uint32_t *by_verdict);
 uint64_t capture_metric_value(const struct capture_metrics *metrics, int index);

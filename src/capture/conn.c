@@ -324,6 +324,7 @@ static void conn_on_stall(struct conn *conn)
     struct loop   *loop = conn->loop;
     uint64_t       least = (uint64_t)loop->shared->settings->body_stall_us * CONN_RATE_MIN / 1000000;
     struct refusal refusal;
+    bool           known;
 
     if (conn->window_bytes >= least && conn->window_bytes > 0) {
         conn->window_bytes = 0;
@@ -334,7 +335,10 @@ static void conn_on_stall(struct conn *conn)
     refusal_set(&refusal, 408, REFUSAL_BODY_TIMEOUT, "client stopped sending data");
     capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
     conn_give_up(conn);
-    conn_reply_refusal(conn, &refusal, conn_head_again(conn, conn->buf) ? conn_origin(conn) : (struct span){ 0 });
+    known = conn_head_again(conn, conn->buf);
+    if (conn->path == ENDPOINT_PATH_I_V1_EVENTS)
+        capture_count(loop->shared->metrics, CAPTURE_METRIC_V1_BODY_TIMEOUTS, 1);
+    conn_reply_refusal(conn, &refusal, known ? conn_origin(conn) : (struct span){ 0 });
 }
 
 void conn_on_deadline(struct conn *conn)

@@ -203,6 +203,7 @@ int conn_take(struct conn *conn, int rc, const struct intake_result *result, siz
     capture_count_intake(metrics, result, body_bytes);
     if (rc < 0) {
         capture_count_refusal(metrics, refusal->cause, result->events);
+        capture_count_size(metrics, refusal->size);
         conn_reply_refusal(conn, refusal, conn_origin(conn));
         return -1;
     }

@@ -70,6 +70,7 @@ static void conn_refuse_large(struct conn *conn, size_t bytes_max)
     refusal_set(&refusal, 413, REFUSAL_OVERSIZE,
                 "maximum event size exceeded: the request body is larger than %zu bytes", bytes_max);
     capture_count_refusal(conn->loop->shared->metrics, refusal.cause, 1);
+    capture_count_size(conn->loop->shared->metrics, REFUSAL_SIZE_PLAIN);
     conn_reply_refusal(conn, &refusal, conn_origin(conn));
 }
 

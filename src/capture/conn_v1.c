@@ -54,6 +54,7 @@ void conn_handle_v1(struct conn *conn, struct span body)
     rc = conn_check_room(conn, body.bytes, &refusal);
     if (rc == 0)
         rc = v1_intake_run(loop->v1_intake, &request, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
+    capture_count_v1(loop->shared->metrics, &result.common, body.bytes, rc < 0 ? refusal.cause : REFUSAL_NONE, clock_mono_us() - from_us);
     if (conn_take(conn, rc, &result.common, body.bytes, &refusal) < 0)
         return;
     capture_count_verdicts(loop->shared->metrics, result.by_verdict);

@@ -419,6 +419,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
         result->beacon = payload.beacon;
         result->text_bytes = payload.text.bytes;
         result->gzipped = payload.gzipped;
+        result->lz64 = payload.lz64;
         rc = intake_events(&work, &payload);
     }
     if (intake_take_denied(intake))

@@ -40,7 +40,7 @@ struct intake_result {
     uint32_t by_rejection[RECORD_REJECTION_COUNT];
     uint32_t blank_ids;  /* accepted, whose distinct id begins or ends with white space */
     bool     recording;  /* of /s */
-    bool     gzipped;
+    bool     gzipped, lz64; /* as it came */
     size_t   text_bytes; /* of the JSON */
     bool     skew_known;
     double   skew_s;

@@ -35,7 +35,7 @@ struct payload_state {
     int                     next; /* which scratch buffer the next layer goes to */
     enum payload_hint       hint;
     bool                    form; /* the current layer came out of a form's `data` */
-    bool                    gzipped;
+    bool                    gzipped, lz64;
     struct refusal         *refusal;
 };
 
@@ -138,11 +138,13 @@ static int payload_query_read(const struct payload_request *request, struct payl
     return 0;
 }
 
-static int payload_refuse_oversize(struct payload_state *state)
+static int payload_refuse_oversize(struct payload_state *state, enum refusal_size size)
 {
-    return refusal_set(state->refusal, 413, REFUSAL_OVERSIZE,
-                       "maximum event size exceeded: the decompressed body is larger than %zu bytes",
-                       state->scratch->bufs[0].bytes_max);
+    (void)refusal_set(state->refusal, 413, REFUSAL_OVERSIZE,
+                      "maximum event size exceeded: the decompressed body is larger than %zu bytes",
+                      state->scratch->bufs[0].bytes_max);
+    state->refusal->size = size;
+    return -1;
 }
 
 /* The buffer for the next layer, empty. */
@@ -231,7 +233,7 @@ static int payload_read_form(struct payload_state *state)
         return 0;
     to = payload_next(state);
     if (!form_decode(data_raw, to))
-        return to->failed ? payload_refuse_oversize(state)
+        return to->failed ? payload_refuse_oversize(state, REFUSAL_SIZE_PLAIN)
                           : refusal_set(state->refusal, 400, REFUSAL_DECODING,
                                         "failed to decode request: invalid urlencoded form data");
     payload_advance(state, to);
@@ -252,7 +254,7 @@ static int payload_inflate(struct payload_state *state)
     struct err  err = { 0 };
 
     if (inflate_gzip(state->scratch->inflate, state->text, to, &err) < 0)
-        return err.kind == ERR_FULL ? payload_refuse_oversize(state)
+        return err.kind == ERR_FULL ? payload_refuse_oversize(state, REFUSAL_SIZE_GZIP)
                                     : refusal_set(state->refusal, 400, REFUSAL_DECODING,
                                                   "failed to decode request: invalid GZIP data");
     payload_advance(state, to);
@@ -266,10 +268,11 @@ static int payload_delz(struct payload_state *state)
     struct err  err = { 0 };
 
     if (lzstring_decode_base64(state->text, to, &err) < 0)
-        return err.kind == ERR_FULL ? payload_refuse_oversize(state)
+        return err.kind == ERR_FULL ? payload_refuse_oversize(state, REFUSAL_SIZE_LZ64)
                                     : refusal_set(state->refusal, 400, REFUSAL_DECODING,
                                                   "failed to decode request: decompress_lz64: %s", err.text);
     payload_advance(state, to);
+    state->lz64 = true;
     return 0;
 }
 
@@ -340,6 +343,7 @@ int payload_decode(struct payload_scratch *scratch, const struct payload_request
         return refusal_set(refusal, 400, REFUSAL_EMPTY_PAYLOAD, "request missing data payload");
     found.text = state.text;
     found.gzipped = state.gzipped;
+    found.lz64 = state.lz64;
     *out = found;
     return 0;
 }

@@ -28,6 +28,7 @@ struct payload_request {
 struct payload {
     struct span text;       /* P1. Not yet known to be UTF-8 or JSON; never empty */
     bool        gzipped;    /* a gzip layer was taken off */
+    bool        lz64;       /* one of LZ-string was */
     bool        beacon;     /* the query says beacon=1 */
     int64_t     sent_at_us; /* of the query; CLOCK_NONE: none */
 };

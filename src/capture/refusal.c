@@ -10,6 +10,7 @@ int refusal_set(struct refusal *refusal, int status, enum refusal_cause cause, c
 
     refusal->status = status;
     refusal->cause = cause;
+    refusal->size = REFUSAL_SIZE_FINE;
     refusal->retry_after_s = status == 503 ? (cause == REFUSAL_STORAGE_FULL ? 5 : 1) : 0;
     va_start(args, fmt);
     (void)vsnprintf(refusal->text, sizeof refusal->text, fmt, args);

@@ -28,10 +28,14 @@
 #define REFUSAL_ENUM(name, tag) REFUSAL_##name,
 enum refusal_cause { REFUSAL_CAUSES(REFUSAL_ENUM) REFUSAL_CAUSE_COUNT };
 
+/* A body above its limit: as it came, or what came out of a wrapping. */
+enum refusal_size { REFUSAL_SIZE_FINE, REFUSAL_SIZE_PLAIN, REFUSAL_SIZE_GZIP, REFUSAL_SIZE_LZ64 };
+
 struct refusal {
     int                status;
     enum refusal_cause cause;
     int                retry_after_s; /* 0: no such header */
+    enum refusal_size  size;          /* what was too large, of a body */
     char               text[400];     /* the whole body, text/plain */
 };
 

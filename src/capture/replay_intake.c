@@ -319,6 +319,7 @@ int replay_intake_run(struct replay_intake *intake, const struct replay_request 
         result->beacon = payload.beacon;
         result->text_bytes = payload.text.bytes;
         result->gzipped = payload.gzipped;
+        result->lz64 = payload.lz64;
         rc = take_request(&work, &payload);
     }
     if (replay_take_denied(intake))

@@ -105,9 +105,13 @@ static int v1_unpack(struct v1_work *work)
     if (work->request->body.bytes == 0)
         return refusal_set(work->refusal, 400, REFUSAL_EMPTY_PAYLOAD, "the request has no body");
     if (unpack_body(intake->inflate, work->headers.coding, work->request->body, &intake->text, &err) < 0) {
-        if (err.kind == ERR_FULL)
-            return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "%s", err.text);
-        return refusal_set(work->refusal, 400, REFUSAL_DECODING, "failed to decode request: %s", err.text);
+        if (err.kind != ERR_FULL)
+            return refusal_set(work->refusal, 400, REFUSAL_DECODING, "failed to decode request: %s", err.text);
+        (void)refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "%s", err.text);
+        work->refusal->size = work->headers.coding == UNPACK_GZIP       ? REFUSAL_SIZE_GZIP
+                              : work->headers.coding == UNPACK_NONE ? REFUSAL_SIZE_PLAIN
+                                                                      : REFUSAL_SIZE_FINE;
+        return -1;
     }
     if (intake->text.bytes == 0)
         return refusal_set(work->refusal, 400, REFUSAL_EMPTY_PAYLOAD, "the request's body unpacks to nothing");
