@@ -5,8 +5,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "catalog/catalog_image.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+#include "fuzz.h"
 
 enum { HEAD_BYTES = 24, IMAGE_BYTES_MAX = 1 << 20 };
 

@@ -2,15 +2,8 @@
  * where the body ends must not depend on them; overhead has its bound. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "wire/http1.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 struct fed {
     enum http1_answer   answer;

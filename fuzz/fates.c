@@ -1,9 +1,8 @@
 /* fuzz/fates.c - any bytes as the stored counts of fates: no crash, and nothing is read that is not there. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "people/lmdb.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
 {

@@ -2,15 +2,8 @@
  * escaped, come back. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "wire/form.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

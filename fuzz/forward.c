@@ -10,22 +10,12 @@
 #include <sys/socket.h>
 
 #include "base/crc32c.h"
+#include "fuzz.h"
 #include "log/frame.h"
 #include "log/log_test_kit.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
 enum { STREAM_BYTES_MAX = 64 << 10, ANSWER_BYTES = 176, LOG_AGAIN = 2000 };
 
-#define must(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact)) {                                                                                                 \
-            (void)fprintf(stderr, "line %d: not %s\n", __LINE__, #fact);                                               \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
-struct input { const uint8_t *at, *end; };
 struct server { struct log_commit *commit; int fd; };
 
 static struct log        *the_log;
@@ -45,8 +35,8 @@ static void log_fresh(void)
         kit_remove(folder);
     }
     (void)snprintf(folder, sizeof folder, "/dev/shm/penstock-forward-XXXXXX");
-    must(mkdtemp(folder) != NULL);
-    must(log_open(&options, &the_log, &err) == 0 && log_writer_open(the_log, "t", 0, NULL, &writer, &err) == 0 &&
+    MUST(mkdtemp(folder) != NULL);
+    MUST(log_open(&options, &the_log, &err) == 0 && log_writer_open(the_log, "t", 0, NULL, &writer, &err) == 0 &&
          log_commit_start(writer, NULL, &the_commit, &err) == 0);
     records_all = runs = 0;
 }
@@ -58,17 +48,8 @@ static void log_gone(void)
     kit_remove(folder);
 }
 
-static uint64_t take(struct input *input, size_t bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes-- > 0)
-        value = value << 8 | (input->at < input->end ? *input->at++ : 0);
-    return value;
-}
-
 /* One batch, or what looks like one. whole_out: as a right sender makes it. */
-static size_t put_batch(uint8_t *stream, struct input *input, uint32_t *count_out, bool *whole_out)
+static size_t put_batch(uint8_t *stream, struct fuzz_input *input, uint32_t *count_out, bool *whole_out)
 {
     uint64_t odd = take(input, 1), records = take(input, 1) % 6;
     uint32_t tag = (uint32_t)take(input, 1);
@@ -138,20 +119,20 @@ static void all_there(void)
     uint64_t           seen = 0, offset;
     struct span        body;
 
-    must(log_reader_open(the_log, "t", 0, 0, &reader, &err) == 0);
+    MUST(log_reader_open(the_log, "t", 0, 0, &reader, &err) == 0);
     while (log_reader_next(reader, &chunk, &err) == 1) {
-        must(chunk.kind == LOG_RECORDS);
+        MUST(chunk.kind == LOG_RECORDS);
         while (log_chunk_next(&chunk, &offset, &body))
-            must(offset == seen++);
+            MUST(offset == seen++);
     }
-    must(seen == records_all);
+    MUST(seen == records_all);
     log_reader_close(reader);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static uint8_t stream[STREAM_BYTES_MAX + 4096];
-    struct input   input = { data, data + bytes };
+    struct fuzz_input   input = { data, data + bytes };
     struct server  server;
     pthread_t      thread;
     int            ends[2];
@@ -168,9 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         at += put_batch(stream + at, &input, &counts[batches], &whole);
         batches += whole;
     }
-    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     server = (struct server){ the_commit, ends[1] };
-    must(pthread_create(&thread, NULL, serve, &server) == 0);
+    MUST(pthread_create(&thread, NULL, serve, &server) == 0);
     for (size_t done = 0; done < at;) {
         ssize_t put = send(ends[0], stream + done, at - done, MSG_NOSIGNAL);
 
@@ -182,12 +163,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     (void)shutdown(ends[0], SHUT_WR);
     for (size_t i = 0; i < batches; i++) {
-        must(receive(ends[0], answer) == (ssize_t)sizeof answer);
-        must(bytes_get_u32(answer) == UINT32_C(0x314b4341) && bytes_get_u32(answer + 4) == 0 && bytes_get_u64(answer + 8) == records_all);
+        MUST(receive(ends[0], answer) == (ssize_t)sizeof answer);
+        MUST(bytes_get_u32(answer) == UINT32_C(0x314b4341) && bytes_get_u32(answer + 4) == 0 && bytes_get_u64(answer + 8) == records_all);
         records_all += counts[i];
     }
-    must(receive(ends[0], answer) <= 0);
-    must(pthread_join(thread, NULL) == 0);
+    MUST(receive(ends[0], answer) <= 0);
+    MUST(pthread_join(thread, NULL) == 0);
     (void)close(ends[0]);
     (void)close(ends[1]);
     if (runs % 256 == 0)

@@ -6,20 +6,11 @@
 
 #include "capture/capture.h"
 #include "command/supervisor_inner.h"
+#include "fuzz.h"
 #include "ingest/ingest.h"
 #include "load/load.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
 enum { TEXT_BYTES_MAX = 1 << 20 };
-
-#define must(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact)) {                                                                                                 \
-            (void)fprintf(stderr, "line %d: not %s\n", __LINE__, #fact);                                               \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static void fresh(struct supervisor *supervisor)
 {
@@ -36,11 +27,11 @@ static size_t written(struct supervisor *supervisor, char *text)
     FILE  *to = fmemopen(text, TEXT_BYTES_MAX, "w");
     long   bytes;
 
-    must(to != NULL);
+    MUST(to != NULL);
     supervisor->exe_fd = supervisor->change.trial_fd; /* where the other side of the exec keeps it */
     supervisor_state_write(supervisor, to);
     bytes = ftell(to);
-    must(fclose(to) == 0 && bytes > 0 && bytes < TEXT_BYTES_MAX);
+    MUST(fclose(to) == 0 && bytes > 0 && bytes < TEXT_BYTES_MAX);
     return (size_t)bytes;
 }
 
@@ -51,7 +42,7 @@ static int read_of(struct supervisor *supervisor, const void *text, size_t bytes
 
     if (fd < 0)
         fd = memfd_create("state", MFD_CLOEXEC);
-    must(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, text, bytes, 0) == (ssize_t)bytes);
+    MUST(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, text, bytes, 0) == (ssize_t)bytes);
     fresh(supervisor);
     return supervisor_state_read(supervisor, fd, &err);
 }
@@ -64,14 +55,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
     if (bytes > TEXT_BYTES_MAX / 4 || read_of(&supervisor, data, bytes) < 0)
         return 0;
-    must(supervisor.sockets_count <= LISTEN_MAX && supervisor.leaving_count <= LEAVING_MAX && supervisor.change.todo < 8);
+    MUST(supervisor.sockets_count <= LISTEN_MAX && supervisor.leaving_count <= LEAVING_MAX && supervisor.change.todo < 8);
     for (size_t i = 0; i < supervisor.count; i++)
-        must(supervisor.children[i].role != NULL && memchr(supervisor.children[i].last, 0, sizeof supervisor.children[i].last) != NULL);
+        MUST(supervisor.children[i].role != NULL && memchr(supervisor.children[i].last, 0, sizeof supervisor.children[i].last) != NULL);
     first_bytes = written(&supervisor, first);
     if (memchr(first, 0, first_bytes) != NULL)
         return 0;
-    must(read_of(&supervisor, first, first_bytes) == 0);
+    MUST(read_of(&supervisor, first, first_bytes) == 0);
     second_bytes = written(&supervisor, second);
-    must(second_bytes == first_bytes && memcmp(first, second, first_bytes) == 0);
+    MUST(second_bytes == first_bytes && memcmp(first, second, first_bytes) == 0);
     return 0;
 }

@@ -3,17 +3,10 @@
  * a head that is done is done at its last byte and not before; no span leaves the input. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "wire/http1.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
 /* Unlike assert, stays in every build. */
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
-
 static void must_be_inside(struct span part, struct span whole)
 {
     MUST(part.at == NULL || (part.at >= whole.at && part.at + part.bytes <= whole.at + whole.bytes));

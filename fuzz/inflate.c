@@ -5,15 +5,8 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "fuzz.h"
 #include "wire/inflate.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 enum { CAP = 4000, HIGHER = 1 << 20 };
 

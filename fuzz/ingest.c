@@ -5,10 +5,9 @@
  * properties keeps them as they are. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "ingest/testing.h"
 #include "wire/utf8.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 /* Keys that never stand on an event; and those that only stand where a person was asked for. */
 static void check_event(const struct row *row)

@@ -2,17 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "wire/json.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
 /* Unlike assert, stays in every build. */
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
-
 struct answer {
     int               rc;
     enum json_problem problem;

@@ -7,10 +7,9 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "fuzz.h"
 #include "log/frame.h"
 #include "log/kafka_frame.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

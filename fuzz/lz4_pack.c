@@ -2,9 +2,8 @@
 #include <lz4.h>
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "log/lz4_pack.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

@@ -2,16 +2,9 @@
  * any UTF-16 packed by the small encoder below comes back (or is refused, when it is not text). */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "wire/lzstring.h"
 #include "wire/utf8.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 enum { CAP = 100000, UNITS_MAX = 400 };
 

@@ -3,9 +3,8 @@
 #include <stdlib.h>
 
 #include "event/packed.h"
+#include "fuzz.h"
 #include "wire/json.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 static void check(bool fine)
 {

@@ -1,10 +1,9 @@
 /* fuzz/pg_json.c - any properties on their way to jsonb: what comes out is no longer than its room, and JSON when JSON went in. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "people/pg.h"
 #include "wire/json_keys.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
 {

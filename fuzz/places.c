@@ -1,9 +1,8 @@
 /* fuzz/places.c - any bytes as the stored places and hot keys of ingest: no crash, nothing read past the end. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "people/lmdb.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
 {

@@ -4,16 +4,9 @@
 #include <stdlib.h>
 
 #include "capture/client_ip.h"
+#include "fuzz.h"
 #include "wire/forwarded.h"
 #include "wire/proxy.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 static void headers(const uint8_t *data, size_t bytes)
 {

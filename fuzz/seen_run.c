@@ -6,9 +6,8 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "fuzz.h"
 #include "people/seen_run.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 enum { FILE_BYTES_MAX = 1 << 17 };
 

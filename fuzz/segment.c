@@ -15,30 +15,16 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "fuzz.h"
 #include "log/frame.h"
 #include "log/log_test_kit.h"
 #include "log/part.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
 enum { FILE_BYTES_MAX = 96 << 10 };
 static const uint64_t id = 0x1122334455667788;
 
-struct input {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *input, size_t bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes-- > 0)
-        value = value << 8 | (input->at < input->end ? *input->at++ : 0);
-    return value;
-}
-
 /* Small numbers mostly, any number sometimes. */
-static uint64_t number(struct input *input)
+static uint64_t number(struct fuzz_input *input)
 {
     uint64_t kind = take(input, 1);
 
@@ -47,7 +33,7 @@ static uint64_t number(struct input *input)
     return kind < 240 ? take(input, 2) : take(input, 8);
 }
 
-static size_t put_frame(uint8_t *file, size_t at, struct input *input, uint64_t *base, bool *packed)
+static size_t put_frame(uint8_t *file, size_t at, struct fuzz_input *input, uint64_t *base, bool *packed)
 {
     struct frame_place place = { id, 0 };
     struct frame       frame = { .tag = (uint32_t)take(input, 1), .epoch = (uint32_t)take(input, 1), .appended_us = 1 };
@@ -91,7 +77,7 @@ static size_t put_frame(uint8_t *file, size_t at, struct input *input, uint64_t 
     return body;
 }
 
-static size_t build(uint8_t *file, struct input *input, bool *packed)
+static size_t build(uint8_t *file, struct fuzz_input *input, bool *packed)
 {
     size_t   at = SEGMENT_DATA_AT, end = SEGMENT_DATA_AT;
     uint64_t base = 0;
@@ -117,15 +103,6 @@ static size_t build(uint8_t *file, struct input *input, bool *packed)
     return end + (take(input, 1) % 2 == 0 ? 0 : 64) > FILE_BYTES_MAX ? FILE_BYTES_MAX : end;
 }
 
-/* Unlike assert, stays in every build. */
-#define require(fact)                                                                                                  \
-    do {                                                                                                               \
-        if (!(fact)) {                                                                                                 \
-            (void)fprintf(stderr, "line %d: %s\n", __LINE__, #fact);                                                   \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
 struct seen {
     uint64_t end, records, gaps;
     uint32_t sum;
@@ -138,7 +115,7 @@ static bool stands_in(const uint8_t *file, size_t size, struct span body)
 
 static bool open_and_read(const char *folder, const uint8_t *file, size_t size, struct seen *seen, bool packed)
 {
-    struct log_options options = { folder };
+    struct log_options options = { .folder = folder };
     struct log_topic_options topic = { .segment_bytes = 64 << 10 };
     struct log_verify_result result;
     struct log        *log;
@@ -151,34 +128,34 @@ static bool open_and_read(const char *folder, const uint8_t *file, size_t size, 
     int                rc;
 
     *seen = (struct seen){ 0 };
-    require(log_open(&options, &log, &err) == 0);
+    MUST(log_open(&options, &log, &err) == 0);
     if (log_writer_open(log, "raw", 0, &topic, &writer, &err) < 0) {
         log_close(log);
         return false;
     }
     seen->end = log_writer_end(writer);
     log_writer_publish(writer, seen->end);
-    require(log_reader_open(log, "raw", 0, 0, &reader, &err) == 0);
+    MUST(log_reader_open(log, "raw", 0, 0, &reader, &err) == 0);
     while ((rc = log_reader_next(reader, &chunk, &err)) == 1) {
-        require(chunk.base == next);
+        MUST(chunk.base == next);
         next = chunk.base + chunk.count;
-        require(next <= seen->end);
+        MUST(next <= seen->end);
         seen->gaps += chunk.kind == LOG_GAP;
         if (seen->gaps > 40)
             break; /* a base of 2^60: gaps of 2^32 at a time */
         while (log_chunk_next(&chunk, &offset, &body)) {
-            require(bytes_get_u32(body.at - RECORD_HEADER_BYTES) ==
+            MUST(bytes_get_u32(body.at - RECORD_HEADER_BYTES) ==
                     crc32c(0, span_of(body.at - RECORD_HEADER_BYTES + 4, RECORD_HEADER_BYTES - 4 + body.bytes)));
-            require(packed || stands_in(file, size, body));
+            MUST(packed || stands_in(file, size, body));
             seen->sum = crc32c(seen->sum, body);
             seen->records++;
         }
     }
-    require(rc >= 0);
-    require(seen->gaps > 40 || next == seen->end);
+    MUST(rc >= 0);
+    MUST(seen->gaps > 40 || next == seen->end);
     log_reader_close(reader);
     if (seen->gaps < 40)
-        require(log_verify(log, "raw", 0, NULL, NULL, &result, &err) == 0);
+        MUST(log_verify(log, "raw", 0, NULL, NULL, &result, &err) == 0);
     log_writer_close(writer);
     log_close(log);
     return true;
@@ -189,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     static uint8_t file[FILE_BYTES_MAX + 1024];
     static char    folder[64];
     char           path[128];
-    struct input   input = { data, data + bytes };
+    struct fuzz_input   input = { data, data + bytes };
     struct seen    first, second;
     bool           packed = false;
     size_t         size;
@@ -207,14 +184,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     (void)mkdir(path, 0700);
     (void)snprintf(path, sizeof path, "%s/raw/0/%020d.seg", folder, 0);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    require(fd >= 0);
-    require(write(fd, file, size) == (ssize_t)size);
+    MUST(fd >= 0);
+    MUST(write(fd, file, size) == (ssize_t)size);
     close(fd);
     if (open_and_read(folder, file, size, &first, packed)) {
-        require(open_and_read(folder, file, size, &second, packed));
-        require(first.end == second.end);
-        require(first.records == second.records);
-        require(first.sum == second.sum);
+        MUST(open_and_read(folder, file, size, &second, packed));
+        MUST(first.end == second.end);
+        MUST(first.records == second.records);
+        MUST(first.sum == second.sum);
     }
     return 0;
 }

@@ -5,17 +5,10 @@
 
 #include "capture/segment_answer.h"
 #include "capture/segment_intake.h"
+#include "fuzz.h"
 #include "log/frame.h"
 #include "log/log_batch.h"
 #include "wire/utf8.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 static const struct capture_settings settings = { .inflated_bytes_max = 1 << 20,
                                                   .event_bytes_max = 4096,

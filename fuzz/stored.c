@@ -4,8 +4,7 @@
 #include "event/control.h"
 #include "event/record.h"
 #include "event/row.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
+#include "fuzz.h"
 
 static void check(bool fine)
 {

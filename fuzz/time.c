@@ -1,15 +1,8 @@
 /* fuzz/time.c - what is read as a time, written, is read as the same time; every number can be written. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "wire/time.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 static void must_come_back(int64_t us, int zone_min)
 {

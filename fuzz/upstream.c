@@ -4,16 +4,9 @@
 #include <stdlib.h>
 
 #include "event/upstream_record.h"
+#include "fuzz.h"
 #include "wire/json.h"
 #include "wire/utf8.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 static void must_be_text(struct span text)
 {

@@ -7,17 +7,10 @@
 
 #include "capture/v1_answer.h"
 #include "capture/v1_intake.h"
+#include "fuzz.h"
 #include "log/frame.h"
 #include "log/log_batch.h"
 #include "wire/utf8.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define MUST(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 #define LINE "POST /i/v1/analytics/events HTTP/1.1\r\nHost: t\r\n"
 #define GOOD                                                                                                           \

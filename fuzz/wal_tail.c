@@ -4,9 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "warehouse/engine.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 static void check(bool fine)
 {

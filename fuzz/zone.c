@@ -1,9 +1,8 @@
 /* fuzz/zone.c - any bytes as a file of a time zone: no crash, and each day begins in itself. */
 #include <stdlib.h>
 
+#include "fuzz.h"
 #include "wire/zone.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t bytes)
 {
