@@ -7,13 +7,13 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { byOurs, listedRefusals, makeStreams } from './http1_streams.mjs'
+import { byOurs, connection, listedRefusals, makeStreams, tell } from './http1_streams.mjs'
 
 const [dump, count = '3000', seedText = '20260203'] = process.argv.slice(2)
 const program = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find(path => existsSync(path))
 if (!program) {
-  console.log('nginx is not installed: nothing was compared')
-  process.exit(0)
+  console.log('nginx is not installed: `./dev test` installs it (Debian: nginx-light)')
+  process.exit(1)
 }
 const AT_ONCE = 32
 const folder = mkdtempSync(join(tmpdir(), 'penstock-nginx-'))
@@ -145,7 +145,6 @@ const taken = {
   400: (request, stream) => twice(request) || oddHost(request) || badEscape(request) || tabAtHost(stream),
   0: (_request, _stream, before) => before !== undefined && /close/i.test(connection(before)),
 }
-const connection = request => request.headers.filter(([name]) => name === 'connection').map(([, value]) => value).join()
 
 streams.forEach((stream, i) => {
   const mine = ours[i], its = theirs[i]
@@ -175,15 +174,4 @@ streams.forEach((stream, i) => {
     return
   }
 })
-console.log(`${streams.length} streams, seed ${seedText}: ${same} requests understood alike`)
-console.log('refused by us alone:', stricter)
-console.log('refused by nginx alone:', laxer)
-if (failures.length > 0) {
-  console.log(failures.slice(0, 10).join('\n\n'))
-  console.log(`${failures.length} differences`)
-  process.exit(1)
-}
-if (same < streams.length / 4) {
-  console.log('too few requests were compared')
-  process.exit(1)
-}
+tell({ streams, seedText, them: 'nginx', same, least: streams.length / 4, stricter, laxer, failures })

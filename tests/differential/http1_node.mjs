@@ -4,7 +4,7 @@
 // code word must be one that docs/decisions/http-strictness.md lists; where node refuses what we take, the case must
 // be one of `ours` below.
 import { createRequire } from 'node:module'
-import { byOurs, listedRefusals, makeStreams } from './http1_streams.mjs'
+import { byOurs, connection, listedRefusals, makeStreams, tell } from './http1_streams.mjs'
 
 const { HTTPParser, methods: nodeMethods } = createRequire(import.meta.url)('_http_common')
 const [dump, count = '12000', seedText = '20260203'] = process.argv.slice(2)
@@ -49,8 +49,6 @@ const taken = {
 }
 const stricter = {}, laxer = {}, failures = []
 let same = 0
-
-const connection = request => request.headers.filter(([name]) => name === 'connection').map(([, value]) => value).join()
 
 function differs(mine, theirs) {
   const method = nodeMethods[theirs.methodIndex]
@@ -99,15 +97,4 @@ streams.forEach((stream, i) => {
     return
   }
 })
-console.log(`${streams.length} streams, seed ${seedText}: ${same} requests understood alike`)
-console.log('refused by us alone:', stricter)
-console.log('refused by node alone:', laxer)
-if (failures.length > 0) {
-  console.log(failures.slice(0, 10).join('\n\n'))
-  console.log(`${failures.length} differences`)
-  process.exit(1)
-}
-if (same < streams.length / 2) {
-  console.log('too few requests were compared')
-  process.exit(1)
-}
+tell({ streams, seedText, them: 'node', same, least: streams.length / 2, stricter, laxer, failures })

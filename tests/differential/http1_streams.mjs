@@ -109,3 +109,22 @@ export function listedRefusals() {
   const page = join(dirname(fileURLToPath(import.meta.url)), '../../docs/decisions/http-strictness.md')
   return new Set([...readFileSync(page, 'utf8').matchAll(/^\| `(\w+)` \|/gm)].map(match => match[1]))
 }
+
+// What Connection says, all of them.
+export const connection = request => request.headers.filter(([name]) => name === 'connection').map(([, value]) => value).join()
+
+// What a comparison found, printed; the process fails when something differs, or when less than `least` requests were compared.
+export function tell({ streams, seedText, them, same, least, stricter, laxer, failures }) {
+  console.log(`${streams.length} streams, seed ${seedText}: ${same} requests understood alike`)
+  console.log('refused by us alone:', stricter)
+  console.log(`refused by ${them} alone:`, laxer)
+  if (failures.length > 0) {
+    console.log(failures.slice(0, 10).join('\n\n'))
+    console.log(`${failures.length} differences`)
+    process.exit(1)
+  }
+  if (same < least) {
+    console.log('too few requests were compared')
+    process.exit(1)
+  }
+}
