@@ -269,15 +269,16 @@ void *io_mmap(int fd, size_t bytes, int prot)
 
 int io_space(int fd, uint64_t *bytes_out)
 {
-    struct io_call call = { .op = IO_SPACE, .fd = fd };
+    struct io_call call = { .op = IO_SPACE, .fd = fd, .bytes = UINT64_MAX };
     struct statvfs fs;
-    int            rc;
+    int            rc = 0;
 
     if (io_before(&call) < 0)
         return -1;
-    rc = fstatvfs(fd, &fs);
+    if (call.bytes == UINT64_MAX && (rc = fstatvfs(fd, &fs)) == 0)
+        call.bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     io_after(&call, rc);
     if (rc == 0)
-        *bytes_out = (uint64_t)fs.f_bavail * fs.f_frsize;
+        *bytes_out = call.bytes;
     return rc;
 }

@@ -34,7 +34,7 @@ struct io_call {
 
 struct io_hook {
     /* 0: go on; else the errno to fail with. IO_PWRITE, IO_PREAD: may lower call->bytes (to >= 1), and the
-     * call is then short. */
+     * call is then short. IO_SPACE comes with bytes UINT64_MAX: another number is what is free, and the disk is not asked. */
     int (*before)(void *ctx, struct io_call *call);
     void (*after)(void *ctx, const struct io_call *call, int64_t result); /* may be NULL */
     void *ctx;

@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/metric.h"
 #include "base/say.h"
 #include "capture/capture.h"
@@ -116,6 +117,30 @@ static inline void kit_listen(struct kit *of)
     of->port = ntohs(address.sin_port);
 }
 
+/* --- a disk of its own: what is free on the machine's changes while others work, and is never what a test needs ----- */
+
+enum { KIT_DISK_RESERVE_BYTES = 1 << 30, KIT_DISK_ROOM_BYTES = 64 << 20 };
+
+static _Atomic uint64_t kit_disk_free; /* changed at any time */
+
+static inline int kit_disk_asked(void *ctx, struct io_call *call)
+{
+    (void)ctx;
+    if (call->op == IO_SPACE)
+        call->bytes = kit_disk_free;
+    return 0;
+}
+
+/* Between kit_init and kit_start: a disk with `room` above the reserve, on which nothing that is written takes any of it. */
+static inline void kit_disk(struct kit *of, uint64_t room)
+{
+    static const struct io_hook hook = { .before = kit_disk_asked };
+
+    of->settings.disk_reserve_bytes = KIT_DISK_RESERVE_BYTES;
+    kit_disk_free = KIT_DISK_RESERVE_BYTES + room;
+    io_hook_set(&hook);
+}
+
 /* A folder with one project and the tokens phc_alpha, phc_beta. Then kit_set, then kit_start. */
 static inline void kit_init(struct kit *of)
 {
@@ -197,6 +222,7 @@ static inline void kit_ask_to_stop(struct kit *of)
 /* The role's thread is joined: the rest. */
 static inline void kit_clean(struct kit *of)
 {
+    io_hook_set(NULL);
     char command[128];
 
     kit_ask_to_stop(of); /* also when capture ended by itself */
