@@ -1,5 +1,5 @@
-/* capture/heir.c - see heir.h. Both sides may be of different versions of Penstock: a message is a word of four letters,
- * and topics go by name, so that a version may have more or fewer of them. */
+/* capture/heir.c - see heir.h. What is said on the line of an attempt is words of four letters; its first message has a form
+ * of its own, heir_take.h. */
 #include "capture/heir.h"
 
 #include <errno.h>
@@ -11,23 +11,15 @@
 #include <unistd.h>
 
 #include "base/say.h"
-
-enum { WORD_BYTES = 4, NAME_BYTES = LOG_TOPIC_NAME_BYTES_MAX + 1, TOPICS_MAX = 16 };
-
-/* The message TAKE. Beside it come a socket for what is said from here on, so that each attempt has a line of its own that
- * breaks with it, and one a name. */
-struct take {
-    char word[WORD_BYTES];
-    char names[TOPICS_MAX][NAME_BYTES]; /* "": no more */
-};
+#include "capture/heir_take.h"
 
 static int word_send(int fd, const char *word)
 {
-    return send(fd, word, WORD_BYTES, MSG_NOSIGNAL) == WORD_BYTES ? 0 : -1;
+    return send(fd, word, TAKE_WORD_BYTES, MSG_NOSIGNAL) == TAKE_WORD_BYTES ? 0 : -1;
 }
 
 /* 1: a word; 0: the other end is gone; -1: nothing came in time. */
-static int word_receive(int fd, int wait_ms, char word_out[WORD_BYTES])
+static int word_receive(int fd, int wait_ms, char word_out[TAKE_WORD_BYTES])
 {
     struct pollfd waiting = { .fd = fd, .events = POLLIN };
     int           ready;
@@ -37,31 +29,16 @@ static int word_receive(int fd, int wait_ms, char word_out[WORD_BYTES])
     while (ready < 0 && errno == EINTR);
     if (ready == 0)
         return -1;
-    return recv(fd, word_out, WORD_BYTES, 0) == WORD_BYTES;
+    return recv(fd, word_out, TAKE_WORD_BYTES, 0) == TAKE_WORD_BYTES;
 }
 
 /* --- the heir ---------------------------------------------------------------------------------- */
-
-static int take_send(int fd, const struct take *take, const int *fds, size_t count)
-{
-    union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int) * (TOPICS_MAX + 1))]; } control = { .room = { 0 } };
-    struct iovec    iov = { (void *)(uintptr_t)take, sizeof *take };
-    struct msghdr   message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-                                .msg_controllen = CMSG_SPACE(sizeof(int) * count) };
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int) * count);
-    memcpy(CMSG_DATA(head), fds, sizeof(int) * count);
-    return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof *take ? 0 : -1;
-}
 
 int heir_take(struct heir *heir, int old_fd, struct err *err)
 {
     struct take take = { .word = { 'T', 'A', 'K', 'E' } };
     int         theirs[CAPTURE_LANES + 1], sent = -1, got = 0;
-    char        word[WORD_BYTES];
+    char        word[TAKE_WORD_BYTES];
 
     *heir = (struct heir){ .talk_fd = -1 };
     for (int i = 0; i < CAPTURE_LANES; i++)
@@ -80,7 +57,7 @@ int heir_take(struct heir *heir, int old_fd, struct err *err)
         *(i == 0 ? &heir->talk_fd : &heir->lines[i - 1].fd) = ends[0];
         theirs[i] = ends[1];
         if (i > 0)
-            (void)snprintf(take.names[i - 1], NAME_BYTES, "%s", lane_topic(i - 1));
+            (void)snprintf(take.names[i - 1], TAKE_NAME_BYTES, "%s", lane_topic(i - 1));
     }
     sent = take_send(old_fd, &take, theirs, CAPTURE_LANES + 1);
     for (int i = 0; i <= CAPTURE_LANES; i++) { /* its copies are on their way; with ours open its end would not be seen */
@@ -144,40 +121,6 @@ void heir_end(struct heir *heir)
 
 /* --- the one that serves ----------------------------------------------------------------------- */
 
-/* The number of descriptors that came; -1: the line is closed. */
-static int take_receive(int fd, struct take *take, int fds[TOPICS_MAX + 1])
-{
-    union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int) * (TOPICS_MAX + 1))]; } control = { .room = { 0 } };
-    struct iovec    iov = { take, sizeof *take };
-    struct msghdr   message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
-    struct cmsghdr *head;
-    ssize_t         got;
-    size_t          count = 0;
-
-    memset(take, 0, sizeof *take);
-    do
-        got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
-    if (got <= 0)
-        return -1;
-    head = CMSG_FIRSTHDR(&message);
-    if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
-        count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        memcpy(fds, CMSG_DATA(head), count * sizeof(int));
-    }
-    for (size_t i = 0; i < TOPICS_MAX; i++)
-        take->names[i][NAME_BYTES - 1] = '\0';
-    return (int)count;
-}
-
-static int line_find(const struct take *take, const int *fds, int count, int lane)
-{
-    for (int i = 1; i < count; i++)
-        if (fds[i] >= 0 && strcmp(take->names[i - 1], lane_topic(lane)) == 0)
-            return i;
-    return -1;
-}
-
 static void watch_fail(struct capture_shared *shared, const struct err *err)
 {
     if (!atomic_flag_test_and_set(&shared->failure_taken)) {
@@ -196,7 +139,7 @@ static void loops_wake(const struct capture_shared *shared)
 static void watch_give(struct capture_shared *shared, const struct take *take, int *fds, int count)
 {
     for (int i = 0; i < CAPTURE_LANES; i++) {
-        int at = line_find(take, fds, count, i);
+        int at = take_find(take, fds, count, lane_topic(i));
 
         log_commit_forward(atomic_load(&shared->commits[i]), at < 0 ? -1 : fds[at]);
         if (at >= 0)
@@ -211,13 +154,13 @@ static void watch_give(struct capture_shared *shared, const struct take *take, i
 static bool watch_take(struct capture_shared *shared, const struct take *take, int *fds, int count)
 {
     struct err err = { .kind = ERR_NONE };
-    char       word[WORD_BYTES];
+    char       word[TAKE_WORD_BYTES];
     int        fd = fds[0], rested = 0, rc = 0;
 
-    if (memcmp(take->word, "TAKE", WORD_BYTES) != 0 || count < 1)
+    if (!take_is_whole(take, count))
         return false;
     if (atomic_load(&shared->commits[CAPTURE_LANES - 1]) == NULL || atomic_load(&shared->commits[0]) == NULL) {
-        if (word_send(fd, "NONE") < 0 || word_receive(fd, HEIR_OPEN_MS, word) != 1 || memcmp(word, "OPEN", WORD_BYTES) != 0)
+        if (word_send(fd, "NONE") < 0 || word_receive(fd, HEIR_OPEN_MS, word) != 1 || memcmp(word, "OPEN", TAKE_WORD_BYTES) != 0)
             return false;
         atomic_store(&shared->handed, true);
         loops_wake(shared);
@@ -226,7 +169,7 @@ static bool watch_take(struct capture_shared *shared, const struct take *take, i
     for (; rc == 0 && rested < CAPTURE_LANES; rested++)
         rc = log_commit_rest(atomic_load(&shared->commits[rested]), &err);
     if (rc == 0 && word_send(fd, "REST") == 0 && word_receive(fd, HEIR_OPEN_MS, word) == 1 &&
-        memcmp(word, "OPEN", WORD_BYTES) == 0) {
+        memcmp(word, "OPEN", TAKE_WORD_BYTES) == 0) {
         watch_give(shared, take, fds, count);
         return true;
     }
@@ -242,7 +185,7 @@ static void *watch_main(void *arg)
 {
     struct heir_watch *watch = arg;
     struct take        take;
-    int                fds[TOPICS_MAX + 1] = { -1 }, count;
+    int                fds[TAKE_FDS_MAX] = { -1 }, count;
     bool               given = false;
 
     while (!given && (count = take_receive(watch->fd, &take, fds)) >= 0) {

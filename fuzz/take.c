@@ -1,0 +1,71 @@
+/* fuzz/take.c - any bytes as the message TAKE, with so many descriptors as its first byte says: no more than there is room for are
+ * kept, none stays open, each name is ended, and who finds a topic finds its descriptor. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capture/heir_take.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+enum { FDS_MOST = 40 };
+
+#define must(fact)                                                                                                     \
+    do {                                                                                                               \
+        if (!(fact)) {                                                                                                 \
+            (void)fprintf(stderr, "line %d: not %s\n", __LINE__, #fact);                                               \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+static void send_any(int fd, int any, const uint8_t *data, size_t bytes, size_t count)
+{
+    union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int) * FDS_MOST)]; } control = { .room = { 0 } };
+    struct iovec  iov = { (void *)(uintptr_t)data, bytes };
+    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    if (count > 0) {
+        message.msg_control = &control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * count) };
+        for (size_t i = 0; i < count; i++)
+            memcpy(CMSG_DATA(&control.head) + i * sizeof any, &any, sizeof any);
+    }
+    must(sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    static int  ends[2] = { -1, -1 }, any;
+    struct take take;
+    int         fds[TAKE_FDS_MAX], count, lowest;
+    size_t      sent;
+
+    if (bytes < 2 || bytes > 8192)
+        return 0;
+    if (ends[0] < 0)
+        must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0 && (any = open("/dev/null", O_RDWR)) >= 0);
+    sent = data[0] % (FDS_MOST + 1);
+    lowest = dup(any);
+    must(lowest >= 0 && close(lowest) == 0);
+    send_any(ends[0], any, data + 1, bytes - 1, sent);
+    memset(&take, 0xa5, sizeof take);
+    count = take_receive(ends[1], &take, fds);
+    must(count == (int)(sent < TAKE_FDS_MAX ? sent : TAKE_FDS_MAX));
+    must(take_is_whole(&take, count) == (count > 0 && bytes > 4 && memcmp(data + 1, "TAKE", 4) == 0));
+    for (int i = 0; i < TAKE_TOPICS_MAX; i++) {
+        int at;
+
+        must(memchr(take.names[i], 0, TAKE_NAME_BYTES) != NULL);
+        at = take_find(&take, fds, count, take.names[i]);
+        must(i + 1 >= count ? at <= i : at >= 1 && at <= i + 1 && strcmp(take.names[at - 1], take.names[i]) == 0);
+    }
+    for (int i = 0; i < count; i++)
+        must(fcntl(fds[i], F_GETFD) == FD_CLOEXEC && close(fds[i]) == 0);
+    sent = (size_t)dup(any);
+    must((int)sent == lowest && close((int)sent) == 0); /* none is left open */
+    return 0;
+}
