@@ -153,12 +153,34 @@ static bool topic_missing(rd_kafka_resp_err_t error)
            error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
+/* Why a partition is not known: librdkafka calls one whose leader is away so, too, and that one is not empty. */
+static rd_kafka_resp_err_t why_unknown(struct kafka_source *source)
+{
+    const struct rd_kafka_metadata *found;
+    rd_kafka_resp_err_t             error = rd_kafka_metadata(source->client->handle, 0, source->topic, &found, ASK_MS);
+
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return error;
+    error = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    for (int i = 0; i < found->topic_cnt; i++) {
+        if (found->topics[i].err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+            error = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        for (int p = 0; p < found->topics[i].partition_cnt; p++)
+            if (found->topics[i].partitions[p].id == source->partition)
+                error = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    }
+    rd_kafka_metadata_destroy(found);
+    return error;
+}
+
 int kafka_source_bounds(struct kafka_source *source, struct err *err)
 {
     rd_kafka_resp_err_t error;
 
     error = rd_kafka_query_watermark_offsets(source->client->handle, source->name, source->partition, &source->low, &source->high,
                                              ASK_MS);
+    if (error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+        error = why_unknown(source);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
         return 1;
     source->low = source->high = 0;
