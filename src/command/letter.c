@@ -24,6 +24,8 @@ enum { LETTER_PAGE = 64, LETTER_ANSWER_BYTES_MAX = 1 << 30 };
 
 #define LETTER_KEY(md5)                                                                                         \
     "step || ':' || CASE WHEN raw_offset IS NOT NULL THEN raw_offset::VARCHAR ELSE " md5 " END"
+/* Each partition has its own offsets. */
+#define LETTER_KEY_OF_UNIT(md5) LETTER_KEY(md5) " || if(unit = 0, '', concat('/', toString(unit)))"
 
 /* What differs by the warehouse's engine. */
 struct dialect { const char *key, *table; };
@@ -33,7 +35,7 @@ static struct dialect dialect_of(const char *data)
     static const struct dialect duckdb = { LETTER_KEY("md5(concat_ws('|', epoch_us(failed_at), data))"),
                                            "(FROM dead_letters UNION ALL BY NAME SELECT NULL::VARCHAR AS encoding WHERE false)" };
     static const struct dialect clickhouse = {
-        LETTER_KEY("lower(hex(MD5(concat(toString(epoch_us(failed_at)), '|', ifNull(data, '')))))"), "dead_letters" };
+        LETTER_KEY_OF_UNIT("lower(hex(MD5(concat(toString(epoch_us(failed_at)), '|', ifNull(data, '')))))"), "dead_letters" };
 
     return question_to_clickhouse(data) ? clickhouse : duckdb;
 }

@@ -2,7 +2,8 @@
  * catalog knows was done about it.
  *
  * A letter's identity is "STEP:N", N its offset in the topic raw; "STEP:HASH" when the record that failed told
- * no offset. A raw offset has at most one letter, so N alone names it for people. A UUID names the newest letter
+ * no offset. On Kafka each partition has offsets of its own: "STEP:N/UNIT", but for partition 0. A raw offset has at most one letter of a
+ * partition, so N alone names it for people (of several: the newest). A UUID names the newest letter
  * of that event: one that was replayed and failed again has an older letter with the same UUID. */
 #ifndef PENSTOCK_COMMAND_LETTER_H
 #define PENSTOCK_COMMAND_LETTER_H

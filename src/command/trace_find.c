@@ -36,6 +36,16 @@ static int ended_keep(void *ctx, const struct people_ended *ended, struct err *e
     return 0;
 }
 
+/* Units of one PostgreSQL see each other's ids. */
+static void also_add(struct trace *trace, uint32_t project)
+{
+    for (size_t i = 0; i < trace->also_count; i++)
+        if (trace->also[i] == project)
+            return;
+    if (trace->also_count < TRACE_ALSO_MAX)
+        trace->also[trace->also_count++] = project;
+}
+
 /* Which project has seen it, and where its record stood. */
 static int seen_find(struct trace *trace, struct people_txn *txn, const struct catalog_snapshot *snapshot, struct err *err)
 {
@@ -54,8 +64,8 @@ static int seen_find(struct trace *trace, struct people_txn *txn, const struct c
         if (got > 0 && trace->project == 0) {
             trace->project = projects[i].id;
             trace->place = place == PEOPLE_SEEN_PLACE_UNKNOWN ? TRACE_NONE : place;
-        } else if (got > 0 && projects[i].id != trace->project && trace->also_count < TRACE_ALSO_MAX) {
-            trace->also[trace->also_count++] = projects[i].id;
+        } else if (got > 0 && projects[i].id != trace->project) {
+            also_add(trace, projects[i].id);
         }
     }
     return 0;
@@ -98,20 +108,22 @@ static int people_find(struct trace *trace, const struct catalog_snapshot *snaps
     return 0;
 }
 
-/* One of the ways to search the log: where ingest has seen it or, when it has not, in each unit until it is found. */
+/* One of the ways to search the log, in each unit until it is found: which one has seen an id is not noted. */
 static int units_search(struct trace *trace, struct people_place *place, const struct catalog_snapshot *snapshot,
                         int (*search)(struct trace *, const struct people_place *, const struct catalog_snapshot *, struct err *),
                         struct err *err)
 {
-    if (trace->units == 1 || trace->project != 0)
+    uint32_t before = trace->unit;
+
+    if (trace->units == 1)
         return search(trace, place, snapshot, err);
     for (trace->unit = 0; trace->unit < trace->units; trace->unit++) {
         if (account_place(trace->data, trace->unit, place, err) < 0 || search(trace, place, snapshot, err) < 0)
             return -1;
-        if (trace->fate != TRACE_UNKNOWN || trace->record_state != TRACE_RECORD_UNKNOWN)
+        if (trace->fate != TRACE_UNKNOWN)
             return 0;
     }
-    trace->unit = 0;
+    trace->unit = before;
     return 0;
 }
 

