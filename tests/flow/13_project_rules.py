@@ -2,7 +2,7 @@
 import json
 import re
 
-from harness import Serve, command, uuid7
+from harness import Serve, command, uuid7, repeats
 
 VIEWPORT = {"$viewport_height": 1000, "$viewport_width": 800}
 POINT = {"x": 100, "y": 200, "target_fixed": True, "type": "click"}
@@ -79,7 +79,7 @@ def test_settings_and_restrictions_reach_a_running_server():
         assert rows[bot]["person_mode"] == "propertyless"
         assert serve.sql("SELECT count(*) AS n FROM person_distinct_ids WHERE distinct_id = 'bot'") == [{"n": 0}]
         assert status["dropped"] == {"event_filtered": 2}, status
-        assert status["accepted"] == 8, status  # what a restriction drops at capture was never accepted
+        assert status["accepted"] - repeats(status) == 8, status  # what a restriction drops at capture was never accepted
         assert [r["reason"] for r in serve.sql("SELECT reason FROM dead_letters WHERE uuid = '%s'" % letter)] == ["restricted_to_dlq"]
         for uuid in (local, noise):
             assert json.loads(command("trace", uuid, "--json", *at).stdout)["fate"].startswith("dropped")

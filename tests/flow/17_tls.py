@@ -13,7 +13,7 @@ import threading
 import time
 
 import sdks
-from harness import BINARY, Serve, command
+from harness import BINARY, Serve, command, repeats
 
 
 def openssl(*argv, cwd):
@@ -222,7 +222,8 @@ def test_a_renewal_under_load_fails_nobody():
         # Files that were replaced while they were read may be a bad pair for a moment: told, and nothing else.
         assert loads >= 50, loads
         print("%d renewals under %d requests: none failed" % (loads, sum(sent.values())))
-        assert serve.settle()["accepted"] == sum(sent.values())
+        status = serve.settle()
+        assert status["accepted"] - repeats(status) == sum(sent.values()), status
 
 
 def test_a_renewal_without_a_word():

@@ -7,7 +7,7 @@ import re
 import socket
 import urllib.parse
 
-from harness import Serve
+from harness import Serve, repeats
 
 MIB = 1 << 20
 GOOD = '{"api_key":"TOKEN","event":"good","distinct_id":"u"}'
@@ -132,7 +132,7 @@ def test_http():
                 wire.sendall(raw(text, token))
         assert not wrong, "\n".join(wrong)
         status = serve.settle()
-        assert status["accepted"] == stored, (status["accepted"], stored)
+        assert status["accepted"] - repeats(status) == stored, (status, stored)
         metrics = {line.rsplit(" ", 1)[0]: line.rsplit(" ", 1)[1] for line in serve.get("/metrics").text.splitlines() if " " in line}
         assert int(metrics['capture_client_aborted_total{role="capture"}']) >= 2
         assert int(metrics['capture_events_dropped_total{role="capture",cause="bad_http"}']) >= 30
@@ -235,4 +235,4 @@ def test_bodies():
                 wrong.append("%s: %d %.200s; expected %d \"%s\"" % (what, answer.status, answer.text, status, says))
         assert not wrong, "\n".join(wrong)
         status = serve.settle()
-        assert status["accepted"] == stored == status["stored"] + status["dead_lettered"], (status, stored)
+        assert status["accepted"] - repeats(status) == stored == status["stored"] + status["dead_lettered"], (status, stored)
