@@ -130,7 +130,7 @@ const struct option store_options[] = {
       compression_check },
     { "log.frame_bytes_max", OPTION_BYTES, "1000KiB", 64 * KIB, 64 * MIB,
       "largest record written to Kafka; the topics' max.message.bytes must be larger", AT(log.frame_bytes_max) },
-    { "log.linger", OPTION_DURATION, "5ms", 0, 1 * SECOND, "how long the Kafka client waits for more to send at once",
+    { "log.linger", OPTION_DURATION, "5ms", 0, 1 * SECOND, "how long an event waits at most for others that go to the brokers with it",
       AT(log.linger_us) },
     { "log.spool", OPTION_BOOL, "true", 0, 0,
       "when the brokers do not answer, capture keeps events in its own log and answers from there; false: 503 within 2 s",

@@ -31,7 +31,7 @@ def module_of(name):
 def whole(more=""):
     on_kafka.turn += 1
     prefix = "%s%d_" % (on_kafka.PREFIX, on_kafka.turn)
-    config = ("log:\n  backend: kafka\n  brokers: [%s]\n  topic_prefix: %s\n  partitions: 4\n  replication: 3\n%scapture:\n  compress: false\n"
+    config = ("log:\n  backend: kafka\n  brokers: [%s]\n  topic_prefix: %s\n  partitions: 1\n  replication: 3\n%scapture:\n  compress: false\n"
               % (", ".join('"%s"' % one for one in on_kafka.BROKERS.split(",")), prefix, more))
     return Serve(config=config), prefix
 
@@ -66,6 +66,7 @@ class Watch(threading.Thread):
         """(records a second that left the spool, records a second that came) from `since` until it was empty, in all."""
         self.over.set()
         self.join()
+        self.seen.append((time.monotonic(), *told(self.serve)[1:], self.senders.count()))
         rows = [row for row in self.seen if row[0] >= since]
         first = max(rows, key=lambda row: row[1])
         last = next((row for row in rows if row[0] > first[0] and row[1] == 0), rows[-1])

@@ -42,7 +42,7 @@ def serve(brokers=HERE_AT, ca="ca.pem", password=PASSWORD, sasl="PLAIN", tls="tr
     path = os.path.join(FOLDER, "password-%d" % turn)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as out:
         out.write(password + "\n")
-    config = ("log:\n  backend: kafka\n  brokers: [\"%s\"]\n  topic_prefix: %s%d_\n  partitions: 2\n  replication: 1\n  tls: %s\n  tls_ca: %s\n"
+    config = ("log:\n  backend: kafka\n  brokers: [\"%s\"]\n  topic_prefix: %s%d_\n  partitions: 1\n  replication: 1\n  tls: %s\n  tls_ca: %s\n"
               "  sasl: %s\n  sasl_user: %s\n  sasl_password_file: %s\n"
               % (brokers, PREFIX, turn, tls, os.path.join(FOLDER, ca), sasl, USER, path))
     return Serve(config=config, extra=["--roles", roles] if roles else [])
