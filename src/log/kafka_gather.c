@@ -6,8 +6,9 @@ enum { GATHER_EARLY_MAX = 16 };
 bool gather_goes(struct gather *gather, int64_t now_us)
 {
     bool waited = now_us - gather->gone_us >= gather->linger_us;
+    bool enough = gather->waiting >= gather->expected - gather->expected / 8; /* one or two are always late */
 
-    if (gather->waiting == 0 || (!waited && (gather->waiting < gather->expected || gather->early == GATHER_EARLY_MAX)))
+    if (gather->waiting == 0 || (!waited && (!enough || gather->early == GATHER_EARLY_MAX)))
         return false;
     gather->early = waited ? 0 : gather->early + 1;
     gather->expected -= (gather->expected + 7) / 8;

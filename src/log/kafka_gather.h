@@ -1,7 +1,7 @@
 /* log/kafka_gather.h - how long records wait for others before they go to the brokers; for the log's own files only.
  *
  * A message costs the brokers the same whatever it holds, so records wait for others, at most linger_us; but not for those who
- * cannot come. After a quiet time the first goes at once. When as many have gathered as did lately they go: clients that each
+ * cannot come. After a quiet time the first goes at once. When about as many have gathered as did lately they go: clients that each
  * wait for an answer send nothing more. That there are more by now is only learned by waiting, so that is done now and then.
  * Time is an argument. One thread. */
 #ifndef PENSTOCK_LOG_KAFKA_GATHER_H
