@@ -43,6 +43,8 @@ static void partitions_give(struct log_group *group, rd_kafka_topic_partition_li
 {
     rd_kafka_error_t *error;
 
+    for (int i = 0; i < list->cnt && group->calls.leave != NULL; i++) /* each ends its batch, side by side */
+        group->calls.leave(group->calls.ctx, (uint32_t)list->elems[i].partition);
     for (int i = 0; i < list->cnt; i++)
         group->calls.stop(group->calls.ctx, (uint32_t)list->elems[i].partition);
     error = rd_kafka_incremental_unassign(group->client, list);
@@ -90,7 +92,7 @@ static int client_make(const struct kafka_log *log, const char *role, struct log
     if (kafka_client_conf(log->options->brokers, log->options->client_properties, KAFKA_CLIENT_CONSUMER, &conf, err) < 0)
         return -1;
     if (kafka_client_set(conf, "group.id", name, err) < 0 || kafka_client_set(conf, "session.timeout.ms", session, err) < 0 ||
-        kafka_client_set(conf, "heartbeat.interval.ms", "1000", err) < 0 ||
+        kafka_client_set(conf, "heartbeat.interval.ms", "300", err) < 0 ||
         kafka_client_set(conf, "partition.assignment.strategy", "cooperative-sticky", err) < 0 ||
         kafka_client_set(conf, "queued.min.messages", "1", err) < 0 ||
         kafka_client_set(conf, "topic.metadata.refresh.interval.ms", "5000", err) < 0) {

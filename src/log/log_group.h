@@ -17,6 +17,7 @@ struct log_group;
 
 struct log_group_calls {
     void (*start)(void *ctx, uint32_t partition); /* soon over: work is another thread's */
+    void (*leave)(void *ctx, uint32_t partition); /* soon over: it will be stopped; told of all of them before the first stop. NULL: untold */
     void (*stop)(void *ctx, uint32_t partition);  /* returns when nothing works on it any more; within minutes */
     void  *ctx;
 };

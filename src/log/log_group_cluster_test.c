@@ -29,6 +29,7 @@ struct member {
     struct log       *log;
     struct log_group *group;
     _Atomic int       count;
+    int               leaving, leaving_most; /* were told that they will be stopped. @thread the group's */
 };
 
 static void on_start(void *ctx, uint32_t partition)
@@ -40,25 +41,44 @@ static void on_start(void *ctx, uint32_t partition)
     atomic_fetch_add(&member->count, 1);
 }
 
+static void on_leave(void *ctx, uint32_t partition)
+{
+    struct member *member = ctx;
+
+    (void)partition;
+    member->leaving++;
+    if (member->leaving > member->leaving_most)
+        member->leaving_most = member->leaving;
+}
+
 static void on_stop(void *ctx, uint32_t partition)
 {
     struct member *member = ctx;
 
+    member->leaving--;
     atomic_fetch_sub(&owners[partition], 1);
     atomic_fetch_sub(&member->count, 1);
 }
 
 static void member_join(struct member *member)
 {
+    const struct log_group_calls calls = { .start = on_start, .leave = on_leave, .stop = on_stop, .ctx = member };
+
     MUST(log_open(&(struct log_options){ .kafka = &kafka }, &member->log, &err));
-    MUST(log_group_join(member->log, "ingest", "raw", &(struct log_group_calls){ on_start, on_stop, member }, &member->group, &err));
+    MUST(log_group_join(member->log, "ingest", "raw", &calls, &member->group, &err));
 }
 
+/* All that it has are told before the first is waited for. */
 static void member_leave(struct member *member)
 {
+    const int had = atomic_load(&member->count);
+
+    member->leaving_most = 0;
     log_group_leave(member->group);
     log_close(member->log);
     assert_int_equal(atomic_load(&member->count), 0);
+    assert_int_equal(member->leaving_most, had);
+    assert_int_equal(member->leaving, 0);
 }
 
 /* Until all partitions have an owner, and each of these members at least so many. */

@@ -85,6 +85,14 @@ static void unit_start(void *ctx, uint32_t partition)
     units_fail(units, &err);
 }
 
+static void unit_leave(void *ctx, uint32_t partition)
+{
+    struct units *units = ctx;
+
+    if (partition < units->count && units->at[partition].stop_fd >= 0)
+        signal_fd(units->at[partition].stop_fd);
+}
+
 static void unit_stop(void *ctx, uint32_t partition)
 {
     struct units *units = ctx;
@@ -93,7 +101,7 @@ static void unit_stop(void *ctx, uint32_t partition)
     if (partition >= units->count || units->at[partition].stop_fd < 0)
         return;
     unit = &units->at[partition];
-    signal_fd(unit->stop_fd);
+    unit_leave(units, partition);
     pthread_join(unit->thread, NULL);
     close(unit->stop_fd);
     unit->stop_fd = -1;
@@ -121,7 +129,7 @@ static int units_join(struct log *log, const char *role, const char *topic, cons
 /* The group's first answer may take seconds, and more partitions may come later: joined is ready. */
 static int units_serve(struct log *log, const char *role, const char *topic, struct units *units, int stop_fd, struct err *err)
 {
-    const struct log_group_calls calls = { .start = unit_start, .stop = unit_stop, .ctx = units };
+    const struct log_group_calls calls = { .start = unit_start, .leave = unit_leave, .stop = unit_stop, .ctx = units };
     struct log_group            *group;
     struct pollfd                ends[2] = { { .fd = stop_fd, .events = POLLIN }, { .fd = units->failed_fd, .events = POLLIN } };
 
