@@ -5,6 +5,8 @@
   disks       N data folders as a power cut may leave them under load: log, people, catalog, warehouse (tests/soak/power.py)
   stories     N random histories through everything, by 1, 2 and 8 writers, against the reference fold (tests/soak/histories.py)
   merges      the same with N kills of roles, or of all, while persons merge
+  cluster-kills  SIGKILL of processes of a cluster, alone and in pairs, N times under load (tests/soak/cluster_kills.py)
+  elasticity  machines join and leave a cluster N times under load (tests/soak/elasticity.py)
   upgrades    N upgrades and ten times as many reloads under load, good and bad ones (tests/soak/upgrades.py)
   log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
@@ -26,12 +28,15 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "release")
+CLUSTER = [sys.executable, os.path.join(ROOT, "tests", "parts", "with.py"), "kafka", "postgres", "clickhouse", "--", sys.executable]
 # Name, program, N when none is given, N of one turn in the hour (a minute or two each on two cores).
 CAMPAIGNS = {
     "kills": ([sys.executable, os.path.join(ROOT, "tests", "soak", "kills.py")], 200, 100),
     "disks": ([sys.executable, os.path.join(ROOT, "tests", "soak", "power.py")], 200, 50),
     "stories": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "stories"], 3000, 3000),
     "merges": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "merges"], 50, 50),
+    "cluster-kills": (CLUSTER + [os.path.join(ROOT, "tests", "soak", "cluster_kills.py")], 100, 30),
+    "elasticity": (CLUSTER + [os.path.join(ROOT, "tests", "soak", "elasticity.py")], 12, 6),
     "upgrades": ([sys.executable, os.path.join(ROOT, "tests", "soak", "upgrades.py")], 50, 22),
     "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
@@ -54,7 +59,7 @@ def run(name, count, seed):
     if not ok:
         print("\n".join(done.stdout.splitlines()[-60:]))
     said = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
-    print("%-6s %-11s %8d  seed %-10d %5.0f s  %s" % ("ok" if ok else "FAILED", name, count, seed, time.time() - began,
+    print("%-6s %-13s %8d  seed %-10d %5.0f s  %s" % ("ok" if ok else "FAILED", name, count, seed, time.time() - began,
                                                      said[-1][8:] if said else ""), flush=True)
     return ok
 
