@@ -63,7 +63,7 @@ static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us,
     ingest_metrics_retry(ingest->metrics);
     *stops = why.kind == ERR_STOP || why.kind == ERR_CORRUPT ? *stops + 1 : 0;
     for (;;) {
-        if (!ingest->retry_at_once) {
+        if (!ingest->retry_at_once && !(ingest->people != NULL && people_conflict(ingest->people))) {
             say_seldom(&gate, SAY_WARN, "%s; nothing is lost, trying again in %.1f s", why.text, (double)*wait_us / 1e6);
             if (stop_asked(ingest->env, jittered(*wait_us)))
                 return 1;

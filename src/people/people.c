@@ -18,6 +18,11 @@ void people_close(struct people *people)
     people->ops->close(people);
 }
 
+bool people_conflict(const struct people *people)
+{
+    return people->conflict;
+}
+
 int people_epoch(struct people *people, uint64_t *out, struct err *err)
 {
     return people->ops->epoch(people, out, err);

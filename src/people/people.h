@@ -48,6 +48,9 @@ void people_close(struct people *people);
 /* Rises each time that a process takes the store over from another one; 0: this backend has one writer by its nature. */
 int people_epoch(struct people *people, uint64_t *out, struct err *err) must_check;
 
+/* Whether the last transaction failed only because another writer was quicker: the next one may begin at once. */
+bool people_conflict(const struct people *people);
+
 /* write: the one writer's transaction (a second one waits); otherwise a read-only view for status, trace. */
 int  people_begin(struct people *people, bool write, struct people_txn **out, struct err *err) must_check;
 /* Durable when it returns 0. The transaction is over either way; on failure nothing of it remains. */

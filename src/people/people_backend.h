@@ -12,6 +12,7 @@
 struct people {
     const struct people_ops *ops;
     /* @thread the writer's */
+    bool     conflict; /* people_conflict */
     uint8_t *text; /* a distinct id in work: people_text_keep */
     size_t   text_max;
 };

@@ -13,6 +13,9 @@
  *      again, behind which the lost one can no longer come in, and then reading how often it has committed
  *  G4  taking over again may be repeated, and what was sent of it before may still arrive: each asks for a higher epoch than
  *      those before, and is done only while the place names this opening of the store (a random number) and its epoch is lower
+ *  G5  who met another at a row takes turns for a while: its next batches begin one after the other with those of all who did. So of
+ *      batches that all want the same persons one at least comes through, however many units there are. A turn is a lock of the
+ *      session, asked for when nothing is held, and waited for at most 3 s: nothing depends on it but the time that is lost
  * A reading transaction is one snapshot (REPEATABLE READ, READ ONLY). One transaction at a time. */
 #ifndef PENSTOCK_PEOPLE_PG_H
 #define PENSTOCK_PEOPLE_PG_H
@@ -62,6 +65,7 @@ struct pg {
     struct pg_txn   *txn;    /* the one there is */
     struct pg_seen  *seen;   /* NULL: nobody asked yet */
     unsigned         conflicts; /* in a row */
+    unsigned         turns;     /* G5: so many batches more */
 };
 
 enum pg_link_kind { PG_LINK_NONE, PG_LINK_ROW, PG_LINK_DELETED };

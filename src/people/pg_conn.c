@@ -72,6 +72,17 @@ static enum err_kind kind_of(const char *state)
     return ERR_RETRY;
 }
 
+/* A row that somebody changed, a key that he wrote, a deadlock with him. */
+static bool is_conflict(const char *state)
+{
+    static const char *const states[] = { "40001", "40P01", "23505", "23503" };
+
+    for (size_t i = 0; state != NULL && i < sizeof states / sizeof *states; i++)
+        if (strcmp(state, states[i]) == 0)
+            return true;
+    return false;
+}
+
 static int result_fail(const PGresult *result, const char *what, struct err *err)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE), *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -143,7 +154,7 @@ void pg_disconnect(struct pg_conn *conn)
     if (conn->pq != NULL)
         PQfinish(conn->pq);
     conn->pq = NULL;
-    conn->open_transaction = conn->read_only = false;
+    conn->open_transaction = conn->read_only = conn->in_turn = false;
     memset(conn->prepared, 0, sizeof conn->prepared);
 }
 
@@ -275,6 +286,7 @@ static bool read_answers(struct pg_conn *conn, struct pg_call *calls, size_t cou
 
             *rc = result_fail(result, sqls[calls[at].sql].name, err);
             conn->read_only = state != NULL && strcmp(state, "25006") == 0;
+            conn->conflict = is_conflict(state);
         }
         if (preparing) {
             if (status != PGRES_COMMAND_OK)
@@ -331,8 +343,10 @@ gone:
 
 int pg_run(struct pg_conn *conn, struct pg_call *calls, size_t count, bool *lost_out, struct err *err)
 {
-    int rc = run(conn, calls, count, lost_out, err);
+    int rc;
 
+    conn->conflict = false;
+    rc = run(conn, calls, count, lost_out, err);
     if (rc < 0 && !*lost_out && conn->read_only) {
         pg_disconnect(conn); /* a session stays what it was when it began; a new one may find a server that is written to */
         return -1;

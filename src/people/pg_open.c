@@ -18,7 +18,7 @@
 #include "people/pg.h"
 #include "people/pg_schema.h"
 
-enum { ARENA_CHUNK_BYTES = 1 << 20, HOT_BYTES_DEFAULT = 64 << 20, RESOLVE_TRIES = 5 };
+enum { ARENA_CHUNK_BYTES = 1 << 20, HOT_BYTES_DEFAULT = 64 << 20, RESOLVE_TRIES = 5, TURNS_AFTER_CONFLICT = 8 };
 #define ARENA_BYTES_MAX ((size_t)2 << 30)
 #define RESOLVE_WAIT_US 200000
 #define CONFLICT_WAIT_US_MAX 250000
@@ -187,6 +187,38 @@ static int pg_epoch(struct people *people, uint64_t *out, struct err *err)
     return 0;
 }
 
+/* --- turns (G5) --------------------------------------------------------------------------------- */
+
+/* Not had in time: somebody stands still with it. Then it is done without. */
+static void turn_take(struct pg *pg)
+{
+    struct pg_call calls[] = { { .sql = PG_TURN_WAIT_SQL }, { .sql = PG_TURN_TAKE_SQL } };
+    struct err     ignored;
+    bool           lost;
+
+    if (pg->turns == 0 || pg->conn.in_turn)
+        return;
+    if (pg_run(&pg->conn, calls, 2, &lost, &ignored) == 0)
+        pg->conn.in_turn = true;
+    else
+        pg->turns = 0;
+    pg_calls_end(calls, 2);
+}
+
+static void turn_give(struct pg *pg)
+{
+    struct pg_call call = { .sql = PG_TURN_GIVE_SQL };
+    struct err     ignored;
+    bool           lost;
+
+    if (!pg->conn.in_turn)
+        return;
+    pg->conn.in_turn = false;
+    if (pg_run(&pg->conn, &call, 1, &lost, &ignored) < 0)
+        pg_disconnect(&pg->conn); /* which gives it */
+    pg_calls_end(&call, 1);
+}
+
 /* --- transactions ------------------------------------------------------------------------------ */
 
 static int pg_begin(struct people *people, bool write, struct people_txn **out, struct err *err)
@@ -196,11 +228,18 @@ static int pg_begin(struct people *people, bool write, struct people_txn **out, 
 
     assert(pg->txn == NULL);
     arena_reset(pg->arena);
+    pg->people.conflict = false;
     if (write && pg_own(pg, err) < 0)
         return -1;
+    if (write)
+        turn_take(pg);
+    if (write && pg_own(pg, err) < 0) /* that may have lost the connection */
+        return -1;
     txn = arena_alloc_zero(pg->arena, sizeof *txn);
-    if (txn == NULL)
+    if (txn == NULL) {
+        turn_give(pg);
         return pg_full(err);
+    }
     txn->txn.people = people;
     txn->txn.write = write;
     txn->tables.random = (uint32_t)clock_mono_us();
@@ -209,6 +248,7 @@ static int pg_begin(struct people *people, bool write, struct people_txn **out, 
     pg->txn = txn;
     if (write && pg_follow(&txn->txn, err) < 0) {
         pg->txn = NULL;
+        turn_give(pg);
         return -1;
     }
     *out = &txn->txn;
@@ -230,6 +270,7 @@ static void end(struct pg_txn *txn, bool committed)
     }
     if (txn->txn.write)
         pg_seen_end(&txn->txn, committed);
+    turn_give(pg);
     pg->txn = NULL;
 }
 
@@ -301,12 +342,17 @@ static int pg_commit(struct people_txn *base, struct err *err)
     } else if (err->kind == ERR_RETRY) {
         if (pg->hot != NULL)
             hot_clear(pg->hot); /* somebody changed what was at hand, perhaps without saying so */
-        conflict_wait(pg);
+        pg->people.conflict = pg->conn.conflict;
+        if (!pg->conn.conflict || pg->conn.in_turn) /* the queue is not enough: others are quicker who do not stand in it yet */
+            conflict_wait(pg);
+        if (pg->conn.conflict)
+            pg->turns = TURNS_AFTER_CONFLICT;
     } else if (err->kind == ERR_STOP && strstr(err->text, "PS001") != NULL) {
         pg->fenced = true;
     }
     if (rc == 0) {
         pg->conflicts = 0;
+        pg->turns -= pg->turns > 0;
         pg_keep(base);
         pg_table_keep(base);
         pg_types_keep(base);

@@ -23,6 +23,10 @@
     X(PLACE, "WITH w AS (UPDATE penstock.places SET commits = commits + 1, changed_at = now() "                 \
              "WHERE unit = $1::int4 AND epoch = $2::int8 AND commits = $3::int8 RETURNING 1) "                  \
              "SELECT penstock.own((SELECT count(*) FROM w) = 1)")                                               \
+    /* --- batches that met at a row, one after the other: of the session, so that it ends with it */           \
+    X(TURN_WAIT, "SELECT set_config('lock_timeout', '3000', true)")                                             \
+    X(TURN_TAKE, "SELECT pg_advisory_lock(5065432, 1)")                                                         \
+    X(TURN_GIVE, "SELECT pg_advisory_unlock(5065432, 1)")                                                       \
     /* --- what other units have changed since we looked last */                                                \
     X(FOLLOW, "SELECT p.unit, p.commits, x.seen, c.things FROM penstock.places p "                              \
               "LEFT JOIN unnest($1::int4[], $2::int8[]) AS x(unit, seen) ON x.unit = p.unit "                   \

@@ -419,9 +419,111 @@ static void fenced(void **state)
     (void)nftw(other, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* --- turns ------------------------------------------------------------------------------------- */
+
+static void must_begin_batch(struct people *people, struct people_txn **txn)
+{
+    struct people_place    place = { .input_next = { 1 } };
+    struct people_expected id = { PROJECT, SPAN("met") };
+    struct people_batch   *batch;
+    struct people_event    event = { .project = PROJECT, .distinct_id = SPAN("met"), .timestamp_us = 1700000000000000 };
+    struct people_result   result;
+    struct json_members    members;
+    struct arena          *arena = arena_new(1 << 16, (size_t)1 << 30);
+    static unsigned        number;
+    char                   text[40];
+    struct err             err = { 0 };
+
+    (void)snprintf(text, sizeof text, "{\"n\":%u}", ++number);
+    assert_int_equal(json_members_read(span_text(text), arena, &members, &err), 0);
+    event.set = &members;
+    memcpy(event.uuid.bytes, &number, sizeof number);
+    assert_int_equal(people_begin(people, true, txn, &err), 0);
+    assert_int_equal(people_expect_batch(*txn, &id, 1, &err), 0);
+    assert_int_equal(people_batch_begin(*txn, arena, &batch, &err), 0);
+    assert_int_equal(people_batch_apply(batch, &event, &result, &err), 0);
+    assert_int_equal(people_batch_finish(batch, row_ignored, NULL, &err), 0);
+    assert_int_equal(people_place_put(*txn, &place, &err), 0);
+    arena_free(arena);
+}
+
+struct turn {
+    struct people *people;
+    _Atomic bool   begun;
+    int            committed;
+};
+
+static void *turn_main(void *arg)
+{
+    struct turn       *turn = arg;
+    struct people_txn *txn;
+    struct err         err = { 0 };
+
+    must_begin_batch(turn->people, &txn);
+    turn->begun = true;
+    turn->committed = people_commit(txn, &err);
+    return NULL;
+}
+
+/* Who met another begins again at once, and then nobody who met somebody begins beside him. */
+static void who_met_takes_turns(void **state)
+{
+    enum { TWO = 2 };
+    char                   folders[TWO][40], url[500];
+    struct people_settings settings = { .backend = "postgres", .url = url, .password_file = "" };
+    struct people         *people[TWO];
+    struct people_txn     *txns[TWO];
+    struct turn            turn;
+    pthread_t              thread;
+    struct err             err = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < TWO; i++) {
+        (void)snprintf(folders[i], sizeof folders[i], "/tmp/penstock_units_XXXXXX");
+        assert_non_null(mkdtemp(folders[i]));
+        if (i == 0)
+            pg_kit_database(folders[i], url);
+        assert_int_equal(people_open(&(struct people_options){ .folder = folders[i], .settings = &settings, .unit = i, .owner = true },
+                                     &people[i], &err), 0);
+    }
+    must_begin_batch(people[0], &txns[0]); /* a person that both can meet at */
+    assert_int_equal(people_commit(txns[0], &err), 0);
+    assert_false(people_conflict(people[0]));
+    for (unsigned late = 0; late < TWO; late++) { /* each was late once */
+        must_begin_batch(people[late], &txns[late]);
+        must_begin_batch(people[!late], &txns[!late]);
+        assert_int_equal(people_commit(txns[!late], &err), 0);
+        assert_int_equal(people_commit(txns[late], &err), -1);
+        assert_int_equal(err.kind, ERR_RETRY);
+        assert_true(people_conflict(people[late]));
+        if (late == 0) { /* what came to nothing is done again, and keeps its turns */
+            must_begin_batch(people[late], &txns[late]);
+            assert_false(people_conflict(people[late]));
+            assert_int_equal(people_commit(txns[late], &err), 0);
+        }
+    }
+    must_begin_batch(people[0], &txns[0]);
+    turn = (struct turn){ .people = people[1] };
+    assert_int_equal(pthread_create(&thread, NULL, turn_main, &turn), 0);
+    (void)usleep(500000);
+    assert_false(turn.begun);
+    assert_int_equal(people_commit(txns[0], &err), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(turn.committed, 0);
+    must_begin_batch(people[0], &txns[0]); /* who stands still with his turn is waited for, and not for ever */
+    must_begin_batch(people[1], &txns[1]);
+    assert_int_equal(people_commit(txns[1], &err), 0);
+    people_abort(txns[0]);
+    for (unsigned i = 0; i < TWO; i++) {
+        people_close(people[i]);
+        (void)nftw(folders[i], remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_met_takes_turns),
         cmocka_unit_test(fenced),         cmocka_unit_test(units_meet),             cmocka_unit_test(backends_end),
         cmocka_unit_test(rows_are_locked), cmocka_unit_test(nothing_may_be_written), cmocka_unit_test(server_crashes),
     };

@@ -73,7 +73,6 @@ class Family:
         self.ids = ["f%d-%d" % (number, i) for i in range(rnd.randrange(2, 7))]
         self.merged = {self.ids[0]}         # those that a merge was sent for
         self.sent = collections.Counter()   # id -> its last n
-        self.grouped = collections.Counter()  # id -> the last n that its group was told
 
     def unmerged(self, who):
         """Whom an event of who may merge: the first id identifies every second of the others, which were never identified before;
@@ -108,7 +107,6 @@ class Writer(threading.Thread):
             else:
                 event["event"], event["properties"]["alias"] = "$merge_dangerously", other
         elif chance > 0.9:
-            family.grouped[who] = n
             event["event"] = "$groupidentify"
             event["properties"].update({"$group_type": "type0", "$group_key": "shared %d" % (family.number % 7),
                                         "$group_set": {"g_" + who: n}})
@@ -209,10 +207,9 @@ class Crowd:
         for family in self.families:
             wrong += self.check_family(family, found)
         for who, family in of.items():
-            if family.grouped[who]:
-                group = found.groups.get((0, "shared %d" % (family.number % 7)), {})
-                if group.get("g_" + who) != family.grouped[who]:
-                    wrong.append("the group of %s says %s of it, not %d" % (who, group.get("g_" + who), family.grouped[who]))
+            group = found.groups.get((0, "shared %d" % (family.number % 7)), {})
+            if found.grouped[who] and group.get("g_" + who) != found.grouped[who][-1]:
+                wrong.append("the group of %s says %s of it, not %d" % (who, group.get("g_" + who), found.grouped[who][-1]))
         return wrong, count
 
     def check_family(self, family, found):
@@ -225,8 +222,8 @@ class Crowd:
                 wrong.append("%s leads to %s, who is nobody" % (who, person))
                 continue
             properties, identified = found.persons[person]
-            plain = found.plain.get(who, [])  # its events that set properties
-            for key, n in (("k_" + who, max(plain, default=None)), ("o_" + who, min(plain, default=None))):
+            plain = found.plain[who] or [None]  # its events that set properties, in the order in which they were accepted
+            for key, n in (("k_" + who, plain[-1]), ("o_" + who, plain[0])):
                 if properties.get(key) != n:
                     wrong.append("%s: %s of its person is %s, not %s" % (who, key, properties.get(key), n))
             if identified != (who in merged):
@@ -248,7 +245,6 @@ class Found:
             "SELECT id, properties, is_identified FROM persons" + where + " AND NOT is_deleted")}
         self.groups = {(int(row["group_type_index"]), row["group_key"]): json.loads(row["group_properties"]) for row in site.sql(
             "SELECT group_type_index, group_key, group_properties FROM groups" + where)}
-        self.plain = collections.defaultdict(list)
-        for row in self.rows:
-            if row["event"] != "$groupidentify":
-                self.plain[row["distinct_id"]].append(int(row["n"]))
+        self.plain, self.grouped = collections.defaultdict(list), collections.defaultdict(list)
+        for row in sorted(self.rows, key=lambda row: int(row["raw_offset"])):
+            (self.grouped if row["event"] == "$groupidentify" else self.plain)[row["distinct_id"]].append(int(row["n"]))

@@ -135,7 +135,7 @@ class Writer(threading.Thread):
     def __init__(self, serve, token, events, seed, pace):
         super().__init__(daemon=True)
         self.serve, self.token, self.events, self.random, self.pace = serve, token, events, random.Random(seed), pace
-        self.connection, self.failed = None, None
+        self.connection, self.failed, self.at = None, None, 0  # at: so many were acknowledged
 
     def text_of(self, event):
         when = datetime.datetime.fromtimestamp(event.at, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -160,13 +160,12 @@ class Writer(threading.Thread):
 
     def run(self):
         try:
-            at = 0
-            while at < len(self.events):
-                some = self.events[at:at + self.random.choice([1, 2, 7, 40, 200])]
+            while self.at < len(self.events):
+                some = self.events[self.at:self.at + self.random.choice([1, 2, 7, 40, 200])]
                 body = ('{"api_key":"%s","batch":[%s]}' % (self.token, ",".join(map(self.text_of, some)))).encode()
                 while not self.post(body):
                     pass
-                at += len(some)
+                self.at += len(some)
                 if self.pace:
                     time.sleep(len(some) * self.pace)
         except Exception as failure:  # told by play()
