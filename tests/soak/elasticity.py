@@ -186,8 +186,8 @@ def campaign(changes, seed, every=20.0, rate=150, say=print):
         token = site.token()
         site.post_when_known(token, "/e/", {"api_key": token, "event": "ready", "distinct_id": "ready"})
         site.settle()
-        probes, clients = Probes(site, token), ledger.Crowd(site, token, clients=8, rate=rate / 2, seed=seed)
-        crowd = families.Crowd(site, token, 1, families=40, writers=4, rate=rate / 2, seed=seed)
+        probes, clients = Probes(site, token), ledger.Crowd(site, token, clients=8, rate=rate * 0.9, seed=seed)
+        crowd = families.Crowd(site, token, 1, families=40, writers=4, rate=rate * 0.1, seed=seed)
         for n, client in enumerate(clients.clients):
             client.serve = Seat(site, n)
         for n, writer in enumerate(crowd.writers):
