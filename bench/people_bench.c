@@ -1,9 +1,9 @@
 /* bench/people_bench.c - what the people step costs: a batch of ordinary events of known persons.
  *
- *   people_bench [persons 100000] [batches 20] [events a batch 5000] [folder /tmp]
+ *   people_bench [persons 100000] [batches 20] [events a batch 5000] [folder /tmp] [memory MiB 4] [visit 8]
  * Each event has some 25 $set and 25 $set_once keys, as a browser SDK sends them; three of them (address, path,
  * referrer) differ from event to event and are filtered, one in ten events changes something that is kept.
- * Events come in visits of 8 by one person. Times are CPU time of
+ * Events come in visits of so many by one person. Memory: of persons and ids at hand. Times are CPU time of
  * this thread for one event, and for the commit the wall clock too, as it waits for the disk. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "people/batch.h"
 
-enum { VISIT = 8, TEXT_BYTES = 1600 };
+enum { TEXT_BYTES = 1600 };
 
 static const char *const steady[] = {
     "$browser",
@@ -161,7 +161,8 @@ static void report(const char *name, const struct times *times, size_t events)
 int main(int argc, char **argv)
 {
     unsigned persons = argc > 1 ? (unsigned)atoi(argv[1]) : 100000, batches = argc > 2 ? (unsigned)atoi(argv[2]) : 20;
-    size_t each = argc > 3 ? (size_t)atoi(argv[3]) : 5000;
+    size_t each = argc > 3 ? (size_t)atoi(argv[3]) : 5000, memory = argc > 5 ? (size_t)atoi(argv[5]) << 20 : 0;
+    size_t visit = argc > 6 ? (size_t)atoi(argv[6]) : 8;
     char folder[200], path[220];
     struct arena *arena = arena_new(256 << 20, (size_t)4 << 30);
     struct people_event *events = calloc(each, sizeof *events);
@@ -172,7 +173,7 @@ int main(int argc, char **argv)
 
     (void)snprintf(folder, sizeof folder, "%s/penstock_people_bench_XXXXXX", argc > 4 ? argv[4] : "/tmp");
     if (arena == NULL || events == NULL || mkdtemp(folder) == NULL ||
-        people_open(&(struct people_options){ .folder = folder }, &people, &err) < 0)
+        people_open(&(struct people_options){ .folder = folder, .memory_bytes = memory }, &people, &err) < 0)
         return 1;
     for (unsigned person = 0; person < persons;) {
         size_t count = 0;
@@ -185,9 +186,9 @@ int main(int argc, char **argv)
     report("new", &made, persons);
     for (unsigned b = 0; b < batches; b++) {
         arena_reset(arena);
-        for (size_t i = 0; i < each; i += VISIT) {
+        for (size_t i = 0; i < each; i += visit) {
             random = random * 1664525 + 1013904223;
-            for (size_t k = i; k < i + VISIT && k < each; k++)
+            for (size_t k = i; k < i + visit && k < each; k++)
                 make_event(arena, (random >> 4) % persons, b, n++, &events[k]);
         }
         run_batch(people, arena, events, each, &known);
