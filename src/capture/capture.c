@@ -18,6 +18,7 @@
 #include "capture/capture_cage.h"
 #include "capture/heir.h"
 #include "capture/loop.h"
+#include "capture/urgency.h"
 #include "log/log_access.h"
 
 enum { CAPTURE_FILES_OWN = 128 }; /* of the log, the catalog, loops, listening sockets; and some for later */
@@ -311,6 +312,8 @@ static int capture_run(const struct role_env *env, struct err *err)
     int                            rc = -1;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    if (env->own_process)
+        urgency_ask(); /* before there are threads, and before the cage */
     atomic_init(&shared.failed, false);
     atomic_init(&shared.handed, false);
     atomic_init(&shared.log, NULL);
