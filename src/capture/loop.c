@@ -259,8 +259,10 @@ static void flight_land(struct flight *flight, const struct log_commit_result *r
         capture_observe(loop->shared->metrics, CAPTURE_METRIC_COMMIT_EVENTS, (double)log_batch_count(flight->batch));
         lane_hold(flight->lane, flight->waiting, loop->mono_us - flight->submitted_us);
         loop->ends[flight->lane->number] = result->base + log_batch_count(flight->batch);
-        if (flight->lane->number == LANE_LIVE)
+        if (flight->lane->number == LANE_LIVE) {
             pace_commit(&loop->pace, loop->mono_us, loop->mono_us - flight->submitted_us);
+            loop_sync_took(loop, loop->mono_us - flight->submitted_us);
+        }
     }
     log_batch_reset(flight->batch);
     flight->since_us = 0;
@@ -296,26 +298,34 @@ static void lane_take_acks(struct lane *lane)
     flight_land(flight, &flight->result);
 }
 
-static void lane_submit(struct lane *lane)
+/* False: the loop is another thread's now. */
+static bool lane_submit(struct lane *lane)
 {
     struct loop   *loop = lane->loop;
     struct flight *flight = &lane->flights[lane->filling];
     struct err     err = { 0 };
 
     if (lane->flights[lane->filling ^ 1].busy || log_batch_count(flight->batch) == 0)
-        return;
+        return true;
     if (lane->hold_until_us > loop->mono_us && flight->waiting < lane->hold_waiting)
-        return;
+        return true;
     if (lane_pace_us(lane) > loop->mono_us)
-        return;
+        return true;
     lane->hold_until_us = 0;
     if (lane->number == LANE_IMPORTS)
         pace_gone(&loop->pace, loop->mono_us);
     flight->submitted_us = loop->mono_us;
     flight->busy = true;
+    if (loop_syncs(loop, flight)) {
+        lane->filling ^= 1;
+        if (!loop_sync(loop, flight))
+            return false;
+        lane_take_acks(lane);
+        return true;
+    }
     if (log_commit_submit(atomic_load(&loop->shared->commits[lane->number]), flight->batch, flight_done, flight, &err) == 0) {
         lane->filling ^= 1;
-        return;
+        return true;
     }
     flight->busy = false;
     if (err.kind != ERR_FULL) { /* it stays ours, and will never be written */
@@ -324,6 +334,16 @@ static void lane_submit(struct lane *lane)
         loop_fail(loop, &err);
         flight_land(flight, &result);
     }
+    return true;
+}
+
+/* The live ones last: what is done after a sync of the loop's own must be done before it. */
+static bool loop_submit(struct loop *loop)
+{
+    for (int i = CAPTURE_LANES - 1; i >= 0; i--)
+        if (!lane_submit(&loop->lanes[i]))
+            return false;
+    return true;
 }
 
 static bool loop_flying(const struct loop *loop)
@@ -403,8 +423,6 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
         atomic_load_explicit(&loop->shared->handed, memory_order_relaxed))
         loop_begin_drain(loop, false);
     loop_pace(loop);
-    for (int i = 0; i < CAPTURE_LANES; i++)
-        lane_submit(&loop->lanes[i]);
     scrape_step(loop);
     tokens_unpin(loop->shared->tokens, loop->number);
     loop_free_retired(loop);
@@ -413,16 +431,12 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
         loop->memory_shown = loop->memory_now;
     }
     capture_gauge(loop->shared->metrics, CAPTURE_METRIC_OVERLOAD, (int64_t)loop->level);
-    if (loop->draining && !loop_flying(loop) &&
-        (loop->conn_count == 0 || loop->mono_us >= loop->drain_until_us))
-        loop->finished = true;
 }
 
-void loop_run(struct loop *loop)
+bool loop_turns(struct loop *loop)
 {
     struct epoll_event events[LOOP_EVENTS_MAX];
 
-    loop->mono_us = clock_mono_us();
     while (!loop->finished) {
         int count = loop_wait(loop, events);
 
@@ -431,10 +445,16 @@ void loop_run(struct loop *loop)
 
             err_errno(&err, errno, "epoll_wait");
             loop_fail(loop, &err);
-            return;
+            return true;
         }
         loop_turn(loop, events, count < 0 ? 0 : count);
+        if (!loop_submit(loop))
+            return false;
+        if (loop->draining && !loop_flying(loop) &&
+            (loop->conn_count == 0 || loop->mono_us >= loop->drain_until_us))
+            loop->finished = true;
     }
+    return true;
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
@@ -469,6 +489,7 @@ static int lanes_init(struct loop *loop)
 int loop_init(struct loop *loop, struct capture_shared *shared, size_t number, struct err *err)
 {
     *loop = (struct loop){ .shared = shared, .number = number, .epoll_fd = -1, .wake_fd = -1 };
+    stand_by_init(&loop->stand_by);
     pace_init(&loop->pace, clock_mono_us());
     loop->memory_max = (size_t)(shared->settings->memory_max / shared->settings->threads);
     buf_init(&loop->out, LOOP_OUT_BYTES_MAX);
@@ -533,6 +554,7 @@ void loop_fini(struct loop *loop)
     buf_fini(&loop->out);
     buf_fini(&loop->answer);
     buf_fini(&loop->scrape.text);
+    stand_by_fini(&loop->stand_by);
     free(loop->read_buf);
     if (loop->wake_fd >= 0)
         (void)close(loop->wake_fd);

@@ -8,13 +8,14 @@
  * costs the same however many share it. So after a group of eight or more was answered, the next one is
  * held for at most as long as a sync takes (never above 1 ms), until as many wait as would make a full
  * group: measured with 64 connections, 58 instead of 31 requests share a sync. Alone, or in small company, nobody is held.
+ * In small company the loop may sync itself instead (loop_sync.c).
  * There are three lanes, each with a topic, a committer and flights of its own: live requests, those that say
  * historical_migration, and recordings. An import fills its own syncs, nobody waits in line behind its records, and beside live traffic
  * its own wait for their turn (pace.h). A connection whose last request was an import's or a recording's is looked at after all others.
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
  *  O4  who has something to do waits in the queue; in one turn some 2 ms of it are done, then epoll is asked again
- *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer) */
+ *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer), and the stand-by's own */
 #ifndef PENSTOCK_CAPTURE_LOOP_H
 #define PENSTOCK_CAPTURE_LOOP_H
 
@@ -31,6 +32,7 @@
 #include "capture/scrape.h"
 #include "capture/settings.h"
 #include "capture/spool_watch.h"
+#include "capture/stand_by.h"
 #include "capture/tls.h"
 #include "capture/tokens_snapshot.h"
 #include "capture/v1_intake.h"
@@ -159,6 +161,10 @@ struct loop {
     struct pace        pace;
     uint64_t           ends[CAPTURE_LANES]; /* of the topics, as the last commits told */
     struct port        ports[LOOP_PORTS_MAX];
+    struct stand_by    stand_by; /* for both its threads; the rest is the one's that has the loop */
+    pthread_t          stand_by_thread;
+    bool               stands_by; /* there is one */
+    int64_t            sync_us;  /* how long a live commit takes at present: the longest, slowly forgotten */
     bool               draining, finished;
     int64_t            drain_until_us, listen_again_us;
     const struct catalog_snapshot *snapshot; /* pinned for this turn */
@@ -188,6 +194,14 @@ void loop_add(struct loop *loop, int lane, struct conn *conn, int64_t from_us);
 void loop_add_also(struct loop *loop, struct conn *conn);
 /* loop_flights.c. A commit that conn waited for has landed, and conn has left it: true: it waits for the other one now. */
 bool flight_wait_also(struct loop *loop, struct conn *conn);
+/* loop_sync.c. Whether the loop itself may write and sync this flight, and has the log for it. */
+bool loop_syncs(struct loop *loop, const struct flight *flight);
+/* Does so. false: it took so long that the loop is the other thread's now. */
+bool loop_sync(struct loop *loop, struct flight *flight) must_check;
+/* A live commit took so long. */
+void loop_sync_took(struct loop *loop, int64_t us);
+/* loop.c. Turn by turn until its end: true; false: the other thread goes on. @thread who has the loop */
+bool loop_turns(struct loop *loop) must_check;
 /* loop_imports.c. Where ingest is, for the pace. */
 void loop_pace(struct loop *loop);
 /* Bodies and records held now. */

@@ -2,7 +2,8 @@
  *
  * The thread takes all that is pending, appends it, syncs once, and answers; whatever came meanwhile is
  * the next group. Nothing ever waits for company: alone, a batch is synced at once, and under load the
- * sync itself is the time in which a group gathers. A group is bounded by what may be pending. */
+ * sync itself is the time in which a group gathers. A group is bounded by what may be pending.
+ * The writer is one thread's at a time: the committer's, or that of one who claimed it because he would only wait. */
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -22,7 +23,7 @@ struct log_commit { /* embedded */
     const struct log_ops *ops;
     uint32_t           magic;
     size_t             pending_bytes_max; /* fixed after start */
-    struct log_writer *writer;            /* @thread committer */
+    struct log_writer *writer;            /* whose `taken` is */
     int64_t            retained_us;       /* @thread committer; of the monotonic clock */
     pthread_t          thread;
     pthread_mutex_t    lock;
@@ -30,6 +31,7 @@ struct log_commit { /* embedded */
     /* @lock lock */
     struct log_batch *first, **last;
     size_t            pending_bytes;
+    bool              taken; /* a thread has the writer */
     bool              stopping, stopped;
     struct err        stop_err;
     enum { COMMIT_RUNS, COMMIT_REST_ASKED, COMMIT_RESTS, COMMIT_FORWARDS } place;
@@ -131,11 +133,13 @@ static void commit_idle(struct log_commit *commit)
 
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += COMMIT_RETAIN_EVERY_US / 1000000 + 1;
-    if (pthread_cond_timedwait(&commit->wake, &commit->lock, &until) != ETIMEDOUT)
+    if (pthread_cond_timedwait(&commit->wake, &commit->lock, &until) != ETIMEDOUT || commit->taken)
         return;
+    commit->taken = true;
     pthread_mutex_unlock(&commit->lock);
     commit_retain(commit);
     pthread_mutex_lock(&commit->lock);
+    commit->taken = false;
 }
 
 /* With the lock held, and nothing left to write. */
@@ -156,6 +160,10 @@ static void *commit_main(void *arg)
     for (;;) {
         struct log_batch *group = commit->first;
 
+        if (commit->taken && (group != NULL || commit->place == COMMIT_REST_ASKED || commit->stopping)) {
+            pthread_cond_wait(&commit->wake, &commit->lock); /* who has the writer tells when he has done */
+            continue;
+        }
         if (group == NULL) {
             if (commit->place == COMMIT_REST_ASKED) {
                 commit_rest(commit); /* and there may be something by now */
@@ -168,10 +176,12 @@ static void *commit_main(void *arg)
         }
         commit->first = NULL;
         commit->last = &commit->first;
+        commit->taken = true;
         pthread_mutex_unlock(&commit->lock);
         commit_group(commit, group);
         commit_retain(commit);
         pthread_mutex_lock(&commit->lock);
+        commit->taken = false;
     }
     pthread_mutex_unlock(&commit->lock);
     return NULL;
@@ -232,7 +242,8 @@ void embedded_commit_stop(struct log_commit *commit)
 int embedded_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                       struct err *err)
 {
-    int rc = 0;
+    bool wake = false;
+    int  rc = 0;
 
     assert(commit->magic == COMMIT_MAGIC);
     assert(batch_take->count > 0);
@@ -249,13 +260,47 @@ int embedded_commit_submit(struct log_commit *commit, struct log_batch *batch_ta
         batch_take->done_ctx = ctx;
         batch_take->next = NULL;
         commit->pending_bytes += batch_take->bytes;
-        if (commit->first == NULL)
-            pthread_cond_signal(&commit->wake);
+        wake = commit->first == NULL;
         *commit->last = batch_take;
         commit->last = &batch_take->next;
     }
     pthread_mutex_unlock(&commit->lock);
+    if (wake) /* not before: the committer would wake up, and wait for the lock */
+        pthread_cond_signal(&commit->wake);
     return rc;
+}
+
+bool embedded_commit_claim(struct log_commit *commit, const struct log_batch *batch)
+{
+    bool mine;
+
+    assert(commit->magic == COMMIT_MAGIC);
+    pthread_mutex_lock(&commit->lock);
+    mine = !commit->taken && commit->first == NULL && commit->place == COMMIT_RUNS && !commit->stopped && !commit->stopping &&
+           log_writer_has_room(commit->writer, batch->bytes);
+    if (mine) {
+        commit->taken = true;
+        commit->pending_bytes += batch->bytes;
+    }
+    pthread_mutex_unlock(&commit->lock);
+    return mine;
+}
+
+void embedded_commit_write(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx)
+{
+    bool wake;
+
+    assert(batch_take->count > 0);
+    batch_take->done = done;
+    batch_take->done_ctx = ctx;
+    batch_take->next = NULL;
+    commit_group(commit, batch_take);
+    pthread_mutex_lock(&commit->lock);
+    commit->taken = false;
+    wake = commit->first != NULL || commit->place != COMMIT_RUNS || commit->stopping;
+    pthread_mutex_unlock(&commit->lock);
+    if (wake)
+        pthread_cond_signal(&commit->wake);
 }
 
 int embedded_commit_rest(struct log_commit *commit, struct err *err)

@@ -21,6 +21,8 @@ int embedded_commit_start(struct log_writer *writer_take, const struct log_commi
 void embedded_commit_stop(struct log_commit *commit);
 int embedded_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                            struct err *err) must_check;
+bool embedded_commit_claim(struct log_commit *commit, const struct log_batch *batch) must_check;
+void embedded_commit_write(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx);
 int embedded_commit_rest(struct log_commit *commit, struct err *err) must_check;
 int embedded_commit_resume(struct log_commit *commit, struct err *err) must_check;
 void embedded_commit_forward(struct log_commit *commit, int fd_take);

@@ -94,6 +94,16 @@ int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, l
     return OPS(commit)->commit_submit(commit, batch_take, done, ctx, err);
 }
 
+bool log_commit_claim(struct log_commit *commit, const struct log_batch *batch)
+{
+    return OPS(commit)->commit_claim != NULL && OPS(commit)->commit_claim(commit, batch);
+}
+
+void log_commit_write(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx)
+{
+    OPS(commit)->commit_write(commit, batch_take, done, ctx);
+}
+
 int log_commit_rest(struct log_commit *commit, struct err *err)
 {
     return OPS(commit)->commit_rest(commit, err);

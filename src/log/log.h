@@ -188,8 +188,8 @@ struct log_commit_result {
     struct err err;   /* not ok: ERR_FULL (disk, the writer goes on) or ERR_STOP */
 };
 
-/* Called on the committer's thread, in order of submission, after the sync and the publish. The batch is
- * given back. Must not block. */
+/* Called on the committer's thread (log_commit_write: on the caller's), in order of submission, after the sync and the publish.
+ * The batch is given back. Must not block. */
 typedef void log_commit_done(void *ctx, struct log_batch *batch_take, const struct log_commit_result *result);
 
 struct log_commit_look; /* log/log_spool.h */
@@ -209,6 +209,12 @@ void log_commit_stop(struct log_commit *commit);
  * failure the batch stays the caller's and done is not called. Never blocks. @thread any */
 int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                       struct err *err) must_check;
+
+/* For one who would only wait for the committer: true when nobody writes now, nothing waits, and the batch needs no new segment.
+ * The log is then the caller's, and the others' batches wait, until log_commit_write, which follows at once: it writes, syncs and
+ * calls done itself, whatever comes of it, and takes as long as the disk does. On Kafka always false. @thread any */
+bool log_commit_claim(struct log_commit *commit, const struct log_batch *batch) must_check;
+void log_commit_write(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx);
 
 /* --- handing a partition to another process ----------------------------------------------------
  *

@@ -29,6 +29,8 @@ struct log_ops {
     void (*commit_stop)(struct log_commit *commit);
     int  (*commit_submit)(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                           struct err *err);
+    bool (*commit_claim)(struct log_commit *commit, const struct log_batch *batch); /* NULL: never */
+    void (*commit_write)(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx);
     int  (*commit_rest)(struct log_commit *commit, struct err *err);
     int  (*commit_resume)(struct log_commit *commit, struct err *err);
     void (*commit_forward)(struct log_commit *commit, int fd_take);

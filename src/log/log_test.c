@@ -519,6 +519,10 @@ static void *submit_main(void *arg)
 
         for (int k = 0; k < COMMIT_RECORDS; k++)
             kit_add(batch, 500, (uint64_t)k);
+        if (i % 3 == 0 && log_commit_claim(all->commit, batch)) {
+            log_commit_write(all->commit, batch, committed_done, all);
+            continue;
+        }
         while (log_commit_submit(all->commit, batch, committed_done, all, &err) < 0) {
             assert_int_equal(err.kind, ERR_FULL);
             (void)usleep(500);

@@ -168,6 +168,12 @@ static int append_some(struct log_writer *writer, const struct log_batch *const 
     return 0;
 }
 
+bool log_writer_has_room(const struct log_writer *writer, size_t bytes)
+{
+    /* Its header, and that of the mark. */
+    return writer->seg.pos + FRAME_HEADER_BYTES + bytes + FRAME_HEADER_BYTES <= writer->limits.segment_bytes;
+}
+
 int log_writer_append_group(struct log_writer *writer, const struct log_batch *const *batches, size_t count,
                             int64_t now_us, uint64_t *bases_out, size_t *done_out, struct err *err)
 {
@@ -175,9 +181,7 @@ int log_writer_append_group(struct log_writer *writer, const struct log_batch *c
     if (writer_check(writer, err) < 0)
         return -1;
     while (*done_out < count) {
-        uint64_t need = FRAME_HEADER_BYTES + batches[*done_out]->bytes + FRAME_HEADER_BYTES; /* and the mark */
-
-        if (writer->seg.pos > SEGMENT_DATA_AT && writer->seg.pos + need > writer->limits.segment_bytes &&
+        if (writer->seg.pos > SEGMENT_DATA_AT && !log_writer_has_room(writer, batches[*done_out]->bytes) &&
             log_writer_roll(writer, now_us, err) < 0)
             return log_writer_failed(writer, err);
         if (append_some(writer, batches + *done_out, count - *done_out, now_us, bases_out + *done_out, done_out, err) < 0)

@@ -47,6 +47,8 @@ struct log_writer { /* embedded */
  * failure: the one at *done_out is it). bases_out[count]. */
 int log_writer_append_group(struct log_writer *writer, const struct log_batch *const *batches, size_t count,
                             int64_t now_us, uint64_t *bases_out, size_t *done_out, struct err *err) must_check;
+/* Whether a batch of so many bytes goes into the segment that is open. */
+bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
 /* Begins the next segment. */
 int log_writer_roll(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
 /* Remembers the failure as the writer's end when it is one. Returns -1. */
