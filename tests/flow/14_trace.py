@@ -58,13 +58,19 @@ def test_repeats_and_drops_are_told():
                            "properties": {"$group_type": "company", "$group_key": "k" * 401}})
         serve.settle()
         told = trace(serve, own)
-        assert told["fate"] == "stored" and told["record"]["event"] == "once" and told["no_row_times"] == 2, told
-        assert [(e["fate"], e["topic"], e["offset"]) for e in told["no_row"]] == [
-            ("deduplicated", "raw", n * (1 if deploy.embedded("log") else 1 << 20)) for n in (1, 2)], told
-        assert "deduplicated, project 1, topic raw, offset 2" in serve.cli("trace", own).stdout
+        assert told["fate"] == "stored" and told["record"]["event"] == "once", told
+        gone = [(e["fate"], e["topic"], e["offset"]) for e in told["no_row"]]
+        if deploy.embedded("log"):
+            assert gone == [("deduplicated", "raw", 1), ("deduplicated", "raw", 2)] and told["no_row_times"] == 2, told
+        else:  # one message or several, and what slow brokers made go over the disk came once more
+            offsets = [offset for _, _, offset in gone]
+            assert {one[:2] for one in gone} == {("deduplicated", "raw")} and told["no_row_times"] >= 2, told
+            assert sorted(set(offsets)) == offsets and offsets[0] > told["offset"], told
+        assert "deduplicated, project 1, topic raw, offset %d" % gone[1][2] in serve.cli("trace", own).stdout
         told = trace(serve, long_key)
         assert (told["fate"], told["reason"], told["recomputed"]) == ("dropped", "group_key_too_long", False), told
-        assert told["record"]["event"] == "$groupidentify" and told["offset"] == 3 * (1 if deploy.embedded("log") else 1 << 20), told
+        assert told["record"]["event"] == "$groupidentify", told
+        assert told["offset"] == 3 if deploy.embedded("log") else told["offset"] > gone[0][2], told
         assert told["warnings"][0]["type"] == "group_key_too_long", told
         assert "dropped" in serve.cli("trace", long_key).stdout
         unknown = serve.cli("trace", uuid7(), check=False)
