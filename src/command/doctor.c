@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -265,6 +266,40 @@ static void check_disk(struct doctor *doctor, const char *folder)
         verdict(doctor, FAIL, "disk", "only %" PRIu64 " more files can be made", (uint64_t)disk.f_favail);
 }
 
+/* Microseconds that the kernel lets reads of the folder's disk wait before it holds writes back; 0: it never does, or nobody knows. */
+static long throttle_us(const char *folder)
+{
+    static const char *const queues[] = { "queue", "../queue" }; /* of a disk, of a part of one */
+    struct stat where;
+    long        us = 0;
+
+    if (stat(folder, &where) < 0)
+        return 0;
+    for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
+        char  path[200];
+        FILE *file;
+        int   found;
+
+        (void)snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%s/wbt_lat_usec", major(where.st_dev), minor(where.st_dev), queues[i]);
+        if ((file = fopen(path, "r")) == NULL)
+            continue;
+        found = fscanf(file, "%ld", &us);
+        (void)fclose(file);
+        if (found == 1)
+            return us;
+    }
+    return 0;
+}
+
+static void check_throttle(struct doctor *doctor, const char *folder)
+{
+    long us = throttle_us(folder);
+
+    if (us > 0)
+        verdict(doctor, FINE, "throttle", "the kernel holds back writes of this disk for the sake of reads (wbt, %ld us): batches of ingest "
+                "wait longer. If the disk serves Penstock alone, write 0 to wbt_lat_usec in its /sys/block/.../queue", us);
+}
+
 /* --- the server ------------------------------------------------------------------------------------ */
 
 static void check_roles(struct doctor *doctor)
@@ -352,6 +387,7 @@ int doctor_run(const struct command_args *args)
     check_cage(&doctor);
     check_sync(&doctor, folder);
     check_disk(&doctor, folder);
+    check_throttle(&doctor, folder);
     if (err.kind == ERR_NONE)
         doctor_stores(&doctor, &config.stores);
     if (there) {

@@ -253,6 +253,17 @@ def test_log_commands():
         assert missing.returncode == 2
 
 
+def writes_are_throttled(folder):
+    """As the kernel tells of the disk that this is on, or of the disk that this is a part of."""
+    device = os.stat(folder).st_dev
+    for queue in ("queue", "../queue"):
+        try:
+            return int(open("/sys/dev/block/%d:%d/%s/wbt_lat_usec" % (os.major(device), os.minor(device), queue)).read()) > 0
+        except (OSError, ValueError):
+            pass
+    return False
+
+
 # embedded: warehouse: it looks at what is said of the DuckDB library
 def test_doctor():
     with Serve() as serve:
@@ -260,6 +271,7 @@ def test_doctor():
         verdicts = {line["part"]: line["verdict"] for line in lines}
         assert verdicts["duckdb"] == "ok" and verdicts["folder"] == "ok" and verdicts["capture"] == "ok", lines
         assert verdicts["events"] == "ok"
+        assert ("throttle" in verdicts) == writes_are_throttled(serve.data), lines
     fresh = command("doctor", "--data", "/nonexistent", check=False, cwd=tempfile.gettempdir())
     assert fresh.returncode == 0, fresh.stdout
 
