@@ -173,9 +173,20 @@ static void a_file_of_before_is_carried_on(void **state)
     warehouse_close(warehouse);
 }
 
+/* A checkpoint that puts a whole table together holds the loader for seconds: docs/decisions/warehouse-duckdb.md. */
+static void a_checkpoint_has_a_bound(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+
+    (void)state;
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT value v FROM duckdb_settings() WHERE name = 'max_vacuum_tasks'"), "v\r\n8\r\n");
+    warehouse_close(warehouse);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_checkpoint_has_a_bound, set_up),
         cmocka_unit_test_setup(highest_version_of_a_key_wins, set_up),
         cmocka_unit_test_setup(rows_of_a_key_settle, set_up),
         cmocka_unit_test_setup(a_file_of_before_is_carried_on, set_up),
