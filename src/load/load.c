@@ -528,7 +528,7 @@ static int load_open(struct load *load, const struct warehouse_options *warehous
     if (load_open_ends(load, err) < 0)
         return -1;
     follow_init(&load->follow, load->log, load->env->unit);
-    if (poison_open(load->env->run_folder, &load->poison, err) < 0)
+    if (poison_open(load->env->run_folder, warehouse_on_clickhouse(stores_warehouse(load->env->stores)), &load->poison, err) < 0)
         return -1;
     load->follow.poison = load->poison;
     load->follow.crash_on = crash_on == NULL ? SPAN("") : span_text(crash_on);

@@ -29,8 +29,10 @@ static uint64_t offset_of(uint64_t mark)
 }
 _Static_assert(POISON_TOPICS < 16, "a topic and an offset fit into a mark, and POISON_NONE is none");
 
-static void conclude(struct poison_state *state, bool own_death)
+static void conclude(struct poison_state *state, bool own_death, bool dear)
 {
+    const uint64_t shrink = dear ? POISON_SHRINK_DEAR : POISON_SHRINK, few = dear ? POISON_SHRINK_DEAR : POISON_FEW;
+
     if (state->busy == 0)
         return;
     state->busy = 0;
@@ -45,7 +47,7 @@ static void conclude(struct poison_state *state, bool own_death)
         return;
     }
     state->deaths = own_death;
-    state->limit = state->rows > POISON_FEW ? state->rows / POISON_SHRINK : 1;
+    state->limit = state->rows > few ? state->rows / shrink : 1;
     memcpy(state->until, state->next, sizeof state->until);
 }
 
@@ -60,7 +62,7 @@ static bool state_sane(const struct poison_state *state)
     return (state->version == POISON_VERSION || state->version == POISON_VERSION_NOBODY) && mark_sane(state->current) && mark_sane(state->suspect);
 }
 
-int poison_open(const char *run_folder, struct poison **out, struct err *err)
+int poison_open(const char *run_folder, bool dear, struct poison **out, struct err *err)
 {
     struct poison *poison = calloc(1, sizeof *poison);
 
@@ -75,7 +77,7 @@ int poison_open(const char *run_folder, struct poison **out, struct err *err)
     if (!state_sane(poison->state))
         *poison->state = (struct poison_state){ .version = POISON_VERSION, .current = POISON_NONE, .suspect = POISON_NONE };
     poison->state->version = POISON_VERSION;
-    conclude(poison->state, note_starter_outlived(&poison->state->supervisor));
+    conclude(poison->state, note_starter_outlived(&poison->state->supervisor), dear);
     *out = poison;
     return 0;
 }

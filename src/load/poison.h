@@ -7,7 +7,8 @@
  *     alone, it is condemned and becomes a dead letter with its bytes
  *   - none was noted (the engine, while it took or committed many rows): batches get POISON_SHRINK times smaller until
  *     the rows of that batch are done; at POISON_FEW, one row each. By so much, because each crash costs a start and the
- *     supervisor's wait before it, and those cost more than commits
+ *     supervisor's wait before it, and those cost more than commits. Where a commit is dear (several requests to a server),
+ *     POISON_SHRINK_DEAR times: most processes that die are killed, and 256 rows one by one would take minutes
  *   - the whole server ended (base/note.h): as if none was noted, and nobody is blamed for it
  *  X1  a row that did not end the process alone is never condemned
  *  X2  while there is a suspect only its topic is loaded: a few commits
@@ -23,7 +24,7 @@
 #include "base/note.h"
 #include "warehouse/warehouse.h"
 
-enum { POISON_CRASHES_MAX = 3, POISON_SHRINK = 64, POISON_FEW = 256, POISON_TOPICS = WAREHOUSE_CURSORS_MAX };
+enum { POISON_CRASHES_MAX = 3, POISON_SHRINK = 64, POISON_FEW = 256, POISON_SHRINK_DEAR = 8, POISON_TOPICS = WAREHOUSE_CURSORS_MAX };
 #define POISON_NONE UINT64_MAX
 
 struct poison_state { /* the file, in the machine's own order: it is read where it was written */
@@ -41,8 +42,8 @@ struct poison_state { /* the file, in the machine's own order: it is read where 
 
 struct poison;
 
-/* run_folder NULL: without a file. Draws the conclusions from the last death. */
-int  poison_open(const char *run_folder, struct poison **out, struct err *err) must_check;
+/* run_folder NULL: without a file. dear: a commit costs more than a tenth of a start. Draws the conclusions from the last death. */
+int  poison_open(const char *run_folder, bool dear, struct poison **out, struct err *err) must_check;
 void poison_close(struct poison *poison);
 
 /* How many rows the open batch, which has `pending`, may get to from this topic, whose next record is `next`: at most

@@ -15,10 +15,12 @@
 enum { MANY = 100000 };
 
 static char folder[64];
+static bool dear; /* what a commit costs */
 
 static int folder_make(void **state)
 {
     (void)state;
+    dear = false;
     (void)snprintf(folder, sizeof folder, "/tmp/penstock-poison-XXXXXX");
     return mkdtemp(folder) == NULL ? -1 : 0;
 }
@@ -38,7 +40,7 @@ static struct poison *start(void)
     struct poison *poison;
     struct err     err = { 0 };
 
-    assert_int_equal(poison_open(folder, &poison, &err), 0);
+    assert_int_equal(poison_open(folder, dear, &poison, &err), 0);
     return poison;
 }
 
@@ -299,6 +301,38 @@ static void a_file_of_version_1_counts(void **state)
     assert_int_equal(left_behind().version, 2);
 }
 
+/* Rows of which the process died, commits until all are loaded when it does not again. */
+static void few_commits_where_they_are_dear(void **state)
+{
+    static const struct { uint64_t rows; bool dear; unsigned commits_most; } rows[] = {
+        { 200, true, 10 }, { 256, true, 10 }, { 5000, true, 10 }, { 8, true, 8 }, { 1, true, 1 }, { 256, false, 256 }, { 6400, false, 64 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct poison *poison;
+        unsigned       commits = 0;
+        uint64_t       next = 0;
+
+        dear = rows[i].dear;
+        poison = start();
+        add(poison, 0, rows[i].rows);
+        poison_added(poison, 0, rows[i].rows - 1); /* the last one is done, too: nobody is noted */
+        for (poison = die(poison, 0); next < rows[i].rows; commits++) {
+            size_t some = poison_limit(poison, 0, next, 0, MANY);
+
+            assert_in_range(some, 1, MANY);
+            some = next + some < rows[i].rows ? some : rows[i].rows - next;
+            add(poison, next, next + some);
+            next += some;
+            poison_end(poison, (uint64_t[POISON_TOPICS]){ next });
+        }
+        assert_in_range(commits, 1, rows[i].commits_most);
+        assert_false(poison_hurries(poison));
+        poison_close(poison);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_drop)
@@ -308,6 +342,7 @@ int main(void)
         TEST(a_second_death_suspects_its_own_batch_only),
         TEST(what_is_loaded_is_no_suspect), TEST(a_rollback_suspects_nobody),
         TEST(a_strange_file_tells_nothing), TEST(a_killed_server_blames_nobody), TEST(a_file_of_version_1_counts),
+        TEST(few_commits_where_they_are_dear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
