@@ -617,20 +617,21 @@ static void without_a_spool(void **state)
     (void)state;
     assert_int_equal(0, writing_begin(&writing, NULL, &err));
     wait_way(LOG_WAY_DIRECT);
-    for (int i = 0; i < 20; i++) {
-        assert_true(writing_ask(&writing, 5, RECORD_BYTES));
+    for (int i = 0; i < 6000 && atomic_load(&shared->yes) < 20; i++) { /* some may be refused: a new topic's leaders are not all known at once */
+        (void)writing_ask(&writing, 5, RECORD_BYTES);
         sleep_us(10000);
     }
-    for (int i = 0; i < 2000 && atomic_load(&shared->yes) < 20; i++)
+    for (int i = 0; i < 2000 && atomic_load(&shared->yes) + atomic_load(&shared->no) < atomic_load(&shared->batches); i++)
         sleep_us(10000);
-    assert_int_equal(20, atomic_load(&shared->yes));
+    yes = atomic_load(&shared->yes);
+    assert_true(yes >= 20);
     control("pause");
     atomic_store(&shared->slowest_us, 0);
     for (int i = 0; i < 60; i++) {
         (void)writing_ask(&writing, 5, RECORD_BYTES);
         sleep_us(50000);
     }
-    assert_int_equal(20, atomic_load(&shared->yes));
+    assert_int_equal(yes, atomic_load(&shared->yes));
     assert_true(atomic_load(&shared->no) > 0);
     assert_true(atomic_load(&shared->slowest_us) < 2000000);
     control("resume");
