@@ -292,11 +292,13 @@ static void drill_child(struct site *site, const char *user, int (*run)(const st
 {
     struct capture_settings settings = { .user = user, .cage = true };
     struct role_env         env = { .data_folder = site->folder, .run_folder = site->run, .options = &settings };
+    struct capture_user     found;
     struct err              err = { 0 };
 
     say_init("drill", SAY_ERROR);
     (void)dup2(tell_fd, STDERR_FILENO);
-    if (site_open(site, &err) == 0 && capture_cage_enter(&env, site->run_fd, &settings, false, NULL, &err) == 0)
+    if (site_open(site, &err) == 0 && capture_cage_find_user(&settings, &found, &err) == 0 &&
+        capture_cage_enter(&env, site->run_fd, &settings, &found, false, NULL, &err) == 0)
         _exit(run(site));
     say(SAY_ERROR, "%s", err.text);
     _exit(EXIT_NO_SITE);

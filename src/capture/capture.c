@@ -33,6 +33,7 @@ struct capture_opening {
     const struct role_env *env;
     struct capture_shared *shared;
     struct heir            heir;
+    struct capture_user    user;
     struct log_access      access;
     struct log            *log; /* NULL: not open yet. @thread the one that opens, then the role's */
     pthread_t              thread;
@@ -181,7 +182,7 @@ static int capture_open(struct capture_opening *opening, struct err *err)
         return -1;
     if (full)
         say(SAY_ERROR, "no events are accepted until there is room: %s", err->text);
-    if (opening->env->own_process && capture_cage_enter(opening->env, shared->run_fd, shared->settings, full, shared->metrics, err) < 0)
+    if (opening->env->own_process && capture_cage_enter(opening->env, shared->run_fd, shared->settings, &opening->user, full, shared->metrics, err) < 0)
         return -1;
     if (!full)
         return capture_start_commits(shared, opening->log, writers, err) < 0 || heir_open(&opening->heir, shared, err) < 0 ? -1 : 0;
@@ -328,7 +329,7 @@ static int capture_run(const struct role_env *env, struct err *err)
     }
     if (shared.log_remote && capture_watch_open(env, &shared, err) < 0)
         goto no_addresses;
-    if ((env->own_process && capture_cage_check(settings, err) < 0) || capture_limit(&shared, err) < 0 ||
+    if ((env->own_process && capture_cage_find_user(settings, &opening.user, err) < 0) || capture_limit(&shared, err) < 0 ||
         capture_trust(&shared, err) < 0)
         goto no_addresses;
     if (tokens_open(shared.run_fd, (size_t)settings->threads, &shared.tokens, err) < 0) {

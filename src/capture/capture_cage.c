@@ -104,38 +104,35 @@ static int folder_give(const struct cage_path *path, uid_t uid, gid_t gid, struc
     return 0;
 }
 
-int capture_cage_check(const struct capture_settings *settings, struct err *err)
-{
-    if (geteuid() != 0 || settings->user[0] == '\0' || strcmp(settings->user, "penstock") == 0 || getpwnam(settings->user) != NULL)
-        return 0;
-    return err_set(err, ERR_INPUT, "capture.user: there is no user \"%.60s\" on this machine", settings->user);
-}
-
-/* 1: this is another user now, whose name is in *told; 0: it stays who it is. */
-static int user_become(const struct cage_folders *folders, const char *name, const char **told, struct err *err)
+int capture_cage_find_user(const struct capture_settings *settings, struct capture_user *out, struct err *err)
 {
     const struct passwd *user;
 
-    *told = "";
+    *out = (struct capture_user){ .told = "" };
     if (geteuid() != 0)
         return 0;
-    *told = "root: set capture.user to another one";
-    if (name[0] == '\0' || strcmp(name, "root") == 0)
+    out->told = "root: set capture.user to another one";
+    if (settings->user[0] == '\0' || strcmp(settings->user, "root") == 0)
         return 0;
-    user = getpwnam(name);
-    if (user == NULL && strcmp(name, "penstock") == 0) {
-        *told = "root, for there is no user penstock: useradd --system penstock";
+    user = getpwnam(settings->user);
+    if (user == NULL && strcmp(settings->user, "penstock") == 0) {
+        out->told = "root, for there is no user penstock: useradd --system penstock";
         return 0;
     }
     if (user == NULL)
-        return err_set(err, ERR_INPUT, "capture.user: there is no user \"%.60s\" on this machine", name);
+        return err_set(err, ERR_INPUT, "capture.user: there is no user \"%.60s\" on this machine", settings->user);
+    *out = (struct capture_user){ .other = true, .uid = user->pw_uid, .gid = user->pw_gid, .told = settings->user };
+    return 0;
+}
+
+static int user_become(const struct cage_folders *folders, const struct capture_user *user, struct err *err)
+{
+    if (!user->other)
+        return 0;
     for (size_t i = 0; i < folders->count; i++)
-        if (folder_give(&folders->paths[i], user->pw_uid, user->pw_gid, err) < 0)
+        if (folder_give(&folders->paths[i], user->uid, user->gid, err) < 0)
             return -1;
-    if (cage_drop_user(user->pw_uid, user->pw_gid, err) < 0)
-        return -1;
-    *told = name;
-    return 1;
+    return cage_drop_user(user->uid, user->gid, err);
 }
 
 static void cage_tell(const struct cage *cage, const char *user, bool reading)
@@ -146,15 +143,14 @@ static void cage_tell(const struct cage *cage, const char *user, bool reading)
         reading ? "; the log can be read until the next start, as the disk was full at this one" : "");
 }
 
-int capture_cage_enter(const struct role_env *env, int run_fd, const struct capture_settings *settings, bool reading,
-                       struct capture_metrics *metrics, struct err *err)
+int capture_cage_enter(const struct role_env *env, int run_fd, const struct capture_settings *settings, const struct capture_user *user,
+                       bool reading, struct capture_metrics *metrics, struct err *err)
 {
     struct cage_folders folders = { .count = 0 };
     struct cage         cage = { .seccomp = false };
-    const char         *user;
     int                 rc = -1;
 
-    if (folders_open(&folders, env, run_fd, reading, err) < 0 || user_become(&folders, settings->user, &user, err) < 0)
+    if (folders_open(&folders, env, run_fd, reading, err) < 0 || user_become(&folders, user, err) < 0)
         goto done;
     if (settings->cage && log_on_kafka(stores_log(env->stores)))
         rc = folders_open_client(&folders, stores_log(env->stores), err) < 0
@@ -165,7 +161,7 @@ int capture_cage_enter(const struct role_env *env, int run_fd, const struct capt
         rc = snprintf(cage.why, sizeof cage.why, "capture.cage is false") < 0 ? -1 : 0;
     if (rc < 0)
         goto done;
-    cage_tell(&cage, user, reading);
+    cage_tell(&cage, user->told, reading);
     if (metrics != NULL) {
         capture_gauge(metrics, CAPTURE_METRIC_CAGE_SECCOMP, cage.seccomp);
         capture_gauge(metrics, CAPTURE_METRIC_CAGE_LANDLOCK, cage.landlock);

@@ -12,15 +12,25 @@
 #ifndef PENSTOCK_CAPTURE_CAPTURE_CAGE_H
 #define PENSTOCK_CAPTURE_CAPTURE_CAGE_H
 
+#include <sys/types.h>
+
 #include "base/role.h"
 #include "capture/capture_metrics.h"
 #include "capture/settings.h"
 
-/* What can be wrong with the settings of it, before anything is opened. */
-int capture_cage_check(const struct capture_settings *settings, struct err *err) must_check;
+struct capture_user {
+    bool        other; /* than the one it is */
+    uid_t       uid;
+    gid_t       gid;
+    const char *told;  /* for the one line that says what is in force; "": nothing to say */
+};
+
+/* Whom the settings name. Before anything is opened, and before another capture rests for this one: the system's
+ * libraries of users may look through files and ask services, which takes as long as all the rest of taking over. */
+int capture_cage_find_user(const struct capture_settings *settings, struct capture_user *out, struct err *err) must_check;
 /* reading: the topics could not be opened yet (the disk is full), so they stay readable until the next start.
  * Before threads. metrics may be NULL. Says what is in force, and what is missing. */
-int capture_cage_enter(const struct role_env *env, int run_fd, const struct capture_settings *settings, bool reading,
-                       struct capture_metrics *metrics, struct err *err) must_check;
+int capture_cage_enter(const struct role_env *env, int run_fd, const struct capture_settings *settings, const struct capture_user *user,
+                       bool reading, struct capture_metrics *metrics, struct err *err) must_check;
 
 #endif
