@@ -9,7 +9,7 @@
  *     3      1  zero
  *     4      4  project
  *     8      8  asked_us
- *    16      8  request: the number that CONTROL_UNDELETE takes back, else zero
+ *    16      8  request: the number that CONTROL_UNDELETE takes back; with CONTROL_ERASED how many ids went; else zero
  *    24     16  person: whom the command saw; a zero one for CONTROL_UNDELETE
  *    40      2  bytes of by
  *    42      2  distinct ids
@@ -31,7 +31,8 @@ enum control_kind { CONTROL_KINDS(CONTROL_KIND_ENUM) };
 
 enum control_flag {
     CONTROL_WITH_EVENTS = 1, /* of DELETE: its events too, wherever they are kept */
-    CONTROL_NOW = 2          /* of DELETE: without waiting for somebody to think better of it */
+    CONTROL_NOW = 2,         /* of DELETE: without waiting for somebody to think better of it */
+    CONTROL_ERASED = 4       /* of DELETE, in the store alone: the person is gone, the order to the warehouse is still to be written */
 };
 
 enum { CONTROL_HEAD_BYTES = 44, CONTROL_IDS_MAX = 1000, CONTROL_ID_BYTES_MAX = 2000, CONTROL_BY_BYTES_MAX = 256 };

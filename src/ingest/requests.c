@@ -4,14 +4,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "event/unit_ends.h"
+#include "ingest/outputs.h"
 #include "people/operate.h"
 #include "wire/time.h"
+
+enum { DETAIL_BYTES_MAX = 4 << 20 };
+_Static_assert((int)OUTPUT_COUNT <= (int)UNIT_ENDS_MAX, "an order says where each output ends");
 
 /* Versions of a receipt's row rise with what became of it. */
 enum receipt_state { RECEIPT_ASKED = 1, RECEIPT_PEOPLE_DONE = 2, RECEIPT_ENDED = 3 };
 
-static int tell(const struct requests *requests, uint64_t number, const struct control *control, enum receipt_state version,
-                const char *state, int64_t due_us, const struct people_operated *operated, struct err *err)
+static int tell_detail(const struct requests *requests, uint64_t number, const struct control *control, enum receipt_state version,
+                       const char *state, int64_t due_us, const struct people_operated *operated, struct span detail, struct err *err)
 {
     bool       erase = control->kind == CONTROL_DELETE && (control->flags & CONTROL_WITH_EVENTS) != 0;
     struct row row;
@@ -33,8 +38,16 @@ static int tell(const struct requests *requests, uint64_t number, const struct c
         row_set_i64(&row, ROW_RECEIPT_PERSONS, (int64_t)operated->persons);
         row_set_i64(&row, ROW_RECEIPT_DISTINCT_IDS, (int64_t)operated->distinct_ids);
     }
+    if (detail.bytes > 0)
+        row_set_text(&row, ROW_RECEIPT_DETAIL, detail);
     row_set_i64(&row, ROW_RECEIPT_VERSION, version);
     return requests->sink(requests->sink_ctx, &row, err);
+}
+
+static int tell(const struct requests *requests, uint64_t number, const struct control *control, enum receipt_state version,
+                const char *state, int64_t due_us, const struct people_operated *operated, struct err *err)
+{
+    return tell_detail(requests, number, control, version, state, due_us, operated, SPAN(""), err);
 }
 
 static int take_unreadable(const struct requests *requests, uint64_t number, const char *why, struct err *err)
@@ -72,7 +85,8 @@ static int take_undelete(const struct requests *requests, struct people_txn *txn
 
     if (got < 0)
         return -1;
-    if (got == 0 || waiting.number != control->request || waiting.control.project != control->project)
+    if (got == 0 || waiting.number != control->request || waiting.control.project != control->project ||
+        (waiting.control.flags & CONTROL_ERASED) != 0)
         return tell(requests, number, control, RECEIPT_ENDED, "nobody", 0, NULL, err);
     if (tell(requests, waiting.number, &waiting.control, RECEIPT_ENDED, "undone", waiting.due_us, NULL, err) < 0 ||
         people_request_delete(txn, waiting.number, err) < 0)
@@ -101,7 +115,9 @@ int requests_take(const struct requests *requests, struct people_txn *txn, const
         struct err     why = { .text = "" };
         int            rc = 0;
 
-        if (control_read(records[i].body, &control, &why) < 0) {
+        if (control_read(records[i].body, &control, &why) == 0 && (control.flags & CONTROL_ERASED) != 0)
+            (void)err_set(&why, ERR_CORRUPT, "control: a request of an unknown kind");
+        if (why.text[0] != '\0') {
             if (take_unreadable(requests, number, why.text, err) < 0)
                 return -1;
             continue;
@@ -127,6 +143,50 @@ static int keep(const struct requests *requests, struct control *control, struct
     return 0;
 }
 
+/* Other units may have rows of the person that nobody has loaded yet. Where their outputs end says the next transaction, behind this
+ * one's commit (people/pg_erase.c); until then the order waits. Of the request nothing is kept that was the person's. */
+static int order_later(const struct requests *requests, struct people_txn *txn, const struct people_request *due,
+                       const struct people_operated *operated, struct err *err)
+{
+    struct control control = due->control;
+    uint8_t        body[CONTROL_HEAD_BYTES + CONTROL_BY_BYTES_MAX];
+
+    control.flags |= CONTROL_ERASED;
+    control.person = operated->person;
+    control.request = operated->distinct_ids;
+    control.id_count = 0;
+    control.ids = SPAN("");
+    control_write(&control, NULL, body);
+    return people_request_put(txn, due->number, requests->now_us + 1, span_of(body, control_bytes(&control, NULL)), err);
+}
+
+static int other_add(void *ctx, uint32_t unit, const struct people_place *place, struct err *err)
+{
+    struct unit_ends ends = { .unit = unit };
+    struct buf      *text = ctx;
+
+    for (size_t i = 0; i < OUTPUT_COUNT; i++)
+        ends.end[i] = place->output_end[i];
+    unit_ends_add(text, &ends, OUTPUT_COUNT);
+    return text->failed ? err_set(err, ERR_FULL, "no memory to say where the units are") : 0;
+}
+
+static int order_now(const struct requests *requests, struct people_txn *txn, struct people_request *due, struct err *err)
+{
+    struct people_operated operated = { .person = due->control.person, .persons = 1, .distinct_ids = due->control.request };
+    struct buf             detail;
+    int                    rc = -1;
+
+    buf_init(&detail, DETAIL_BYTES_MAX);
+    if (keep(requests, &due->control, err) == 0 && people_others_each(txn, other_add, &detail, err) == 0 &&
+        people_request_delete(txn, due->number, err) >= 0)
+        rc = tell_detail(requests, due->number, &due->control, RECEIPT_PEOPLE_DONE, "people done", due->due_us, &operated,
+                         buf_span(&detail), err);
+    buf_fini(&detail);
+    return rc;
+}
+
+/* 1: there is more to do in the next transaction. */
 static int do_delete(const struct requests *requests, struct people_txn *txn, struct people_request *due, struct err *err)
 {
     bool                   erase = (due->control.flags & CONTROL_WITH_EVENTS) != 0;
@@ -135,13 +195,21 @@ static int do_delete(const struct requests *requests, struct people_txn *txn, st
     size_t                 at = 0;
     int                    got;
 
+    if ((due->control.flags & CONTROL_ERASED) != 0)
+        return order_now(requests, txn, due, err);
     if (keep(requests, &due->control, err) < 0)
         return -1;
     got = !control_id(&due->control, &at, &distinct_id)
               ? 0
               : people_delete(txn, due->control.project, distinct_id, erase ? due->number : PEOPLE_REQUEST_NONE, requests->sink, requests->sink_ctx, &operated,
                               err);
-    if (got < 0 || people_request_delete(txn, due->number, err) < 0)
+    if (got < 0)
+        return -1;
+    if (got == 1 && erase && requests->log_stays && requests_log_done(requests, txn, due->number + 1, 0, err) < 0)
+        return -1;
+    if (got == 1 && erase && people_has_others(txn))
+        return order_later(requests, txn, due, &operated, err) < 0 ? -1 : 1;
+    if (people_request_delete(txn, due->number, err) < 0)
         return -1;
     if (got == 0)
         return tell(requests, due->number, &due->control, RECEIPT_ENDED, "nobody", due->due_us, NULL, err);
@@ -153,7 +221,7 @@ int requests_do(const struct requests *requests, struct people_txn *txn, int64_t
 {
     struct people_request waiting;
     uint64_t              after = PEOPLE_REQUEST_NONE;
-    int                   got;
+    int                   got, rc;
 
     *next_us_out = REQUESTS_NEVER;
     while ((got = people_request_next(txn, after, &waiting, err)) == 1) {
@@ -161,9 +229,13 @@ int requests_do(const struct requests *requests, struct people_txn *txn, int64_t
         if (waiting.due_us > requests->now_us) {
             if (waiting.due_us < *next_us_out)
                 *next_us_out = waiting.due_us;
-        } else if (do_delete(requests, txn, &waiting, err) < 0) {
-            return -1;
+            continue;
         }
+        rc = do_delete(requests, txn, &waiting, err);
+        if (rc < 0)
+            return -1;
+        if (rc == 1)
+            *next_us_out = requests->now_us;
     }
     return got;
 }
@@ -256,10 +328,11 @@ static int tell_log_done(void *ctx, const struct people_erasing *erasing, struct
     row_set_i64(&row, ROW_RECEIPT_ID, (int64_t)erasing->number);
     row_set_i64(&row, ROW_RECEIPT_TEAM_ID, erasing->project);
     row_set_text(&row, ROW_RECEIPT_KIND, SPAN("erase_log"));
-    row_set_text(&row, ROW_RECEIPT_STATE, SPAN("done"));
+    row_set_text(&row, ROW_RECEIPT_STATE, done->requests->log_stays ? SPAN("left to retention") : SPAN("done"));
     row_set_uuid(&row, ROW_RECEIPT_PERSON_ID, erasing->uuid);
     row_set_i64(&row, ROW_RECEIPT_DONE_AT, done->requests->now_us);
-    row_set_text(&row, ROW_RECEIPT_DETAIL, span_text(text));
+    row_set_text(&row, ROW_RECEIPT_DETAIL,
+                 done->requests->log_stays ? SPAN("what Kafka's topics hold goes when their retention ends") : span_text(text));
     row_set_i64(&row, ROW_RECEIPT_VERSION, RECEIPT_ASKED);
     return done->requests->sink(done->requests->sink_ctx, &row, err);
 }

@@ -15,6 +15,7 @@
 struct requests {
     struct arena *arena; /* of the batch */
     int64_t       now_us, undo_us;
+    bool          log_stays; /* nothing can be erased in the log: it is Kafka's */
     row_sink     *sink;
     void         *sink_ctx;
 };

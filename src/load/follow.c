@@ -256,11 +256,8 @@ static bool meets_order(struct follow *follow, struct span body)
     struct eraser *eraser = &follow->eraser;
     struct err     why;
 
-    if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row))
-        return false;
-    buf_reset(&eraser->order);
-    buf_add(&eraser->order, body);
-    if (eraser->order.failed)
+    if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row) ||
+        eraser_meet(eraser, &follow->row, body, follow->topics[FOLLOW_RECEIPTS].until != NO_OFFSET, &why) < 0)
         return false;
     for (int i = 0; i < FOLLOW_TOPICS; i++)
         eraser->ends[i] = i == FOLLOW_RECEIPTS || follow->topics[i].reader == NULL || follow->topics[i].until != NO_OFFSET
@@ -270,12 +267,12 @@ static bool meets_order(struct follow *follow, struct span body)
     return true;
 }
 
-bool follow_erase_due(const struct follow *follow)
+int follow_erase_due(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err)
 {
     for (int i = 0; follow->eraser.waiting && i < FOLLOW_TOPICS; i++)
         if (follow->topics[i].next < follow->eraser.ends[i])
-            return false;
-    return follow->eraser.waiting;
+            return 0;
+    return follow->eraser.waiting ? eraser_others_loaded(&follow->eraser, warehouse, now_us, err) : 0;
 }
 
 int follow_erase(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err)

@@ -73,9 +73,9 @@ uint64_t follow_lag(struct follow *follow, int topic);
  * batch is then to be rolled back and the place sought again) or as the log. */
 int follow_fill(struct follow *follow, int topic, struct warehouse *warehouse, size_t rows_max, int64_t now_us,
                 struct err *err) must_check;
-/* An order to erase was met, and everything before it is in the open batch or loaded: that batch is to be committed, then
- * the order carried out by follow_erase in a batch of its own. */
-bool follow_erase_due(const struct follow *follow);
+/* 1: an order to erase was met, and everything before it is in the open batch or loaded, by other units' loaders too: that batch is to
+ * be committed, then the order carried out by follow_erase in a batch of its own. 0: not yet; -1. */
+int  follow_erase_due(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err) must_check;
 int  follow_erase(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err) must_check;
 /* Sought at a place that says `again`: the batch is complete again. */
 bool follow_ended(const struct follow *follow);

@@ -369,7 +369,7 @@ static bool load_due(const struct load *load, int64_t now_us)
 
 static int load_work_alone(struct load *load, int64_t now_us, struct err *err)
 {
-    int more;
+    int more, due;
 
     load->tried = 0;
     if (!load->placed && load_place(load, err) < 0)
@@ -379,8 +379,8 @@ static int load_work_alone(struct load *load, int64_t now_us, struct err *err)
         load->tried = warehouse_pending(load->warehouse);
         return -1;
     }
-    if (follow_erase_due(&load->follow))
-        return load_erase(load, err) < 0 ? -1 : 1;
+    if ((due = follow_erase_due(&load->follow, load->warehouse, now_us, err)) != 0)
+        return due < 0 || load_erase(load, err) < 0 ? -1 : 1;
     if (warehouse_pending(load->warehouse) == 0 && !(load->place.again && follow_ended(&load->follow)))
         return 0;
     load->work_us = now_us;

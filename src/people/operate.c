@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "people/people_backend.h"
 #include "people/table.h"
 #include "people/tell.h"
 
@@ -118,6 +119,8 @@ int people_delete(struct people_txn *txn, uint32_t project, struct span distinct
     if (got < 0 || people_person_delete(txn, &deletion.person, 0, err) < 0 ||
         (erase != PEOPLE_REQUEST_NONE && erasing_add_person(&deletion, err) < 0))
         return -1;
+    if (erase != PEOPLE_REQUEST_NONE && txn->people->ops->erase != NULL)
+        txn->people->ops->erase(txn);
     *out = operated;
     return 1;
 }

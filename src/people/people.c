@@ -188,6 +188,18 @@ void people_seen_stats(const struct people *people, struct people_seen_stats *ou
     people->ops->seen_stats(people, out);
 }
 
+/* --- other units ------------------------------------------------------------------------------- */
+
+bool people_has_others(const struct people_txn *txn)
+{
+    return txn->people->ops->others_each != NULL;
+}
+
+int people_others_each(struct people_txn *txn, people_other_seen *seen, void *ctx, struct err *err)
+{
+    return people_has_others(txn) ? txn->people->ops->others_each(txn, seen, ctx, err) : 0;
+}
+
 /* --- tables ------------------------------------------------------------------------------------ */
 
 int people_table_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out, struct err *err)

@@ -193,6 +193,10 @@ struct people_place {
 };
 int people_place_get(struct people_txn *txn, struct people_place *out, struct err *err) must_check; /* zeros at first */
 int people_place_put(struct people_txn *txn, const struct people_place *place, struct err *err) must_check;
+/* The places of the other units that share these persons, as they were committed last. False: a store has no others. */
+typedef int people_other_seen(void *ctx, uint32_t unit, const struct people_place *place, struct err *err);
+bool people_has_others(const struct people_txn *txn);
+int  people_others_each(struct people_txn *txn, people_other_seen *seen, void *ctx, struct err *err) must_check;
 
 /* --- what became of events, by hour and project ------------------------------------------------ */
 

@@ -76,6 +76,10 @@ struct people_ops {
     int (*table_next)(struct people_txn *txn, enum people_table table, struct people_entry *out, struct err *err);
     int (*table_last)(struct people_txn *txn, enum people_table table, struct people_entry *out, struct err *err);
     int (*table_drop)(struct people_txn *txn, enum people_table table, struct err *err);
+
+    /* NULL: there are no other units. A person is erased in this transaction: no batch that began before commits after it. */
+    void (*erase)(struct people_txn *txn);
+    int (*others_each)(struct people_txn *txn, people_other_seen *seen, void *ctx, struct err *err);
 };
 
 /* The opening of each. */

@@ -51,6 +51,7 @@ struct pg {
     bool     in_doubt;      /* the answer to the last commit was lost */
     uint64_t epoch, commits;
     uint64_t asked; /* the highest epoch that was asked for */
+    uint64_t erased; /* persons, by all units, when the transaction began */
     struct uuid self; /* random, of this opening */
     /* of use longer than a transaction: what only the owner writes; and what others would have told us of (pg_follow.c) */
     struct hot      *hot;    /* persons, links, entries of small tables */
@@ -136,7 +137,7 @@ struct pg_txn {
     struct pg_new_type    *new_types;
     struct pg_tables   tables;
     struct pg_under    under;
-    bool               changed;
+    bool               changed, erases;
 };
 
 static inline struct pg *pg_of(const struct people *people) { return (struct pg *)(uintptr_t)people; }
@@ -163,6 +164,13 @@ void pg_keep(struct people_txn *txn);
 int  pg_follow(struct people_txn *txn, struct err *err) must_check;
 void pg_follow_calls(struct people_txn *txn, struct pg_call *calls, size_t *count);
 int64_t pg_group_thing(uint32_t project, int index, struct span key);
+
+/* pg_erase.c: an erasure, beside units that are in the middle of a batch; and where those stand. */
+void pg_erased_call(struct pg_call *call);
+void pg_erased_take(struct pg *pg, const PGresult *result);
+void pg_erase_calls(struct people_txn *txn, struct pg_call *calls, size_t *count); /* of a commit, in front of what it changes */
+void pg_erase(struct people_txn *txn);
+int  pg_others_each(struct people_txn *txn, people_other_seen *seen, void *ctx, struct err *err) must_check;
 
 /* pg_joins.c: whether the table of joins has nothing under this key, for certain. */
 bool pg_joins_absent(struct people_txn *txn, struct span key, int *rc_out, struct err *err);

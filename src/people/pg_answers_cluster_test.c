@@ -176,7 +176,7 @@ static void places_of_before(void **state)
     people = open_owner(folder, url);
     batches(people, 2);
     people_close(people);
-    (void)pg_kit_sql(url, "ALTER TABLE penstock.places DROP COLUMN owner; UPDATE penstock.places SET epoch = 9; "
+    (void)pg_kit_sql(url, "ALTER TABLE penstock.places DROP COLUMN owner, DROP COLUMN erased; UPDATE penstock.places SET epoch = 9; "
                           "UPDATE penstock.version SET version = 2");
     people = open_owner(folder, url);
     assert_int_equal(people_epoch(people, &epoch, &err), 0);
@@ -185,7 +185,7 @@ static void places_of_before(void **state)
     assert_int_equal(next, 2);
     batches(people, BATCHES);
     assert_int_equal(pg_kit_sql(url, "SELECT commits FROM penstock.places WHERE unit = 0"), BATCHES);
-    assert_int_equal(pg_kit_sql(url, "SELECT version FROM penstock.version"), 3);
+    assert_int_equal(pg_kit_sql(url, "SELECT version FROM penstock.version"), 4);
     people_close(people);
     folder_remove(folder);
 }

@@ -82,23 +82,27 @@ static int follow_take(struct pg *pg, const PGresult *result, struct err *err)
 int pg_follow(struct people_txn *txn, struct err *err)
 {
     struct pg      *pg = pg_of(txn->people);
-    struct pg_call  call = { .sql = PG_FOLLOW_SQL };
+    struct pg_call  calls[2], *call = &calls[1];
     struct pg_array units, seen;
     int             rc;
 
+    pg_erased_call(&calls[0]); /* before: who is erased between the two is at hand still */
+    *call = (struct pg_call){ .sql = PG_FOLLOW_SQL };
     pg_array_init(&units, pg->arena, PG_INT4);
     pg_array_init(&seen, pg->arena, PG_INT8);
     for (size_t i = 0; i < pg->followed_count; i++) {
         pg_array_i32(&units, (int32_t)pg->followed[i].unit);
         pg_array_i64(&seen, (int64_t)pg->followed[i].commits);
     }
-    pg_add_array(&call, &units);
-    pg_add_array(&call, &seen);
-    pg_add_i32(&call, pg->arena, (int32_t)pg->unit);
-    rc = pg_read(txn, &call, 1, err);
-    if (rc == 0)
-        rc = follow_take(pg, call.result, err);
-    pg_calls_end(&call, 1);
+    pg_add_array(call, &units);
+    pg_add_array(call, &seen);
+    pg_add_i32(call, pg->arena, (int32_t)pg->unit);
+    rc = pg_read(txn, calls, 2, err);
+    if (rc == 0) {
+        pg_erased_take(pg, calls[0].result);
+        rc = follow_take(pg, call->result, err);
+    }
+    pg_calls_end(calls, 2);
     return rc;
 }
 

@@ -370,5 +370,6 @@ static const struct people_ops people_pg_ops = {
     .expect = pg_expect, .expect_batch = pg_expect_batch, .group_type = pg_group_type, .group_get = pg_group_get,
     .group_put = pg_group_put, .seen_add = pg_seen_add, .seen_find = pg_seen_find, .seen_load = pg_seen_load,
     .seen_stats = pg_seen_stats, .table_get = pg_table_get, .table_reserve = pg_table_reserve, .table_delete = pg_table_delete,
-    .table_seek = pg_table_seek, .table_next = pg_table_next, .table_last = pg_table_last, .table_drop = pg_table_drop
+    .table_seek = pg_table_seek, .table_next = pg_table_next, .table_last = pg_table_last, .table_drop = pg_table_drop,
+    .erase = pg_erase, .others_each = pg_others_each
 };

@@ -85,6 +85,8 @@ static const char *const steps[] = {
     "CREATE TABLE penstock.changes (unit int4, commits int8, things int8[] NOT NULL, PRIMARY KEY (unit, commits))",
     /* 3: who the owner is, so that it knows its own taking over, whose answer was lost */
     "ALTER TABLE penstock.places ADD COLUMN owner uuid",
+    /* 4: how many persons a unit has erased: what others had at hand of one is not committed any more */
+    "ALTER TABLE penstock.places ADD COLUMN IF NOT EXISTS erased int8 NOT NULL DEFAULT 0",
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 

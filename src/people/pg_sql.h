@@ -27,6 +27,14 @@
     X(TURN_WAIT, "SELECT set_config('lock_timeout', '3000', true)")                                             \
     X(TURN_TAKE, "SELECT pg_advisory_lock(5065432, 1)")                                                         \
     X(TURN_GIVE, "SELECT pg_advisory_unlock(5065432, 1)")                                                       \
+    /* --- erasures (pg_erase.c) */                                                                             \
+    X(ERASED, "SELECT coalesce(sum(erased), 0)::int8 FROM penstock.places")                                     \
+    X(COMMIT_BESIDE, "SELECT pg_advisory_xact_lock_shared(1885695603, 1)")                                      \
+    X(COMMIT_ALONE, "SELECT pg_advisory_xact_lock(1885695603, 1)")                                              \
+    X(ERASED_SAME, "SELECT penstock.must((SELECT coalesce(sum(erased), 0) FROM penstock.places) = $1::int8, "   \
+                   "'a person was erased by another unit')")                                                    \
+    X(ERASED_MORE, "UPDATE penstock.places SET erased = erased + 1 WHERE unit = $1::int4")                      \
+    X(OTHERS, "SELECT unit, value FROM penstock.state WHERE tab = $1::int4 AND key = $2::bytea AND unit <> $3::int4 ORDER BY unit") \
     /* --- what other units have changed since we looked last */                                                \
     X(FOLLOW, "SELECT p.unit, p.commits, x.seen, c.things FROM penstock.places p "                              \
               "LEFT JOIN unnest($1::int4[], $2::int8[]) AS x(unit, seen) ON x.unit = p.unit "                   \

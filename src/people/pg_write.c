@@ -433,6 +433,7 @@ int pg_write(struct people_txn *txn, bool *lost_out, struct err *err)
     writing->arena = pg->arena;
     (void)call_new(writing, PG_BEGIN_SQL);
     place_put(writing);
+    pg_erase_calls(txn, writing->calls, &writing->count);
     if (persons_collect(writing, &persons, err) < 0)
         return -1;
     persons_lock(writing, &persons);

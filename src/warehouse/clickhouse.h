@@ -146,6 +146,7 @@ int  clickhouse_pack(struct span bytes, struct buf *out, struct err *err) must_c
 /* --- clickhouse_place.c ----------------------------------------------------------------------------- */
 
 int  clickhouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err) must_check;
+int clickhouse_place_of(struct warehouse *warehouse, uint32_t unit, uint64_t *next_out, struct err *err) must_check;
 /* B1, B3. ERR_STOP: the unit is another process's by now. */
 int  clickhouse_note(struct warehouse *warehouse, const struct warehouse_place *place, const uint64_t rows[ROW_TABLE_COUNT],
                      struct err *err) must_check;

@@ -45,7 +45,7 @@ static void add_numbers(struct buf *sql, const uint64_t *numbers, size_t count)
 struct note { uint64_t step; char writer[UUID_TEXT_BYTES + 1]; uint64_t next[WAREHOUSE_CURSORS_MAX], until[WAREHOUSE_CURSORS_MAX],
               loaded[ROW_TABLE_COUNT], rows[ROW_TABLE_COUNT]; };
 
-static int note_read(struct warehouse *warehouse, struct note *out, struct err *err)
+static int note_read(struct warehouse *warehouse, uint32_t unit, struct note *out, struct err *err)
 {
     static const struct clickhouse_setting settings[] = { { "select_sequential_consistency", "1" }, { NULL, NULL } };
     char        sql[300];
@@ -55,7 +55,7 @@ static int note_read(struct warehouse *warehouse, struct note *out, struct err *
 
     *out = (struct note){ .step = 1 };
     (void)snprintf(sql, sizeof sql, "SELECT step, writer, next, until, loaded, rows FROM penstock_blocks WHERE unit = %" PRIu32
-                                    " ORDER BY step DESC LIMIT 1 FORMAT TabSeparated", warehouse->options.unit);
+                                    " ORDER BY step DESC LIMIT 1 FORMAT TabSeparated", unit);
     buf_init(&answer, ANSWER_BYTES_MAX);
     rc = clickhouse_run(&warehouse->link, sql, settings, SPAN(""), &answer, err);
     buf_add_byte(&answer, '\0');
@@ -80,11 +80,21 @@ static int note_read(struct warehouse *warehouse, struct note *out, struct err *
     return rc;
 }
 
+int clickhouse_place_of(struct warehouse *warehouse, uint32_t unit, uint64_t *next_out, struct err *err)
+{
+    struct note note;
+
+    if (note_read(warehouse, unit, &note, err) < 0)
+        return -1;
+    memcpy(next_out, note.next, sizeof note.next);
+    return 0;
+}
+
 int clickhouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err)
 {
     struct note note;
 
-    if (note_read(warehouse, &note, err) < 0)
+    if (note_read(warehouse, warehouse->options.unit, &note, err) < 0)
         return -1;
     warehouse->place = (struct warehouse_place){ .again = note.step % 2 == 0 };
     memcpy(warehouse->place.next, note.next, sizeof note.next);
@@ -138,7 +148,7 @@ int clickhouse_note(struct warehouse *warehouse, const struct warehouse_place *p
 
     uuid_format(&warehouse->writer, writer);
     if (note_write(warehouse, step, warehouse->place.next, place->next, warehouse->place.loaded, rows, err) < 0 ||
-        note_read(warehouse, &note, err) < 0)
+        note_read(warehouse, warehouse->options.unit, &note, err) < 0)
         return -1;
     if (note.step != step || strcmp(note.writer, writer) != 0)
         return err_set(err, ERR_STOP, "unit %" PRIu32 " is loaded by another process (step %" PRIu64 " of %s, ours was %" PRIu64

@@ -1,4 +1,6 @@
 /* warehouse/seam.c - each function of warehouse.h, to the backend that the options named. */
+#include <string.h>
+
 #include "warehouse/warehouse_backend.h"
 
 /* Whatever else a backend's struct warehouse holds, it begins with this. */
@@ -21,6 +23,14 @@ void warehouse_close(struct warehouse *warehouse)
 int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err)
 {
     return backend_of(warehouse)->place(warehouse, out, err);
+}
+
+int warehouse_place_of(struct warehouse *warehouse, uint32_t unit, uint64_t next_out[WAREHOUSE_CURSORS_MAX], struct err *err)
+{
+    const struct warehouse_backend *backend = backend_of(warehouse);
+
+    memset(next_out, 0, WAREHOUSE_CURSORS_MAX * sizeof *next_out);
+    return backend->place_of == NULL ? 0 : backend->place_of(warehouse, unit, next_out, err);
 }
 
 int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err)

@@ -56,6 +56,8 @@ struct warehouse_place {
     uint64_t until[WAREHOUSE_CURSORS_MAX];
 };
 int warehouse_place(struct warehouse *warehouse, struct warehouse_place *out, struct err *err) must_check;
+/* Up to where rows of another unit are there, all of them; zeros: nobody loaded it yet. A DuckDB has one unit. */
+int warehouse_place_of(struct warehouse *warehouse, uint32_t unit, uint64_t next_out[WAREHOUSE_CURSORS_MAX], struct err *err) must_check;
 
 /* Rows that are stored as one piece. A batch with at least so many rows of a table is written to the file
  * as it will stay there; a smaller one goes through the write-ahead log and is written again by a

@@ -123,6 +123,51 @@ def files_with(serve, text):
     return found
 
 
+def rows_with(serve, text):
+    """Tables of the cluster's stores with a row that holds it, as text or as bytes."""
+    found = []
+    if not deploy.embedded("people"):
+        url = deploy.postgres_url(serve.data)
+        tables = deploy.psql("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'penstock')", url)
+        for table in tables.stdout.split():
+            done = deploy.psql("SELECT count(*) FROM %s AS t WHERE strpos(t::text, '%s') > 0 OR strpos(t::text, '%s') > 0" % (
+                table, text, text.encode().hex()), url)
+            assert done.returncode == 0, done.stderr
+            found += [table] * (done.stdout.strip() != "0")
+    if not deploy.embedded("warehouse"):
+        for table in deploy.clickhouse("SELECT name FROM system.tables WHERE database = '%s' FORMAT TSVRaw" % deploy.name_of(serve.data)).split():
+            count = deploy.clickhouse("SELECT count() FROM %s.%s WHERE position(toString(tuple(*)), '%s') > 0 FORMAT TSVRaw" % (
+                deploy.name_of(serve.data), table, text))
+            found += [table] * (count.strip() != "0")
+    return found
+
+
+def test_erased_is_in_no_row_of_any_store():
+    """Of a person with events, a dead letter and a warning, in two units of a cluster: every table is looked through."""
+    secret, kept = ("".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(28)) for _ in range(2))
+    with Serve() as serve:
+        erase_persons(serve, 6, (2,), False)
+        events = [{"distinct_id": name + tail, "properties": {"of": name, "$set": {"mail": name}}} for name in (secret, kept) for tail in ("", "-b", "-c")]
+        send(serve, events + [{"event": "", "distinct_id": secret}, {"event": "$identify", "distinct_id": secret, "properties": {"$anon_distinct_id": "null"}}])
+        send(serve, [merge(name, name + tail) for name in (secret, kept) for tail in ("-b", "-c")])
+        if not deploy.embedded("people", "warehouse"):
+            assert len(rows_with(serve, secret)) > 3, "can it be found at all?"
+        before = rows_with(serve, kept)
+        serve.cli("person", "delete", "--with-events", "--now", secret)
+        got = wait_for(lambda: sum(kind == "erase_log" for kind, _ in receipts(serve)) == 2 and receipts(serve), 120)
+        for (kind, _), row in got.items():
+            assert kind != "erase_log" or row["state"] == ("done" if deploy.embedded("log") else "left to retention"), got
+        wait_for(lambda: [row["state"] == "warehouse done" and not row["detail"] for (kind, _), row in receipts(serve).items()
+                          if kind == "erase"] == [True, True], 120)
+        assert rows_with(serve, secret) == [], rows_with(serve, secret)
+        assert rows_with(serve, kept) == before, (rows_with(serve, kept), before)
+        rows = serve.sql("SELECT count(*) AS n FROM events WHERE distinct_id LIKE '%s%%'" % secret)
+        assert rows[0]["n"] in (0, "0"), rows
+        assert len(serve.sql("SELECT 1 FROM events WHERE distinct_id LIKE '%s%%'" % kept)) == 5
+        assert serve.sql("SELECT count(*) AS n FROM dead_letters")[0]["n"] in (0, "0")
+
+
+# embedded: log people warehouse: it looks for bytes in the files of a data folder
 def test_erased_is_gone_and_nothing_else_is():
     """No byte of an erased person in the warehouse or the log; letters that no compression hides are looked for."""
     secret, kept = ("".join(random.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(28)) for _ in range(2))

@@ -49,8 +49,8 @@ def name_of(data):
     return "flow_" + hashlib.md5(os.path.abspath(data).encode()).hexdigest()[:10]
 
 
-def psql(sql):
-    return subprocess.run(["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", os.environ["PENSTOCK_TEST_POSTGRES"], "-c", sql],
+def psql(sql, url=None):
+    return subprocess.run(["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", url or os.environ["PENSTOCK_TEST_POSTGRES"], "-c", sql],
                           capture_output=True, text=True, timeout=60)
 
 
