@@ -56,6 +56,7 @@ def fault_while_loaded(arm, seconds, must_refuse=None, must_say=None, recovers_i
     fault.close()
 
 
+# embedded: log: it fills the disk of capture's log
 def test_full_disk_at_capture_is_said_and_passes():
     # Every write and preallocation of the raw topic fails as on a full disk (syncs are left alone).
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="capture", call="write", path="/log/", repeat=-1, error=faults.ENOSPC),
@@ -66,18 +67,22 @@ def test_full_disk_at_ingest_delays_and_loses_nothing():
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="ingest", call="write", repeat=-1, error=faults.ENOSPC), 3)
 
 
+# embedded: warehouse: it fills the disk of the warehouse's file
 def test_full_disk_at_load_delays_and_loses_nothing():
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="load", call="write", path="warehouse", repeat=-1, error=faults.ENOSPC), 3)
 
 
+# embedded: log: it fails syncs of capture's log
 def test_failed_sync_at_capture_acknowledges_nothing():
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="capture", call="fdatasync", repeat=3, error=faults.EIO), 3)
 
 
+# embedded: log people warehouse: it fails syncs of their files
 def test_failed_sync_at_ingest_and_load():
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="ingest", call="fdatasync", repeat=2, error=faults.EIO), 3)
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="load", call="fsync", repeat=1, error=faults.EIO), 3)
 
 
+# embedded: log: it slows syncs of capture's log
 def test_slow_disk_is_answered_in_time():
     fault_while_loaded(lambda f: f.arm(faults.WAIT, role="capture", call="fdatasync", repeat=3, wait_ms=800), 4)

@@ -1,9 +1,11 @@
 """Imports go a way of their own: a topic, a place, a speed. Everything of both lanes is stored once, in its order."""
 import json
 import random
+import re
 import threading
 import time
 
+import deploy
 from harness import ROLES, Serve, uuid7
 
 HISTORICAL = 1 << 60  # places of imports begin here
@@ -30,20 +32,30 @@ def test_imports_have_a_lane():
         serve.settle()
         rows = serve.sql("SELECT raw_offset, historical_migration AS h, (properties->>'$.n')::INT AS n FROM events ORDER BY n")
         places = {int(row["n"]): int(row["raw_offset"]) for row in rows}
-        assert [places[n] for n in range(3)] == [0, 1, 2]
-        assert [places[n] - HISTORICAL for n in (100, 101, 102, 103, 104, 200)] == [0, 1, 2, 3, 4, 5]
+        live, imported = [places[n] for n in range(3)], [places[n] - HISTORICAL for n in (100, 101, 102, 103, 104, 200)]
+        if deploy.embedded("log"):
+            assert live == [0, 1, 2] and imported == [0, 1, 2, 3, 4, 5]
+        else:  # Kafka's offsets rise, and have holes
+            assert 0 <= live[0] < live[1] < live[2] < HISTORICAL and imported[0] >= 0, (live, imported)
+            assert all(a < b for a, b in zip(imported, imported[1:])), imported
         assert all(str(row["h"]).lower() == ("false" if int(row["n"]) < 100 else "true") for row in rows)
         topics = {t["topic"]: t for t in json.loads(serve.cli("log", "info", "--json").stdout)}
-        assert topics["raw"]["end"] == 3 and topics["raw_historical"]["end"] == 6, topics
+        if deploy.embedded("log"):
+            assert topics["raw"]["end"] == 3 and topics["raw_historical"]["end"] == 6, topics
         assert "raw_overflow" not in topics  # made when it is needed
-        dump = [json.loads(line) for line in serve.cli("log", "dump", "raw_historical").stdout.splitlines()]
-        assert [line["offset"] for line in dump] == list(range(6)) and dump[0]["kind"] == "event"
+        dump = {}
+        for line in serve.cli("log", "dump", "raw_historical").stdout.splitlines():
+            dump.setdefault(json.loads(line)["uuid"], json.loads(line))  # the first of repeats
+        dump = list(dump.values())
+        assert [line["offset"] for line in dump] == imported and dump[0]["kind"] == "event"
         status = serve.status()
-        assert status["accepted"] == 9 and status["stored"] == 9, status
+        repeats = 0 if deploy.embedded("log") else status["deduplicated"]  # what slow brokers took, and the spool sent again
+        assert status["accepted"] - repeats == 9 and status["stored"] == 9, status
         assert [lane["topic"] for lane in status["lanes"]] == ["raw", "raw_historical", "raw_overflow"]
         assert all(lane["lag"] == 0 for lane in status["lanes"])
         metrics = serve.get("/metrics").text
-        assert 'ingest_records_total{role="ingest",topic="raw_historical"} 6' in metrics, metrics
+        read = float(re.search(r'ingest_records_total{role="ingest",topic="raw_historical"} (\d+)', metrics)[1])
+        assert 6 <= read <= 6 + repeats, metrics
 
 
 def test_kills_lose_nothing_of_either_lane():
@@ -116,10 +128,15 @@ def test_recordings_survive_kills():
             serve.kill("capture")
         stop.set()
         thread.join()
-        lines = serve.cli("log", "dump", "replay").stdout.split("\n")
-        stored = [json.loads(line)["uuid"] for line in lines if line]
         assert len(sent) > 20
-        order = {uuid: n for n, uuid in enumerate(stored)}
+        stored, end = [], time.time() + (0 if deploy.embedded("log") else 60)
+        while True:  # what brokers had no time for waits in the spool, and may come twice
+            lines = serve.cli("log", "dump", "replay").stdout.split("\n")
+            stored = [json.loads(line)["uuid"] for line in lines if line]
+            if not set(sent) - set(stored) or time.time() > end:
+                break
+            time.sleep(0.2)
+        order = {uuid: n for n, uuid in reversed(list(enumerate(stored)))}
         assert not set(sent) - set(stored)
         places = [order[uuid] for uuid in sent]
         assert places == sorted(places)

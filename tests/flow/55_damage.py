@@ -1,4 +1,5 @@
 """Damaged log files: only the damaged records are lost, each is named, and everything starts by itself."""
+# embedded: log: it damages the log's files
 import glob
 import os
 import random

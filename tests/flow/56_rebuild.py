@@ -1,4 +1,5 @@
 """The warehouse is built anew from the log, beside live traffic and over kills: the same rows, each once."""
+# embedded: warehouse: only a DuckDB file is built anew
 import glob
 import json
 import os

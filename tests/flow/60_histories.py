@@ -3,6 +3,9 @@ with one thread and with several."""
 import os
 import sys
 
+# The reference reads events one after the other. What units make of ids that belong together depends on who comes first; there
+# people/pg_units_cluster_test.c compares.
+os.environ["PENSTOCK_DEPLOY_PARTITIONS"] = "1"
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "reference"))
 import histories  # noqa: E402
 

@@ -1,4 +1,5 @@
 """The power goes under load; each disk that it may leave recovers by itself (tests/soak/power.py)."""
+# embedded: log people warehouse catalog: it cuts the power of the data folder's disk
 import os
 import sys
 

@@ -10,6 +10,7 @@ RULES = [
      r"lower(hex(MD5(arrayStringConcat(arrayMap(x -> x.2, arraySort(groupArray((\2, \1))))))))"),
     (re.compile(r"\bt::VARCHAR\b"), "toString(tuple(t.*))"),
     (re.compile(r"\bstrlen\("), "length("),
+    (re.compile(r"\* EXCLUDE \("), "* EXCEPT ("),
     (re.compile(r"^FROM "), "SELECT * FROM "),
 ]
 
