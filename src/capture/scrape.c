@@ -4,9 +4,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "capture/loop.h"
 
 enum {
@@ -42,14 +42,6 @@ static void scrape_round(struct scrape *scrape)
     }
 }
 
-/* @lock scrape->lock */
-static void scrape_wait_until(struct scrape *scrape, int64_t us)
-{
-    struct timespec until = { us / 1000000, us % 1000000 * 1000 };
-
-    (void)pthread_cond_timedwait(&scrape->wake, &scrape->lock, &until);
-}
-
 static void *scrape_main(void *arg)
 {
     struct scrape *scrape = arg;
@@ -64,7 +56,7 @@ static void *scrape_main(void *arg)
             continue;
         }
         if (from_us < rest_until_us) {
-            scrape_wait_until(scrape, rest_until_us);
+            (void)wait_until(&scrape->wake, &scrape->lock, rest_until_us);
             continue;
         }
         scrape->asked = false;
@@ -81,16 +73,12 @@ static void *scrape_main(void *arg)
 int scrape_start(struct capture_shared *shared, struct scrape **out, struct err *err)
 {
     struct scrape     *scrape = calloc(1, sizeof *scrape);
-    pthread_condattr_t attributes;
 
     if (scrape == NULL)
         return err_set(err, ERR_FULL, "capture: no memory for metrics");
     scrape->shared = shared;
     pthread_mutex_init(&scrape->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&scrape->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    wait_cond_init(&scrape->wake);
     if (pthread_create(&scrape->thread, NULL, scrape_main, scrape) != 0) {
         free(scrape);
         return err_set(err, ERR_FULL, "capture: no thread for metrics");

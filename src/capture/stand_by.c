@@ -3,17 +3,16 @@
 #include "capture/stand_by.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 
 enum { STAND_BY_IDLE_US = 1000000 };
 
 void stand_by_init(struct stand_by *by)
 {
     pthread_mutex_init(&by->lock, NULL);
-    pthread_cond_init(&by->wake, NULL);
+    wait_cond_init(&by->wake);
     by->over = false;
     atomic_init(&by->watching, false);
     atomic_init(&by->turn, 0);
@@ -52,15 +51,7 @@ bool stand_by_end(struct stand_by *by, uint64_t begun)
 /* With the lock held: some milliseconds, or until it is over. */
 static void stand_by_nap(struct stand_by *by)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += STAND_BY_US * 1000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    (void)pthread_cond_timedwait(&by->wake, &by->lock, &until);
+    (void)wait_until(&by->wake, &by->lock, clock_mono_us() + STAND_BY_US);
 }
 
 /* Nobody synced for a while: false, unless somebody does just now. */

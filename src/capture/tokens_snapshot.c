@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "base/wait.h"
 #include "catalog/catalog_image.h"
 
 enum { TOKENS_POLL_MS = 50, TOKENS_PINNED_POLL_MS = 1, TOKENS_FIRST_POLL_MS = 2, TOKENS_FIRST_TRIES = 5000 / TOKENS_FIRST_POLL_MS };
@@ -38,15 +39,11 @@ struct tokens {
 
 static void tokens_sleep(struct tokens *tokens, int ms)
 {
-    struct timespec until;
+    int64_t until_us = clock_mono_us() + (int64_t)ms * 1000;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&tokens->lock);
     if (!atomic_load(&tokens->stop))
-        (void)pthread_cond_timedwait(&tokens->wake, &tokens->lock, &until);
+        (void)wait_until(&tokens->wake, &tokens->lock, until_us);
     pthread_mutex_unlock(&tokens->lock);
 }
 
@@ -180,7 +177,6 @@ int tokens_open(int run_fd, size_t readers, struct tokens **out, struct err *err
 {
     struct tokens           *tokens = calloc(1, sizeof *tokens);
     struct catalog_snapshot *first;
-    pthread_condattr_t       attr;
 
     if (tokens == NULL)
         return err_set(err, ERR_FULL, "no memory for tokens");
@@ -198,10 +194,7 @@ int tokens_open(int run_fd, size_t readers, struct tokens **out, struct err *err
     atomic_init(&tokens->current, first);
     atomic_init(&tokens->stop, false);
     pthread_mutex_init(&tokens->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&tokens->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    wait_cond_init(&tokens->wake);
     *out = tokens;
     return 0;
 

@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/say.h"
+#include "base/wait.h"
 #include "log/forward.h"
 #include "log/log_batch.h"
 #include "log/log_writer.h"
@@ -129,11 +129,7 @@ static void commit_retain(struct log_commit *commit)
 /* Waits for batches; now and then looks after old segments, and whether a new one is asked for. Under the lock. */
 static void commit_idle(struct log_commit *commit)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += COMMIT_RETAIN_EVERY_US / 1000000 + 1;
-    if (pthread_cond_timedwait(&commit->wake, &commit->lock, &until) != ETIMEDOUT || commit->taken)
+    if (wait_until(&commit->wake, &commit->lock, clock_mono_us() + COMMIT_RETAIN_EVERY_US + 1000000) || commit->taken)
         return;
     commit->taken = true;
     pthread_mutex_unlock(&commit->lock);
@@ -204,7 +200,7 @@ int embedded_commit_start(struct log_writer *writer_take, const struct log_commi
     /* What recovery found whole is durable, so readers may have it. */
     embedded_writer_publish(writer_take, embedded_writer_end(writer_take));
     pthread_mutex_init(&commit->lock, NULL);
-    pthread_cond_init(&commit->wake, NULL);
+    wait_cond_init(&commit->wake);
     pthread_cond_init(&commit->rested, NULL);
     rc = pthread_create(&commit->thread, NULL, commit_main, commit);
     if (rc != 0) {

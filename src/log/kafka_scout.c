@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "base/wait.h"
 #include "log/kafka_client.h"
 
 enum { SCOUT_LOOK_US = 3000000, SCOUT_PAUSE_MS = 200, SCOUT_TELL_US = 30000000 };
@@ -124,7 +125,7 @@ int scout_start(const struct log_kafka_options *options, const struct kafka_topi
     scout->ctx = ctx;
     pthread_mutex_init(&scout->lock, NULL);
     pthread_cond_init(&scout->wake, NULL);
-    pthread_cond_init(&scout->found, NULL);
+    wait_cond_init(&scout->found);
     rc = pthread_create(&scout->thread, NULL, scout_main, scout);
     if (rc != 0) {
         pthread_mutex_destroy(&scout->lock);
@@ -176,15 +177,11 @@ bool scout_take(struct kafka_scout *scout)
 
 int scout_wait(struct kafka_scout *scout, int64_t wait_us, struct err *err)
 {
-    struct timespec until;
-    int             rc = 0;
+    int64_t until_us = clock_mono_us() + wait_us;
+    int     rc = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += wait_us % 1000000 * 1000;
-    until.tv_sec += wait_us / 1000000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&scout->lock);
-    while (scout->state == SCOUT_OUT && pthread_cond_timedwait(&scout->found, &scout->lock, &until) == 0)
+    while (scout->state == SCOUT_OUT && wait_until(&scout->found, &scout->lock, until_us))
         ;
     if (scout->state == SCOUT_UNFIT) {
         *err = scout->err;

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "log/kafka_client.h"
 #include "log/log_batch.h"
 
@@ -69,12 +69,10 @@ static void mark_landed(struct kafka_delivery *delivery, rd_kafka_resp_err_t err
 /* Waits until nothing is under way. */
 static void writer_wait(struct kafka_writer *writer, int64_t wait_ms)
 {
-    struct timespec until;
+    int64_t until_us = clock_mono_us() + wait_ms * 1000;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_ms / 1000;
     pthread_mutex_lock(&writer->lock);
-    while (writer->under_way > 0 && pthread_cond_timedwait(&writer->landed, &writer->lock, &until) != ETIMEDOUT)
+    while (writer->under_way > 0 && wait_until(&writer->landed, &writer->lock, until_us))
         ;
     pthread_mutex_unlock(&writer->lock);
 }
@@ -388,7 +386,7 @@ int kafka_writer_open(struct log *of, const char *topic, uint32_t partition, con
     (void)snprintf(writer->label, sizeof writer->label, "%.64s/%u", topic, partition);
     buf_init(&writer->room, ROOM_BYTES_MAX);
     pthread_mutex_init(&writer->lock, NULL);
-    pthread_cond_init(&writer->landed, NULL);
+    wait_cond_init(&writer->landed);
     if (kafka_topic_name(log, topic, writer->name, err) < 0 || kafka_producer_of(log, &writer->producer, err) < 0 ||
         kafka_topic_ready(log, writer->name, &writer->options, err) < 0 ||
         kafka_producer_topic(writer->producer, writer->name, &writer->handle, err) < 0) {

@@ -18,9 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "warehouse/engine.h"
+#include "base/clock.h"
+#include "base/wait.h"
 #include "warehouse/query_render.h"
 
 enum { WATCH_EVERY_MS = 50, SQL_BYTES_MAX = 1 << 20 };
@@ -39,16 +40,11 @@ struct watch {
 
 static void *watch_run(void *at)
 {
-    struct watch   *watch = at;
-    struct timespec until;
+    struct watch *watch = at;
 
     pthread_mutex_lock(&watch->lock);
     while (!watch->over) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += (long)WATCH_EVERY_MS * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&watch->ended, &watch->lock, &until);
+        (void)wait_until(&watch->ended, &watch->lock, clock_mono_us() + WATCH_EVERY_MS * 1000);
         /* Again and again: an interrupt that comes between two steps of a query is forgotten. */
         if (!watch->over && *watch->cancel)
             watch->duckdb->interrupt(watch->connection);
@@ -64,7 +60,7 @@ static int watch_start(struct watch *watch, struct err *err)
     if (watch->cancel == NULL)
         return 0;
     pthread_mutex_init(&watch->lock, NULL);
-    pthread_cond_init(&watch->ended, NULL);
+    wait_cond_init(&watch->ended);
     failed = pthread_create(&watch->thread, NULL, watch_run, watch);
     if (failed == 0)
         return 0;
