@@ -86,7 +86,8 @@ int control_read(struct span body, struct control *out, struct err *err)
     if (body.at[0] != CONTROL_VERSION)
         return err_set(err, ERR_CORRUPT, "control: a request of form %u; this Penstock reads form %d", body.at[0],
                        CONTROL_VERSION);
-    if (control_kind_name(body.at[1]) == NULL || body.at[2] > (CONTROL_WITH_EVENTS | CONTROL_NOW | CONTROL_ERASED) || body.at[3] != 0)
+    if (control_kind_name(body.at[1]) == NULL || body.at[2] > (CONTROL_WITH_EVENTS | CONTROL_NOW | CONTROL_ERASED) || body.at[3] != 0 ||
+        ((body.at[2] & CONTROL_ERASED) != 0 && body.at[1] != CONTROL_DELETE))
         return err_set(err, ERR_CORRUPT, "control: a request of an unknown kind");
     by_bytes = bytes_get_u16(body.at + 40);
     if (by_bytes > CONTROL_BY_BYTES_MAX || by_bytes > body.bytes - CONTROL_HEAD_BYTES)

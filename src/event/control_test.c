@@ -48,7 +48,7 @@ static void is_read_as_written(void **state)
 static void everything_else_is_refused(void **state)
 {
     static const struct { size_t at; uint8_t byte; } rows[] = {
-        { 0, 2 }, { 1, 0 }, { 1, 4 }, { 2, 4 }, { 3, 1 }, { 40, 9 }, { 41, 1 }, { 42, 2 }, { 42, 4 }, { 44, 0xff },
+        { 0, 2 }, { 1, 0 }, { 1, 4 }, { 2, 8 }, { 3, 1 }, { 40, 9 }, { 41, 1 }, { 42, 2 }, { 42, 4 }, { 44, 0xff },
         { 52, 6 }, { 54, 0xc0 },
     };
     uint8_t        bytes[200];
@@ -76,6 +76,22 @@ static void everything_else_is_refused(void **state)
     assert_int_equal(control_read(span_of(bytes, count + 1), &got, &err), -1);
 }
 
+/* Who was erased is noted of a deletion alone. */
+static void erased_is_of_a_deletion(void **state)
+{
+    struct control control = { .kind = CONTROL_DELETE, .flags = CONTROL_WITH_EVENTS | CONTROL_ERASED, .request = 3 }, got;
+    uint8_t        bytes[CONTROL_HEAD_BYTES];
+    struct err     err = { 0 };
+
+    (void)state;
+    control_write(&control, NULL, bytes);
+    assert_int_equal(control_read(span_of(bytes, sizeof bytes), &got, &err), 0);
+    assert_int_equal(got.flags, CONTROL_WITH_EVENTS | CONTROL_ERASED);
+    bytes[1] = CONTROL_SPLIT;
+    assert_int_equal(control_read(span_of(bytes, sizeof bytes), &got, &err), -1);
+    assert_int_equal(err.kind, ERR_CORRUPT);
+}
+
 static void bounds(void **state)
 {
     static uint8_t text[CONTROL_ID_BYTES_MAX + 1];
@@ -98,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_read_as_written),
         cmocka_unit_test(everything_else_is_refused),
+        cmocka_unit_test(erased_is_of_a_deletion),
         cmocka_unit_test(bounds),
     };
 
