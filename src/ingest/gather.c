@@ -74,6 +74,14 @@ static void record_open(const struct gather *gather, uint64_t offset, struct spa
     }
 }
 
+/* What comes next stays for a later batch. Where offsets are sparse none need be left before `until`: the place goes there all the
+ * same, or the next batch would find nothing to take before it either, and so for ever. */
+static void reach_until(struct gather *gather)
+{
+    if (gather->sparse)
+        gather->next = gather->until;
+}
+
 /* Takes records of the open chunk. Bodies are copied unless it is the last chunk that this batch sees. */
 static int chunk_take(struct gather *gather, struct gathered *to, struct arena *arena, size_t count_end, size_t bytes_end,
                       size_t gaps_end, bool borrow, struct err *err)
@@ -92,6 +100,7 @@ static int chunk_take(struct gather *gather, struct gathered *to, struct arena *
             continue;
         if (offset >= gather->until) {
             gather->chunk = before;
+            reach_until(gather);
             return 0;
         }
         if (offset > gather->next && !gather->sparse) { /* T1, whatever the log did */
@@ -131,8 +140,10 @@ int gather_take(struct gather *gather, struct gathered *to, struct arena *arena,
         if (chunk->kind == LOG_GAP) {
             uint64_t end = chunk->base + chunk->count;
 
-            if (chunk->base >= gather->until)
+            if (chunk->base >= gather->until) {
+                reach_until(gather);
                 break;
+            }
             if (end > gather->next)
                 gap_add(gather, to, gather->sparse && chunk->base > gather->next ? chunk->base : gather->next, end, chunk->why);
             gather->chunk_open = false;

@@ -5,6 +5,7 @@
  * copied otherwise.
  *  T1  [place, next) is covered without a hole: by records, and by gaps where the log lost something. (Where the log's
  *      offsets are sparse, without a hole but theirs)
+ *  T3  where nothing is left before `until`, next is until: a hole before it is passed without a record
  * @thread one */
 #ifndef PENSTOCK_INGEST_GATHER_H
 #define PENSTOCK_INGEST_GATHER_H
@@ -38,8 +39,8 @@ int  gather_open(struct gather *gather, struct log *log, enum input input, uint3
     must_check;
 void gather_close(struct gather *gather);
 
-/* Adds up to `records` (<= the room that is left) or about `bytes` to *to. 1: there was something; 0: there is
- * nothing; -1: error. Once a batch: what it borrows lives until the next call. */
+/* Adds up to `records` (<= the room that is left) or about `bytes` to *to. 1: there was something, if only a hole (T3); 0: there
+ * is nothing; -1: error. Once a batch: what it borrows lives until the next call. */
 int gather_take(struct gather *gather, struct gathered *to, struct arena *arena, size_t records, size_t bytes, struct err *err)
     must_check;
 /* Records that wait. */

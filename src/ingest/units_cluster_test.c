@@ -1,7 +1,7 @@
 /* parts: kafka
  *
  * ingest/units_cluster_test.c - ingest with its topics at a real broker: killed anywhere, its rows are there once, and in order, as
- * if it had not been; a second one takes over, and the first one is nobody. */
+ * if it had not been; a second one takes over, and the first one is nobody; an event that kills it ends alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -107,10 +107,64 @@ static void killed_anywhere(void **state)
     site_fini(&killed.site);
 }
 
+static void feed_named(struct site *site, const char *event, size_t count)
+{
+    struct arena *arena = arena_new(1 << 16, 1 << 24);
+    struct span   bodies[8];
+
+    assert_true(count <= 8);
+    for (size_t i = 0; i < count; i++)
+        bodies[i] = fixture_record(&site->maker, (struct record){ .event = span_text(event), .distinct_id = SPAN("d"),
+                                                                  .data = SPAN("{\"properties\":{}}") }, arena);
+    site_append(site, bodies, count);
+    arena_free(arena);
+}
+
+/* A suspect that is the first record of a message, while the place stands behind the last one of the message before: no record
+ * lies between them, but a million offsets do. */
+static void suspect_behind_a_hole(void **state)
+{
+    static struct kafka_site at;
+    struct people_place      place;
+    int                      deaths = 0;
+
+    (void)state;
+    kafka_site_init(&at, 100);
+    feed_named(&at.site, "view", 4);
+    site_finish(&at.site, &place);
+    assert_true(place.input_next[INPUT_RAW] % (1 << 20) == 4);
+    feed_named(&at.site, "poison", 1);
+    feed_named(&at.site, "view", 3);
+    setenv("PENSTOCK_CRASH_ON", "poison", 1);
+    for (;;) {
+        int   status = 0;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            (void)alarm(60);
+            say_init("ingest", SAY_ERROR);
+            site_finish(&at.site, &place);
+            _exit(0);
+        }
+        assert_true(waitpid(pid, &status, 0) == pid);
+        if (WIFEXITED(status))
+            break;
+        if (WTERMSIG(status) == SIGALRM)
+            fail_msg("after %d deaths it stands still", deaths);
+        assert_true(++deaths <= ATTEMPT_CRASHES_MAX);
+    }
+    unsetenv("PENSTOCK_CRASH_ON");
+    assert_int_equal(deaths, ATTEMPT_CRASHES_MAX);
+    site_finish(&at.site, &place);
+    assert_true(fate_sum(&place, FATE_CLASS_DEAD_LETTERED) == 1 && fate_sum(&place, FATE_CLASS_STORED) == 7);
+    assert_int_equal(fate_consumed(&place), 8);
+    site_fini(&at.site);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_anywhere),
+        cmocka_unit_test(killed_anywhere), cmocka_unit_test(suspect_behind_a_hole),
     };
 
     setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* rows carry the clock: they are compared bytewise */
