@@ -376,7 +376,8 @@ static void test_merge_too_large_comes_again(void **state)
     }
     for (size_t i = 0; i < sizeof again / sizeof *again; i++) {
         body = fixture_record(&fixture, (struct record){ .distinct_id = SPAN("n"), .event = SPAN("$merge_dangerously"),
-                                                         .data = SPAN(ALIAS("a")), .uuid = { .bytes = { 1, [6] = 0x70, [8] = 0x80 } } },
+                                                         .data = SPAN(ALIAS("a")), .uuid = { .bytes = { 1, [6] = 0x70, [8] = 0x80 } },
+                                                         .request = 1 + i }, /* sent again: by itself it is no other record */
                               fixture.arena);
         fixture.limits.merge_ids_max = again[i].ids_max;
         fixture_run(&fixture, &body, 1);

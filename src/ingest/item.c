@@ -19,3 +19,10 @@ void item_bury(struct item *item, const char *step, const char *reason, struct s
     item->dead_reason = reason;
     item->dead_detail = copy.at == NULL ? SPAN("") : copy;
 }
+
+void item_drop_repeat(struct item *item)
+{
+    assert(item->fate == FATE_PENDING || item->fate == FATE_DEAD_LETTERED);
+    item->fate = FATE_DEDUPLICATED;
+    item->warnings.first = NULL;
+}

@@ -96,5 +96,7 @@ void flag_event_settle(struct item *item, const struct property_key_table *keys)
 void item_decide(struct item *item, enum fate fate);
 /* FATE_DEAD_LETTERED with where and why. step and reason are constant text; detail is copied. */
 void item_bury(struct item *item, const char *step, const char *reason, struct span detail, struct arena *arena);
+/* FATE_DEDUPLICATED, also of a letter, with nothing to tell: everything was told when it came first. */
+void item_drop_repeat(struct item *item);
 
 #endif

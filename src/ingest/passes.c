@@ -7,7 +7,7 @@
 #include <assert.h>
 
 #include "ingest/foresee.h"
-#include "wire/time.h"
+#include "ingest/repeats.h"
 
 _Static_assert((int)SLICE_RECORDS <= (int)PEOPLE_EXPECT_MAX, "a slice's persons are expected at once");
 _Static_assert((int)CREW_HANDS_MAX <= (int)ATTEMPT_HANDS_MAX, "each thread notes its event");
@@ -50,40 +50,6 @@ static int count_gap(struct passes *passes, const struct gap *gap, struct err *e
     passes->fates[fate] += gap->count;
     tally_count(&passes->tally, row, TALLY_READ, gap->count);
     tally_count(&passes->tally, row, fate, gap->count);
-    return 0;
-}
-
-/* --- seen -------------------------------------------------------------------------------------- */
-
-static int drop_repeated(struct passes *passes, struct people_txn *txn, const struct slice *slice, struct err *err)
-{
-    struct item        *items = slice->items;
-    size_t              count = slice->count, asked = 0;
-    struct people_seen *ids = arena_alloc_array(slice->arena, count, sizeof *ids);
-
-    if (ids == NULL)
-        return err_set(err, ERR_FULL, "no room in the arena for event ids");
-    for (size_t i = 0; i < count; i++)
-        if (item_pending(&items[i]))
-            ids[asked++] = (struct people_seen){
-                .project = items[i].project->id, .uuid = items[i].record.uuid, .place = items[i].raw_offset
-            };
-    if (asked > 0 && people_seen_add(txn, ids, asked, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
-        return -1;
-    asked = 0;
-    for (size_t i = 0; i < count; i++) {
-        int unseen = 0;
-
-        if (!item_pending(&items[i]) || !ids[asked++].repeated)
-            continue;
-        unseen = people_unseen_take(txn, items[i].project->id, &items[i].record.uuid, err);
-        if (unseen < 0)
-            return -1;
-        if (unseen == 1)
-            continue; /* set aside when it came before, and sent again by somebody who can do better now */
-        item_decide(&items[i], FATE_DEDUPLICATED);
-        items[i].warnings.first = NULL; /* told when it came first */
-    }
     return 0;
 }
 
@@ -236,7 +202,7 @@ static int ask_people(struct passes *passes, struct people_txn *txn, struct peop
         if (item->result.merge_too_large) {
             item_bury(item, "people", "Merge limit exceeded",
                       SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), slice->arena);
-            if (people_unseen_put(txn, item->project->id, &item->record.uuid, (int32_t)(passes->now_us / TIME_US_DAY), err) < 0)
+            if (repeats_letter(txn, item, passes->now_us, err) < 0)
                 return -1;
             continue;
         }
@@ -313,7 +279,7 @@ static int slice_order(struct belt *belt, struct slice *slice, struct err *err)
     for (size_t i = 0; i < slice->count; i++)
         if (count_read(passes, &slice->items[i], err) < 0)
             return -1;
-    if (drop_repeated(passes, belt->txn, slice, err) < 0)
+    if (repeats_drop(belt->txn, slice, passes->now_us, err) < 0)
         return -1;
     note_time(passes, 1, &from_us);
     people_batch_event_arena(belt->people, slice->arena);

@@ -3,7 +3,7 @@
  * The batch goes through in slices (slice.h): all passes but the last over some events, then over the next ones. With a
  * crew several slices are in work at once, each in another pass:
  *   normalise   each event by itself: reads, rules, warnings           any thread
- *   seen        which ids were there before: first wins                from here the caller's thread, in order of acceptance
+ *   seen        what was there before: first wins (repeats.h)          from here the caller's thread, in order of acceptance
  *   visitors    ids of events in cookieless mode
  *   people      persons, merges, groups
  *   define      names that were not used before, as rows
