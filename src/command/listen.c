@@ -342,6 +342,25 @@ static bool port_is_shared(const struct listen_address *addresses, size_t count,
     return false;
 }
 
+void listen_match(const struct listen_socket *sockets, size_t count, const struct listen_address *wanted, size_t wanted_count,
+                  int *index_out)
+{
+    for (size_t i = 0; i < wanted_count; i++)
+        index_out[i] = -1;
+    for (int words = 1; words >= 0; words--) /* with the same words, then whatever they were */
+        for (size_t i = 0; i < wanted_count; i++)
+            for (size_t k = 0; k < count && index_out[i] < 0; k++) {
+                const struct role_listener *had = &sockets[k].role;
+                bool                        taken = false;
+
+                for (size_t j = 0; j < wanted_count; j++)
+                    taken |= index_out[j] == (int)k;
+                if (!taken && had->fd >= 0 && strcmp(had->name, wanted[i].text) == 0 &&
+                    (words == 0 || (had->tls == wanted[i].tls && had->proxy == wanted[i].proxy)))
+                    index_out[i] = (int)k;
+            }
+}
+
 void listen_tell(struct listen_socket *socket, const struct listen_address *address)
 {
     socket->role.proxy = address->proxy;

@@ -57,6 +57,10 @@ int listen_check(const char *list, struct err *err) must_check;
  * ERR_RETRY: in use, and by whom as far as that can be seen. */
 int listen_open(const struct listen_address *addresses, size_t count, struct listen_socket *out, struct err *err)
     must_check;
+/* Which socket that is bound already is whose: index_out[i] for wanted[i], -1: none. A socket is one entry's, although
+ * several may be written alike (with port 0): of those, the one with the same words (tls, proxy) is taken first. */
+void listen_match(const struct listen_socket *sockets, size_t count, const struct listen_address *wanted, size_t wanted_count,
+                  int *index_out);
 /* What is said about a socket that is bound already, anew: its words and its url. */
 void listen_tell(struct listen_socket *socket, const struct listen_address *address);
 /* Closes the sockets; remove: their files too, where they still are ours. */

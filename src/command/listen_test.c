@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -208,10 +209,55 @@ static void ports(void **state)
     listen_close(sockets, 2, true);
 }
 
+/* Which socket is whose: had are sockets by descriptor 10, 11 ...; gets: the descriptor of each entry, "-": a new one. */
+static void entries_find_their_sockets(void **state)
+{
+    static const struct { const char *had, *wanted, *gets; } rows[] = {
+        { "a:1, a:2", "a:1, a:2", "10 11 " },
+        { "a:1, a:2", "a:2, a:1", "11 10 " },
+        { "a:1, a:2", "a:2", "11 " },
+        { "a:1", "a:1, a:2", "10 - " },
+        { "a:1", "a:1 tls", "10 " },
+        { "unix:/s", "unix:/s mode=600 proxy", "10 " },
+        { "a:0, a:0", "a:0, a:0", "10 11 " },
+        { "a:0, a:0", "a:0", "10 " },
+        { "a:0", "a:0, a:0", "10 - " },
+        { "a:0, a:0 tls", "a:0, a:0 tls", "10 11 " },
+        { "a:0, a:0 tls", "a:0 tls, a:0", "11 10 " },
+        { "a:0, a:0 tls", "a:0 tls", "11 " },
+        { "a:0 proxy, a:0 tls, a:0", "a:0, a:0 proxy, a:0 tls", "12 10 11 " },
+        { "a:0, a:0 tls", "a:0 proxy, a:0 tls", "10 11 " },
+        { "a:0, a:0 tls", "a:0 proxy tls, a:0", "11 10 " },
+    };
+    struct err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char   gets[200] = "";
+        size_t count;
+        int    its[LISTEN_MAX];
+
+        assert_int_equal(listen_read(rows[i].had, addresses, &count, &err), 0);
+        for (size_t k = 0; k < count; k++) {
+            sockets[k] = (struct listen_socket){ .role = { .fd = 10 + (int)k, .tls = addresses[k].tls, .proxy = addresses[k].proxy } };
+            memcpy(sockets[k].role.name, addresses[k].text, sizeof addresses[k].text);
+        }
+        its[0] = (int)count;
+        assert_int_equal(listen_read(rows[i].wanted, addresses, &count, &err), 0);
+        listen_match(sockets, (size_t)its[0], addresses, count, its);
+        for (size_t k = 0; k < count; k++)
+            (void)snprintf(gets + strlen(gets), sizeof gets - strlen(gets), its[k] < 0 ? "- " : "%d ",
+                           its[k] < 0 ? 0 : sockets[its[k]].role.fd);
+        if (strcmp(gets, rows[i].gets) != 0)
+            fail_msg("%s -> %s: %s, not %s", rows[i].had, rows[i].wanted, gets, rows[i].gets);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(lists_that_are_right), cmocka_unit_test(lists_that_are_wrong),
-                                        cmocka_unit_test(socket_files), cmocka_unit_test(ports) };
+                                        cmocka_unit_test(socket_files), cmocka_unit_test(ports),
+                                        cmocka_unit_test(entries_find_their_sockets) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

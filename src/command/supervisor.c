@@ -243,50 +243,6 @@ int supervisor_tls(const struct config *config, const struct listen_address *add
     return -1;
 }
 
-/* Those that were taken over from another binary; what is said about them is read anew. */
-static void listen_again(struct supervisor *supervisor, const struct listen_address *addresses, size_t count)
-{
-    for (size_t i = 0; i < supervisor->sockets_count; i++)
-        for (size_t k = 0; k < count; k++)
-            if (strcmp(supervisor->sockets[i].role.name, addresses[k].text) == 0) {
-                listen_tell(&supervisor->sockets[i], &addresses[k]);
-                supervisor->listeners[i] = supervisor->sockets[i].role;
-            }
-}
-
-int supervisor_listen(struct supervisor *supervisor, struct err *err)
-{
-    struct listen_address *addresses;
-    size_t                 count;
-    bool                   needed = false;
-    int                    rc = -1;
-
-    for (size_t i = 0; i < supervisor->count; i++)
-        needed |= supervisor->children[i].role == &capture_role;
-    if (!needed)
-        return 0;
-    addresses = calloc(LISTEN_MAX, sizeof *addresses);
-    if (addresses == NULL)
-        return err_set(err, ERR_FULL, "no memory");
-    if (listen_read(supervisor->config->listen, addresses, &count, err) < 0 ||
-        supervisor_tls(supervisor->config, addresses, count, &supervisor->tls, err) < 0)
-        goto done;
-    if (supervisor->sockets_count > 0) {
-        listen_again(supervisor, addresses, count);
-        supervisor_listen_write(supervisor);
-        rc = 0;
-    } else if (listen_open(addresses, count, supervisor->sockets, err) == 0) {
-        supervisor->sockets_count = count;
-        for (size_t i = 0; i < count; i++)
-            supervisor->listeners[i] = supervisor->sockets[i].role;
-        supervisor_listen_write(supervisor);
-        rc = 0;
-    }
-done:
-    free(addresses);
-    return rc;
-}
-
 /* --- children ----------------------------------------------------------------------------------- */
 
 /* A byte and not the end of the file alone: a guard may hold a copy. */

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,101 +61,6 @@ static unsigned children_changed(const struct supervisor *supervisor, const stru
         }
     }
     return todo;
-}
-
-static void listeners_point(struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->sockets_count; i++)
-        supervisor->listeners[i] = supervisor->sockets[i].role;
-}
-
-static bool socket_kept(const struct listen_socket *sockets, size_t count, const struct listen_socket *one)
-{
-    for (size_t i = 0; i < count; i++)
-        if (sockets[i].role.fd == one->role.fd)
-            return true;
-    return false;
-}
-
-/* Those of `sockets` that are not among the kept ones are closed; later, when somebody may still be taking from them. */
-static void sockets_drop(struct supervisor *supervisor, struct listen_socket *sockets, size_t count,
-                         const struct listen_socket *kept, size_t kept_count, bool later)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (socket_kept(kept, kept_count, &sockets[i]))
-            continue;
-        if (later && supervisor->dropped_count < LISTEN_MAX)
-            supervisor->dropped[supervisor->dropped_count++] = sockets[i];
-        else
-            listen_close(&sockets[i], 1, true);
-    }
-    if (later)
-        supervisor->drop_at_us = clock_mono_us() + CHANGE_DROP_US;
-}
-
-/* The sockets of a new list: those that there are, and new ones, which are bound now. On failure nothing changed. */
-static int sockets_renew(struct supervisor *supervisor, const struct config *config, struct err *err)
-{
-    const char            *list = config->listen;
-    struct tls_files      *tls = NULL;
-    struct change         *change = &supervisor->change;
-    struct listen_address *wanted = calloc(2 * LISTEN_MAX, sizeof *wanted), *fresh = wanted + LISTEN_MAX;
-    struct listen_socket  *sockets = calloc(2 * LISTEN_MAX, sizeof *sockets), *bound = sockets + LISTEN_MAX;
-    size_t                 count, fresh_count = 0, used = 0;
-    int                    rc = -1;
-
-    if (wanted == NULL || sockets == NULL) {
-        (void)err_set(err, ERR_FULL, "no memory");
-        goto done;
-    }
-    if (listen_read(list, wanted, &count, err) < 0 || supervisor_tls(config, wanted, count, &tls, err) < 0)
-        goto done;
-    for (size_t i = 0; i < count; i++) {
-        sockets[i].role.fd = -1;
-        for (size_t k = 0; k < supervisor->sockets_count; k++)
-            if (strcmp(supervisor->sockets[k].role.name, wanted[i].text) == 0)
-                sockets[i] = supervisor->sockets[k];
-        if (sockets[i].role.fd >= 0)
-            listen_tell(&sockets[i], &wanted[i]);
-        else
-            fresh[fresh_count++] = wanted[i];
-    }
-    if (fresh_count > 0 && listen_open(fresh, fresh_count, bound, err) < 0)
-        goto done;
-    for (size_t i = 0; i < count; i++)
-        if (sockets[i].role.fd < 0)
-            sockets[i] = bound[used++];
-    memcpy(change->sockets_old, supervisor->sockets, sizeof change->sockets_old);
-    change->sockets_old_count = supervisor->sockets_count;
-    change->sockets_changed = true;
-    memcpy(supervisor->sockets, sockets, LISTEN_MAX * sizeof *sockets);
-    supervisor->sockets_count = count;
-    listeners_point(supervisor);
-    change->tls_old = supervisor->tls;
-    supervisor->tls = tls;
-    tls = NULL;
-    rc = 0;
-done:
-    tls_files_free(tls);
-    free(wanted);
-    free(sockets);
-    return rc;
-}
-
-static void sockets_back(struct supervisor *supervisor)
-{
-    struct change *change = &supervisor->change;
-
-    if (!change->sockets_changed)
-        return;
-    sockets_drop(supervisor, supervisor->sockets, supervisor->sockets_count, change->sockets_old, change->sockets_old_count, false);
-    memcpy(supervisor->sockets, change->sockets_old, sizeof change->sockets_old);
-    supervisor->sockets_count = change->sockets_old_count;
-    listeners_point(supervisor);
-    tls_files_free(supervisor->tls);
-    supervisor->tls = change->tls_old;
-    change->tls_old = NULL;
-    change->sockets_changed = false;
 }
 
 /* --- beginning and end ------------------------------------------------------------------------- */
@@ -223,7 +127,7 @@ static void reload_begin(struct supervisor *supervisor)
             supervisor_change_fail_early(supervisor, err.text);
             return;
         }
-    if (supervisor->sockets_count > 0 && sockets_renew(supervisor, change->config_new, &err) < 0) {
+    if (supervisor->sockets_count > 0 && supervisor_sockets_renew(supervisor, change->config_new, &err) < 0) {
         supervisor_change_fail_early(supervisor, err.text);
         return;
     }
@@ -274,7 +178,7 @@ void supervisor_change_fail(struct supervisor *supervisor, const char *why)
         say(SAY_ERROR, "%s; this binary goes on", err.text);
         return;
     }
-    sockets_back(supervisor);
+    supervisor_sockets_back(supervisor);
     options_point(supervisor, config_before(supervisor));
     for (size_t i = 0; i < supervisor->count; i++) /* one that ended as its heir did */
         if (supervisor->children[i].state == CHILD_STOPPED && (change->todo & 1u << i) == 0 &&
@@ -300,8 +204,7 @@ static void change_end(struct supervisor *supervisor)
         supervisor->config_own = change->config_new;
         change->config_new = NULL;
         if (change->sockets_changed) {
-            sockets_drop(supervisor, change->sockets_old, change->sockets_old_count, supervisor->sockets, supervisor->sockets_count, true);
-            supervisor_listen_write(supervisor);
+            supervisor_sockets_kept(supervisor);
             tls_files_free(change->tls_old);
             change->tls_old = NULL;
         }
@@ -477,20 +380,6 @@ static void heir_step(struct supervisor *supervisor, int64_t now_us)
 
 /* --- for the loop ------------------------------------------------------------------------------ */
 
-static void dropped_step(struct supervisor *supervisor, int64_t now_us, int64_t *next_us)
-{
-    if (supervisor->dropped_count == 0)
-        return;
-    if (now_us < supervisor->drop_at_us) {
-        *next_us = supervisor->drop_at_us < *next_us ? supervisor->drop_at_us : *next_us;
-        return;
-    }
-    for (size_t i = 0; i < supervisor->dropped_count; i++)
-        (void)shutdown(supervisor->dropped[i].role.fd, SHUT_RDWR); /* in the process that drains it too */
-    listen_close(supervisor->dropped, supervisor->dropped_count, true);
-    supervisor->dropped_count = 0;
-}
-
 void supervisor_change_step(struct supervisor *supervisor, int64_t *next_us)
 {
     struct change *change = &supervisor->change;
@@ -524,7 +413,7 @@ void supervisor_change_step(struct supervisor *supervisor, int64_t *next_us)
         if (change->step == CHANGE_NONE && change->asked == 0)
             break;
     }
-    dropped_step(supervisor, now_us, next_us);
+    supervisor_sockets_step(supervisor, now_us, next_us);
     if (change->step != CHANGE_NONE && change->give_up_us < *next_us)
         *next_us = change->give_up_us;
     if (change->step == CHANGE_NEXT) /* waits for one that leaves */

@@ -1,6 +1,7 @@
 /* command/supervisor_inner.h - what is inside a supervisor; for its own files only (supervisor.h has the functions).
  *
- *   supervisor.c  locks, sockets, children, the loop      supervisor_change.c  replacing roles: reload
+ *   supervisor.c  locks, children, the loop               supervisor_change.c  replacing roles: reload
+ *   supervisor_sockets.c  what is listened on
  *   supervisor_upgrade.c  going on as another binary      supervisor_told.c  what others read in DIR/run; systemd */
 #ifndef PENSTOCK_COMMAND_SUPERVISOR_INNER_H
 #define PENSTOCK_COMMAND_SUPERVISOR_INNER_H
@@ -121,6 +122,13 @@ void supervisor_listen_write(const struct supervisor *supervisor);
 /* DIR/run/config: the file of --config; DIR/run/stores.yaml: the backends in force. */
 void supervisor_config_write(const struct supervisor *supervisor);
 void supervisor_run_write(const struct supervisor *supervisor, const char *role, const char *kind, const char *text);
+
+/* supervisor_sockets.c: for a reload. renew: what the new list says; then kept (the reload is done: what is not in the list
+ * any more is closed soon) or back. step: closes it. */
+int  supervisor_sockets_renew(struct supervisor *supervisor, const struct config *config, struct err *err) must_check;
+void supervisor_sockets_kept(struct supervisor *supervisor);
+void supervisor_sockets_back(struct supervisor *supervisor);
+void supervisor_sockets_step(struct supervisor *supervisor, int64_t now_us, int64_t *next_us);
 
 /* supervisor_change.c */
 /* One look at what is under way; *next_us is lowered to when it has to be looked at again. */

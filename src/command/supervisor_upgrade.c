@@ -305,6 +305,16 @@ void supervisor_trial_ended(struct supervisor *supervisor, int status)
 
 struct adopting { struct supervisor *supervisor; struct listen_socket *socket; struct child *child; bool begun, ended; };
 
+/* It tells the words of the entry too: by them, of two that are written alike, each finds its own again. */
+static void adopt_url(struct listen_socket *socket, const char *url)
+{
+    const char *words = strchr(url, ' ');
+
+    (void)snprintf(socket->url, sizeof socket->url, "%.319s", url);
+    socket->role.tls = strncmp(url, "https://", 8) == 0;
+    socket->role.proxy = words != NULL && strcmp(words, " proxy") == 0;
+}
+
 static struct child *child_of(struct supervisor *supervisor, const char *name)
 {
     for (size_t i = 0; i < supervisor->count; i++)
@@ -372,7 +382,7 @@ static int adopt_line(struct adopting *adopting, const char *word, const char *v
     if (adopting->socket != NULL && strcmp(word, "name") == 0)
         (void)snprintf(adopting->socket->role.name, sizeof adopting->socket->role.name, "%.319s", values);
     else if (adopting->socket != NULL && strcmp(word, "url") == 0)
-        (void)snprintf(adopting->socket->url, sizeof adopting->socket->url, "%.319s", values);
+        adopt_url(adopting->socket, values);
     else if (adopting->socket != NULL && strcmp(word, "path") == 0)
         (void)snprintf(adopting->socket->path, sizeof adopting->socket->path, "%.107s", values);
     else if (strcmp(word, "child") == 0)

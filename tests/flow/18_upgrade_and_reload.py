@@ -166,6 +166,61 @@ def test_addresses_come_and_go():
     taken.close()
 
 
+def test_ports_that_the_system_chose_stay():
+    """Two entries that are written alike are two sockets, whatever comes: each its own."""
+    lists = [["127.0.0.1:0", "127.0.0.1:0 proxy"], ["127.0.0.1:0 proxy", "127.0.0.1:0"]]
+    with Serve(wait=False) as serve:
+        serve.stop()
+        os.makedirs(serve.data, exist_ok=True)
+        write(serve, "listen: [%s]\n" % ", ".join(lists[0]))
+        with open(serve.log_path, "a") as log:
+            serve.process = subprocess.Popen([BINARY, "serve", "--data", serve.data], stdout=log, stderr=log)
+        serve.wait_ready()
+        there = serve.status()["listen"]
+        assert len(set(there)) == 2, there
+        serve.port = next(int(url.rsplit(":", 1)[1]) for url in there if not url.endswith(" proxy"))
+        proxy = next(int(url.split(" ")[0].rsplit(":", 1)[1]) for url in there if url.endswith(" proxy"))
+        for turn, (step, addresses) in enumerate((("reload", lists[0]), ("reload", lists[1]), ("upgrade", lists[1]),
+                                                  ("reload", lists[0]), ("upgrade", lists[0]))):
+            write(serve, "listen: [%s]\ncapture.idle_timeout: %ds\n" % (", ".join(addresses), 60 + turn // 2))
+            serve.cli(step)
+            assert sorted(serve.status()["listen"]) == sorted(there), (step, addresses, there, serve.status()["listen"])
+            end = time.time() + 3  # what is no longer listened on is closed after a second
+            while time.time() < end:
+                assert serve.get("/_readiness").status == 200
+                with socket.create_connection(("127.0.0.1", proxy), timeout=20) as wire:
+                    wire.sendall(b"PROXY UNKNOWN\r\nGET /_readiness HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert b" 200 " in wire.recv(4096)
+                time.sleep(0.2)
+        serve.stop()
+
+
+def test_an_address_that_comes_back_at_once():
+    first, second = free_port(), free_port()
+    with Serve(wait=False) as serve:
+        serve.stop()
+        os.makedirs(serve.data, exist_ok=True)
+        both, one = "listen: [127.0.0.1:%d, 127.0.0.1:%d]\n" % (first, second), "listen: 127.0.0.1:%d\n" % first
+        write(serve, both)
+        with open(serve.log_path, "a") as log:
+            serve.process = subprocess.Popen([BINARY, "serve", "--data", serve.data], stdout=log, stderr=log)
+        serve.wait_ready()
+        for _ in range(3):  # gone, and back before its socket is closed
+            write(serve, one)
+            serve.cli("reload")
+            write(serve, both)
+            serve.cli("reload")
+            end = time.time() + 3
+            while time.time() < end:
+                assert reaches(first) and reaches(second)
+                time.sleep(0.1)
+            serve.port = second
+            assert serve.get("/_readiness").status == 200
+            serve.port = first
+            assert serve.get("/_readiness").status == 200
+        serve.stop()
+
+
 def test_a_stop_lets_requests_under_way_end():
     """Readiness says 503 on connections that are there, new ones are refused, a body that is coming is taken, an idle
     connection is closed."""
