@@ -90,6 +90,7 @@ int ingest_open_unit(const struct role_env *env, const struct ingest_common *com
         return err_set(err, ERR_FULL, "no memory");
     ingest->env = env;
     ingest->common = common;
+    ingest->watch = common != NULL && common->watches != NULL ? &common->watches[env->unit] : NULL;
     ingest->options = env->options;
     ingest->crash_on = crash_on == NULL ? SPAN("") : span_text(crash_on);
     ingest->batch_limit = (size_t)ingest->options->batch_records;
@@ -296,7 +297,7 @@ static bool fates_add_up(const struct ingest *ingest, const struct people_place 
 
 /* Everything up to the commit. On failure txn is gone and nothing has happened, but for rows that
  * ingest_recover will cut. */
-static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
+static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, int64_t began_us, struct err *err)
 {
     struct inputs         *inputs = &ingest->inputs;
     const struct gathered *batch = &inputs->batch;
@@ -307,8 +308,10 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     int64_t                from_us, synced_us, request_us;
     int                    moves;
 
+    watch_step(ingest->watch, "waits for its store to begin a batch", began_us);
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
+    watch_step(ingest->watch, "works on a batch", clock_mono_us());
     if (requests_take(&requests, txn, batch->records, inputs->control_count, err) < 0 ||
         requests_do(&requests, txn, &request_us, err) < 0 ||
         requests_expire(&requests, txn, ingest->snapshot, &request_us, err) < 0 ||
@@ -331,6 +334,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
             place->counters[PLACE_SPARSE] += inputs->taken[i];
     attempt_mark(ingest->attempt, 0, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
+    watch_step(ingest->watch, "writes rows to its log", clock_mono_us());
     if (outputs_sync(ingest->outputs, ingest->hands->crew, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
         overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0 ||
         people_place_put(txn, place, err) < 0)
@@ -338,6 +342,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     assert(fates_add_up(ingest, place, passes));
     synced_us = clock_thread_us();
     ingest->spent_us[5] += synced_us - from_us;
+    watch_step(ingest->watch, "commits a batch to its store", clock_mono_us());
     if (people_commit(txn, err) < 0)
         return -1;
     ingest->fates_begun = true;
@@ -477,6 +482,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
 
     arena_reset(ingest->arena);
     ingest->retry_at_once = false;
+    watch_step(ingest->watch, "reads from its log", began_us);
     rc = take(ingest, err);
     if (rc < 0 || (rc == 0 && !ingest->moves_left && ingest->log_done_below == 0 && ingest->inputs.now_us < ingest->request_us))
         return rc; /* without events there may still be ids to be moved, or something to be done for an operator */
@@ -490,9 +496,10 @@ int ingest_step(struct ingest *ingest, struct err *err)
         .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,
                     .joins_per_hour_max = (uint64_t)ingest->options->joins_per_hour_max }
     };
+    watch_step(ingest->watch, "waits until its process's other units let it work", clock_mono_us());
     turn_take(ingest);
     attempt_begin_of(ingest->attempt, ingest->inputs.first, ingest->inputs.next, inputs_events(&ingest->inputs) + ingest->inputs.taken[INPUT_CONTROL]);
-    rc = process(ingest, &place, &passes, err);
+    rc = process(ingest, &place, &passes, began_us, err);
     attempt_end(ingest->attempt, rc < 0 ? ingest->inputs.first : ingest->inputs.next);
     turn_give(ingest);
     if (rc < 0) {

@@ -21,6 +21,8 @@
 #include "log/log.h"
 #include "people/people.h"
 
+struct watch;
+
 extern const struct role ingest_role;
 
 struct ingest_options {
@@ -51,6 +53,7 @@ struct ingest_common {
     const char         *metrics_folder; /* of pages that a unit has alone */
     pthread_rwlock_t   *turn;           /* shared while a batch is in work; alone for suspects (attempt.h A1) */
     unsigned            units;          /* that share the machine's threads */
+    struct watch       *watches;        /* one a unit */
 };
 int  ingest_open_unit(const struct role_env *env, const struct ingest_common *common, struct ingest **out, struct err *err) must_check;
 /* Batch after batch until env->stop_fd. 0: it was asked to stop. */

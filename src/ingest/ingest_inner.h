@@ -18,6 +18,7 @@
 #include "ingest/overflow.h"
 #include "ingest/passes.h"
 #include "ingest/store_rewriter.h"
+#include "ingest/watch.h"
 #include "log/log_access.h"
 
 struct ingest {
@@ -25,6 +26,7 @@ struct ingest {
     const struct role_env       *env;
     const struct ingest_options *options;
     const struct ingest_common  *common; /* NULL: none */
+    struct watch                *watch;  /* of common's; NULL: none */
     struct log                  *log;    /* common's, when that has one */
     struct log_access            log_access;
     struct people               *people;

@@ -61,6 +61,7 @@ static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us,
     struct err             why = *failed;
 
     ingest_metrics_retry(ingest->metrics);
+    watch_step(ingest->watch, "waits and opens anew after a failed batch", clock_mono_us());
     *stops = why.kind == ERR_STOP || why.kind == ERR_CORRUPT ? *stops + 1 : 0;
     for (;;) {
         if (!ingest->retry_at_once && !(ingest->people != NULL && people_conflict(ingest->people))) {
@@ -89,6 +90,8 @@ int ingest_work(struct ingest *ingest, struct err *err)
         struct err failed = { 0 };
         int        rc = ingest_step(ingest, &failed);
 
+        if (rc > 0 || (rc == 0 && ingest->lag_told[INPUT_RAW] == 0 && ingest->lag_told[INPUT_CONTROL] == 0))
+            watch_moved(ingest->watch, clock_mono_us());
         if (rc > 0) {
             inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
             wait_us = RETRY_WAIT_US_MIN;

@@ -1,9 +1,12 @@
 /* ingest/units.c - see units.h. */
 #include "ingest/units.h"
 
+#include <stdlib.h>
+
 #include "base/role_unit.h"
 #include "base/say.h"
 #include "ingest/ingest_metrics.h"
+#include "ingest/watch.h"
 #include "log/log_access.h"
 #include "log/log_units.h"
 
@@ -14,6 +17,7 @@ struct units {
     struct ingest_common   common;
     struct log_access      access;
     pthread_rwlock_t       turn;
+    struct watch          *watches; /* common.units of them */
 };
 
 /* Opens and works; a store or brokers that are away are waited for, since other units work on meanwhile. */
@@ -27,10 +31,13 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 
     if (role_unit_env(units->env, "ingest", partition, stop_fd, folder, &env, err) < 0)
         return -1;
+    watch_step(&units->watches[partition], "opens its store and its log", clock_mono_us());
+    watch_moved(&units->watches[partition], clock_mono_us());
     while (!log_units_stopped(stop_fd, 0)) {
         if (ingest_open_unit(&env, &units->common, &ingest, err) == 0) {
             int rc = ingest_work(ingest, err);
 
+            watch_end(&units->watches[partition]);
             ingest_close(ingest);
             return rc;
         }
@@ -40,7 +47,19 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
         (void)log_units_stopped(stop_fd, wait_ms);
         wait_ms = wait_ms * 2 < AGAIN_MS_MAX ? wait_ms * 2 : AGAIN_MS_MAX;
     }
+    watch_end(&units->watches[partition]);
     return 0;
+}
+
+static void units_look(void *ctx)
+{
+    struct units     *units = ctx;
+    struct watch_seen seen;
+
+    for (uint32_t i = 0; i < units->common.units; i++)
+        if (watch_look(&units->watches[i], clock_mono_us(), &seen))
+            say(SAY_WARN, "unit %u: has finished nothing for %.0f s, though records may wait; it %s, for %.0f s now", i,
+                (double)seen.still_us / 1e6, seen.step, (double)seen.step_us / 1e6);
 }
 
 static void units_ready(void *ctx)
@@ -64,13 +83,14 @@ static int units_open(struct units *units, struct err *err)
         return err_set(err, ERR_INPUT, "log.partitions is %u, but one LMDB holds the persons of one: set people.backend: postgres, or log.partitions: 1",
                        count);
     units->common.units = count;
-    return 0;
+    units->common.watches = units->watches = calloc(count, sizeof *units->watches);
+    return units->watches == NULL ? err_set(err, ERR_FULL, "no memory for %u units", count) : 0;
 }
 
 int units_run(const struct role_env *env, struct err *err)
 {
     struct units                units = { .env = env };
-    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .ctx = &units };
+    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .look = units_look, .ctx = &units };
     int                         rc;
 
     role_unit_turn_init(&units.turn);
@@ -83,5 +103,6 @@ int units_run(const struct role_env *env, struct err *err)
     if (units.common.metrics != NULL)
         metric_page_close(units.common.metrics);
     pthread_rwlock_destroy(&units.turn);
+    free(units.watches);
     return rc;
 }

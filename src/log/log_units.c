@@ -11,6 +11,8 @@
 
 #include "base/say.h"
 
+enum { LOOK_MS = 1000 };
+
 struct unit {
     struct units *units;
     uint32_t      partition;
@@ -139,8 +141,9 @@ static int units_serve(struct log *log, const char *role, const char *topic, str
         return joined;
     if (units->work->ready != NULL)
         units->work->ready(units->work->ctx);
-    while (poll(ends, 2, -1) <= 0)
-        ;
+    while (poll(ends, 2, units->work->look != NULL ? LOOK_MS : -1) <= 0)
+        if (units->work->look != NULL)
+            units->work->look(units->work->ctx);
     log_group_leave(group);
     if (units->failed.kind == ERR_NONE)
         return 0;

@@ -13,6 +13,7 @@ struct log_units_work {
     /* Until stop_fd is readable: 0. -1: U2. @thread the partition's own */
     int  (*run)(void *ctx, uint32_t partition, int stop_fd, struct err *err);
     void (*ready)(void *ctx); /* the group was joined; NULL: nobody wants to know */
+    void (*look)(void *ctx);  /* about every second while threads work; NULL: never. @thread log_units_run's */
     void  *ctx;
 };
 

@@ -1,0 +1,36 @@
+/* ingest/watch.h - who notices that a unit stands still, and says where.
+ *
+ * A unit's thread notes what it is about to do, and each time that it finished a batch or found nothing to do; another thread
+ * looks, since one that waits for ever cannot say so itself.
+ *  W1  said once a standstill, with the step and since when; again only after the unit moved
+ * @thread watch_look: one, who also begins with zeros; all else: the unit's */
+#ifndef PENSTOCK_INGEST_WATCH_H
+#define PENSTOCK_INGEST_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WATCH_STILL_US INT64_C(30000000)
+
+struct watch {
+    _Atomic(const char *) step;
+    _Atomic int64_t       step_us;  /* since when */
+    _Atomic int64_t       moved_us; /* it last got on; 0: it is not ours, or has not begun */
+    int64_t               told_us;  /* @thread who looks; the moved_us that was told of */
+};
+
+struct watch_seen {
+    const char *step;
+    int64_t     step_us, still_us; /* how long it takes already; how long the unit stands still */
+};
+
+/* watch may be NULL in all but watch_look. step: borrowed for ever. */
+void watch_step(struct watch *watch, const char *step, int64_t now_us);
+void watch_moved(struct watch *watch, int64_t now_us);
+/* The unit is let go. */
+void watch_end(struct watch *watch);
+/* true: this should be said (W1). */
+bool watch_look(struct watch *watch, int64_t now_us, struct watch_seen *out);
+
+#endif

@@ -1,0 +1,71 @@
+/* ingest/watch_test.c - a unit that stands still is spoken of once, with where it stands. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "ingest/watch.h"
+
+enum act { STEP, MOVED, END, LOOK };
+
+#define SECOND INT64_C(1000000)
+
+/* LOOK: step is what is said, NULL nothing; since: seconds of the step and of the standstill. */
+static const struct { const char *name; struct { enum act act; int64_t second; const char *step; int64_t step_s, still_s; } at[8]; } flows[] = {
+    { "gets on", { { MOVED, 1, NULL, 0, 0 }, { STEP, 1, "reads", 0, 0 }, { MOVED, 20, NULL, 0, 0 }, { LOOK, 49, NULL, 0, 0 } } },
+    { "stands still", { { MOVED, 1, NULL, 0, 0 }, { STEP, 3, "commits", 0, 0 }, { LOOK, 30, NULL, 0, 0 }, { LOOK, 31, "commits", 28, 30 },
+                        { LOOK, 90, NULL, 0, 0 } } },
+    { "the same step again and again", { { MOVED, 1, NULL, 0, 0 }, { STEP, 2, "reads", 0, 0 }, { STEP, 25, "reads", 0, 0 }, { LOOK, 40, "reads", 38, 39 } } },
+    { "again after it moved", { { MOVED, 1, NULL, 0, 0 }, { STEP, 2, "reads", 0, 0 }, { LOOK, 40, "reads", 38, 39 }, { MOVED, 50, NULL, 0, 0 },
+                                { LOOK, 79, NULL, 0, 0 }, { LOOK, 80, "reads", 78, 30 } } },
+    { "is another's", { { MOVED, 1, NULL, 0, 0 }, { STEP, 2, "reads", 0, 0 }, { END, 3, NULL, 0, 0 }, { LOOK, 60, NULL, 0, 0 } } },
+    { "never was ours", { { LOOK, 60, NULL, 0, 0 } } },
+};
+
+static void test_flows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof flows / sizeof *flows; i++) {
+        struct watch watch = { .step = NULL };
+
+        for (size_t k = 0; k < 8 && flows[i].at[k].second > 0; k++) {
+            int64_t           now_us = flows[i].at[k].second * SECOND;
+            struct watch_seen seen;
+            bool              said;
+
+            if (flows[i].at[k].act == STEP)
+                watch_step(&watch, flows[i].at[k].step, now_us);
+            else if (flows[i].at[k].act == MOVED)
+                watch_moved(&watch, now_us);
+            else if (flows[i].at[k].act == END)
+                watch_end(&watch);
+            if (flows[i].at[k].act != LOOK)
+                continue;
+            said = watch_look(&watch, now_us, &seen);
+            if (said != (flows[i].at[k].step != NULL))
+                fail_msg("%s: at %d s it was %s", flows[i].name, (int)flows[i].at[k].second, said ? "said" : "not said");
+            if (!said)
+                continue;
+            assert_string_equal(seen.step, flows[i].at[k].step);
+            assert_true(seen.step_us == flows[i].at[k].step_s * SECOND && seen.still_us == flows[i].at[k].still_s * SECOND);
+        }
+    }
+}
+
+/* Where there is one unit nobody watches. */
+static void test_none(void **state)
+{
+    (void)state;
+    watch_step(NULL, "reads", 1);
+    watch_moved(NULL, 1);
+    watch_end(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_flows), cmocka_unit_test(test_none) };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
