@@ -60,6 +60,7 @@ struct kit {
     struct record           records[KIT_RECORDS_MAX];
     struct span             bodies[KIT_RECORDS_MAX]; /* malloc'ed copies */
     enum input              inputs[KIT_RECORDS_MAX]; /* the topic that each was in */
+    bool                    disk; /* kit_disk was asked for */
 };
 
 struct kit_answer {
@@ -139,6 +140,7 @@ static inline void kit_disk(struct kit *of, uint64_t room)
     of->settings.disk_reserve_bytes = KIT_DISK_RESERVE_BYTES;
     kit_disk_free = KIT_DISK_RESERVE_BYTES + room;
     io_hook_set(&hook);
+    of->disk = true;
 }
 
 /* A folder with one project and the tokens phc_alpha, phc_beta. Then kit_set, then kit_start. */
@@ -222,7 +224,6 @@ static inline void kit_ask_to_stop(struct kit *of)
 /* The role's thread is joined: the rest. */
 static inline void kit_clean(struct kit *of)
 {
-    io_hook_set(NULL);
     char command[128];
 
     kit_ask_to_stop(of); /* also when capture ended by itself */
@@ -235,6 +236,9 @@ static inline void kit_clean(struct kit *of)
     (void)close(of->stop_fd);
     (void)snprintf(command, sizeof command, "rm -rf %s", of->folder);
     assert_int_equal(system(command), 0);
+    if (of->disk) /* else another kit may be at work */
+        io_hook_set(NULL);
+    of->disk = false;
 }
 
 static inline void kit_join(struct kit *of)
