@@ -8,18 +8,9 @@
 #include <unistd.h>
 
 #include "capture/heir_take.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+#include "fuzz.h"
 
 enum { FDS_MOST = 40 };
-
-#define must(fact)                                                                                                     \
-    do {                                                                                                               \
-        if (!(fact)) {                                                                                                 \
-            (void)fprintf(stderr, "line %d: not %s\n", __LINE__, #fact);                                               \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static void send_any(int fd, int any, const uint8_t *data, size_t bytes, size_t count)
 {
@@ -34,7 +25,7 @@ static void send_any(int fd, int any, const uint8_t *data, size_t bytes, size_t 
         for (size_t i = 0; i < count; i++)
             memcpy(CMSG_DATA(&control.head) + i * sizeof any, &any, sizeof any);
     }
-    must(sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)bytes);
+    MUST(sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
@@ -47,25 +38,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (bytes < 2 || bytes > 8192)
         return 0;
     if (ends[0] < 0)
-        must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0 && (any = open("/dev/null", O_RDWR)) >= 0);
+        MUST(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0 && (any = open("/dev/null", O_RDWR)) >= 0);
     sent = data[0] % (FDS_MOST + 1);
     lowest = dup(any);
-    must(lowest >= 0 && close(lowest) == 0);
+    MUST(lowest >= 0 && close(lowest) == 0);
     send_any(ends[0], any, data + 1, bytes - 1, sent);
     memset(&take, 0xa5, sizeof take);
     count = take_receive(ends[1], &take, fds);
-    must(count == (int)(sent < TAKE_FDS_MAX ? sent : TAKE_FDS_MAX));
-    must(take_is_whole(&take, count) == (count > 0 && bytes > 4 && memcmp(data + 1, "TAKE", 4) == 0));
+    MUST(count == (int)(sent < TAKE_FDS_MAX ? sent : TAKE_FDS_MAX));
+    MUST(take_is_whole(&take, count) == (count > 0 && bytes > 4 && memcmp(data + 1, "TAKE", 4) == 0));
     for (int i = 0; i < TAKE_TOPICS_MAX; i++) {
         int at;
 
-        must(memchr(take.names[i], 0, TAKE_NAME_BYTES) != NULL);
+        MUST(memchr(take.names[i], 0, TAKE_NAME_BYTES) != NULL);
         at = take_find(&take, fds, count, take.names[i]);
-        must(i + 1 >= count ? at <= i : at >= 1 && at <= i + 1 && strcmp(take.names[at - 1], take.names[i]) == 0);
+        MUST(i + 1 >= count ? at <= i : at >= 1 && at <= i + 1 && strcmp(take.names[at - 1], take.names[i]) == 0);
     }
     for (int i = 0; i < count; i++)
-        must(fcntl(fds[i], F_GETFD) == FD_CLOEXEC && close(fds[i]) == 0);
+        MUST(fcntl(fds[i], F_GETFD) == FD_CLOEXEC && close(fds[i]) == 0);
     sent = (size_t)dup(any);
-    must((int)sent == lowest && close((int)sent) == 0); /* none is left open */
+    MUST((int)sent == lowest && close((int)sent) == 0); /* none is left open */
     return 0;
 }

@@ -178,7 +178,8 @@ static void *write_on(void *at)
     return NULL;
 }
 
-/* Q1 by force: the loader is killed at random moments while events arrive; at the end each is there once. */
+/* Q1 by force: the loader is killed at random moments while events arrive; at the end each is there once. Three kills in a row may
+ * meet the same row, and it is set aside as one that ends the process: then its letter is there, once. */
 static void killed_at_any_moment(void **state)
 {
     struct writing writing = { .writer = open_topic("events") };
@@ -200,10 +201,11 @@ static void killed_at_any_moment(void **state)
     atomic_store(&writing.stop, true);
     pthread_join(thread, NULL);
     process = start();
-    snprintf(want, sizeof want, "n,d,top,next,rows\r\n%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\r\n", writing.written,
+    snprintf(want, sizeof want, "n,d,top,next,rows,few\r\n%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",true\r\n", writing.written,
              writing.written, writing.written - 1, writing.written, writing.written);
-    expect("SELECT count(*) n, count(DISTINCT raw_offset) d, max(raw_offset) top, any_value(next_0) AS next, any_value(p.events) AS rows"
-           " FROM events, penstock_place p", want);
+    expect("WITH letters AS (SELECT count(*) AS c FROM dead_letters) SELECT count(*) + any_value(c) AS n, count(DISTINCT raw_offset) +"
+           " any_value(c) AS d, max(raw_offset) AS top, any_value(next_0) AS next, any_value(p.events) + any_value(c) AS rows, any_value(c) <= 3"
+           " AS few FROM events, penstock_place p, letters", want);
     assert_int_equal(finish(process), 0);
     log_writer_close(writing.writer);
 }

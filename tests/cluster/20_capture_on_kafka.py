@@ -8,7 +8,6 @@ import collections
 import http.client
 import json
 import os
-import socket
 import struct
 import subprocess
 import sys
@@ -20,22 +19,13 @@ import uuid
 for folder in ("flow", "parts"):
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", folder))
 import cases  # noqa: E402
+from kafka import say as control  # noqa: E402
 from harness import Serve  # noqa: E402
 
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
 SECONDS = float(os.environ.get("PENSTOCK_OUTAGE_SECONDS", "8"))
 PREFIX = "c%d_" % os.getpid()
 turn = 0
-
-
-def control(line):
-    with socket.socket(socket.AF_UNIX) as at:
-        at.connect(os.environ["PENSTOCK_TEST_KAFKA_CONTROL"])
-        with at.makefile("rw") as lines:
-            lines.write(line + "\n")
-            lines.flush()
-            answer = lines.readline().strip()
-    assert answer == "ok", "%s: %s" % (line, answer)
 
 
 def capture(more=""):

@@ -14,7 +14,9 @@ import time
 import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "flow"))
+for folder in ("flow", "parts"):
+    sys.path.insert(0, os.path.join(HERE, "..", folder))
+import cases  # noqa: E402
 from harness import Serve  # noqa: E402
 
 NAME = "PENSTOCK_TEST_KAFKA_TLS"
@@ -118,20 +120,5 @@ def test_expired_certificate():
         tells(server, r"kafka: .*the certificate of %s is not taken: certificate has expired; the broker needs a new one" % OLD)
 
 
-def main():
-    failed = 0
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or (len(sys.argv) > 1 and sys.argv[1] not in name):
-            continue
-        print("[ RUN      ] " + name, flush=True)
-        try:
-            test()
-            print("[       OK ] " + name, flush=True)
-        except Exception as error:
-            failed += 1
-            print("[  FAILED  ] %s: %s: %s" % (name, type(error).__name__, error), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.run(globals()))

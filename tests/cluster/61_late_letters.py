@@ -3,25 +3,17 @@
 """A broker stands still while a batch is sent to it: the batch goes over the spool, and arrives all the same when the broker goes
 on. The good event of it is stored once, and each bad one is one dead letter."""
 import os
-import socket
 import sys
 import time
 
 os.environ["PENSTOCK_DEPLOY"] = "cluster"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tests", "flow"))
+for folder in ("flow", "parts"):
+    sys.path.insert(0, os.path.join(ROOT, "tests", folder))
+from kafka import say as control  # noqa: E402
 from harness import Serve, uuid7  # noqa: E402
 
 BAD, ROUNDS_MAX, REPEATS, WAIT_S = 3, 10, 2 * 4, 60
-
-
-def control(line):
-    with socket.socket(socket.AF_UNIX) as at:
-        at.connect(os.environ["PENSTOCK_TEST_KAFKA_CONTROL"])
-        with at.makefile("rw") as lines:
-            lines.write(line + "\n")
-            lines.flush()
-            assert lines.readline().strip() == "ok", line
 
 
 def send(serve):

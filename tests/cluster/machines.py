@@ -160,18 +160,6 @@ class Site:
             print("kept for a look: " + self.folder, flush=True)
 
 
-def kafka(line):
-    """Says a word to the brokers' part (tests/parts/kafka.py)."""
-    import socket
-    with socket.socket(socket.AF_UNIX) as at:
-        at.connect(os.environ["PENSTOCK_TEST_KAFKA_CONTROL"])
-        with at.makefile("rw") as lines:
-            lines.write(line + "\n")
-            lines.flush()
-            answer = lines.readline().strip()
-    assert answer == "ok", "%s: %s" % (line, answer)
-
-
 def postgres(site, sql):
     """Rows of the site's database, as dictionaries."""
     done = subprocess.run(["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", deploy.postgres_url(site.data), "-c",

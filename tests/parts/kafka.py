@@ -103,6 +103,17 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def say(line):
+    """A test's word to the brokers that run for it, by PENSTOCK_TEST_KAFKA_CONTROL: "pause", "kill 2"."""
+    with socket.socket(socket.AF_UNIX) as at:
+        at.connect(os.environ["PENSTOCK_TEST_KAFKA_CONTROL"])
+        with at.makefile("rw") as lines:
+            lines.write(line + "\n")
+            lines.flush()
+            answer = lines.readline().strip()
+    assert answer == "ok", "%s: %s" % (line, answer)
+
+
 class Relay:
     """Carries bytes between clients and one broker, until it is cut: then nothing comes through and nothing is closed."""
 

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "cluster"))
 import machines  # noqa: E402
 import families  # noqa: E402
 import histories  # noqa: E402  of tests/reference
+import kafka  # noqa: E402  of tests/parts
 import ledger  # noqa: E402  of tests/flow
 from fold import Fold  # noqa: E402
 
@@ -193,13 +194,13 @@ class Trouble:
         found = self.draw("capture")
         if found is None:
             return
-        machines.kafka("pause")
+        kafka.say("pause")
         try:
             time.sleep(self.random.uniform(1.5, 3.5))
             self.kinds["brokers stood still + " + self.kill(found[0])] += 1
             time.sleep(self.random.uniform(0, 1))
         finally:
-            machines.kafka("resume")
+            kafka.say("resume")
         if self.random.random() < 0.5:  # again, while it sends what was there
             time.sleep(self.random.uniform(0.2, 1.5))
             again = self.draw("capture")
