@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "draw.h"
 #include "event/record.h"
 #include "catalog/catalog.h"
 #include "ingest/fate.h"
@@ -32,16 +33,6 @@ static void must(int rc)
         fprintf(stderr, "ingest_bench: %s\n", err.text);
         exit(1);
     }
-}
-
-static uint64_t dice_state = 88172645463325252u;
-
-static uint64_t dice(void)
-{
-    dice_state ^= dice_state << 13;
-    dice_state ^= dice_state >> 7;
-    dice_state ^= dice_state << 17;
-    return dice_state;
 }
 
 /* Whatever is left to do. */
@@ -105,7 +96,7 @@ static const char *kind(uint64_t roll)
 static void make_event(struct log_batch *batch, uint64_t number, uint64_t persons, bool first)
 {
     static const char *const browsers[] = { "Chrome", "Firefox", "Safari", "Edge" };
-    uint64_t      roll = first ? dice() / 100 * 100 + 2 : dice(), person = first ? number : dice() % persons;
+    uint64_t      roll = first ? draw() / 100 * 100 + 2 : draw(), person = first ? number : draw() % persons;
     char          data[4096], id[32], ip[16];
     struct record record = { .kind = RECORD_EVENT, .project = 1, .sent_at_us = 1709287200000000 + (int64_t)number };
 
@@ -119,7 +110,7 @@ static void make_event(struct log_batch *batch, uint64_t number, uint64_t person
     record.received_us = 1709287200000000 + (int64_t)number;
     record.timestamp_us = record.received_us;
     record.timestamp_source = RECORD_TIME_RAW;
-    record.uuid = uuid_v7(record.received_us / 1000, (const uint8_t *)&(uint64_t[2]){ roll % 100 == 7 ? 1 : dice(), 1 });
+    record.uuid = uuid_v7(record.received_us / 1000, (const uint8_t *)&(uint64_t[2]){ roll % 100 == 7 ? 1 : draw(), 1 });
     (void)snprintf(data, sizeof data,
         "{\"uuid\":\"0190b7a4-0000-7000-8000-%012" PRIx64 "\",\"event\":\"%s\",\"properties\":{\"$os\":\"Mac OS X\","
         "\"$os_version\":\"10.15.7\",\"$browser\":\"%s\",\"$device_type\":\"Desktop\",\"$current_url\":"

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "draw.h"
 #include "warehouse/warehouse.h"
 
 enum { COMMIT_ROWS = 2 * WAREHOUSE_GROUP_ROWS };
@@ -29,16 +30,6 @@ struct run {
     int64_t                us;
     struct kind            plain, checkpoint, slow;
 };
-
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t draw(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
 
 static void die(const struct err *err)
 {

@@ -17,17 +17,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "draw.h"
 #include "warehouse/warehouse.h"
-
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t draw(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
 
 static struct uuid draw_uuid(int64_t us)
 {

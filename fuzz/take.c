@@ -8,25 +8,10 @@
 #include <unistd.h>
 
 #include "capture/heir_take.h"
+#include "capture/heir_test_kit.h"
 #include "fuzz.h"
 
 enum { FDS_MOST = 40 };
-
-static void send_any(int fd, int any, const uint8_t *data, size_t bytes, size_t count)
-{
-    union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int) * FDS_MOST)]; } control = { .room = { 0 } };
-    struct iovec  iov = { (void *)(uintptr_t)data, bytes };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-    if (count > 0) {
-        message.msg_control = &control;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * count) };
-        for (size_t i = 0; i < count; i++)
-            memcpy(CMSG_DATA(&control.head) + i * sizeof any, &any, sizeof any);
-    }
-    MUST(sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)bytes);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
@@ -42,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     sent = data[0] % (FDS_MOST + 1);
     lowest = dup(any);
     MUST(lowest >= 0 && close(lowest) == 0);
-    send_any(ends[0], any, data + 1, bytes - 1, sent);
+    MUST(heir_kit_send(ends[0], any, data + 1, bytes - 1, sent) == (ssize_t)(bytes - 1));
     memset(&take, 0xa5, sizeof take);
     count = take_receive(ends[1], &take, fds);
     MUST(count == (int)(sent < TAKE_FDS_MAX ? sent : TAKE_FDS_MAX));

@@ -10,25 +10,13 @@
 #include <cmocka.h>
 
 #include "capture/heir_take.h"
-
-enum { SENT_MOST = 60 };
+#include "capture/heir_test_kit.h"
 
 static int ends[2], any;
 
 static void send_raw(const void *bytes, size_t count_bytes, size_t count)
 {
-    union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int) * SENT_MOST)]; } control = { .room = { 0 } };
-    struct iovec  iov = { (void *)(uintptr_t)bytes, count_bytes };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-    if (count > 0) {
-        message.msg_control = &control;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        control.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * count) };
-        for (size_t i = 0; i < count; i++)
-            memcpy(CMSG_DATA(&control.head) + i * sizeof any, &any, sizeof any);
-    }
-    assert_int_equal(sendmsg(ends[0], &message, 0), (ssize_t)count_bytes);
+    assert_int_equal(heir_kit_send(ends[0], any, bytes, count_bytes, count), (ssize_t)count_bytes);
 }
 
 /* The lowest number that is free: the same before and after, when nothing was left open. */
@@ -50,7 +38,7 @@ static void strange_messages(void **state)
         { "a name without its descriptor", sizeof(struct take), 2, 2, true, 1, -1 },
         { "no socket to talk on", sizeof(struct take), 0, 0, false, -1, -1 },
         { "one descriptor too many", sizeof(struct take), 18, TAKE_FDS_MAX, true, 1, 2 },
-        { "far too many", sizeof(struct take), SENT_MOST, TAKE_FDS_MAX, true, 1, 2 },
+        { "far too many", sizeof(struct take), HEIR_KIT_FDS_MOST, TAKE_FDS_MAX, true, 1, 2 },
         { "half a word", 2, 1, 1, false, -1, -1 },
         { "a word and no more", 4, 1, 1, true, -1, -1 },
     };
