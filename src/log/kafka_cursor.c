@@ -150,7 +150,7 @@ int kafka_cursor_store(struct log *of, const char *topic, uint32_t partition, co
 }
 
 /* 1: found; 0; -1. */
-static int cursor_ask(struct kafka_cursors *cursors, struct cursor *cursor, const char *name, struct err *err)
+static int cursor_ask(struct kafka_log *log, struct kafka_cursors *cursors, struct cursor *cursor, const char *name, struct err *err)
 {
     rd_kafka_topic_partition_list_t *list = place_list(name, cursor, RD_KAFKA_OFFSET_INVALID, false);
     rd_kafka_resp_err_t              error = rd_kafka_committed(cursors->client, list, ASK_MS);
@@ -167,6 +167,8 @@ static int cursor_ask(struct kafka_cursors *cursors, struct cursor *cursor, cons
         cursor->known = cursor->known || rc == 1;
         if (rc == 1)
             cursor->offset = offset;
+        if (rc == 1 && list->elems[0].offset > 0 && !kafka_topic_shared(log, cursor->topic))
+            kafka_places_set(log, name, (int32_t)cursor->partition, offset, list->elems[0].offset);
     } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
         rc = kafka_client_err(err, cursor->topic, error);
     }
@@ -185,7 +187,7 @@ int kafka_cursor_load(struct log *of, const char *topic, uint32_t partition, con
 
     if (rc == 0 && (cursor->at_us == 0 || now_us - cursor->at_us >= TELL_EVERY_US)) {
         cursor->at_us = now_us;
-        rc = cursor_ask(cursors, cursor, name, err);
+        rc = cursor_ask(log, cursors, cursor, name, err);
     }
     if (rc >= 0) {
         rc = cursor->known;

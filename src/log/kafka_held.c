@@ -106,12 +106,28 @@ static int mark_take(struct kafka_reader *reader, const struct kafka_frame *mark
     return rc;
 }
 
+/* The first message of ours tells whether a hint led too far: then what is looked for was before it. */
+static bool too_far(struct kafka_reader *reader, struct span bytes)
+{
+    struct kafka_frame frame;
+
+    if (!reader->hinted || !kafka_frame_get(bytes, &frame) || frame.kind == KAFKA_FRAME_SHARED)
+        return false;
+    reader->hinted = false;
+    reader->unhinted = frame.base > reader->next;
+    return reader->unhinted;
+}
+
 int kafka_held_take(struct kafka_reader *reader, rd_kafka_message_t *message_take, struct err *err)
 {
     static struct say_gate gate;
     struct kafka_held      held = { .message = message_take, .at = message_take->offset };
     struct span            bytes = span_of(message_take->payload, message_take->len);
 
+    if (too_far(reader, bytes)) {
+        rd_kafka_message_destroy(message_take);
+        return 1;
+    }
     if (kafka_frame_get(bytes, &held.frame) && held.frame.kind == KAFKA_FRAME_OWNED) {
         held.base = held.frame.base;
         held.end = held.frame.base + held.frame.count;

@@ -14,9 +14,10 @@ enum { ASK_MS = 5000, INFO_CURSORS = 2 };
 /* --- places ------------------------------------------------------------------------------------ */
 
 struct kafka_place {
-    char    name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
-    int32_t partition;
-    int64_t message;
+    char     name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    int32_t  partition;
+    uint64_t offset;
+    int64_t  message;
 };
 
 static struct kafka_place *place_of(struct kafka_log *log, const char *name, int32_t partition)
@@ -27,7 +28,7 @@ static struct kafka_place *place_of(struct kafka_log *log, const char *name, int
     return NULL;
 }
 
-void kafka_places_set(struct kafka_log *log, const char *name, int32_t partition, int64_t message)
+void kafka_places_set(struct kafka_log *log, const char *name, int32_t partition, uint64_t offset, int64_t message)
 {
     struct kafka_place *place, *grown;
 
@@ -39,8 +40,10 @@ void kafka_places_set(struct kafka_log *log, const char *name, int32_t partition
         place->partition = partition;
         (void)snprintf(place->name, sizeof place->name, "%s", name);
     }
-    if (place != NULL)
+    if (place != NULL) {
+        place->offset = offset;
         place->message = message;
+    }
     pthread_mutex_unlock(&log->lock);
 }
 
@@ -54,6 +57,20 @@ int64_t kafka_places_get(struct kafka_log *log, const char *name, int32_t partit
     message = place == NULL ? 0 : place->message;
     pthread_mutex_unlock(&log->lock);
     return message;
+}
+
+int kafka_places_before(struct kafka_log *log, const char *name, int32_t partition, uint64_t offset, int64_t *out)
+{
+    struct kafka_place *place;
+    int                 known;
+
+    pthread_mutex_lock(&log->lock);
+    place = place_of(log, name, partition);
+    known = place != NULL && place->message > 0 && place->offset <= offset;
+    if (known)
+        *out = place->message;
+    pthread_mutex_unlock(&log->lock);
+    return known;
 }
 
 void kafka_places_close(struct kafka_log *log)

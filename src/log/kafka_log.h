@@ -43,10 +43,14 @@ int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_
 int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], struct err *err)
     must_check;
 
-/* Where this process's reader of a topic with one writer is, in Kafka's offsets; 0: not known. */
-void    kafka_places_set(struct kafka_log *log, const char *name, int32_t partition, int64_t message);
-void    kafka_places_close(struct kafka_log *log);
+/* Where readers of topics with one writer are in Kafka's offsets: this process's, or one of which a cursor tells. So whoever takes a
+ * partition over need not look for the place (kafka_place.c), which is several questions to the brokers. A hint: it may be too far on. */
+void    kafka_places_set(struct kafka_log *log, const char *name, int32_t partition, uint64_t offset, int64_t message);
+/* 0: not known. */
 int64_t kafka_places_get(struct kafka_log *log, const char *name, int32_t partition);
+/* 1: *out is the message where somebody was at an offset that is not behind this one. */
+int     kafka_places_before(struct kafka_log *log, const char *name, int32_t partition, uint64_t offset, int64_t *out);
+void    kafka_places_close(struct kafka_log *log);
 
 /* The functions of log.h, but for those of committers (kafka_commit.h). */
 int      kafka_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,

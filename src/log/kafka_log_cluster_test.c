@@ -16,6 +16,7 @@
 #include "log/kafka_client.h"
 #include "log/kafka_frame.h"
 #include "log/kafka_producer.h"
+#include "log/kafka_reader.h"
 #include "log/kafka_writer.h"
 #include "log/log_batch.h"
 
@@ -197,16 +198,13 @@ static void a_writer_again_in_the_same_process(void **state)
     log_close(log);
 }
 
-/* So many messages that readers look for their place, among those of writers that came too late. */
-static void readers_begin_anywhere(void **state)
+/* About 1,100 messages of `events`, so that readers look for their place, among those of writers that came too late. The end. */
+static uint64_t write_many(struct log *log)
 {
-    struct log        *log = log_make();
     struct log_writer *one = writer_at(log, 7, 0, 0), *late = writer_at(log, 6, 0, 0);
     struct log_batch  *batch = log_batch_new();
-    struct log_reader *reader;
     uint64_t           end = 0, base;
 
-    (void)state;
     for (int i = 0; i < 1000; i++) {
         batch_fill(batch, "true", end, (uint32_t)(1 + i % 5));
         MUST(log_writer_append(one, batch, clock_wall_us(), &base, &err));
@@ -222,6 +220,19 @@ static void readers_begin_anywhere(void **state)
         }
     }
     MUST(log_writer_sync(one, &err));
+    log_writer_close(one);
+    log_writer_close(late);
+    log_batch_free(batch);
+    return end;
+}
+
+static void readers_begin_anywhere(void **state)
+{
+    struct log        *log = log_make();
+    struct log_reader *reader;
+    uint64_t           end = write_many(log);
+
+    (void)state;
     for (uint64_t from = 0; from < end; from += 1 + 7 * from)
         must_read(log, "events", from, end, "true", NULL);
     must_read(log, "events", end - 1, end, "true", NULL);
@@ -229,9 +240,47 @@ static void readers_begin_anywhere(void **state)
     assert_int_equal(log_reader_end(reader), end);
     assert_int_equal(log_reader_start(reader), 0);
     log_reader_close(reader);
-    log_writer_close(one);
-    log_writer_close(late);
-    log_batch_free(batch);
+    log_close(log);
+}
+
+/* What a cursor says of where a place is spares the looking, and may be wrong. */
+static void hints_are_used_and_not_believed(void **state)
+{
+    static const int64_t hints[] = { 1, 31, 33, 300, 600, 1000, 1050, 100000 };
+    struct log          *log = log_make();
+    struct kafka_log    *kafka_log = kafka_log_of(log);
+    uint64_t             end = write_many(log), froms[] = { 1, 100, end / 2, end - 40, end - 1 };
+    struct log_reader   *reader;
+    char                 name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    uint64_t             offset;
+    int64_t              message;
+
+    (void)state;
+    MUST(kafka_topic_name(kafka_log, "events", name, &err));
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        for (size_t k = 0; k < sizeof froms / sizeof *froms; k++) {
+            kafka_places_set(kafka_log, name, 0, 0, hints[i]);
+            must_read(log, "events", froms[k], end, "true", NULL);
+        }
+    /* One process has read up to the middle and says so; the next begins there without looking. */
+    MUST(log_reader_open(log, "events", 0, end / 2, &reader, &err));
+    while (log_reader_next(reader, &(struct log_chunk){ 0 }, &err) != 1)
+        (void)log_reader_wait(reader, 100000);
+    message = kafka_places_get(kafka_log, name, 0);
+    assert_true(message > 100);
+    offset = kafka_reader_of(reader)->next;
+    while (log_cursor_store(log, "events", 0, "load", offset, &err) < 0)
+        usleep(100000);
+    log_reader_close(reader);
+    log_close(log);
+    MUST(log_open(&(struct log_options){ .kafka = &kafka }, &log, &err));
+    while (log_cursor_load(log, "events", 0, "load", &offset, &err) != 1)
+        usleep(100000);
+    MUST(log_reader_open(log, "events", 0, offset, &reader, &err));
+    while (log_reader_next(reader, &(struct log_chunk){ 0 }, &err) != 1)
+        (void)log_reader_wait(reader, 100000);
+    assert_int_equal(kafka_reader_of(reader)->began_at, message - KAFKA_PLACE_NEAR);
+    log_reader_close(reader);
     log_close(log);
 }
 
@@ -488,6 +537,7 @@ int main(void)
         cmocka_unit_test(late_writers_are_nobody),
         cmocka_unit_test(a_writer_again_in_the_same_process),
         cmocka_unit_test(readers_begin_anywhere),
+        cmocka_unit_test(hints_are_used_and_not_believed),
         cmocka_unit_test(large_batches_become_frames),
         cmocka_unit_test(damage_costs_the_damaged_records),
         cmocka_unit_test(many_writers),

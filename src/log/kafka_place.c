@@ -6,7 +6,7 @@
 
 #include "log/kafka_client.h"
 
-enum { NEAR = 32, PROBE_US = 5000000, PROBES_MAX = 64, END_LOOKS = 64 };
+enum { PROBE_US = 5000000, PROBES_MAX = 64, END_LOOKS = 64 };
 
 /* Our offset up to which the message at `at`, or the next one that is ours, tells that there is something. 1: *out, and *found_at;
  * 0: none before `limit`; -1. */
@@ -45,7 +45,7 @@ int kafka_place_find(struct kafka_source *source, uint64_t offset, int64_t *out,
         return rc;
     low = source->low;
     high = source->high;
-    for (unsigned probes = 0; offset > 0 && high - low > NEAR && probes < PROBES_MAX; probes++) {
+    for (unsigned probes = 0; offset > 0 && high - low > KAFKA_PLACE_NEAR && probes < PROBES_MAX; probes++) {
         int64_t  middle = low + (high - low) / 2, found_at = middle;
         uint64_t base = 0;
 

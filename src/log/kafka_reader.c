@@ -28,7 +28,30 @@ static void forget(struct kafka_reader *reader)
         rd_kafka_message_destroy(reader->pending);
     reader->pending = NULL;
     reader->let_go = reader->next;
-    reader->anchored = false;
+    reader->anchored = reader->hinted = false;
+}
+
+/* Where the brokers' messages hold reader->next, of a topic with one writer. As kafka_place_find. */
+static int place_owned(struct kafka_reader *reader, bool *hinted_out, int64_t *out, struct err *err)
+{
+    struct kafka_source *source = &reader->source;
+    int                  rc;
+
+    *hinted_out = reader->next > 0 && reader->back == 0 && !reader->unhinted &&
+                  kafka_places_before(reader->log, source->name, source->partition, reader->next, out) == 1;
+    if (*hinted_out) {
+        rc = kafka_source_bounds(source, err);
+        *out = *out > source->high ? source->high - KAFKA_PLACE_NEAR : *out - KAFKA_PLACE_NEAR;
+        if (*out <= source->low) {
+            *out = source->low;
+            *hinted_out = false;
+        }
+        return rc;
+    }
+    rc = kafka_place_find(source, reader->next, out, err);
+    if (rc == 1 && reader->back > 0)
+        *out = *out - reader->back > source->low ? *out - reader->back : source->low;
+    return rc;
 }
 
 /* 1: placed; 0: there is no topic yet. */
@@ -36,6 +59,7 @@ static int place(struct kafka_reader *reader, struct err *err)
 {
     struct kafka_source *source = &reader->source;
     int64_t              at = RD_KAFKA_OFFSET_BEGINNING, now_us = clock_mono_us();
+    bool                 hinted = false;
     int                  rc;
 
     if (reader->placed)
@@ -47,9 +71,7 @@ static int place(struct kafka_reader *reader, struct err *err)
         rc = kafka_source_bounds(source, err);
         at = reader->next == 0 ? source->low : kafka_offset_message(reader->next);
     } else {
-        rc = kafka_place_find(source, reader->next, &at, err);
-        if (rc == 1 && reader->back > 0)
-            at = at - reader->back > source->low ? at - reader->back : source->low;
+        rc = place_owned(reader, &hinted, &at, err);
     }
     if (rc == 1)
         rc = kafka_source_seek(source, at, err);
@@ -58,6 +80,7 @@ static int place(struct kafka_reader *reader, struct err *err)
     if (rc < 1)
         return rc;
     forget(reader);
+    reader->hinted = hinted;
     reader->began_at = at;
     reader->placed = true;
     reader->looked = false;
@@ -197,7 +220,7 @@ static int ready_serve(struct kafka_reader *reader, struct log_chunk *out, struc
         ready->first++;
         ready->count--;
         serve(reader, at.message);
-        kafka_places_set(reader->log, reader->source.name, reader->source.partition, at.at + 1);
+        kafka_places_set(reader->log, reader->source.name, reader->source.partition, at.end, at.at + 1);
         rc = frame_serve(reader, span_of(at.message->payload, at.message->len), &at.frame, at.base, out, err);
         if (rc != 0)
             return rc;

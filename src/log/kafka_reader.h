@@ -56,6 +56,8 @@ struct kafka_reader {
     bool                   anchored;  /* what was let go first was what was looked for */
     int64_t                began_at;  /* Kafka's offset from which we read */
     int64_t                back;      /* messages to go back when that was too far */
+    bool                   hinted;    /* began where a hint led, and no message has told yet that it was not too far */
+    bool                   unhinted;  /* a hint led too far */
 };
 
 static inline struct kafka_reader *kafka_reader_of(struct log_reader *reader)
@@ -68,7 +70,9 @@ void kafka_held_drop(struct kafka_held_list *list); /* empty, with its messages 
 /* A message of a topic with one writer; taken. 0; 1: the place was too far on: begin again further back; -1: no memory. */
 int  kafka_held_take(struct kafka_reader *reader, rd_kafka_message_t *message_take, struct err *err) must_check;
 
-/* kafka_place.c: a place in Kafka's offsets that is very likely before `offset`'s frame, and not far. 1; 0: there is no topic; -1. */
+/* kafka_place.c: how far before a frame a place may be, in messages */
+enum { KAFKA_PLACE_NEAR = 32 };
+/* A place in Kafka's offsets that is very likely before `offset`'s frame, and not far. 1; 0: there is no topic; -1. */
 int kafka_place_find(struct kafka_source *source, uint64_t offset, int64_t *out, struct err *err) must_check;
 /* Our offset of the first frame that is stored. As above. */
 int kafka_place_start(struct kafka_source *source, uint64_t *out, struct err *err) must_check;
