@@ -4,6 +4,7 @@
 #ifndef PENSTOCK_INGEST_INGEST_INNER_H
 #define PENSTOCK_INGEST_INGEST_INNER_H
 
+#include "base/watch.h"
 #include "ingest/attempt.h"
 #include "ingest/cookieless.h"
 #include "ingest/definer.h"
@@ -18,7 +19,6 @@
 #include "ingest/overflow.h"
 #include "ingest/passes.h"
 #include "ingest/store_rewriter.h"
-#include "ingest/watch.h"
 #include "log/log_access.h"
 
 struct ingest {

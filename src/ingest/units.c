@@ -5,8 +5,8 @@
 
 #include "base/role_unit.h"
 #include "base/say.h"
+#include "base/watch.h"
 #include "ingest/ingest_metrics.h"
-#include "ingest/watch.h"
 #include "log/log_access.h"
 #include "log/log_units.h"
 
@@ -53,13 +53,9 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 
 static void units_look(void *ctx)
 {
-    struct units     *units = ctx;
-    struct watch_seen seen;
+    struct units *units = ctx;
 
-    for (uint32_t i = 0; i < units->common.units; i++)
-        if (watch_look(&units->watches[i], clock_mono_us(), &seen))
-            say(SAY_WARN, "unit %u: has finished nothing for %.0f s, though records may wait; it %s, for %.0f s now", i,
-                (double)seen.still_us / 1e6, seen.step, (double)seen.step_us / 1e6);
+    watch_tell(units->watches, units->common.units, clock_mono_us());
 }
 
 static void units_ready(void *ctx)

@@ -125,6 +125,20 @@ void keeper_done(struct keeper *keeper)
     pthread_mutex_unlock(&keeper->lock);
 }
 
+int keeper_query(void *ctx, const char *sql, enum warehouse_format format, warehouse_write *write, void *write_ctx,
+                 const atomic_bool *cancel, struct err *err)
+{
+    struct keeper    *keeper = ctx;
+    struct warehouse *warehouse;
+    int               rc;
+
+    if (keeper_use(keeper, &warehouse, err) < 0)
+        return -1;
+    rc = warehouse_query(warehouse, sql, format, write, write_ctx, cancel, err);
+    keeper_done(keeper);
+    return rc;
+}
+
 bool keeper_is_leaving(struct keeper *keeper)
 {
     bool leaving;

@@ -9,6 +9,8 @@
 #ifndef PENSTOCK_LOAD_KEEPER_H
 #define PENSTOCK_LOAD_KEEPER_H
 
+#include <stdatomic.h>
+
 #include "warehouse/warehouse.h"
 
 struct poison;
@@ -23,6 +25,10 @@ void keeper_free(struct keeper *keeper); /* after its users */
  * Errors as warehouse_open, but never ERR_CORRUPT. */
 int  keeper_use(struct keeper *keeper, struct warehouse **out, struct err *err) must_check;
 void keeper_done(struct keeper *keeper);
+
+/* A query, for query_socket.h; keeper: a struct keeper. As keeper_use and warehouse_query. */
+int keeper_query(void *keeper, const char *sql, enum warehouse_format format, warehouse_write *write, void *write_ctx,
+                 const atomic_bool *cancel, struct err *err) must_check;
 
 /* True once somebody waits for the warehouse to be shut: a running query should end. */
 bool keeper_is_leaving(struct keeper *keeper);

@@ -66,6 +66,7 @@ struct load {
     struct query_socket       *queries;
     struct warehouse          *warehouse; /* NULL: we are no user of it now */
     struct poison             *poison;
+    struct watch              *watch;     /* of common's; NULL: none */
     struct follow              follow;
     bool                       placed;    /* follow stands where the warehouse is */
     struct warehouse_place     place;     /* as last committed */
@@ -163,6 +164,7 @@ static int load_place(struct load *load, struct err *err)
 {
     bool rewrite;
 
+    watch_step(load->watch, "asks the warehouse where it is", clock_mono_us());
     if (load->warehouse == NULL && keeper_use(load->keeper, &load->warehouse, err) < 0) {
         load->warehouse = NULL;
         return -1;
@@ -244,24 +246,12 @@ static void load_rebuild(struct load *load, int64_t now_us)
     }
 }
 
-static void count_batch(struct load *load, const struct warehouse_place *before, int64_t took_us)
-{
-    for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        metric_add(load->page, (size_t)(METRIC_ROWS + i), load->place.loaded[i] - before->loaded[i]);
-    metric_add(load->page, METRIC_UNREADABLE, load->follow.counts.unreadable);
-    metric_add(load->page, METRIC_REFUSED, load->follow.counts.refused);
-    metric_add(load->page, METRIC_CRASHED, load->follow.counts.crashed);
-    metric_add(load->page, METRIC_GAPS, load->follow.counts.gap_records);
-    metric_add(load->page, METRIC_BATCHES, 1);
-    metric_observe(load->page, METRIC_COMMIT, (double)took_us / 1e6);
-    load->follow.counts = (struct follow_counts){ .unreadable = 0 };
-}
-
 static int load_commit(struct load *load, struct err *err)
 {
     struct warehouse_place before = load->place;
     int64_t                start_us = clock_mono_us(), took_us;
 
+    watch_step(load->watch, "commits a batch to the warehouse", start_us);
     load->tried = warehouse_pending(load->warehouse); /* a commit that fails forgets them */
     for (int i = 0; i < FOLLOW_TOPICS; i++)
         load->place.next[i] = load->place.again ? load->place.until[i] : load->follow.topics[i].next;
@@ -275,7 +265,9 @@ static int load_commit(struct load *load, struct err *err)
     poison_end(load->poison, load->place.next);
     load->placed = !before.again; /* from here on topics have no end: sought anew */
     took_us = clock_mono_us() - start_us;
-    count_batch(load, &before, took_us);
+    watch_moved(load->watch, start_us + took_us);
+    load_metrics_batch(load->page, &before, &load->place, &load->follow.counts, took_us);
+    load->follow.counts = (struct follow_counts){ .unreadable = 0 };
     if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
         load->people_us = start_us + took_us + load->options->people_wait_us;
     load->begun_us = 0;
@@ -367,6 +359,18 @@ static bool load_due(const struct load *load, int64_t now_us)
            (double)left * (double)age_us > (double)events * (double)(GROUP_WAIT_FACTOR * wait_us - age_us);
 }
 
+/* Of what the log erased there is no row, and so no commit: who is suspected waits for none. */
+static void load_pass_erased(struct load *load)
+{
+    uint64_t next[POISON_TOPICS] = { 0 };
+
+    if (!poison_hurries(load->poison) || warehouse_pending(load->warehouse) > 0)
+        return;
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        next[i] = load->follow.topics[i].next;
+    poison_end(load->poison, next);
+}
+
 static int load_work_alone(struct load *load, int64_t now_us, struct err *err)
 {
     int more, due;
@@ -374,11 +378,13 @@ static int load_work_alone(struct load *load, int64_t now_us, struct err *err)
     load->tried = 0;
     if (!load->placed && load_place(load, err) < 0)
         return -1;
+    watch_step(load->watch, "reads from its log", clock_mono_us());
     more = load_fill(load, now_us, err);
     if (more < 0) {
         load->tried = warehouse_pending(load->warehouse);
         return -1;
     }
+    load_pass_erased(load);
     if ((due = follow_erase_due(&load->follow, load->warehouse, now_us, err)) != 0)
         return due < 0 || load_erase(load, err) < 0 ? -1 : 1;
     if (warehouse_pending(load->warehouse) == 0 && !(load->place.again && follow_ended(&load->follow)))
@@ -398,6 +404,7 @@ static int load_work(struct load *load, int64_t now_us, struct err *err)
     pthread_rwlock_t *turn = load->common != NULL ? load->common->turn : NULL;
     int               rc;
 
+    watch_step(load->watch, "waits until its process's other units let it work", clock_mono_us());
     if (turn != NULL && poison_hurries(load->poison))
         pthread_rwlock_wrlock(turn);
     else if (turn != NULL)
@@ -444,7 +451,7 @@ static void load_wait(struct load *load)
 {
     struct log_reader *events = load->follow.topics[FOLLOW_EVENTS].reader;
 
-    if (events == NULL || !load->placed)
+    if (events == NULL || !load->placed || poison_hurries(load->poison)) /* events may have to wait for other topics then */
         (void)stop_wanted(load, WAIT_US);
     else
         (void)log_reader_wait(events, WAIT_US);
@@ -467,8 +474,11 @@ static int load_loop(struct load *load, struct err *err)
             if (load->warehouse == NULL)
                 load->placed = false; /* closed meanwhile: ask it again where it is */
             rc = load_work(load, now_us, err);
+        } else {
+            watch_moved(load->watch, now_us);
         }
         if (rc < 0) {
+            watch_step(load->watch, "waits after a failed batch", clock_mono_us());
             load_trouble(load, err);
             if (load->backoff_us > 0 && stop_wanted(load, load->backoff_us))
                 break;
@@ -489,20 +499,6 @@ static int load_loop(struct load *load, struct err *err)
 
 /* --- the role ---------------------------------------------------------------------------------- */
 
-static int load_query(void *ctx, const char *sql, enum warehouse_format format, warehouse_write *write, void *write_ctx,
-                      const atomic_bool *cancel, struct err *err)
-{
-    struct load      *load = ctx;
-    struct warehouse *warehouse;
-    int               rc;
-
-    if (keeper_use(load->keeper, &warehouse, err) < 0)
-        return -1;
-    rc = warehouse_query(warehouse, sql, format, write, write_ctx, cancel, err);
-    keeper_done(load->keeper);
-    return rc;
-}
-
 /* What is common's, or ours alone. */
 static int load_open_ends(struct load *load, struct err *err)
 {
@@ -520,10 +516,9 @@ static int load_open_ends(struct load *load, struct err *err)
 
 static int load_open(struct load *load, const struct warehouse_options *warehouse, struct err *err)
 {
-    const struct query_socket_options queries = { .run_folder = load->env->run_folder, .run = load_query, .ctx = load,
-                                                  .queries_max = (unsigned)load->options->queries,
-                                                  .time_us_max = load->options->query_time_us };
-    const char                       *crash_on = getenv("PENSTOCK_CRASH_LOAD_ON"); /* for tests only: docs/dead-letters.md */
+    struct query_socket_options queries = { .run_folder = load->env->run_folder, .run = keeper_query,
+                                            .queries_max = (unsigned)load->options->queries, .time_us_max = load->options->query_time_us };
+    const char                 *crash_on = getenv("PENSTOCK_CRASH_LOAD_ON"); /* for tests only: docs/dead-letters.md */
 
     if (load_open_ends(load, err) < 0)
         return -1;
@@ -535,6 +530,7 @@ static int load_open(struct load *load, const struct warehouse_options *warehous
     load->keeper = load->common != NULL && load->common->keeper != NULL ? load->common->keeper : keeper_new(warehouse);
     if (load->keeper == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
+    queries.ctx = load->keeper;
     return load->common != NULL ? 0 : query_socket_open(&queries, &load->queries, err);
 }
 
@@ -570,7 +566,8 @@ void load_warehouse_options(const struct role_env *env, char path[4096], struct 
 int load_run_unit(const struct role_env *env, const struct load_common *common, struct err *err)
 {
     const struct load_options *opt = env->options;
-    struct load                load = { .env = env, .options = opt, .common = common, .rows_max = (size_t)opt->batch_rows };
+    struct load                load = { .env = env, .options = opt, .common = common, .rows_max = (size_t)opt->batch_rows,
+                                        .watch = common != NULL ? &common->watches[env->unit] : NULL };
     struct warehouse_options   warehouse;
     char                       path[4096];
     int                        rc;

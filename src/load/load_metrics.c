@@ -33,3 +33,16 @@ int load_metrics_open(const char *run_folder, struct metric_page **out, struct e
 {
     return metric_page_open(run_folder, "load", metrics, METRIC_COUNT, out, err);
 }
+
+void load_metrics_batch(struct metric_page *page, const struct warehouse_place *before, const struct warehouse_place *after,
+                        const struct follow_counts *counts, int64_t took_us)
+{
+    for (int i = 0; i < ROW_TABLE_COUNT; i++)
+        metric_add(page, (size_t)(METRIC_ROWS + i), after->loaded[i] - before->loaded[i]);
+    metric_add(page, METRIC_UNREADABLE, counts->unreadable);
+    metric_add(page, METRIC_REFUSED, counts->refused);
+    metric_add(page, METRIC_CRASHED, counts->crashed);
+    metric_add(page, METRIC_GAPS, counts->gap_records);
+    metric_add(page, METRIC_BATCHES, 1);
+    metric_observe(page, METRIC_COMMIT, (double)took_us / 1e6);
+}

@@ -20,5 +20,8 @@ enum {
 extern const size_t load_lag_metric[FOLLOW_TOPICS]; /* 0: that topic is not loaded */
 
 int load_metrics_open(const char *run_folder, struct metric_page **out, struct err *err) must_check;
+/* A batch was committed: rows that brought `before` to `after`. */
+void load_metrics_batch(struct metric_page *page, const struct warehouse_place *before, const struct warehouse_place *after,
+                        const struct follow_counts *counts, int64_t took_us);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "load/load_test_kit.h"
 #include "base/metric.h"
+#include "load/poison.h"
 #include "warehouse/duckdb.h"
 #include "warehouse/warehouse.h"
 
@@ -156,6 +157,43 @@ static void a_full_disk_is_waited_out(void **state)
     assert_int_equal(finish(process), 0);
     log_batch_free(batch);
     log_writer_close(events);
+}
+
+/* Whoever is suspected may be erased from the log before he is tried: then nobody waits for him. */
+static void an_erased_suspect_keeps_nobody_waiting(void **state)
+{
+    static const struct { const char *name; struct poison_state left; } rows[] = {
+        { "a row that was in work", { .version = 2, .current = POISON_NONE, .suspect = (uint64_t)1 << 60, .crashes = 1 } },
+        { "a batch", { .version = 2, .current = POISON_NONE, .suspect = POISON_NONE, .limit = 1, .until = { 0, 1 } } },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct log_writer *events, *people;
+        struct log_batch  *batch = log_batch_new();
+        struct process     process;
+        struct err         err;
+        char               path[120];
+        FILE              *file;
+
+        if (i > 0 && (tear_down(state) != 0 || set_up(state) < 0))
+            fail_msg("%s: no folder", rows[i].name);
+        events = open_topic("events");
+        people = open_topic("people");
+        assert_int_equal(log_batch_add(batch, SPAN(""), &err), 0); /* as the log has what was erased */
+        publish(people, batch);
+        add_events(events, batch, 0, 100);
+        (void)snprintf(path, sizeof path, "%s/load.attempt", run_folder);
+        file = fopen(path, "w");
+        assert_non_null(file);
+        assert_int_equal(fwrite(&rows[i].left, sizeof rows[i].left, 1, file), 1);
+        assert_int_equal(fclose(file), 0);
+        process = start();
+        expect("SELECT count(*) n FROM events", "n\r\n100\r\n");
+        assert_int_equal(finish(process), 0);
+        log_batch_free(batch);
+        log_writer_close(events);
+        log_writer_close(people);
+    }
 }
 
 struct writing {
@@ -329,6 +367,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(every_topic_arrives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_row_becomes_a_dead_letter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_row_that_spoils_its_batch_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_erased_suspect_keeps_nobody_waiting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_waited_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_is_healed_from_the_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_at_any_moment, set_up, tear_down),

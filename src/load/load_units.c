@@ -1,6 +1,9 @@
 /* load/load_units.c - see load_units.h. */
 #include "load/load_units.h"
 
+#include <stdlib.h>
+
+#include "base/clock.h"
 #include "base/role_unit.h"
 #include "load/load_metrics.h"
 #include "load/query_socket.h"
@@ -23,10 +26,15 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
     struct units   *units = ctx;
     struct role_env env;
     char            folder[ROLE_UNIT_FOLDER_BYTES];
+    int             rc;
 
     if (role_unit_env(units->env, "load", partition, stop_fd, folder, &env, err) < 0)
         return -1;
-    return load_run_unit(&env, &units->common, err);
+    watch_step(&units->common.watches[partition], "opens its log", clock_mono_us());
+    watch_moved(&units->common.watches[partition], clock_mono_us());
+    rc = load_run_unit(&env, &units->common, err);
+    watch_end(&units->common.watches[partition]);
+    return rc;
 }
 
 static void units_ready(void *ctx)
@@ -36,25 +44,18 @@ static void units_ready(void *ctx)
     role_tell(units->env, ROLE_READY);
 }
 
-static int query_run(void *ctx, const char *sql, enum warehouse_format format, warehouse_write *write, void *write_ctx,
-                     const atomic_bool *cancel, struct err *err)
+static void units_look(void *ctx)
 {
-    struct units     *units = ctx;
-    struct warehouse *warehouse;
-    int               rc;
+    struct units *units = ctx;
 
-    if (keeper_use(units->keeper, &warehouse, err) < 0)
-        return -1;
-    rc = warehouse_query(warehouse, sql, format, write, write_ctx, cancel, err);
-    keeper_done(units->keeper);
-    return rc;
+    watch_tell(units->common.watches, log_partitions(units->common.log), clock_mono_us());
 }
 
 static int units_open(struct units *units, struct err *err)
 {
     const struct role_env            *env = units->env;
     const struct load_options        *options = env->options;
-    const struct query_socket_options queries = { .run_folder = env->run_folder, .run = query_run, .ctx = units,
+    struct query_socket_options       queries = { .run_folder = env->run_folder, .run = keeper_query,
                                                   .queries_max = (unsigned)options->queries, .time_us_max = options->query_time_us };
 
     if (load_metrics_open(env->run_folder, &units->common.page, err) < 0 ||
@@ -63,8 +64,10 @@ static int units_open(struct units *units, struct err *err)
         return -1;
     load_warehouse_options(env, units->path, &units->warehouse);
     units->keeper = keeper_new(&units->warehouse);
-    if (units->keeper == NULL)
-        return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
+    units->common.watches = calloc(log_partitions(units->common.log), sizeof *units->common.watches);
+    if (units->keeper == NULL || units->common.watches == NULL)
+        return err_set(err, ERR_FULL, "no memory for the warehouse's keeper and %u units", log_partitions(units->common.log));
+    queries.ctx = units->keeper;
     if (!warehouse_on_clickhouse(stores_warehouse(env->stores))) {
         if (log_partitions(units->common.log) > 1)
             return err_set(err, ERR_INPUT, "log.partitions is %u, but a DuckDB is filled from one: set warehouse.backend: clickhouse, or log.partitions: 1",
@@ -77,7 +80,7 @@ static int units_open(struct units *units, struct err *err)
 int load_units_run(const struct role_env *env, struct err *err)
 {
     struct units                units = { .env = env };
-    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .ctx = &units };
+    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .look = units_look, .ctx = &units };
     int                         rc;
 
     role_unit_turn_init(&units.turn);
@@ -92,5 +95,6 @@ int load_units_run(const struct role_env *env, struct err *err)
     if (units.common.page != NULL)
         metric_page_close(units.common.page);
     pthread_rwlock_destroy(&units.turn);
+    free(units.common.watches);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/metric.h"
+#include "base/watch.h"
 #include "load/keeper.h"
 #include "load/load.h"
 #include "log/log.h"
@@ -18,6 +19,7 @@ struct load_common {
     struct metric_page *page;
     struct keeper      *keeper; /* NULL: each its own */
     pthread_rwlock_t   *turn;   /* shared while rows are worked on; alone for suspects (poison.h) */
+    struct watch       *watches; /* one a unit */
 };
 
 /* Until env->stop_fd, or a loader fails. */

@@ -104,7 +104,13 @@ size_t poison_limit(const struct poison *poison, int topic, uint64_t next, size_
         if (offset > next && pending + (offset - next) < rows_max)
             rows_max = pending + (size_t)(offset - next);
     }
-    return state->limit > 0 && state->limit < rows_max ? (size_t)state->limit : rows_max;
+    if (state->limit == 0 || pending >= rows_max)
+        return rows_max;
+    if (next >= state->until[topic])
+        return pending; /* X3 */
+    if (state->until[topic] - next < rows_max - pending)
+        rows_max = pending + (size_t)(state->until[topic] - next);
+    return state->limit < rows_max ? (size_t)state->limit : rows_max;
 }
 
 bool poison_hurries(const struct poison *poison)

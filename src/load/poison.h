@@ -12,6 +12,8 @@
  *   - the whole server ended (base/note.h): as if none was noted, and nobody is blamed for it
  *  X1  a row that did not end the process alone is never condemned
  *  X2  while there is a suspect only its topic is loaded: a few commits
+ *  X3  while batches are small only rows of the batch that died are loaded: what came after it is no suspect, and there may be so
+ *      much of one topic that those of another would wait for its end, and all of it would go in small batches
  * @thread loader */
 #ifndef PENSTOCK_LOAD_POISON_H
 #define PENSTOCK_LOAD_POISON_H
@@ -57,7 +59,8 @@ uint64_t poison_condemned(const struct poison *poison, int topic, bool *blind_ou
 /* poison may be NULL in all of these. */
 void poison_mark(struct poison *poison, int topic, uint64_t offset);  /* this record is in work */
 void poison_added(struct poison *poison, int topic, uint64_t offset); /* it is done, as far as adding goes */
-/* The batch is over: loaded up to next[], or (NULL) rolled back without harm. */
+/* The batch is over: loaded up to next[], or (NULL) rolled back without harm. Also told where a topic goes on without a row (what
+ * it had was erased), or X2 and X3 would wait for it. */
 void poison_end(struct poison *poison, const uint64_t next[POISON_TOPICS]);
 
 #endif

@@ -135,7 +135,7 @@ static void a_death_in_the_commit_makes_batches_smaller(void **state)
     add(poison, 0, 6400);
     poison = die(poison, 0);
     assert_int_equal(poison_limit(poison, 0, 0, 0, MANY), 100);
-    assert_int_equal(poison_limit(poison, 1, 0, 40, MANY), 100);
+    assert_int_equal(poison_limit(poison, 1, 0, 40, MANY), 40); /* none of another topic */
     add(poison, 0, 100);
     poison_end(poison, (uint64_t[POISON_TOPICS]){ 100 });
     assert_int_equal(poison_limit(poison, 0, 100, 0, MANY), 100); /* the others of that batch, too */
@@ -175,7 +175,8 @@ static void a_second_death_suspects_its_own_batch_only(void **state)
     poison = die(poison, 0);
     assert_int_equal(poison_limit(poison, 0, 0, 0, MANY), 1);
     poison_end(poison, (uint64_t[POISON_TOPICS]){ 199 });
-    assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), 1);
+    assert_int_equal(poison_limit(poison, 0, 199, 0, MANY), 1);
+    assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), 0); /* those are suspected no more */
     poison_end(poison, (uint64_t[POISON_TOPICS]){ 200 });
     assert_int_equal(poison_limit(poison, 1, 0, 0, MANY), MANY);
     assert_false(poison_hurries(poison));
@@ -333,6 +334,48 @@ static void few_commits_where_they_are_dear(void **state)
     }
 }
 
+/* Of the batch that died the first and the second topic had so many rows; of the first so many more wait behind them. */
+static void what_came_later_waits_for_what_died(void **state)
+{
+    static const struct { const char *name; uint64_t first, second, later; bool dear; unsigned commits_most; } rows[] = {
+        { "a few rows each", 4, 4, 3000, true, 8 }, { "the second alone", 0, 5, 3000, true, 5 }, { "many rows", 630, 546, 3000, true, 11 },
+        { "cheap commits", 100, 20, 50000, false, 120 }, { "cheap commits, many rows", 6000, 400, 50000, false, 66 },
+        { "nothing behind them", 4, 4, 0, true, 8 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const uint64_t end[2] = { rows[i].first + rows[i].later, rows[i].second };
+        uint64_t       next[POISON_TOPICS] = { 0 };
+        struct poison *poison;
+        unsigned       commits = 0;
+
+        dear = rows[i].dear;
+        poison = start();
+        add(poison, 0, rows[i].first);
+        for (uint64_t offset = 0; offset < rows[i].second; offset++) {
+            poison_mark(poison, 1, offset);
+            poison_added(poison, 1, offset);
+        }
+        for (poison = die(poison, 0); poison_hurries(poison); commits++) {
+            size_t pending = 0;
+
+            for (int topic = 0; topic < 2; topic++) /* as the loader fills a batch */
+                while (next[topic] < end[topic] && pending < poison_limit(poison, topic, next[topic], pending, MANY)) {
+                    poison_mark(poison, topic, next[topic]);
+                    poison_added(poison, topic, next[topic]++);
+                    pending++;
+                }
+            if (pending == 0 || commits > rows[i].commits_most)
+                fail_msg("%s: %u commits and no end, %d rows in the last", rows[i].name, commits, (int)pending);
+            poison_end(poison, next);
+        }
+        if (next[0] != rows[i].first || next[1] != rows[i].second)
+            fail_msg("%s: %d and %d rows went in small batches", rows[i].name, (int)next[0], (int)next[1]);
+        poison_close(poison);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_drop)
@@ -342,7 +385,7 @@ int main(void)
         TEST(a_second_death_suspects_its_own_batch_only),
         TEST(what_is_loaded_is_no_suspect), TEST(a_rollback_suspects_nobody),
         TEST(a_strange_file_tells_nothing), TEST(a_killed_server_blames_nobody), TEST(a_file_of_version_1_counts),
-        TEST(few_commits_where_they_are_dear),
+        TEST(few_commits_where_they_are_dear), TEST(what_came_later_waits_for_what_died),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,9 @@
-/* ingest/watch.c - see watch.h. Each value for itself, without a lock: a line that mixes two moments harms nobody. */
-#include "ingest/watch.h"
+/* base/watch.c - see watch.h. Each value for itself, without a lock: a line that mixes two moments harms nobody. */
+#include "base/watch.h"
 
 #include <stddef.h>
+
+#include "base/say.h"
 
 void watch_step(struct watch *watch, const char *step, int64_t now_us)
 {
@@ -33,4 +35,14 @@ bool watch_look(struct watch *watch, int64_t now_us, struct watch_seen *out)
     watch->told_us = moved_us;
     *out = (struct watch_seen){ .step = step == NULL ? "begins" : step, .step_us = now_us - watch->step_us, .still_us = now_us - moved_us };
     return true;
+}
+
+void watch_tell(struct watch *watches, uint32_t count, int64_t now_us)
+{
+    struct watch_seen seen;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (watch_look(&watches[i], now_us, &seen))
+            say(SAY_WARN, "unit %u: has finished nothing for %.0f s, though records may wait; it %s, for %.0f s now", i,
+                (double)seen.still_us / 1e6, seen.step, (double)seen.step_us / 1e6);
 }

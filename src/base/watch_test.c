@@ -1,12 +1,14 @@
-/* ingest/watch_test.c - a unit that stands still is spoken of once, with where it stands. */
+/* base/watch_test.c - a unit that stands still is spoken of once, with where it stands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "ingest/watch.h"
+#include "base/watch.h"
 
 enum act { STEP, MOVED, END, LOOK };
 
@@ -54,6 +56,31 @@ static void test_flows(void **state)
     }
 }
 
+/* What is said names the unit; the others get on. */
+static void test_told(void **state)
+{
+    struct watch watches[3] = { { .step = NULL } };
+    char         said[400] = "";
+    int          ends[2], kept = dup(STDERR_FILENO);
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        watch_moved(&watches[i], (i == 1 ? 1 : 60) * SECOND);
+    watch_step(&watches[1], "commits", 5 * SECOND);
+    assert_int_equal(0, pipe(ends));
+    assert_int_equal(STDERR_FILENO, dup2(ends[1], STDERR_FILENO));
+    close(ends[1]);
+    watch_tell(watches, 3, 61 * SECOND);
+    watch_tell(watches, 3, 62 * SECOND);
+    assert_int_equal(STDERR_FILENO, dup2(kept, STDERR_FILENO));
+    close(kept);
+    assert_true(read(ends[0], said, sizeof said - 1) > 0);
+    assert_int_equal(0, read(ends[0], said + strlen(said), 1)); /* once */
+    close(ends[0]);
+    assert_non_null(strstr(said, "unit 1: has finished nothing for 60 s, though records may wait; it commits, for 56 s now\n"));
+    assert_null(strstr(strchr(said, '\n') + 1, "unit"));
+}
+
 /* Where there is one unit nobody watches. */
 static void test_none(void **state)
 {
@@ -65,7 +92,7 @@ static void test_none(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_flows), cmocka_unit_test(test_none) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_flows), cmocka_unit_test(test_told), cmocka_unit_test(test_none) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,11 @@
-/* ingest/watch.h - who notices that a unit stands still, and says where.
+/* base/watch.h - who notices that a unit stands still, and says where.
  *
  * A unit's thread notes what it is about to do, and each time that it finished a batch or found nothing to do; another thread
  * looks, since one that waits for ever cannot say so itself.
  *  W1  said once a standstill, with the step and since when; again only after the unit moved
- * @thread watch_look: one, who also begins with zeros; all else: the unit's */
-#ifndef PENSTOCK_INGEST_WATCH_H
-#define PENSTOCK_INGEST_WATCH_H
+ * @thread watch_look and watch_tell: one, who also begins with zeros; all else: the unit's */
+#ifndef PENSTOCK_BASE_WATCH_H
+#define PENSTOCK_BASE_WATCH_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,12 +25,14 @@ struct watch_seen {
     int64_t     step_us, still_us; /* how long it takes already; how long the unit stands still */
 };
 
-/* watch may be NULL in all but watch_look. step: borrowed for ever. */
+/* watch may be NULL in these. step: borrowed for ever. */
 void watch_step(struct watch *watch, const char *step, int64_t now_us);
 void watch_moved(struct watch *watch, int64_t now_us);
 /* The unit is let go. */
 void watch_end(struct watch *watch);
 /* true: this should be said (W1). */
 bool watch_look(struct watch *watch, int64_t now_us, struct watch_seen *out);
+/* Says it of those of units 0, 1, ... of which it should be said. */
+void watch_tell(struct watch *watches, uint32_t count, int64_t now_us);
 
 #endif
