@@ -210,7 +210,8 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
     if (rc < 0 || moves < 0 || epoch_next(ingest, &options.epoch, err) < 0 ||
-        outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0)
+        outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0 ||
+        (!log_is_kafka(ingest->log) && inputs_settle_control(ingest->log, err) < 0))
         return -1;
     return inputs_open(&ingest->inputs, ingest->log, ingest->env->unit, &ingest->place, true, err);
 }

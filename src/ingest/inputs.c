@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 
 enum { BYTES_SHARE = 16 };
@@ -42,6 +43,21 @@ void inputs_close(struct inputs *inputs)
 {
     for (int i = 0; i < INPUT_COUNT; i++)
         gather_close(&inputs->gathers[i]);
+}
+
+int inputs_settle_control(struct log *log, struct err *err)
+{
+    static const char *const       needed[] = { "ingest", NULL };
+    const struct log_topic_options options = { .segment_bytes = 1 << 20, .cursors_needed = needed };
+    struct log_writer             *writer;
+    int                            rc;
+
+    if (log_writer_open(log, input_topic(INPUT_CONTROL), 0, &options, &writer, err) < 0)
+        return err->kind == ERR_RETRY ? 0 : err_wrap(err, input_topic(INPUT_CONTROL));
+    rc = log_writer_retain(writer, clock_wall_us(), err);
+    log_writer_publish(writer, log_writer_end(writer));
+    log_writer_close(writer);
+    return rc;
 }
 
 /* Bytes that a lane may bring the batch to: live records, however large, leave a share to those behind them. */

@@ -32,6 +32,10 @@ void inputs_fini(struct inputs *inputs);
 int  inputs_open(struct inputs *inputs, struct log *log, uint32_t partition, const struct people_place *place, bool control,
                  struct err *err) must_check;
 void inputs_close(struct inputs *inputs);
+/* The topic `control` has no writer but while a command asks for something, so nobody would recover it after a power cut: this
+ * opens it for writing for a moment, and shows readers what is stored. Retention goes over it, too, and its segment ends if that was asked
+ * for. While a command writes it is left alone: the command does the same. Not on Kafka. */
+int  inputs_settle_control(struct log *log, struct err *err) must_check;
 
 /* 1: a batch of at most quota[i] records of each input and about `bytes`; 0: there is nothing; -1: error. */
 int inputs_take(struct inputs *inputs, struct arena *arena, const size_t quota[INPUT_COUNT], size_t bytes, struct err *err)

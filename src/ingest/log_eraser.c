@@ -9,10 +9,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "base/clock.h"
 #include "base/say.h"
 #include "event/record.h"
 #include "event/row.h"
+#include "ingest/inputs.h"
 #include "wire/json.h"
 
 enum { TEXTS_BYTES_MAX = 1 << 30, DETAILS_BYTES_MAX = 32 << 20 };
@@ -298,21 +298,6 @@ static int walk_begin(struct log_eraser *eraser, struct people *people, struct e
     return 0;
 }
 
-/* The topic `control` has no writer but while somebody asks for something. */
-static void control_roll(struct log_eraser *eraser)
-{
-    static const char *const       needed[] = { "ingest", NULL };
-    const struct log_topic_options options = { .segment_bytes = 1 << 20, .cursors_needed = needed };
-    struct log_writer             *writer;
-    struct err                     ignored = { .kind = ERR_NONE };
-
-    if (log_writer_open(eraser->log, "control", 0, &options, &writer, &ignored) < 0)
-        return; /* somebody is asking just now: next time */
-    if (log_writer_retain(writer, clock_wall_us(), &ignored) == 0)
-        log_writer_publish(writer, log_writer_end(writer)); /* what a killed command had synced */
-    log_writer_close(writer);
-}
-
 /* One segment of a topic. 1: something was done; 0: it has to wait. */
 static int topic_step(struct log_eraser *eraser, size_t i, struct err *err)
 {
@@ -323,8 +308,8 @@ static int topic_step(struct log_eraser *eraser, size_t i, struct err *err)
         return -1;
     if (consumed < eraser->end[i])
         return 0;
-    if (topics[i].kind == KIND_CONTROL)
-        control_roll(eraser);
+    if (topics[i].kind == KIND_CONTROL && inputs_settle_control(eraser->log, err) < 0)
+        return -1;
     eraser->kind = topics[i].kind;
     if (log_erase(eraser->log, topics[i].topic, 0, eraser->from[i], eraser->end[i], 1, wanted, eraser, &erased, err) < 0)
         return -1;

@@ -73,6 +73,25 @@ def test_deleted_taken_back_and_split():
             ("delete", "done"), ("delete", "undone"), ("split", "done"), ("undelete", "done")], got
 
 
+# embedded: log: it takes a page of the data folder's files
+def test_what_was_asked_for_is_done_after_a_power_cut():
+    """A request is on the disk when the command answers; what readers may see stands in a mapped page, which a power cut takes."""
+    with Serve() as serve:
+        send(serve, [{"distinct_id": "ada"}, {"distinct_id": "bob"}])
+        head = os.path.join(serve.data, "log", "control", "0", "head")
+        for who, page in ("bob", None), ("ada", "kept"):
+            kept = open(head, "rb").read() if page else None
+            serve.stop()
+            serve.cli("person", "delete", "--now", who)
+            os.unlink(head)
+            if page:
+                with open(head, "wb") as out:
+                    out.write(kept)
+            serve.start()
+            wait_for(lambda: person(serve, who, check=False) is None)
+            serve.settle(30)
+
+
 def erase_persons(serve, count, erased, kill):
     """Persons with events, merged ids and warnings; some are erased while roles are killed; every other row is as before."""
     events = []

@@ -3,7 +3,7 @@
 
 One Penstock runs for a while under load with merges, imports, heatmaps and events that are sent again, with small segments,
 small files of seen ids and with rests, so that segments roll and go, files of ids are made and merged, LMDB grows and
-DuckDB checkpoints; tests/shim/journal.c writes down each call that changes a file, and the
+DuckDB checkpoints, while now and then an operator erases a person; tests/shim/journal.c writes down each call that changes a file, and the
 clients write the acknowledgements into the same journal. Then, for each image, a random moment is chosen and
 a data folder is made as a disk may hold it:
   - what a sync that had ended covered is there;
@@ -13,7 +13,8 @@ a data folder is made as a disk may hold it:
     it, as on a journaling file system;
   - the head of a topic, which is written through a map, is of any noted moment, or not there.
 Penstock is started on it, and must by itself come to: every acknowledged event a row (of heatmaps, if it is one), one row an
-id, nothing that was not sent, each person's last property, and accepted = the sum of all fates. Then events that it holds are
+id, nothing that was not sent, each person's last property, and accepted = the sum of all fates. Who was erased when the
+power went is gone from tables and log; who was being erased is there or gone. Then events that it holds are
 sent once more, each of which must be known for a duplicate.
 """
 import bisect
@@ -32,7 +33,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import shims
 from harness import ROOT, Serve, uuid7
 
-WRITE, SIZE, SYNC_BEGIN, SYNC_END, CREATE, RENAME, UNLINK, MKDIR, RMDIR, DIRSYNC_BEGIN, DIRSYNC_END, HEAD, ACK = range(1, 14)
+WRITE, SIZE, SYNC_BEGIN, SYNC_END, CREATE, RENAME, UNLINK, MKDIR, RMDIR, DIRSYNC_BEGIN, DIRSYNC_END, HEAD, ACK, ERASE, ERASED = range(1, 16)
 NOTE = struct.Struct("<IIQQQIIII")
 MAGIC, DURABLE, ZEROS, PAGE, SECTOR = 0x4A524E4C, 1, 2, 4096, 512
 SEEN_RECENT_MAX, POINTS, AGAIN = 300, 3, 400  # ids in a new file; points of a heatmap event; events sent after the cut
@@ -83,8 +84,7 @@ class Sender(threading.Thread):
                 for event in events:
                     self.sent[event["uuid"]] = event
                 self.serve.post("/batch/", {"api_key": self.token, "historical_migration": lane == "h", "batch": events})
-                text = " ".join(event["uuid"] for event in events).encode()
-                os.write(self.journal, NOTE.pack(MAGIC, ACK, 0, 0, 0, 0, 0, len(text), 0) + text)
+                write_note(self.journal, ACK, " ".join(event["uuid"] for event in events))
                 time.sleep(self.random.uniform(0, 0.03))
                 if self.count > self.pause: # all of them rest, so that the warehouse is closed, and opened again
                     self.pause += 8000
@@ -93,9 +93,53 @@ class Sender(threading.Thread):
             self.failed = failure
 
 
+def write_note(journal, operation, text):
+    os.write(journal, NOTE.pack(MAGIC, operation, 0, 0, 0, 0, 0, len(text), 0) + text.encode())
+
+
+class Operator(threading.Thread):
+    """Erases persons, who have events and a merged id and say nothing after it; when it was asked, and when it was answered, goes
+    to the journal."""
+
+    def __init__(self, serve, token, journal, until, environment):
+        super().__init__(daemon=True)
+        self.serve, self.token, self.journal, self.until, self.environment = serve, token, journal, until, environment
+        self.sent, self.failed = {}, None
+
+    def erase(self, who):
+        events = [{"uuid": uuid7(), "event": "look", "distinct_id": who, "properties": {"n": n}} for n in range(5)]
+        events.append({"uuid": uuid7(), "event": "look", "distinct_id": who + "-b", "properties": {"n": 5}})
+        events.append({"uuid": uuid7(), "event": "$merge_dangerously", "distinct_id": who, "properties": {"n": 6, "alias": who + "-b"}})
+        for event in events:
+            self.sent[event["uuid"]] = event
+        self.serve.post("/batch/", {"api_key": self.token, "batch": events})
+        write_note(self.journal, ACK, " ".join(event["uuid"] for event in events))
+        end = time.time() + 60
+        while len(self.known(who)) < 2:
+            assert time.time() < end, "%s is not known after 60 s" % who
+            time.sleep(0.02)
+        write_note(self.journal, ERASE, who)
+        asked = self.serve.cli("person", "delete", "--with-events", "--now", who, "--json", env=self.environment)
+        write_note(self.journal, ERASED, "%s %d" % (who, json.loads(asked.stdout)["request"]))
+
+    def known(self, who):
+        shown = self.serve.cli("person", "show", who, "--json", check=False)
+        return json.loads(shown.stdout)["distinct_ids"] if shown.returncode == 0 else []
+
+    def run(self):
+        try:
+            count = 0
+            while time.time() < self.until:
+                self.erase("gone%d" % count)
+                count += 1
+                time.sleep(0.3)
+        except Exception as failure:  # told by record()
+            self.failed = failure
+
+
 CONFIG = """capture:
   segment_bytes: 1MiB
-  retention: 1s
+  retention: %s
   cage: false # the journal is written by calls of its own
 ingest:
   output_retention: 1s
@@ -113,10 +157,11 @@ def record(folder, seconds, seed):
                    "PENSTOCK_SEEN_RECENT_MAX": str(SEEN_RECENT_MAX)}
     config = os.path.join(folder, "penstock.yaml")
     with open(config, "w") as out:
-        out.write(CONFIG)
+        out.write(CONFIG % random.Random(seed).choice(["1s", "1h"]))  # an erasure finds sealed segments, or none
     with Serve(data=data, env=environment, extra=["--config", config]) as serve:
         token = serve.token()
         senders = [Sender(serve, token, journal, n, seed, time.time() + seconds) for n in range(4)]
+        senders.append(Operator(serve, token, journal, time.time() + seconds, environment))
         for sender in senders:
             sender.start()
         for sender in senders:
@@ -274,9 +319,12 @@ class Disk:
 
 # --- what must be true ---------------------------------------------------------------------------
 
-def stored_ids(serve):
-    """Rows of events, and the ids of all that is stored, heatmaps too."""
+def stored_ids(serve, erasures):
+    """Rows of events, and the ids of all that is stored, heatmaps too; without those of who may be going."""
     rows = serve.sql("SELECT uuid, event, distinct_id, properties->>'$.n' AS n, raw_offset FROM events")
+    erased = [row["distinct_id"] for row in rows if erasures.who(row) in erasures.done]
+    assert not erased, "rows of persons who were erased: %s" % erased[:3]
+    rows = [row for row in rows if erasures.who(row) not in erasures.perhaps]
     heatmaps = serve.sql("SELECT event_uuid FROM heatmaps")
     ids = [row["event_uuid"] for row in heatmaps if row["event_uuid"]]
     assert len(heatmaps) == POINTS * len(ids), "%d points of %d heatmap events" % (len(heatmaps), len(ids))
@@ -295,10 +343,40 @@ def send_again(serve, token, sent, ids, rnd):
     assert found == len(ids), "%d events were sent again, and %d of them are taken for new" % (len(ids), len(ids) - found)
 
 
-def check(data, acked, sent, token, env, rnd):
+class Erasures:
+    """Who was erased before a moment (names with the numbers of the requests), and who was being erased then."""
+
+    def __init__(self, notes, cut):
+        begun = [bytes(note.data).decode() for note in notes[:cut] if note.operation == ERASE]
+        self.done = dict(bytes(note.data).decode().split() for note in notes[:cut] if note.operation == ERASED)
+        self.perhaps = [who for who in begun if who not in self.done]
+
+    def who(self, event):
+        return event["distinct_id"].partition("-")[0]
+
+    def settle(self, serve, log):
+        """Until receipts say that all of it is done; log: in the log too, which takes half a minute."""
+        seconds = 180 if log else 60
+        end, wanted = time.time() + seconds, {"erase": "warehouse done", **({"erase_log": "done"} if log else {})}
+        while self.done:
+            states = {(row["kind"], str(row["id"])): row["state"] for row in serve.sql("SELECT kind, id, state FROM receipts")}
+            missing = [(who, kind) for who, number in self.done.items() for kind, state in wanted.items()
+                       if states.get((kind, number)) != state]
+            if not missing:
+                break
+            assert time.time() < end, "erasures that were answered are not done after %d s: %s, receipts %s" % (seconds, missing, states)
+            time.sleep(0.1)
+        for who in self.done:
+            shown = serve.cli("person", "show", who, check=False)
+            assert shown.returncode != 0, "%s was erased, and is there: %s" % (who, shown.stdout)
+
+
+def check(data, acked, sent, token, env, rnd, erasures):
     with Serve(data=data, env=env) as serve:
         serve.settle(40)
-        rows, ids = stored_ids(serve)
+        erasures.settle(serve, log=rnd.random() < 0.1)
+        acked = [u for u in acked if erasures.who(sent[u]) not in erasures.done and erasures.who(sent[u]) not in erasures.perhaps]
+        rows, ids = stored_ids(serve, erasures)
         stored = collections.Counter(ids)
         doubled = [u for u, count in stored.items() if count > 1]
         lost = [u for u in acked if u not in stored]
@@ -308,11 +386,11 @@ def check(data, acked, sent, token, env, rnd):
         assert not strange, "rows that nobody sent: %s" % strange[:3]
         if ids:
             send_again(serve, token, sent, ids, rnd)
-            rows, after = stored_ids(serve)
+            rows, after = stored_ids(serve, erasures)
             assert collections.Counter(after) == stored, "events that were sent again made or took rows"
         last = {}
         for row in sorted(rows, key=lambda r: int(r["raw_offset"])):
-            if row["event"] != "look":
+            if row["event"] in ("step", "$identify"):
                 last[row["distinct_id"]] = int(row["n"])
         found = {r["distinct_id"]: int(r["last"] or 0) for r in serve.sql(
             "SELECT d.distinct_id, p.properties->>'$.last' AS last FROM person_distinct_ids d JOIN persons p ON p.id = d.person_id")}
@@ -336,7 +414,7 @@ def make_image(notes, cut, seed, folder):
 def campaign(images, seed, seconds=10):
     rnd = random.Random(seed)
     folder = tempfile.mkdtemp(prefix="penstock-power-")
-    rows = done = held = 0
+    rows = done = held = erased = 0
     try:
         notes, sent, token = record(folder, seconds, seed)
         acks = [(i, bytes(note.data).decode().split()) for i, note in enumerate(notes) if note.operation == ACK]
@@ -356,14 +434,16 @@ def campaign(images, seed, seconds=10):
                 held += any(name.endswith(".run") for name in listed(os.path.join(data, "people", "seen")))
                 # half of them go on making files
                 env = {"PENSTOCK_SEEN_RECENT_MAX": str(SEEN_RECENT_MAX)} if rnd.random() < 0.5 else {}
-                rows += check(data, acked, sent, token, env, rnd)
+                erasures = Erasures(notes, cut)
+                erased += len(erasures.done)
+                rows += check(data, acked, sent, token, env, rnd, erasures)
             except AssertionError as wrong:
                 print("image %d of seed %d, cut at %d of %d: %s" % (image, seed, cut, len(notes), wrong))
                 raise
             done += 1
             if done % 50 == 0:
                 print("%d images" % done, flush=True)
-        print("%d of %d disks hold files of seen ids; %d were made" % (held, done, len(made)), flush=True)
+        print("%d of %d disks hold files of seen ids; %d were made; %d erasures had to hold" % (held, done, len(made), erased), flush=True)
     finally:
         if not os.environ.get("KEEP"):
             shutil.rmtree(folder, ignore_errors=True)
