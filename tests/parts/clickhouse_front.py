@@ -98,8 +98,10 @@ class Engine:
         try:
             if database:
                 connection.query("USE `%s`" % database.replace("`", "\\`"))
-            for name, value in sorted(settings.items(), key=lambda one: one[0] == "readonly"):  # it forbids to change others
-                connection.query("SET %s = '%s'" % (name, value.replace("\\", "\\\\").replace("'", "\\'")))
+            said = {name: "%s = '%s'" % (name, value.replace("\\", "\\\\").replace("'", "\\'")) for name, value in settings.items()}
+            last = said.pop("readonly", None)  # it forbids to change others
+            for some in filter(None, (", ".join(said.values()), last)):
+                connection.query("SET " + some)
             result = connection.query(sql, form)
             return result.bytes(), {"read_rows": str(result.rows_read()), "read_bytes": str(result.bytes_read()),
                                     "written_rows": str(result.rows_written()), "written_bytes": str(result.bytes_written())}
