@@ -304,7 +304,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     const struct gathered *batch = &inputs->batch;
     struct people_txn     *txn;
     const struct requests  requests = { .arena = ingest->arena, .now_us = inputs->now_us,
-                                       .undo_us = ingest->options->undo_window_us,
+                                       .undo_us = ingest->options->undo_window_us, .unit = ingest->env->unit,
                                        .log_stays = log_is_kafka(ingest->log), .sink = sink_row, .sink_ctx = ingest };
     int64_t                from_us, synced_us, request_us;
     int                    moves;

@@ -281,6 +281,8 @@ int requests_expire(const struct requests *requests, struct people_txn *txn, con
     int64_t                       today = requests->now_us / TIME_US_DAY, last;
     bool                          follows;
 
+    if (requests->unit != 0)
+        return 0;
     if (people_expired_day_get(txn, &last, err) < 0)
         return -1;
     follows = last == today - 1;

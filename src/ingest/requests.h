@@ -15,6 +15,7 @@
 struct requests {
     struct arena *arena; /* of the batch */
     int64_t       now_us, undo_us;
+    uint32_t      unit;      /* the log's partition */
     bool          log_stays; /* nothing can be erased in the log: it is Kafka's */
     row_sink     *sink;
     void         *sink_ctx;
@@ -30,7 +31,7 @@ int requests_do(const struct requests *requests, struct people_txn *txn, int64_t
 /* Once a day, for each project that keeps its events for a number of days only: an order to load, a receipt of the kind
  * "expire". Not on a day that does not follow the last one that was looked at: when the clock jumped, or nothing ran for
  * days, the day after the next one is the first again, so that a wrong clock has a day to be noticed before anything
- * goes. *next_us_in_out: lowered to the next time. */
+ * goes. Of several units the first does it for all: an order is the whole project's, and its receipt is one. *next_us_in_out: lowered to the next time. */
 int requests_expire(const struct requests *requests, struct people_txn *txn, const struct catalog_snapshot *catalog,
                     int64_t *next_us_in_out, struct err *err) must_check;
 /* Some project keeps its events for a number of days only. */
