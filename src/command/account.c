@@ -141,6 +141,7 @@ static int inputs_read(struct log *log, uint32_t unit, const struct people_place
         const char        *topic = input_topic((enum input)i);
         struct log_reader *reader;
         uint64_t           end = place->output_end[OUTPUT_RAW_OVERFLOW], lag;
+        int                rc;
 
         if (log_sparse(log, topic)) {
             if (sparse_waiting(log, topic, unit, place->input_next[i], &lag, err) < 0)
@@ -151,8 +152,10 @@ static int inputs_read(struct log *log, uint32_t unit, const struct people_place
         if (i != INPUT_OVERFLOW) { /* of moved records the place says which of them count */
             if (log_reader_open(log, topic, unit, 0, &reader, err) < 0)
                 return -1;
-            end = log_reader_end(reader);
+            rc = log_reader_end(reader, &end, err);
             log_reader_close(reader);
+            if (rc < 0)
+                return -1;
         }
         if (end < place->input_next[i])
             return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,

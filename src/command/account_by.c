@@ -247,8 +247,10 @@ static int topic_read(struct reading *reading, struct log *log, const char *topi
         return 0;
     if (log_reader_open(log, topic, unit, from, &reader, err) < 0)
         return -1;
-    if (end == UINT64_MAX && !sparse)
-        end = log_reader_end(reader);
+    if (end == UINT64_MAX && !sparse && log_reader_end(reader, &end, err) < 0) {
+        log_reader_close(reader);
+        return -1;
+    }
     waits = sparse ? log_reader_lag(reader, from) : from < end ? end - from : 0;
     while (rc == 0 && more > 0 && looked < waits && reading->left > 0) {
         more = account_reader_next(reader, looked == 0 ? from : offset + 1, end == UINT64_MAX ? 0 : end, &chunk, err);

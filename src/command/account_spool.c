@@ -16,17 +16,17 @@ enum { SPOOLED = sizeof spooled / sizeof *spooled };
 static int topic_look(struct log *log, const char *topic, uint64_t *next, uint64_t *end, struct err *err)
 {
     struct log_reader *reader;
-    int                found = log_cursor_load(log, topic, 0, LOG_SPOOL_CURSOR, next, err);
+    int                found = log_cursor_load(log, topic, 0, LOG_SPOOL_CURSOR, next, err), rc;
 
     if (found < 0 || log_reader_open(log, topic, 0, 0, &reader, err) < 0)
         return -1;
-    *end = log_reader_end(reader);
+    rc = log_reader_end(reader, end, err);
     if (found == 0)
         *next = log_reader_start(reader);
     if (*next > *end)
         *next = *end;
     log_reader_close(reader);
-    return 0;
+    return rc;
 }
 
 int account_spool_open(const char *data, struct account_spool *out, struct err *err)

@@ -44,13 +44,17 @@ static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long l
 static int tail_open(struct log *log, const char *topic, uint32_t partition, bool from_start, struct log_reader **out, struct err *err)
 {
     uint64_t from = 0;
+    int      rc = 0;
 
     if (log_reader_open(log, topic, partition, 0, out, err) < 0)
         return -1;
-    from = from_start ? log_reader_start(*out) : log_reader_end(*out);
+    if (from_start)
+        from = log_reader_start(*out);
+    else
+        rc = log_reader_end(*out, &from, err);
     log_reader_close(*out);
     *out = NULL;
-    return log_reader_open(log, topic, partition, from, out, err);
+    return rc < 0 ? -1 : log_reader_open(log, topic, partition, from, out, err);
 }
 
 /* Of several partitions (Kafka) whichever has something: order is kept within a person, not among all. */

@@ -291,12 +291,16 @@ static int offset_at(struct log *log, uint32_t unit, const char *topic, int64_t 
 {
     struct log_reader *reader;
     uint64_t           low, high;
+    int                rc;
 
     if (log_reader_open(log, topic, unit, 0, &reader, err) < 0)
         return -1;
     *start_out = low = log_reader_start(reader);
-    high = log_is_kafka(log) ? low : log_reader_end(reader); /* there each look is a conversation: all of it is read, as long as that may take */
+    high = low; /* Kafka: each look is a conversation, so all of it is read, as long as that may take */
+    rc = log_is_kafka(log) ? 0 : log_reader_end(reader, &high, err);
     log_reader_close(reader);
+    if (rc < 0)
+        return -1;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         int64_t  at_us;

@@ -233,7 +233,8 @@ static uint64_t site_published(struct site *site, const char *topic)
 
     if (log_reader_open(site->log, topic, 0, 0, &reader, &err) < 0)
         return 0;
-    end = log_reader_end(reader);
+    if (log_reader_end(reader, &end, &err) < 0)
+        end = 0;
     log_reader_close(reader);
     return end;
 }

@@ -287,8 +287,10 @@ static int walk_begin(struct log_eraser *eraser, struct people *people, struct e
 
         if (log_reader_open(eraser->log, topics[i].topic, 0, 0, &reader, err) < 0)
             return -1;
-        eraser->end[i] = log_reader_end(reader);
+        rc = log_reader_end(reader, &eraser->end[i], err);
         log_reader_close(reader);
+        if (rc < 0)
+            return -1;
         eraser->from[i] = 0;
         eraser->done[i] = eraser->end[i] == 0;
         if (!eraser->done[i] && log_roll_ask(eraser->log, topics[i].topic, 0, err) < 0)

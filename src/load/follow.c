@@ -250,21 +250,26 @@ static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse
     return 1;
 }
 
-/* An order to erase stops its topic until it was carried out (load/eraser.h). */
-static bool meets_order(struct follow *follow, struct span body)
+/* An order to erase stops its topic until it was carried out (load/eraser.h). 1: it is one; 0; -1: what is to be loaded before it is
+ * not known. */
+static int meets_order(struct follow *follow, struct span body, struct err *err)
 {
     struct eraser *eraser = &follow->eraser;
+    bool           again = follow->topics[FOLLOW_RECEIPTS].until != NO_OFFSET;
     struct err     why;
 
     if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row) ||
-        eraser_meet(eraser, &follow->row, body, follow->topics[FOLLOW_RECEIPTS].until != NO_OFFSET, &why) < 0)
-        return false;
-    for (int i = 0; i < FOLLOW_TOPICS; i++)
-        eraser->ends[i] = i == FOLLOW_RECEIPTS || follow->topics[i].reader == NULL || follow->topics[i].until != NO_OFFSET
-                              ? 0
-                              : log_reader_end(follow->topics[i].reader);
+        eraser_meet(eraser, &follow->row, body, again, &why) < 0)
+        return 0;
+    for (int i = 0; i < FOLLOW_TOPICS; i++) {
+        const struct follow_topic *topic = &follow->topics[i];
+
+        eraser->ends[i] = 0;
+        if (i != FOLLOW_RECEIPTS && topic->reader != NULL && topic->until == NO_OFFSET && log_reader_end(topic->reader, &eraser->ends[i], err) < 0)
+            return err_wrap(err, follow_topics[i]);
+    }
     eraser->waiting = true;
-    return true;
+    return 1;
 }
 
 int follow_erase_due(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err)
@@ -297,12 +302,12 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
     for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max && !warehouse_full(warehouse);) {
         uint64_t    offset;
         struct span body;
+        int         rc;
 
         if (topic->next >= topic->until)
             return 0;
         if (!topic->in_chunk) {
-            int rc = next_chunk(follow, id, warehouse, now_us, err);
-
+            rc = next_chunk(follow, id, warehouse, now_us, err);
             if (rc < 1)
                 return rc;
             continue;
@@ -314,9 +319,9 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
         }
         follow->last_topic = id;
         follow->last_offset = offset;
-        if (id == FOLLOW_RECEIPTS && meets_order(follow, body)) {
+        if (id == FOLLOW_RECEIPTS && (rc = meets_order(follow, body, err)) != 0) {
             topic->next = offset;
-            return 0;
+            return rc < 0 ? -1 : 0;
         }
         if (body.bytes == 0) { /* erased (log.h) */
             topic->next = offset + 1;

@@ -64,6 +64,13 @@ uint32_t embedded_partitions(const struct log *log)
     return 1;
 }
 
+static int reader_end(struct log_reader *reader, uint64_t *out, struct err *err)
+{
+    (void)err;
+    *out = embedded_reader_end(reader);
+    return 0;
+}
+
 const struct log_ops log_embedded_ops = {
     .close = embedded_close,
     .partitions = embedded_partitions,
@@ -90,7 +97,7 @@ const struct log_ops log_embedded_ops = {
     .reader_next = embedded_reader_next,
     .reader_wait = embedded_reader_wait,
     .reader_lag = embedded_reader_lag,
-    .reader_end = embedded_reader_end,
+    .reader_end = reader_end,
     .reader_start = embedded_reader_start,
     .cursor_store = embedded_cursor_store,
     .cursor_load = embedded_cursor_load,

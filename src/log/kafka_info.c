@@ -91,8 +91,8 @@ int kafka_verify(struct log *log, const char *topic, uint32_t partition, log_dam
 
     if (kafka_reader_open(log, topic, partition, 0, &reader, err) < 0)
         return -1;
-    end = kafka_reader_end(reader);
-    while ((rc = kafka_reader_next(reader, &chunk, err)) == 1) {
+    rc = kafka_reader_end(reader, &end, err);
+    while (rc >= 0 && (rc = kafka_reader_next(reader, &chunk, err)) == 1) {
         if (chunk.kind == LOG_RECORDS) {
             result.frames++;
             result.records += chunk.count;
@@ -121,15 +121,18 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
     struct log_cursor_info    cursors[INFO_CURSORS];
     struct log_reader        *reader;
     size_t                    count = 0;
+    int                       rc;
 
     if (kafka_reader_open(log, topic, partition, 0, &reader, err) < 0)
         return -1;
     (void)snprintf(info.topic, sizeof info.topic, "%s", topic);
-    info.end = kafka_reader_end(reader);
+    rc = kafka_reader_end(reader, &info.end, err);
     info.start = kafka_reader_start(reader);
     kafka_reader_close(reader);
+    if (rc < 0)
+        return -1;
     for (size_t i = 0; *ask && i < INFO_CURSORS; i++) {
-        int rc = kafka_cursor_load(log, topic, partition, consumers[i], &cursors[count].offset, err);
+        rc = kafka_cursor_load(log, topic, partition, consumers[i], &cursors[count].offset, err);
 
         if (rc < 0 && err->kind != ERR_RETRY)
             return -1;

@@ -70,7 +70,7 @@ void     kafka_reader_once(struct log_reader *reader);
 int      kafka_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err) must_check;
 bool     kafka_reader_wait(struct log_reader *reader, int64_t timeout_us);
 uint64_t kafka_reader_lag(struct log_reader *reader, uint64_t from);
-uint64_t kafka_reader_end(struct log_reader *reader);
+int      kafka_reader_end(struct log_reader *reader, uint64_t *out, struct err *err) must_check;
 uint64_t kafka_reader_start(struct log_reader *reader);
 int      kafka_cursor_store(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
                             struct err *err) must_check;

@@ -390,35 +390,37 @@ uint64_t kafka_reader_lag(struct log_reader *of, uint64_t from)
 /* --- ends -------------------------------------------------------------------------------------- */
 
 /* With a source of its own, so that the reader's goes on where it stands. */
-static uint64_t bound(struct kafka_reader *reader, bool end)
+static int bound(struct kafka_reader *reader, bool end, uint64_t *out, struct err *err)
 {
     struct kafka_source source;
-    struct err          err;
-    uint64_t            out = 0;
     int                 rc;
 
-    if (kafka_source_open(&source, reader->log, reader->topic, reader->partition, &err) < 0)
-        return 0;
+    *out = 0;
+    if (kafka_source_open(&source, reader->log, reader->topic, reader->partition, err) < 0)
+        return -1;
     if (reader->shared) {
-        rc = kafka_source_bounds(&source, &err);
-        out = rc == 1 ? kafka_offset_make(end ? source.high : source.low, 0) : 0;
+        rc = kafka_source_bounds(&source, err);
+        *out = rc == 1 ? kafka_offset_make(end ? source.high : source.low, 0) : 0;
     } else if (end) {
-        rc = kafka_place_end(&source, &out, &err);
+        rc = kafka_place_end(&source, out, err);
     } else {
-        rc = kafka_place_start(&source, &out, &err);
+        rc = kafka_place_start(&source, out, err);
     }
     kafka_source_close(&source);
-    return rc == 1 ? out : 0;
+    return rc < 0 ? -1 : 0;
 }
 
-uint64_t kafka_reader_end(struct log_reader *of)
+int kafka_reader_end(struct log_reader *of, uint64_t *out, struct err *err)
 {
-    return bound(kafka_reader_of(of), true);
+    return bound(kafka_reader_of(of), true, out, err);
 }
 
 uint64_t kafka_reader_start(struct log_reader *of)
 {
-    return bound(kafka_reader_of(of), false);
+    struct err err;
+    uint64_t   start;
+
+    return bound(kafka_reader_of(of), false, &start, &err) < 0 ? 0 : start;
 }
 
 int kafka_reader_open(struct log *of, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out, struct err *err)

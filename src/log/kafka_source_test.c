@@ -42,19 +42,24 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* What a reader that begins says, by a client of its own. */
+/* What a reader that begins says, by a client of its own; and its end says the same. */
 static int look(const struct imitation *made, const char *topic, uint32_t partition, struct err *err)
 {
     const struct log_kafka_options kafka = { .brokers = rd_kafka_mock_cluster_bootstraps(made->cluster), .partitions = 2 };
     struct log                    *log;
     struct log_reader             *reader;
     struct log_chunk               chunk;
+    struct err                     of_end = { .kind = ERR_NONE };
+    uint64_t                       end = 1;
     int                            rc;
 
     *err = (struct err){ .kind = ERR_NONE };
     assert_int_equal(0, log_open(&(struct log_options){ .folder = "", .kafka = &kafka }, &log, err));
     assert_int_equal(0, log_reader_open(log, topic, partition, 0, &reader, err));
     rc = log_reader_next(reader, &chunk, err);
+    assert_int_equal(rc, log_reader_end(reader, &end, &of_end));
+    assert_int_equal(rc < 0 ? ERR_RETRY : ERR_NONE, of_end.kind);
+    assert_int_equal(0, end);
     log_reader_close(reader);
     log_close(log);
     return rc;

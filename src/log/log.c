@@ -156,9 +156,9 @@ uint64_t log_reader_lag(struct log_reader *reader, uint64_t from)
     return OPS(reader)->reader_lag(reader, from);
 }
 
-uint64_t log_reader_end(struct log_reader *reader)
+int log_reader_end(struct log_reader *reader, uint64_t *out, struct err *err)
 {
-    return OPS(reader)->reader_end(reader);
+    return OPS(reader)->reader_end(reader, out, err);
 }
 
 uint64_t log_reader_start(struct log_reader *reader)

@@ -276,8 +276,9 @@ bool log_reader_wait(struct log_reader *reader, int64_t timeout_us);
 /* How many records wait from offset `from` on, which is in the chunk given last or next to it. Kafka: an estimate, but 0 only
  * when there is none. */
 uint64_t log_reader_lag(struct log_reader *reader, uint64_t from);
-/* The published end, and the first offset still stored. On Kafka this asks the brokers. */
-uint64_t log_reader_end(struct log_reader *reader);
+/* The published end. On Kafka this asks the brokers, and -1 with ERR_RETRY says that they do not answer; embedded it never fails. */
+int log_reader_end(struct log_reader *reader, uint64_t *out, struct err *err) must_check;
+/* The first offset still stored; on Kafka 0, too, when the brokers do not answer. */
 uint64_t log_reader_start(struct log_reader *reader);
 
 /* --- cursors: how far a consumer has come ------------------------------------------------------ */

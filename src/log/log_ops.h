@@ -43,7 +43,7 @@ struct log_ops {
     int      (*reader_next)(struct log_reader *reader, struct log_chunk *out, struct err *err);
     bool     (*reader_wait)(struct log_reader *reader, int64_t timeout_us);
     uint64_t (*reader_lag)(struct log_reader *reader, uint64_t from);
-    uint64_t (*reader_end)(struct log_reader *reader);
+    int      (*reader_end)(struct log_reader *reader, uint64_t *out, struct err *err);
     uint64_t (*reader_start)(struct log_reader *reader);
 
     int (*cursor_store)(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
