@@ -163,7 +163,8 @@ def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None):
     data = os.path.join(folder, "data")
     binary = os.path.join(BUILD, "penstock")
     os.makedirs(folder, exist_ok=True)
-    subprocess.run([binary, "token", "create", "--token", TOKEN, "--data", data], check=True, capture_output=True)
+    if not os.path.exists(os.path.join(data, "catalog.db")):
+        subprocess.run([binary, "token", "create", "--token", TOKEN, "--data", data], check=True, capture_output=True)
     if tls:
         with open(os.path.join(folder, "tls.yaml"), "w") as out:
             out.write("tls: {certificate: %s, key: %s}\n" % tls)

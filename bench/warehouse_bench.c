@@ -4,7 +4,7 @@
  *
  * events: ROWS rows of about 1 KB, shaped as page views with 20 properties and 12 person properties, in
  * batches of BATCH; `people`: PERSONS persons first, then ROWS updates of random ones in batches.
- * PENSTOCK_BENCH_LIBRARY, _THREADS, _CRASH (end without closing) in the environment. With PENSTOCK_TEST_CLICKHOUSE (of
+ * PENSTOCK_BENCH_LIBRARY, _THREADS, _HURRY (threads while many rows wait), _CRASH (end without closing) in the environment. With PENSTOCK_TEST_CLICKHOUSE (of
  * tests/parts/with.py clickhouse) rows go there, and the engine's own CPU is told beside ours.
  * Prints CPU microseconds a row (user and system, all threads), rows a second, bytes on disk, RSS. */
 #include <curl/curl.h>
@@ -236,10 +236,13 @@ int main(int argc, char **argv)
     options.path = path;
     if (getenv("PENSTOCK_BENCH_THREADS") != NULL)
         options.threads = (unsigned)atoi(getenv("PENSTOCK_BENCH_THREADS"));
+    if (getenv("PENSTOCK_BENCH_HURRY") != NULL)
+        options.hurry_threads = (unsigned)atoi(getenv("PENSTOCK_BENCH_HURRY"));
     printf("before   RSS %ld MiB\n", rss_kib() >> 10);
     opened_us = clock_mono_us();
     if (warehouse_open(&options, &warehouse, &err) < 0)
         die(&err);
+    warehouse_hurry(warehouse, options.hurry_threads > 1 && getenv("PENSTOCK_BENCH_CALM") == NULL);
     printf("opened   in %.2f s, RSS %ld MiB\n", (double)(clock_mono_us() - opened_us) / 1e6, rss_kib() >> 10);
     uint64_t rows = strtoull(argv[2], NULL, 10), batch = strtoull(argv[3], NULL, 10);
     if (argc > 5) {

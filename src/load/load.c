@@ -32,25 +32,13 @@
 #include "log/log_access.h"
 
 enum {
+    CATCH_UP_REST = 4,            /* of catch_up_rows: so little is no backlog any more */
+    CATCH_UP_BATCHES = 4,         /* of batch_rows, in one transaction meanwhile: nothing is filled while it commits */
     GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
     STORE_EVERY_US = 200000,      /* the log's copy of the cursors: for retention, and for ingest, which slows imports by it */
     REWRITE_WAIT_US = 2000000, REWRITE_RETRY_US = 60000000, REBUILD_LOOK_US = 500000,
     BACKOFF_US_MIN = 1000000, BACKOFF_US_MAX = 30000000
-};
-
-#define AT(field) offsetof(struct load_options, field)
-static const struct option options[] = {
-    { "library", OPTION_TEXT, "", 0, 0, "The DuckDB library, libduckdb.so; empty: beside the binary, then the system's", AT(library) },
-    { "memory", OPTION_BYTES, "256MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included", AT(memory_bytes) },
-    { "threads", OPTION_COUNT, "1", 1, 256, "Threads of the engine: more make one query quicker and loading dearer; each query has its own beside these", AT(threads) },
-    { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most", AT(batch_rows) },
-    { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed; up to four times as long where that fills a row group", AT(batch_wait_us) },
-    { "people_wait", OPTION_DURATION, "0s", 0, 60000000, "The shortest pause between changes to persons, distinct ids and groups; 0s: they are taken with the events they belong to", AT(people_wait_us) },
-    { "idle", OPTION_DURATION, "30s", 1000000, (int64_t)86400 * 1000000, "After this long without rows and queries the warehouse is closed, which gives back its memory", AT(idle_us) },
-    { "query_time", OPTION_DURATION, "5m", 1000, (int64_t)86400 * 1000000, "How long one query may take", AT(query_time_us) },
-    { "queries", OPTION_COUNT, "4", 1, QUERIES_MAX, "Queries at the same time", AT(queries) },
-    { NULL, OPTION_TEXT, NULL, 0, 0, NULL, 0 },
 };
 
 /* --- the loader -------------------------------------------------------------------------------- */
@@ -79,6 +67,8 @@ struct load {
     int64_t                    rebuild_us; /* whether a new warehouse is asked for is not looked at before */
     int64_t                    backoff_us;
     bool                       troubled;
+    bool                       backlog;     /* what waited at the start is not loaded yet */
+    bool                       catching_up; /* and several threads load it */
     uint64_t                   lag_told[FOLLOW_TOPICS]; /* as the metrics have it of this loader */
 };
 
@@ -159,6 +149,21 @@ static void note_rewrite(struct load *load, bool wanted, int64_t now_us)
         load->follow.eraser.rewrite_us = now_us + REWRITE_WAIT_US;
 }
 
+/* What waited at the start, or is loaded anew, is worth more threads until little is left. What piles up later is not: the other roles
+ * are at work. Between batches. */
+static void load_catch_up(struct load *load, bool begin)
+{
+    uint64_t lag = 0, much = (uint64_t)load->options->catch_up_rows;
+    bool     was = load->catching_up;
+
+    for (int i = 0; i < FOLLOW_TOPICS; i++)
+        lag += follow_lag(&load->follow, i);
+    load->backlog = begin ? lag >= much : lag >= much / CATCH_UP_REST;
+    load->catching_up = load->backlog && !load->place.again && !poison_hurries(load->poison);
+    if (begin || load->catching_up != was)
+        warehouse_hurry(load->warehouse, load->catching_up);
+}
+
 /* Becomes a user of the warehouse and stands where it is. */
 static int load_place(struct load *load, struct err *err)
 {
@@ -183,6 +188,7 @@ static int load_place(struct load *load, struct err *err)
             follow_condemn(&load->follow, i, condemned, blind);
     }
     load->placed = true;
+    load_catch_up(load, true);
     return 0;
 }
 
@@ -250,6 +256,7 @@ static int load_commit(struct load *load, struct err *err)
 {
     struct warehouse_place before = load->place;
     int64_t                start_us = clock_mono_us(), took_us;
+    size_t                 rows_usual = (size_t)load->options->batch_rows * (load->catching_up ? CATCH_UP_BATCHES : 1);
 
     watch_step(load->watch, "commits a batch to the warehouse", start_us);
     load->tried = warehouse_pending(load->warehouse); /* a commit that fails forgets them */
@@ -272,9 +279,10 @@ static int load_commit(struct load *load, struct err *err)
         load->people_us = start_us + took_us + load->options->people_wait_us;
     load->begun_us = 0;
     load->follow.live = 0;
-    load->rows_max = load->rows_max * 2 < (size_t)load->options->batch_rows ? load->rows_max * 2
-                                                                              : (size_t)load->options->batch_rows;
+    load->rows_max = load->rows_max * 2 < rows_usual ? load->rows_max * 2 : rows_usual;
     load_recovered(load);
+    if (load->backlog && load->placed)
+        load_catch_up(load, false);
     return 0;
 }
 
@@ -392,7 +400,7 @@ static int load_work_alone(struct load *load, int64_t now_us, struct err *err)
     load->work_us = now_us;
     if (load->begun_us == 0)
         load->begun_us = now_us;
-    if (!load_due(load, clock_mono_us()))
+    if (!load_due(load, clock_mono_us()) && (more || !load->catching_up)) /* who catches up waits for nobody at the end */
         return more;
     return load_commit(load, err) < 0 ? -1 : 1;
 }
@@ -554,15 +562,6 @@ static void load_close(struct load *load)
         metric_page_close(load->page);
 }
 
-void load_warehouse_options(const struct role_env *env, char path[4096], struct warehouse_options *out)
-{
-    const struct load_options *opt = env->options;
-
-    (void)snprintf(path, 4096, "%s/warehouse.duckdb", env->data_folder);
-    *out = (struct warehouse_options){ .settings = stores_warehouse(env->stores), .path = path, .library = opt->library, .unit = env->unit,
-                                       .memory_bytes = (uint64_t)opt->memory_bytes, .threads = (unsigned)opt->threads };
-}
-
 int load_run_unit(const struct role_env *env, const struct load_common *common, struct err *err)
 {
     const struct load_options *opt = env->options;
@@ -591,7 +590,7 @@ static int load_run(const struct role_env *env, struct err *err)
 const struct role load_role = {
     .name = "load",
     .help = "Fills the warehouse from the log, and answers SQL while it runs",
-    .options = options,
+    .options = load_option_table,
     .options_bytes = sizeof(struct load_options),
     .run = load_run,
 };

@@ -20,6 +20,8 @@ struct load_options {
     const char *library;
     int64_t     memory_bytes;
     int64_t     threads;
+    int64_t     catch_up_threads;
+    int64_t     catch_up_rows;
     int64_t     batch_rows;
     int64_t     batch_wait_us;
     int64_t     people_wait_us;
@@ -29,5 +31,6 @@ struct load_options {
 };
 
 extern const struct role load_role;
+extern const struct option load_option_table[];
 
 #endif

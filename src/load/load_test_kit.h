@@ -50,7 +50,8 @@ static inline int role_main(int argc, char **argv)
 {
     struct load_options options = options_of();
     int64_t *const      numbers[] = { &options.memory_bytes, &options.threads, &options.batch_rows, &options.batch_wait_us,
-                                      &options.people_wait_us, &options.idle_us, &options.query_time_us, &options.queries };
+                                      &options.people_wait_us, &options.idle_us, &options.query_time_us, &options.queries,
+                                      &options.catch_up_threads, &options.catch_up_rows };
     struct role_env     env = { .data_folder = argv[2], .run_folder = run_folder, .stop_fd = atoi(argv[3]),
                                 .options = &options };
     struct rlimit       limit = { strtoull(argv[4], NULL, 10), RLIM_INFINITY };
@@ -73,7 +74,8 @@ static inline int role_main(int argc, char **argv)
 static inline struct process start_with(const struct load_options *options)
 {
     const int64_t  numbers[] = { options->memory_bytes, options->threads, options->batch_rows, options->batch_wait_us,
-                                 options->people_wait_us, options->idle_us, options->query_time_us, options->queries };
+                                 options->people_wait_us, options->idle_us, options->query_time_us, options->queries, options->catch_up_threads,
+                                 options->catch_up_rows };
     char           words[2 + sizeof numbers / sizeof *numbers][24];
     char          *argv[16] = { "load_test", "role", folder };
     int            stop[2], argc = 3;

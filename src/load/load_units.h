@@ -27,7 +27,7 @@ int load_units_run(const struct role_env *env, struct err *err) must_check;
 
 /* load.c: one loader, of partition env->unit. common NULL: alone in its process. */
 int  load_run_unit(const struct role_env *env, const struct load_common *common, struct err *err) must_check;
-/* out borrows path, and env's options. */
+/* load_options.c. out borrows path, and env's options. */
 void load_warehouse_options(const struct role_env *env, char path[4096], struct warehouse_options *out);
 
 #endif

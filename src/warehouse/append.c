@@ -63,13 +63,15 @@ static void table_fini(const struct duckdb *duckdb, struct engine_table *table)
 {
     if (table->insert != NULL)
         duckdb->destroy_prepare(&table->insert);
-    for (size_t i = 0; i < ENGINE_CHUNKS; i++)
-        if (table->chunks[i] != NULL)
-            duckdb->destroy_data_chunk(&table->chunks[i]);
+    for (size_t i = 0; i < ENGINE_SETS; i++) {
+        for (size_t j = 0; j < ENGINE_CHUNKS; j++)
+            if (table->sets[i].chunks[j] != NULL)
+                duckdb->destroy_data_chunk(&table->sets[i].chunks[j]);
+        arena_free(table->sets[i].texts);
+    }
     for (size_t i = 0; i < ENGINE_COLUMNS_MAX; i++)
         if (table->types[i] != NULL)
             duckdb->destroy_logical_type(&table->types[i]);
-    arena_free(table->texts);
     *table = (struct engine_table){ .insert = NULL };
 }
 
@@ -82,32 +84,56 @@ void engine_tables_fini(struct warehouse *warehouse)
 /* Begins to fill this chunk, which was made or emptied: the engine may have moved its vectors. */
 static void table_fill(const struct duckdb *duckdb, struct engine_table *table, unsigned chunk, size_t columns)
 {
-    table->filling = chunk;
+    table->set->filling = chunk;
     for (size_t i = 0; i < columns; i++) {
-        table->data[i] = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->chunks[chunk], i));
+        table->data[i] = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->set->chunks[chunk], i));
         table->valid[i] = NULL;
     }
     table->chunk_rows = 0;
 }
 
-static int table_init(struct warehouse *warehouse, enum row_table id, struct err *err)
+static int chunk_ready(struct warehouse *warehouse, enum row_table id, unsigned chunk, struct err *err)
+{
+    struct engine_table *table = &warehouse->tables[id];
+
+    if (table->set->chunks[chunk] == NULL &&
+        (table->set->chunks[chunk] = warehouse->duckdb.create_data_chunk(table->types, engine_chunk_columns(id))) == NULL)
+        return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
+    return 0;
+}
+
+/* table->set is nobody else's: what was in it goes, and it is filled from its beginning. */
+static int set_begin(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
-    size_t               columns = engine_chunk_columns(id);
+    struct engine_set   *set = table->set;
 
-    for (size_t i = 0; i < columns; i++)
-        if (table->types[i] == NULL)
-            table->types[i] = duckdb->create_logical_type(chunk_type(id, i));
-    if (table->chunks[0] == NULL) {
-        table->chunks[0] = duckdb->create_data_chunk(table->types, columns);
-        if (table->chunks[0] == NULL)
-            return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
-        table_fill(duckdb, table, 0, columns);
-    }
-    if (table->texts == NULL && (table->texts = arena_new(TEXTS_PIECE_BYTES, TEXTS_BYTES_MAX)) == NULL)
+    table->chunk_rows = 0;
+    set->table = id;
+    if (set->texts == NULL && (set->texts = arena_new(TEXTS_PIECE_BYTES, TEXTS_BYTES_MAX)) == NULL)
         return err_set(err, ERR_FULL, "%s: no memory for texts", row_tables[id].name);
-    return table->insert == NULL ? engine_feed_prepare(warehouse, id, err) : 0;
+    if (chunk_ready(warehouse, id, 0, err) < 0)
+        return -1;
+    for (unsigned i = 0; i <= set->filling && set->chunks[i] != NULL; i++)
+        duckdb->data_chunk_reset(set->chunks[i]);
+    arena_reset(set->texts);
+    table_fill(duckdb, table, 0, engine_chunk_columns(id));
+    return 0;
+}
+
+static int table_init(struct warehouse *warehouse, enum row_table id, struct err *err)
+{
+    struct engine_table *table = &warehouse->tables[id];
+
+    for (size_t i = 0; i < engine_chunk_columns(id); i++)
+        if (table->types[i] == NULL)
+            table->types[i] = warehouse->duckdb.create_logical_type(chunk_type(id, i));
+    table->set = &table->sets[0];
+    if (set_begin(warehouse, id, err) == 0)
+        return 0;
+    table->set = NULL;
+    return -1;
 }
 
 /* Gives the chunks to the engine, which writes each full row group to the file, and begins the next ones. */
@@ -115,36 +141,37 @@ static int table_pass(struct warehouse *warehouse, enum row_table id, struct err
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
+    struct engine_set   *set = table->set;
 
     if (table->chunk_rows == 0)
         return 0;
-    table->rows[table->filling] = table->chunk_rows;
-    for (unsigned i = 0; i <= table->filling; i++)
-        duckdb->data_chunk_set_size(table->chunks[i], table->rows[i]);
-    if (engine_feed(warehouse, id, err) < 0)
-        return -1;
-    for (unsigned i = 0; i <= table->filling; i++)
-        duckdb->data_chunk_reset(table->chunks[i]);
-    table_fill(duckdb, table, 0, engine_chunk_columns(id));
-    arena_reset(table->texts);
-    return 0;
+    set->rows[set->filling] = table->chunk_rows;
+    for (unsigned i = 0; i <= set->filling; i++)
+        duckdb->data_chunk_set_size(set->chunks[i], set->rows[i]);
+    if (id == ROW_EVENT)
+        engine_feed_stamp(duckdb, set);
+    if (warehouse->hurry != NULL) {
+        engine_hurry_give(warehouse, id);
+    } else {
+        table->passed = set;
+        if (engine_feed(warehouse, id, err) < 0)
+            return -1;
+    }
+    return set_begin(warehouse, id, err);
 }
 
 /* The chunk is full: the next one, or all of them to the engine. */
 static int table_next_chunk(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
-    const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
-    size_t               columns = engine_chunk_columns(id);
-    unsigned             next = table->filling + 1;
+    unsigned             next = table->set->filling + 1;
 
-    if (next == ENGINE_CHUNKS || arena_bytes(table->texts) > TEXTS_FULL_BYTES)
+    if (next == ENGINE_CHUNKS || arena_bytes(table->set->texts) > TEXTS_FULL_BYTES)
         return table_pass(warehouse, id, err);
-    if (table->chunks[next] == NULL &&
-        (table->chunks[next] = duckdb->create_data_chunk(table->types, columns)) == NULL)
-        return err_set(err, ERR_FULL, "%s: no memory for a chunk of rows", row_tables[id].name);
-    table->rows[table->filling] = table->chunk_rows;
-    table_fill(duckdb, table, next, columns);
+    if (chunk_ready(warehouse, id, next, err) < 0)
+        return -1;
+    table->set->rows[table->set->filling] = table->chunk_rows;
+    table_fill(&warehouse->duckdb, table, next, engine_chunk_columns(id));
     return 0;
 }
 
@@ -153,7 +180,7 @@ static int table_next_chunk(struct warehouse *warehouse, enum row_table id, stru
 static void set_null(const struct duckdb *duckdb, struct engine_table *table, size_t column)
 {
     if (table->valid[column] == NULL) {
-        duckdb_vector vector = duckdb->data_chunk_get_vector(table->chunks[table->filling], column);
+        duckdb_vector vector = duckdb->data_chunk_get_vector(table->set->chunks[table->set->filling], column);
 
         duckdb->vector_ensure_validity_writable(vector);
         table->valid[column] = duckdb->vector_get_validity(vector);
@@ -184,7 +211,7 @@ static int set_text(struct engine_table *table, size_t column, struct span text,
         return 0;
     }
     if (!kept)
-        text = arena_copy(table->texts, text);
+        text = arena_copy(table->set->texts, text);
     if (text.at == NULL)
         return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
     memcpy(to->pointer.prefix, text.at, sizeof to->pointer.prefix);
@@ -224,7 +251,7 @@ static int unpack_row(struct engine_table *table, const struct row *row, struct 
     for (size_t i = 0; i < info->column_count; i++) {
         if (!row_cell_packed(row, i))
             continue;
-        if (packed_text_in_arena(row->cells[i].text, table->texts, &texts[count], err) < 0) {
+        if (packed_text_in_arena(row->cells[i].text, table->set->texts, &texts[count], err) < 0) {
             if (err->kind == ERR_CORRUPT) /* this row's fault, and nobody else's */
                 return err_set(err, ERR_INPUT, "%s.%s: packed properties are damaged", info->name, info->columns[i].name);
             return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
@@ -270,10 +297,9 @@ int engine_add(struct warehouse *warehouse, const struct row *row, struct err *e
             return -1;
         warehouse->in_batch = true;
     }
-    if ((table->insert == NULL || table->chunks[0] == NULL || table->texts == NULL) &&
-        table_init(warehouse, row->table, err) < 0)
+    if (table->set == NULL && table_init(warehouse, row->table, err) < 0)
         return -1;
-    if ((table->chunk_rows == warehouse->chunk_rows_max || arena_bytes(table->texts) > TEXTS_FULL_BYTES) &&
+    if ((table->chunk_rows == warehouse->chunk_rows_max || arena_bytes(table->set->texts) > TEXTS_FULL_BYTES) &&
         leave_full_chunk(warehouse, row->table, err) < 0)
         return -1;
     if (warehouse->refused) {
@@ -322,7 +348,7 @@ static int flush_tables(struct warehouse *warehouse, struct err *err)
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
         if (table_pass(warehouse, (enum row_table)i, err) < 0)
             return -1;
-    return 0;
+    return engine_hurry_drain(warehouse, err);
 }
 
 static int finish_batch(struct warehouse *warehouse, const struct warehouse_place *place,
@@ -394,6 +420,7 @@ void engine_rollback(struct warehouse *warehouse)
     struct err ignored;
 
     if (warehouse->in_batch || warehouse->batch_rows > 0) {
+        engine_hurry_abandon(warehouse);
         engine_tables_fini(warehouse);
         if (warehouse->in_batch && engine_run(warehouse, warehouse->loader, "ROLLBACK", &ignored) < 0) {
             /* Nothing was open any more: the failed statement ended the transaction itself. */

@@ -38,6 +38,7 @@ DUCKDB_OBJECT(table_function);
 DUCKDB_OBJECT(bind_info);
 DUCKDB_OBJECT(init_info);
 DUCKDB_OBJECT(function_info);
+typedef void *duckdb_task_state; /* threads of ours that work for the engine */
 typedef void duckdb_delete_callback(void *);
 typedef void duckdb_table_function_bind(duckdb_bind_info);
 typedef void duckdb_table_function_init(duckdb_init_info);
@@ -152,10 +153,19 @@ typedef struct { uint64_t lower; int64_t upper; } duckdb_hugeint;
     X(void, table_function_set_init, (duckdb_table_function, duckdb_table_function_init *))                     \
     X(void, table_function_set_function, (duckdb_table_function, duckdb_table_function_run *))                  \
     X(duckdb_state, register_table_function, (duckdb_connection, duckdb_table_function))                        \
+    X(void, table_function_set_local_init, (duckdb_table_function, duckdb_table_function_init *))               \
+    X(duckdb_task_state, create_task_state, (duckdb_database))                                                  \
+    X(void, execute_tasks_state, (duckdb_task_state))                                                           \
+    X(void, finish_execution, (duckdb_task_state))                                                              \
+    X(void, destroy_task_state, (duckdb_task_state))                                                            \
     X(void *, bind_get_extra_info, (duckdb_bind_info))                                                          \
     X(void, bind_add_result_column, (duckdb_bind_info, const char *, duckdb_logical_type))                      \
     X(void, bind_set_error, (duckdb_bind_info, const char *))                                                   \
     X(void, init_set_max_threads, (duckdb_init_info, idx_t))                                                    \
+    X(void *, init_get_extra_info, (duckdb_init_info))                                                          \
+    X(void, init_set_init_data, (duckdb_init_info, void *, duckdb_delete_callback *))                           \
+    X(void, init_set_error, (duckdb_init_info, const char *))                                                   \
+    X(void *, function_get_local_init_data, (duckdb_function_info))                                             \
     X(void *, function_get_extra_info, (duckdb_function_info))                                                  \
     X(void, vector_reference_vector, (duckdb_vector, duckdb_vector))                                            \
     X(duckdb_logical_type, create_logical_type, (duckdb_type))                                                  \

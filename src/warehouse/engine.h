@@ -3,6 +3,7 @@
  *   warehouse.c  the file, its tables, the loader's place
  *   append.c     the open batch: rows into column vectors, commit
  *   feed.c       column vectors into tables
+ *   hurry.c      the same on several threads, when many rows wait
  *   settle.c     tables of one row a key: what is recent, what is settled
  *   names.c      the files' names, durable
  *   wal_tail.c   before opening: what was not committed is cut off the write-ahead log
@@ -29,23 +30,37 @@ enum { ENGINE_CHUNKS = 4 };
 /* Columns of ours behind those of row.h: events have inserted_at, rows of a key the number of their arrival. */
 enum { ENGINE_COLUMNS_MAX = ROW_CELLS_MAX + 1, ENGINE_NAME_BYTES = 80 };
 
+/* Sets of chunks of a table that are on their way at once, in a hurry; else there is one. Two more than there are threads, as far as
+ * that goes: the one that is being filled, and the next. */
+enum { ENGINE_SETS = 8 };
+
+/* Rows that go to the engine together. Of whoever has it: the loader, or while it is away (hurry.c) a thread of the engine. */
+struct engine_set {
+    enum row_table    table;
+    duckdb_data_chunk chunks[ENGINE_CHUNKS]; /* NULL: not needed yet */
+    uint32_t          rows[ENGINE_CHUNKS];
+    unsigned          filling; /* the last of them that has rows, or is being filled */
+    struct arena     *texts;   /* what the chunks' strings point to */
+    bool              away;    /* @lock hurry */
+};
+
 /* The part of the open batch that goes to one table. @thread loader */
 struct engine_table {
-    duckdb_prepared_statement insert; /* takes the chunk into the table; NULL: made with the next row */
-    duckdb_data_chunk   chunks[ENGINE_CHUNKS]; /* NULL: as above */
-    uint32_t            rows[ENGINE_CHUNKS];   /* in the chunks before the one that is being filled */
-    unsigned            filling;  /* which of them is being filled */
-    unsigned            fed;      /* so many of them has the running insert got */
+    duckdb_prepared_statement insert; /* takes sets into the table; NULL: made by the first that it takes */
     duckdb_logical_type types[ENGINE_COLUMNS_MAX];
+    struct engine_set   sets[ENGINE_SETS];
+    struct engine_set  *set;      /* that is being filled; NULL: none yet */
+    struct engine_set  *passed;   /* to the insert that runs; not in a hurry */
     void               *data[ENGINE_COLUMNS_MAX];  /* of the chunk that is being filled, as is valid */
     uint64_t           *valid[ENGINE_COLUMNS_MAX]; /* NULL: no null in this column of this chunk */
-    struct arena       *texts;                     /* what the chunks' strings point to */
     uint32_t            chunk_rows;                /* in the chunk that is being filled */
     uint64_t            batch_rows;
 };
 
 /* What a table's function (feed.c) is about. */
 struct engine_feed { struct warehouse *warehouse; enum row_table id; };
+
+struct engine_hurry; /* hurry.c */
 
 struct warehouse {
     const struct warehouse_backend *backend; /* first: warehouse/warehouse_backend.h */
@@ -55,12 +70,15 @@ struct warehouse {
     duckdb_database     database;
     bool                read_only;
     uint32_t            chunk_rows_max;
+    unsigned            hurry_threads;
     char                path[ENGINE_PATH_BYTES];
     /* @thread loader */
     duckdb_connection   loader;
-    idx_t               loader_id; /* fixed after open: the loader's connection */
+    duckdb_connection   hurrier;   /* what loader is in a hurry, and the other way round; NULL: there is never one */
+    idx_t               loader_id; /* the loader's connection */
     struct engine_table tables[ROW_TABLE_COUNT];
     struct engine_feed  feeds[ROW_TABLE_COUNT]; /* fixed after open */
+    struct engine_hurry *hurry; /* NULL: there is none */
     bool                in_batch, in_doubt;
     size_t              batch_rows;
     bool                refused;  /* an earlier row of the batch was, by the engine: the commit says so */
@@ -132,9 +150,22 @@ void engine_settle_view_sql(struct buf *sql, enum row_table id);
 
 /* feed.c: makes the function that the inserts read from, once after opening. */
 int engine_feed_init(struct warehouse *warehouse, struct err *err) must_check;
-/* Makes table->insert. table->types must be there. */
-int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
-/* The rows of the chunks are in the table when this returns; nothing of them is needed any more. */
+/* Sets of this table, as engine_set_take gives them, are in the table when this returns; nothing of them is needed any more.
+ * table->types must be there. @thread loader, or in a hurry the inserter */
 int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err) must_check;
+idx_t engine_feed_connection(const struct warehouse *warehouse, duckdb_connection connection);
+/* inserted_at of the set's events. */
+void engine_feed_stamp(const struct duckdb *duckdb, const struct engine_set *set);
+
+/* hurry.c. As warehouse_hurry. */
+void engine_hurry(struct warehouse *warehouse, bool on);
+/* Gives the table's set away, in a hurry, and makes another one table->set, when one is free. */
+void engine_hurry_give(struct warehouse *warehouse, enum row_table id);
+/* In a hurry: waits until all that was given away is in the tables, or tells why not; then nobody else uses the connection. */
+int  engine_hurry_drain(struct warehouse *warehouse, struct err *err) must_check;
+void engine_hurry_abandon(struct warehouse *warehouse); /* the same, for a batch that is given up */
+/* What the running insert takes next; NULL: it ends. done: its rows were taken. @thread the engine's */
+struct engine_set *engine_set_take(struct warehouse *warehouse, enum row_table id);
+void               engine_set_done(struct warehouse *warehouse, struct engine_set *set);
 
 #endif

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -20,9 +21,17 @@ enum { INSERT_BYTES_MAX = 16 << 10 };
 /* A callback gets nothing but the engine's own object, and which function of the library takes our pointer out
  * of it is known at run time only. Written at each opening, always with the same values. */
 typedef void *extra_of_bind(duckdb_bind_info);
+typedef void *extra_of_init(duckdb_init_info);
 typedef void *extra_of_run(duckdb_function_info);
 static _Atomic(extra_of_bind *) bind_extra;
+static _Atomic(extra_of_init *) init_extra;
 static _Atomic(extra_of_run *) run_extra;
+
+/* Where one thread of an insert is. */
+struct feed_part {
+    struct engine_set *set; /* NULL: none yet */
+    unsigned           fed; /* so many of its chunks were given */
+};
 
 static void feed_name(enum row_table id, char name[ENGINE_NAME_BYTES])
 {
@@ -56,28 +65,53 @@ static void feed_bind(duckdb_bind_info info)
                                        feed->warehouse->tables[feed->id].types[i]);
 }
 
+/* One thread is what the engine assumes when nothing is said. */
 static void feed_init(duckdb_init_info info)
 {
-    (void)info; /* nothing to keep: one thread is what the engine assumes when nothing is said */
+    const struct engine_feed *feed = atomic_load(&init_extra)(info);
+
+    if (feed->warehouse->hurry != NULL)
+        feed->warehouse->duckdb.init_set_max_threads(info, feed->warehouse->hurry_threads);
 }
 
-/* A chunk each time, then an empty one, which ends the insert.
- * @thread the loader, or the engine's while the loader waits for it */
+/* For each thread that takes part. */
+static void feed_part_init(duckdb_init_info info)
+{
+    const struct engine_feed *feed = atomic_load(&init_extra)(info);
+    struct feed_part         *part = calloc(1, sizeof *part);
+
+    if (part == NULL)
+        feed->warehouse->duckdb.init_set_error(info, "failed to allocate");
+    else
+        feed->warehouse->duckdb.init_set_init_data(info, part, free);
+}
+
+/* A chunk each time, then an empty one, which ends this thread's part of the insert. When the next one is asked for, the
+ * rows of the one before are in the table's own memory.
+ * @thread the loader, or the engine's while the loader waits for it, or in a hurry */
 static void feed_run(duckdb_function_info info, duckdb_data_chunk out)
 {
     const struct engine_feed *feed = atomic_load(&run_extra)(info);
     const struct duckdb      *duckdb = &feed->warehouse->duckdb;
-    struct engine_table      *table = &feed->warehouse->tables[feed->id];
+    struct feed_part         *part = duckdb->function_get_local_init_data(info);
 
-    if (table->fed > table->filling) {
+    if (part->set != NULL && part->fed > part->set->filling) {
+        engine_set_done(feed->warehouse, part->set);
+        part->set = NULL;
+    }
+    if (part->set == NULL) {
+        part->set = engine_set_take(feed->warehouse, feed->id);
+        part->fed = 0;
+    }
+    if (part->set == NULL) {
         duckdb->data_chunk_set_size(out, 0);
         return;
     }
     for (size_t i = 0; i < engine_chunk_columns(feed->id); i++)
         duckdb->vector_reference_vector(duckdb->data_chunk_get_vector(out, i),
-                                        duckdb->data_chunk_get_vector(table->chunks[table->fed], i));
-    duckdb->data_chunk_set_size(out, table->rows[table->fed]);
-    table->fed++;
+                                        duckdb->data_chunk_get_vector(part->set->chunks[part->fed], i));
+    duckdb->data_chunk_set_size(out, part->set->rows[part->fed]);
+    part->fed++;
 }
 
 /* --- what the loader calls --------------------------------------------------------------------- */
@@ -95,6 +129,7 @@ static int register_feed(struct warehouse *warehouse, enum row_table id, struct 
     duckdb->table_function_set_extra_info(function, &warehouse->feeds[id], NULL);
     duckdb->table_function_set_bind(function, feed_bind);
     duckdb->table_function_set_init(function, feed_init);
+    duckdb->table_function_set_local_init(function, feed_part_init);
     duckdb->table_function_set_function(function, feed_run);
     state = duckdb->register_table_function(warehouse->loader, function);
     duckdb->destroy_table_function(&function);
@@ -103,16 +138,26 @@ static int register_feed(struct warehouse *warehouse, enum row_table id, struct 
     return 0;
 }
 
-int engine_feed_init(struct warehouse *warehouse, struct err *err)
+idx_t engine_feed_connection(const struct warehouse *warehouse, duckdb_connection connection)
 {
     const struct duckdb  *duckdb = &warehouse->duckdb;
     duckdb_client_context context = NULL;
+    idx_t                 id;
+
+    duckdb->connection_get_client_context(connection, &context);
+    id = duckdb->client_context_get_connection_id(context);
+    duckdb->destroy_client_context(&context);
+    return id;
+}
+
+int engine_feed_init(struct warehouse *warehouse, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
 
     atomic_store(&bind_extra, duckdb->bind_get_extra_info);
+    atomic_store(&init_extra, duckdb->init_get_extra_info);
     atomic_store(&run_extra, duckdb->function_get_extra_info);
-    duckdb->connection_get_client_context(warehouse->loader, &context);
-    warehouse->loader_id = duckdb->client_context_get_connection_id(context);
-    duckdb->destroy_client_context(&context);
+    warehouse->loader_id = engine_feed_connection(warehouse, warehouse->loader);
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
         if (register_feed(warehouse, (enum row_table)i, err) < 0)
             return -1;
@@ -121,7 +166,7 @@ int engine_feed_init(struct warehouse *warehouse, struct err *err)
 
 /* Columns are named, so that a file whose columns stand in another order (it is older than a column of
  * row.h, or newer) is filled right. */
-int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct err *err)
+static int feed_prepare(struct warehouse *warehouse, enum row_table id, struct err *err)
 {
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
@@ -147,15 +192,15 @@ int engine_feed_prepare(struct warehouse *warehouse, enum row_table id, struct e
     return rc;
 }
 
-/* inserted_at: one reading of the clock for all rows of an insert, after the last of them was taken from the log. */
-static void stamp_rows(const struct duckdb *duckdb, const struct engine_table *table)
+/* One reading of the clock for all rows of a set, after the last of them was taken from the log. */
+void engine_feed_stamp(const struct duckdb *duckdb, const struct engine_set *set)
 {
     int64_t now_us = clock_wall_us();
 
-    for (unsigned i = 0; i <= table->filling; i++) {
-        int64_t *at = duckdb->vector_get_data(duckdb->data_chunk_get_vector(table->chunks[i], row_tables[ROW_EVENT].column_count));
+    for (unsigned i = 0; i <= set->filling; i++) {
+        int64_t *at = duckdb->vector_get_data(duckdb->data_chunk_get_vector(set->chunks[i], row_tables[ROW_EVENT].column_count));
 
-        for (uint32_t row = 0; row < table->rows[i]; row++)
+        for (uint32_t row = 0; row < set->rows[i]; row++)
             at[row] = now_us;
     }
 }
@@ -167,9 +212,8 @@ int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err)
     duckdb_result        result;
     int                  rc = 0;
 
-    table->fed = 0;
-    if (id == ROW_EVENT)
-        stamp_rows(duckdb, table);
+    if (table->insert == NULL && feed_prepare(warehouse, id, err) < 0)
+        return -1;
     if (duckdb->execute_prepared(table->insert, &result) != DUCKDB_SUCCESS)
         rc = engine_err(err, row_tables[id].name, duckdb->result_error(&result));
     duckdb->destroy_result(&result);

@@ -33,6 +33,14 @@ int warehouse_place_of(struct warehouse *warehouse, uint32_t unit, uint64_t next
     return backend->place_of == NULL ? 0 : backend->place_of(warehouse, unit, next_out, err);
 }
 
+void warehouse_hurry(struct warehouse *warehouse, bool on)
+{
+    const struct warehouse_backend *backend = backend_of(warehouse);
+
+    if (backend->hurry != NULL)
+        backend->hurry(warehouse, on);
+}
+
 int warehouse_add(struct warehouse *warehouse, const struct row *row, struct err *err)
 {
     return backend_of(warehouse)->add(warehouse, row, err);

@@ -93,7 +93,7 @@ bool engine_settle_due(const struct warehouse *warehouse, enum row_table id)
 
     if (most < RECENT_ROWS_MIN)
         most = RECENT_ROWS_MIN;
-    if (most > RECENT_ROWS_MAX)
+    if (most > RECENT_ROWS_MAX || warehouse->hurry != NULL) /* nobody waits for these rows alone */
         most = RECENT_ROWS_MAX;
     return warehouse->recent[id] + warehouse->tables[id].batch_rows >= most;
 }

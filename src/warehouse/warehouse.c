@@ -139,15 +139,18 @@ static int set_config(const struct duckdb *duckdb, duckdb_config config, const c
 static int set_configs(const struct warehouse_options *options, const struct duckdb *duckdb, duckdb_config config,
                        struct err *err)
 {
-    char memory[32], threads[16], temporary[4096];
+    unsigned own = options->threads != 0 ? options->threads : 1, all = options->hurry_threads > own ? options->hurry_threads : own;
+    char     memory[32], threads[16], guests[16], temporary[4096];
 
     snprintf(memory, sizeof memory, "%" PRIu64 "MiB",
              (options->memory_bytes != 0 ? options->memory_bytes : (uint64_t)256 << 20) >> 20);
-    snprintf(threads, sizeof threads, "%u", options->threads != 0 ? options->threads : 1);
+    snprintf(threads, sizeof threads, "%u", all);
+    snprintf(guests, sizeof guests, "%u", all - own + 1); /* threads that are ours: the one that asks, and those of hurry.c */
     snprintf(temporary, sizeof temporary, "%s.tmp", options->path);
     const char *const settings[][2] = {
         { "memory_limit", memory },
         { "threads", threads },
+        { "external_threads", guests },
         { "checkpoint_threshold", "64MiB" },
         { "max_vacuum_tasks", VACUUM_TASKS },
         { "temp_directory", temporary },
@@ -194,6 +197,15 @@ static int attach_file(struct warehouse *warehouse, const struct warehouse_optio
     return rc;
 }
 
+/* Set before the engine's configuration is locked, for this connection alone. */
+static int open_hurrier(struct warehouse *warehouse, const struct warehouse_options *options, struct err *err)
+{
+    if (warehouse->duckdb.connect(warehouse->database, &warehouse->hurrier) != DUCKDB_SUCCESS)
+        return err_set(err, ERR_FULL, "%s: no connection", options->path);
+    warehouse->hurry_threads = options->hurry_threads;
+    return engine_run(warehouse, warehouse->hurrier, "SET SESSION preserve_insertion_order = false;", err);
+}
+
 /* alone: it is the one file that this engine may ever open. */
 static int open_database(struct warehouse *warehouse, const struct warehouse_options *options, bool alone, struct err *err)
 {
@@ -216,7 +228,11 @@ static int open_database(struct warehouse *warehouse, const struct warehouse_opt
         err_set(err, ERR_FULL, "%s: no connection", options->path);
         goto out;
     }
+    if (alone && !options->read_only && options->hurry_threads > 1 && open_hurrier(warehouse, options, err) < 0)
+        goto out;
     rc = attach_file(warehouse, options, alone, err);
+    if (rc == 0 && warehouse->hurrier != NULL)
+        rc = engine_run(warehouse, warehouse->hurrier, "USE " ENGINE_DATABASE ";", err);
 out:
     if (said != NULL)
         duckdb->free(said);
@@ -337,7 +353,7 @@ static int64_t engine_pace_us(const struct warehouse *warehouse)
 }
 
 static const struct warehouse_backend backend = {
-    .close = engine_close, .place = engine_place, .add = engine_add, .pending = engine_pending,
+    .close = engine_close, .place = engine_place, .hurry = engine_hurry, .add = engine_add, .pending = engine_pending,
     .pending_of = engine_pending_of, .full = engine_full, .pace_us = engine_pace_us, .commit = engine_commit,
     .rollback = engine_rollback, .in_doubt = engine_in_doubt, .erase = engine_erase, .expire = engine_expire, .wants_rewrite = engine_wants_rewrite,
     .query = engine_query,
@@ -404,7 +420,11 @@ void engine_close(struct warehouse *warehouse)
         return;
     assert(warehouse->magic == WAREHOUSE_MAGIC);
     engine_rollback(warehouse);
+    if (warehouse->hurry != NULL)
+        engine_hurry(warehouse, false);
     engine_tables_fini(warehouse);
+    if (warehouse->hurrier != NULL)
+        warehouse->duckdb.disconnect(&warehouse->hurrier);
     if (warehouse->loader != NULL)
         warehouse->duckdb.disconnect(&warehouse->loader);
     if (warehouse->database != NULL)

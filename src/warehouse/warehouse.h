@@ -34,6 +34,7 @@ struct warehouse_options {
     const char *library;        /* libduckdb.so; NULL: beside the binary, in ../lib/penstock, then as the system finds it */
     uint64_t    memory_bytes;   /* what the engine may use; 0: 256 MiB */
     unsigned    threads;        /* 0: 1 */
+    unsigned    hurry_threads;  /* warehouse_hurry's; below 2: it does nothing */
 };
 
 /* Creates the tables when missing. ERR_RETRY: another process has the file open, or the server is away. ERR_CORRUPT: its
@@ -63,6 +64,10 @@ int warehouse_place_of(struct warehouse *warehouse, uint32_t unit, uint64_t next
  * as it will stay there; a smaller one goes through the write-ahead log and is written again by a
  * checkpoint. So batches of events are cheapest in multiples of this. */
 enum { WAREHOUSE_GROUP_ROWS = 8192 };
+
+/* From here on many rows wait: they are taken by several threads, which costs more CPU a row, more memory (some 30 MiB a
+ * thread) and less time; or they do not any more. No batch may be open. What the engine refuses is told by the commit. */
+void warehouse_hurry(struct warehouse *warehouse, bool on);
 
 /* Adds a row to the open batch (begun by the first add). row's spans are borrowed until return.
  * ERR_INPUT: this row is refused, the batch stands without it. Other failures: roll back. */

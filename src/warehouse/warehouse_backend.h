@@ -11,6 +11,7 @@ struct warehouse_backend {
     void (*close)(struct warehouse *);
     int (*place)(struct warehouse *, struct warehouse_place *, struct err *);
     int (*place_of)(struct warehouse *, uint32_t, uint64_t *, struct err *); /* NULL: there are no other units */
+    void (*hurry)(struct warehouse *, bool); /* NULL: it knows no other way */
     int (*add)(struct warehouse *, const struct row *, struct err *);
     size_t (*pending)(const struct warehouse *);
     size_t (*pending_of)(const struct warehouse *, enum row_table);

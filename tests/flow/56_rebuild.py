@@ -91,3 +91,59 @@ def test_asked_for_while_nothing_runs():
         same(before, contents(serve))
         assert {t["topic"]: t["cursors"] for t in cursor}["events"]["load"] == 500
 
+
+
+def test_by_several_threads_and_kills():
+    """As when many rows wait, with so few that a test can afford it."""
+    dice = random.Random(57)
+    with Serve(config="load:\n  catch_up_rows: 1000\n  catch_up_threads: 3\n  batch_rows: 4000\n") as serve:
+        token = serve.token()
+        for start in range(0, 20000, 500):
+            serve.post("/batch/", events(token, start, 500))
+        serve.settle()
+        before = contents(serve)
+        serve.cli("warehouse", "rebuild", "--yes", "--wait")
+        same(before, contents(serve))
+        for _ in range(3):
+            serve.cli("warehouse", "rebuild", "--yes")
+            for _ in range(4):
+                time.sleep(dice.uniform(0.02, 0.6))
+                serve.kill("load")
+            time.sleep(1.1)  # names of the old files have seconds
+        serve.settle(120)
+        same(before, contents(serve))
+
+
+def test_what_the_log_has_no_more_must_be_wanted():
+    """The log keeps rows for a second after they were loaded: those of its first segments are in the old warehouse alone."""
+    with Serve(config="ingest:\n  output_retention: 1s\ncapture:\n  retention: 1s\n") as serve:
+        token, sent, first = serve.token(), 0, 0
+        end = time.time() + 120
+        while first == 0:  # until the first segment of rows is gone; noise, so that it fills one
+            assert time.time() < end, serve.cli("log", "info").stdout
+            for _ in range(10):
+                serve.post("/batch/", {"api_key": token, "batch": [
+                    {"event": "large", "distinct_id": "u%d" % sent, "uuid": uuid7(), "timestamp": "2026-01-01T00:00:00Z",
+                     "properties": {"n": sent, "noise": os.urandom(300000).hex()}}]})
+                sent += 1
+            serve.settle()
+            first = {t["topic"]: t["start"] for t in json.loads(serve.cli("log", "info", "--json").stdout)}["events"]
+        assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] in (sent, str(sent))
+        none = serve.cli("warehouse", "rebuild", "--yes", check=False)
+        assert none.returncode == 1 and "--partial" in none.stderr and "%d older ones" % first in none.stderr, none.stderr
+        assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] in (sent, str(sent))
+        serve.cli("warehouse", "rebuild", "--yes", "--partial", "--wait")
+        there = serve.sql("SELECT count(*) AS n, count(DISTINCT uuid) AS d, min(raw_offset) AS first, max(raw_offset) AS last FROM events")[0]
+        assert [int(there[name]) for name in ("n", "d", "first", "last")] == [sent - first, sent - first, first, sent - 1], (there, sent, first)
+        old = [name for name in glob.glob(os.path.join(serve.data, "warehouse.duckdb.before-*")) if not name.endswith(".wal")]
+        assert len(old) == 1, old
+        serve.post("/batch/", events(token, 0, 100, "later"))  # and it goes on
+        end = time.time() + 60
+        while int(serve.sql("SELECT count(*) AS n FROM events")[0]["n"]) < sent - first + 100:
+            assert time.time() < end, (serve.status(), serve.log())
+            time.sleep(0.1)
+        status = serve.status()  # what went stands for lost: a gap of the log, told once
+        assert (status["accepted"], status["stored"], status["dead_lettered"], status["pending"]) == (sent + 100, sent - first + 100, first, 0), status
+        gap = serve.sql("SELECT type, details FROM ingestion_warnings")
+        assert [row["type"] for row in gap] == ["log_damaged"], gap
+        assert json.loads(gap[0]["details"]) == {"topic": "events", "first_offset": 0, "records": first, "why": "expired"}, gap
