@@ -158,8 +158,8 @@ static int inputs_read(struct log *log, uint32_t unit, const struct people_place
                 return -1;
         }
         if (end < place->input_next[i])
-            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64,
-                           topic, end, place->input_next[i]);
+            return err_set(err, ERR_CORRUPT, "the stores do not belong together: %s ends at %" PRIu64 ", ingest is at %" PRIu64
+                           "; after a power cut this is so until capture and ingest have started", topic, end, place->input_next[i]);
         out->lane_lag[i] += end - place->input_next[i];
         out->accepted += i == INPUT_RAW || i == INPUT_HISTORICAL ? end : 0;
     }

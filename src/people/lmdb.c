@@ -199,7 +199,8 @@ int people_open_file(const struct people_options *options, const char *name, str
         return err_set(err, ERR_FULL, "people: no memory");
     people->people.ops = &people_lmdb_ops;
     people->seen_recent_max = options->seen_recent_max;
-    rc = people_open_env(people, options, name, err);
+    people->folder = strdup(options->folder);
+    rc = people->folder == NULL ? err_set(err, ERR_FULL, "people: no memory") : people_open_env(people, options, name, err);
     if (rc == 0 && memory >= HOT_BYTES_MIN && (people->hot = hot_new(memory)) == NULL)
         rc = err_set(err, ERR_FULL, "people: no memory");
     if (rc == 0)
@@ -223,6 +224,7 @@ static void lmdb_close(struct people *base)
     if (people->env != NULL)
         mdb_env_close(people->env);
     hot_free(people->hot);
+    free(people->folder);
     free(people);
 }
 

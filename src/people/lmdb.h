@@ -12,6 +12,7 @@
 
 struct lmdb {
     struct people people; /* first */
+    char    *folder; /* the store's: its file's name changes when it is written anew (rewrite.h) */
     MDB_env *env;
     MDB_dbi  tables[TABLE_COUNT];
     /* @thread the writer's */

@@ -261,12 +261,43 @@ static void killed_at_any_moment(void **state)
     assert_true(done > KILLS / 10 && done < KILLS);
 }
 
+/* Event ids in the table and in files beside the store: both are found, and taken for repeats, by those who open the new file. */
+static void event_ids_are_known_after(void **state)
+{
+    struct people           *people;
+    struct people_txn       *txn;
+    struct people_seen_stats stats;
+    uint64_t                 place;
+
+    (void)state;
+    options.seen_recent_max = PERSONS / 10;
+    fill();
+    for (int i = 0; i < 2; i++) {
+        MUST(people_rewrite(&options, &err));
+        MUST(people_open(&options, &people, &err));
+        MUST(people_seen_load(people, &err));
+        people_seen_stats(people, &stats);
+        assert_true(stats.runs > 0 && stats.run_ids > 0 && stats.recent > 0 && stats.lost == 0);
+        MUST(people_begin(people, true, &txn, &err));
+        for (int n = 0; n < PERSONS; n++) {
+            struct people_seen seen = { .project = 1, .uuid = { .bytes = { 1, (uint8_t)n, (uint8_t)(n >> 8) } } };
+
+            assert_int_equal(people_seen_find(txn, 1, &seen.uuid, &place, &err), 1);
+            MUST(people_seen_add(txn, &seen, 1, 20000, &err));
+            assert_true(seen.repeated);
+        }
+        MUST(people_commit(txn, &err));
+        people_close(people);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_is_left, folder_make, folder_drop),
         cmocka_unit_test_setup_teardown(readers_beside, folder_make, folder_drop),
         cmocka_unit_test_setup_teardown(killed_at_any_moment, folder_make, folder_drop),
+        cmocka_unit_test_setup_teardown(event_ids_are_known_after, folder_make, folder_drop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,14 +183,11 @@ static int forget_runs(struct seen *seen, uint16_t today, struct err *err)
 
 static int work_ready(struct seen *seen, struct err *err)
 {
-    const char *folder;
+    const char *folder = lmdb_of(seen->people)->folder;
     char        path[4096];
     int         parent, rc;
 
     if (seen->dir_fd < 0) {
-        rc = mdb_env_get_path(lmdb_of(seen->people)->env, &folder);
-        if (rc != 0)
-            return people_fail(rc, "the store's folder", err);
         (void)snprintf(path, sizeof path, "%s/.", folder);
         parent = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
         rc = parent < 0 || (io_mkdir(parent, "seen", 0700) < 0 && errno != EEXIST) || io_fsync(parent) < 0 ? errno : 0;

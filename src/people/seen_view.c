@@ -21,13 +21,9 @@ struct seen_view {
 
 int seen_folder_open(struct people *people, int *fd_out, struct err *err)
 {
-    const char *folder;
-    char        path[4096];
-    int         rc = mdb_env_get_path(lmdb_of(people)->env, &folder);
+    char path[4096];
 
-    if (rc != 0)
-        return people_fail(rc, "the store's folder", err);
-    if (snprintf(path, sizeof path, "%s/seen", folder) >= (int)sizeof path)
+    if (snprintf(path, sizeof path, "%s/seen", lmdb_of(people)->folder) >= (int)sizeof path)
         return err_set(err, ERR_INPUT, "people: the folder's name is too long");
     *fd_out = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
     return *fd_out >= 0 || errno == ENOENT ? 0 : err_errno(err, errno, "people: %s", path);

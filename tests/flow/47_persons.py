@@ -203,7 +203,8 @@ def test_erased_is_gone_and_nothing_else_is():
         wait_for(lambda: not any(name.startswith("people/") for name in files_with(serve, secret)), 200)  # a hundred times what the last one took
         if deploy.embedded("people"):
             assert serve.log().count("the store of persons was written anew") >= 1
-        accepted = serve.settle()["accepted"]
+        later = [{"distinct_id": kept, "uuid": uuid7()} for _ in range(5)]  # in the new file, too, events are taken, and known again
+        accepted = send(serve, later)["accepted"]
         assert [link["distinct_id"] for link in person(serve, kept)["distinct_ids"]] == [kept], person(serve, kept)
         serve.stop()
         left = files_with(serve, secret)
@@ -212,6 +213,7 @@ def test_erased_is_gone_and_nothing_else_is():
         serve.cli("log", "verify")
         serve.start()
         assert serve.settle()["accepted"] == accepted
+        assert send(serve, later)["deduplicated"] == 5
         assert serve.sql("SELECT count(*) AS n FROM events WHERE %s" % gone)[0]["n"] in (0, "0")
 
 
