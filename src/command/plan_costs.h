@@ -9,6 +9,7 @@
 
 #define R_GROWTH "bench/results/2026-11-21-growth-and-overload.md"
 #define R_KAFKA "bench/results/2026-11-21-kafka.md"
+#define R_STORES "bench/results/2026-11-22-cluster-stores.md"
 
 /* X(name, value, unit, what it is, source) */
 #define PLAN_NUMBERS(X)                                                                                                            \
@@ -23,20 +24,21 @@
     X(broker_write_us, 2.5, "us", "broker: frames in, one copy", R_KAFKA)                                                          \
     X(broker_read_us, 0.5, "us", "broker: frames out, to a follower or a reader", R_KAFKA)                                         \
     X(ingest_us, 13.2, "us", "ingest: 1.1 million persons, ten minutes at 50,000/s", R_GROWTH)                                     \
-    X(ingest_postgres_us, 3, "us", "ingest: more, when persons are in PostgreSQL", "assumed: not measured yet")                    \
+    X(ingest_postgres_us, 3, "us", "ingest: more, when persons are in PostgreSQL", R_STORES ": 1.0 for known persons, 4.0 where a fifth is new") \
     X(ingest_order_us, 6, "us", "ingest: of one event in the one thread of a partition that keeps the order (with LMDB)", "docs/performance.md") \
     X(changed, 0.1, "of 1", "events that change a person, an id or a group", "assumed: most events of a known visitor change nothing") \
-    X(postgres_us, 120, "us", "PostgreSQL: one changed person, with its log and its vacuum", "assumed: not measured yet")          \
-    X(seen_us, 4, "us", "PostgreSQL: one event's id noted, of many in one statement", "assumed: not measured yet")                 \
-    X(load_us, 3, "us", "load: rows to ClickHouse", "assumed: the bar of the loader, not measured yet")                            \
-    X(warehouse_us, 25, "us", "ClickHouse: one row inserted and merged, as often as its parts are", "assumed: not measured yet")   \
+    X(postgres_us, 60, "us", "PostgreSQL: one changed person, with its log and its vacuum", R_STORES ": 38 without vacuum")          \
+    X(seen_us, 3.5, "us", "PostgreSQL: one event of a known person, its id noted", R_STORES)                                           \
+    X(load_us, 3, "us", "load: rows to ClickHouse", R_STORES ": 1.9 to send, 0.9 to read them from the log")                           \
+    X(warehouse_us, 25, "us", "ClickHouse: one row inserted and merged, as often as its parts are", \
+      R_STORES ": 5.5 to insert, 6.5 for the first merges; thrice") \
     X(query_cores, 0.5, "of 1", "of ClickHouse's cores besides, for people's queries", "assumed")                                  \
     X(raw_bytes, 450, "bytes", "an accepted event in frames, LZ4", "assumed: 0.4 of event_bytes")                                  \
     X(row_bytes, 445, "bytes", "its rows in frames: 2.76 KB, 6.2 times smaller", "docs/performance.md")                            \
     X(wire_bytes, 300, "bytes", "an event on its way in, gzip, of a batch", "assumed: batches of 100 pack 4 times")                \
     X(stored_bytes, 500, "bytes", "its row in the warehouse, zstd, with its indexes", "assumed: 935-byte rows take half, docs/decisions/warehouse-duckdb.md") \
-    X(person_bytes, 3500, "bytes", "a person, its ids, their indexes in PostgreSQL", "assumed: 2,002 bytes of JSON, docs/performance.md") \
-    X(seen_bytes, 60, "bytes", "an event's id in PostgreSQL, with its index", "assumed: 16 bytes, a row's head, a tree's entry")   \
+    X(person_bytes, 3500, "bytes", "a person, its ids, their indexes in PostgreSQL", R_STORES ": 1,820 at first, as much again for dead rows") \
+    X(seen_bytes, 32, "bytes", "an event's id in PostgreSQL", R_STORES)                                                               \
     X(seen_days, 28, "d", "how long ids are kept", "docs/limits.md")                                                               \
     X(events_per_person, 50, "", "a month", "assumed")                                                                             \
     X(retention_days, 365, "d", "of rows in the warehouse", "assumed")                                                             \
