@@ -83,15 +83,25 @@ size_t frame_find(struct span bytes, size_t from, uint64_t file_at, const struct
     return bytes.bytes;
 }
 
-void record_put(uint8_t *at, uint32_t body_bytes, uint32_t index, uint32_t tag)
+void record_put_unsummed(uint8_t *at, uint32_t body_bytes, uint32_t index, uint32_t tag)
 {
     size_t used = RECORD_HEADER_BYTES + (size_t)body_bytes;
 
     bytes_put_u32(at + 4, body_bytes);
     bytes_put_u32(at + 8, index);
     bytes_put_u32(at + 12, tag);
-    bytes_put_u32(at, crc32c(0, span_of(at + 4, used - 4)));
     memset(at + used, 0, frame_padded(used) - used);
+}
+
+void record_sum(uint8_t *at)
+{
+    bytes_put_u32(at, crc32c(0, span_of(at + 4, RECORD_HEADER_BYTES - 4 + (size_t)bytes_get_u32(at + 4))));
+}
+
+void record_put(uint8_t *at, uint32_t body_bytes, uint32_t index, uint32_t tag)
+{
+    record_put_unsummed(at, body_bytes, index, tag);
+    record_sum(at);
 }
 
 bool record_get(struct span bytes, uint32_t tag, uint32_t *index_out, uint32_t *body_bytes_out)

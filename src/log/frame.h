@@ -81,6 +81,9 @@ size_t frame_find(struct span bytes, size_t from, uint64_t file_at, const struct
 
 /* Fills the header in front of a body of body_bytes at `at` + RECORD_HEADER_BYTES and pads it. */
 void record_put(uint8_t *at, uint32_t body_bytes, uint32_t index, uint32_t tag);
+/* The same in two steps: all but the checksum, and that. */
+void record_put_unsummed(uint8_t *at, uint32_t body_bytes, uint32_t index, uint32_t tag);
+void record_sum(uint8_t *at);
 /* True when a whole record with this tag stands at the head of `bytes`. */
 bool record_get(struct span bytes, uint32_t tag, uint32_t *index_out, uint32_t *body_bytes_out);
 

@@ -1,4 +1,5 @@
 /* log/log.c - sends each call to the backend of its object (log_ops.h). Every object begins with the pointer to it. */
+#include "log/log_batch.h"
 #include "log/log_ops.h"
 
 #include "log/kafka_log.h"
@@ -58,6 +59,7 @@ int log_writer_cut(struct log_writer *writer, uint64_t end, struct err *err)
 int log_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
                       struct err *err)
 {
+    log_batch_sum(batch);
     return OPS(writer)->writer_append(writer, batch, now_us, base_out, err);
 }
 
@@ -91,6 +93,7 @@ void log_commit_stop(struct log_commit *commit)
 int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                       struct err *err)
 {
+    log_batch_sum(batch_take);
     return OPS(commit)->commit_submit(commit, batch_take, done, ctx, err);
 }
 
@@ -101,6 +104,7 @@ bool log_commit_claim(struct log_commit *commit, const struct log_batch *batch)
 
 void log_commit_write(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx)
 {
+    log_batch_sum(batch_take);
     OPS(commit)->commit_write(commit, batch_take, done, ctx);
 }
 

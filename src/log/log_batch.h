@@ -11,6 +11,8 @@ struct log_batch {
     uint32_t tag;   /* in each record (frame.h F2); a new one after each reset */
     uint32_t count;
     bool     open;  /* between begin and end */
+    bool     unsummed; /* the last record, at unsummed_at, may have no checksum yet */
+    size_t   unsummed_at;
     uint8_t *at;    /* records in stored form */
     size_t   bytes, size;
     size_t   open_bytes_max;
@@ -21,5 +23,8 @@ struct log_batch {
     void             *done_ctx;
     struct log_commit_result result;
 };
+
+/* Before anybody but its maker looks at the records: the last one gets its checksum. */
+void log_batch_sum(const struct log_batch *batch);
 
 #endif
