@@ -53,7 +53,7 @@ static const struct { long number; const char *name; } calls_allowed[] = {
     /* files: Landlock says which */
     CALL(pread64), CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(lseek), CALL(openat), CALL(fcntl), CALL(flock),
     CALL(fstat), CALL(statx), CALL(fstatfs), CALL(statfs), CALL(newfstatat), CALL(faccessat), CALL(faccessat2), CALL(getdents64),
-    CALL(fsync), CALL(fdatasync), CALL(ftruncate), CALL(fallocate), CALL(renameat), CALL(renameat2), CALL(unlinkat),
+    CALL(fsync), CALL(fdatasync), CALL(sync_file_range), CALL(ftruncate), CALL(fallocate), CALL(renameat), CALL(renameat2), CALL(unlinkat),
     /* memory, threads, time */
     CALL(munmap), CALL(mremap), CALL(madvise), CALL(brk), CALL(futex), CALL(set_robust_list), CALL(rseq), CALL(sched_yield),
     CALL(sched_getaffinity), CALL(membarrier), CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(sigaltstack), CALL(restart_syscall),

@@ -109,8 +109,10 @@ static ssize_t io_pwritev_once(struct io_call *call, struct iovec *iov)
     return put;
 }
 
-/* Writes by pieces, each up to the next multiple of piece_bytes in the file; 0: all at once. */
-static int write_all(int fd, struct iovec *iov, int iov_count, uint64_t at, uint64_t piece_bytes, uint64_t *written_out)
+/* Writes by pieces, each up to the next multiple of piece_bytes in the file; 0: all at once. early: the disk begins with each
+ * piece while the next is copied, and a sync that follows has less to wait for. A wish: it promises nothing, and what goes
+ * wrong with it the sync tells. */
+static int write_all(int fd, struct iovec *iov, int iov_count, uint64_t at, uint64_t piece_bytes, bool early, uint64_t *written_out)
 {
     uint64_t left = iov_bytes(iov, iov_count), written = 0;
     int      rc = 0;
@@ -134,6 +136,8 @@ static int write_all(int fd, struct iovec *iov, int iov_count, uint64_t at, uint
             rc = -1;
             break;
         }
+        if (early)
+            (void)sync_file_range(fd, (off_t)call.at, put, SYNC_FILE_RANGE_WRITE);
         written += (uint64_t)put;
         left -= (uint64_t)put;
         while (iov_count > 0 && (size_t)put >= iov->iov_len) {
@@ -153,18 +157,18 @@ static int write_all(int fd, struct iovec *iov, int iov_count, uint64_t at, uint
 
 /* What is written to pages that are not in the cache gets memory in pieces as large as the write, and large
  * pieces are found where nobody was for long: measured, 3 MiB at once cost 1.4 us a KiB, by 256 KiB 0.3. */
-enum { IO_PIECE_BYTES = 256 << 10 };
+enum { IO_PIECE_BYTES = 256 << 10, IO_EARLY_BYTES = 1 << 20 };
 
 int io_pwritev(int fd, struct iovec *iov, int iov_count, uint64_t at, uint64_t *written_out)
 {
-    return write_all(fd, iov, iov_count, at, IO_PIECE_BYTES, written_out);
+    return write_all(fd, iov, iov_count, at, IO_PIECE_BYTES, iov_bytes(iov, iov_count) >= IO_EARLY_BYTES, written_out);
 }
 
 int io_pwrite(int fd, const void *from, size_t bytes, uint64_t at)
 {
     struct iovec iov = { (void *)(uintptr_t)from, bytes };
 
-    return write_all(fd, &iov, 1, at, 0, NULL);
+    return write_all(fd, &iov, 1, at, 0, false, NULL);
 }
 
 int io_fdatasync(int fd)

@@ -48,8 +48,8 @@ int  io_open(int dir_fd, const char *name, int flags, mode_t mode) must_check; /
 void io_close(int fd);
 /* One call: may give less than was asked; 0 is the end of the file. */
 ssize_t io_pread(int fd, void *to, size_t bytes, uint64_t at) must_check;
-/* In one call or more. All of it, or -1; *written_out (may be NULL) then tells how many bytes went out before the failure.
- * iov is used up. */
+/* In one call or more; of a large write the disk begins with the first bytes at once. All of it, or -1; *written_out (may be
+ * NULL) then tells how many bytes went out before the failure. iov is used up. */
 int io_pwritev(int fd, struct iovec *iov, int iov_count, uint64_t at, uint64_t *written_out) must_check;
 /* In one call, if the kernel takes it whole. */
 int io_pwrite(int fd, const void *from, size_t bytes, uint64_t at) must_check;

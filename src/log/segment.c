@@ -6,7 +6,9 @@
  * The zeros go past the page cache (O_DIRECT): through it they would be copied there and made dirty like
  * events, which doubled what an event costs here. Pages that are overwritten are then not in the cache, so
  * a write always ends on a page: the kernel would have to read the rest of its last page otherwise.
- * They come from one large page of zeros where the machine has such pages: the disk is then handed one piece instead of
+ * A large write (LARGE_BYTES) needs no zeros: its blocks are reserved with fallocate, one sync converts all of them, and
+ * the disk writes half as much. A small one would pay more for that than for zeros (docs/decisions/capture-cost.md).
+ * Zeros come from one large page of them where the machine has such pages: the disk is then handed one piece instead of
  * 512, which is a third of the cost. */
 #include "log/segment.h"
 
@@ -27,6 +29,8 @@ enum {
     FILL_STEP_BYTES = 2 << 20,  /* what the committer's sync may have to wait for, and the size of a large page */
     FILL_AHEAD_BYTES = 8 << 20,
     RESERVE_STEP_BYTES = 64 << 10,
+    LARGE_BYTES = 1 << 20,         /* a write of that much needs no zeros */
+    LARGE_RESERVE_BYTES = 4 << 20, /* the blocks of one or two of them */
     ZEROS_STEP_BYTES = 64 << 10,
     PAGE_BYTES = 4096
 };
@@ -247,19 +251,28 @@ int segment_open(struct segment *seg, const struct part *part, const struct segm
     return 0;
 }
 
-/* With the lock held and the helper idle: blocks up to `upto`, or errno. */
-static int reserve_now(struct segment *seg, uint64_t upto)
+/* With the lock held and the helper idle: blocks up to `upto`, which ends a step, or errno. */
+static int reserve_upto(struct segment *seg, uint64_t upto, uint64_t step)
 {
-    uint64_t end = (upto + RESERVE_STEP_BYTES - 1) / RESERVE_STEP_BYTES * RESERVE_STEP_BYTES;
+    uint64_t end = (upto + step - 1) / step * step;
     uint64_t bytes = end - seg->fill_end;
 
     if (check_space(seg, seg->fd, bytes) < 0)
         return errno;
-    if (io_fallocate(seg->fd, seg->fill_end, bytes) < 0 &&
-        (errno != EOPNOTSUPP || write_zeros(seg->fd, seg->fill_end, bytes) < 0))
-        return errno;
+    if (io_fallocate(seg->fd, seg->fill_end, bytes) < 0) {
+        seg->reserve_refused = errno == EOPNOTSUPP;
+        if (!seg->reserve_refused || write_zeros(seg->fd, seg->fill_end, bytes) < 0)
+            return errno;
+    }
     seg->fill_end = end;
     return 0;
+}
+
+static int reserve_now(struct segment *seg, uint64_t upto, bool large)
+{
+    if (large && reserve_upto(seg, upto, LARGE_RESERVE_BYTES) == 0)
+        return 0;
+    return reserve_upto(seg, upto, RESERVE_STEP_BYTES);
 }
 
 /* *end_out: up to where there is room now, `upto` or more. */
@@ -268,16 +281,19 @@ static int segment_reserve(struct segment *seg, uint64_t upto, uint64_t *end_out
     uint64_t bound = upto > seg->segment_bytes ? upto : seg->segment_bytes;
     uint64_t ahead = (upto + FILL_AHEAD_BYTES + FILL_STEP_BYTES - 1) / FILL_STEP_BYTES * FILL_STEP_BYTES;
     uint64_t goal = ahead < bound ? ahead : bound; /* whole steps: an odd end would have to go through the page cache */
+    bool     large = upto - seg->pos >= LARGE_BYTES && !seg->reserve_refused;
     int      failed = 0;
 
     pthread_mutex_lock(&seg->lock);
-    if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end)))
+    if (large)
+        seg->fill_goal = seg->fill_end;
+    else if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end)))
         fill_ask(seg, goal);
     while (failed == 0 && seg->fill_errno == 0 && seg->fill_end < upto) {
         if (seg->filling)
             pthread_cond_wait(&seg->idle, &seg->lock);
         else
-            failed = reserve_now(seg, upto);
+            failed = reserve_now(seg, upto, large);
     }
     if (seg->fill_errno != 0) {
         failed = seg->fill_errno;

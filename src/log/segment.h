@@ -10,7 +10,8 @@
  * 4096      *  frames (frame.h), then zeros
  *
  * The file is filled with zeros ahead of the writing position and then overwritten: a sync of overwritten
- * blocks has no metadata to commit. A helper thread fills, in steps and on a descriptor of its own (the
+ * blocks has no metadata to commit. Where large groups are written, blocks are only reserved. A helper
+ * thread fills, in steps and on a descriptor of its own (the
  * kernel tells a failed write-back once per descriptor, so one must not take the other's error). Both are opened for
  * writing alone: whoever may write the log need not be able to read it.
  *  S1  what is past `pos` reads as zeros, or was written by a failed append and is zeroed before the next
@@ -32,6 +33,7 @@ struct segment {
     uint64_t    pos;    /* where the next frame goes */
     uint64_t    synced; /* durable up to here */
     bool        stopped;
+    bool        reserve_refused; /* the file system cannot: zeros are written instead */
     const struct part *part; /* borrowed */
     uint64_t    segment_bytes, disk_reserve_bytes;
     /* @lock lock */
