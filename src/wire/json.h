@@ -50,7 +50,15 @@ enum {
     JSON_REPAIR = 1,   /* the text is ours to write to: see J5 */
     JSON_PORTABLE = 2, /* do without vector instructions; same answers (tests compare the two) */
     JSON_KEEP_NULS = 8, /* J5 without its \u0000: for bytes that somebody wrote as text, such as packed recordings */
-    JSON_VECTOR = 4    /* set by json_reader_init alone, where the CPU has AVX2 */
+    JSON_VECTOR = 4,   /* set by json_reader_init alone, where the CPU has AVX2 */
+    JSON_WIDE = 16,    /* as well, where it has AVX-512 */
+    JSON_NARROW = 32   /* do without those; for tests, as JSON_PORTABLE */
+};
+
+/* Which of 64 bytes from `base` on end a run of plain characters, for the path that looks at so many at once. Base 0: none yet. */
+struct json_window {
+    uintptr_t base;
+    uint64_t  stops;
 };
 
 struct json_reader {
@@ -60,6 +68,7 @@ struct json_reader {
     uint32_t          surrogates_repaired;
     uint32_t          nuls_repaired;
     enum json_problem problem;
+    struct json_window window; /* of bytes that were compared already; it stays true, as repairs change no byte that ends a run */
     uint8_t           levels[JSON_DEPTH_MAX + 1]; /* per open depth: object or array; nothing read in it yet */
 };
 

@@ -30,9 +30,13 @@ void json_reader_init(struct json_reader *reader, struct span text, unsigned fla
     reader->surrogates_repaired = 0;
     reader->nuls_repaired = 0;
     reader->problem = JSON_FINE;
+    reader->window = (struct json_window){ 0, 0 };
 #if defined(__x86_64__)
-    if ((flags & JSON_PORTABLE) == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
+    if ((flags & JSON_PORTABLE) == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi")) {
         reader->flags |= JSON_VECTOR;
+        if ((flags & JSON_NARROW) == 0 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2"))
+            reader->flags |= JSON_WIDE;
+    }
 #endif
     if (text.bytes >= sizeof bom && memcmp(text.at, bom, sizeof bom) == 0)
         reader->at += sizeof bom;
@@ -87,6 +91,8 @@ int json_object_next(struct json_reader *reader, struct json_value *key_out)
         return -1;
     assert(reader->depth > 0 && (reader->levels[reader->depth] & LEVEL_OBJECT));
 #if defined(__x86_64__)
+    if (reader->flags & JSON_WIDE)
+        return json_scan_object_next_avx512(reader, key_out);
     if (reader->flags & JSON_VECTOR)
         return json_scan_object_next_avx2(reader, key_out);
 #endif
@@ -99,6 +105,8 @@ int json_object_next_of(struct json_reader *reader, uint64_t lengths, struct jso
         return -1;
     assert(reader->depth > 0 && (reader->levels[reader->depth] & LEVEL_OBJECT));
 #if defined(__x86_64__)
+    if (reader->flags & JSON_WIDE)
+        return json_scan_object_next_of_avx512(reader, lengths, key_out);
     if (reader->flags & JSON_VECTOR)
         return json_scan_object_next_of_avx2(reader, lengths, key_out);
 #endif
@@ -137,6 +145,8 @@ int json_skip(struct json_reader *reader, struct json_value *value_out)
     if (reader->problem != JSON_FINE)
         return -1;
 #if defined(__x86_64__)
+    if (reader->flags & JSON_WIDE)
+        return json_scan_skip_avx512(reader, value_out);
     if (reader->flags & JSON_VECTOR)
         return json_scan_skip_avx2(reader, value_out);
 #endif

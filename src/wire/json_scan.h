@@ -1,7 +1,7 @@
 /* wire/json_scan.h - the inside of the JSON reader, shared by its files and by nobody else.
  *
- * The walking code (json_scan_body.h) is compiled twice: with AVX2 and in plain C. json_read.c picks
- * one by the reader's JSON_VECTOR flag, once per call. */
+ * The walking code (json_scan_body.h) is compiled three times: with AVX-512, with AVX2 and in plain C. json_read.c picks
+ * one by the reader's JSON_WIDE and JSON_VECTOR flags, once per call. */
 #ifndef PENSTOCK_WIRE_JSON_SCAN_H
 #define PENSTOCK_WIRE_JSON_SCAN_H
 
@@ -23,6 +23,7 @@ enum { LEVEL_FRESH = 1, LEVEL_OBJECT = 2 };
 JSON_SCAN_DECLARE(plain)
 #if defined(__x86_64__)
 JSON_SCAN_DECLARE(avx2)
+JSON_SCAN_DECLARE(avx512)
 #endif
 
 /* Marks the reader; -1, always. */

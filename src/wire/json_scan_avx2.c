@@ -32,8 +32,9 @@ SCAN_TARGET static inline uint64_t stops_in_64(const uint8_t *at)
     return stops_in_32(at) | (uint64_t)stops_in_32(at + 32) << 32;
 }
 
-SCAN_TARGET static inline const uint8_t *plain_end_avx2(const uint8_t *start, const uint8_t *at, const uint8_t *end)
+SCAN_TARGET static inline const uint8_t *plain_end_avx2(const uint8_t *start, const uint8_t *at, const uint8_t *end, struct json_window *window)
 {
+    (void)window;
     for (int i = 0; i < WORDS_FIRST && end - at >= 8; i++) {
         uint64_t found = json_stops_in_8(at);
 

@@ -5,9 +5,10 @@
 #define SCAN(name) name##_plain
 #define SCAN_TARGET
 
-static inline const uint8_t *plain_end_plain(const uint8_t *start, const uint8_t *at, const uint8_t *end)
+static inline const uint8_t *plain_end_plain(const uint8_t *start, const uint8_t *at, const uint8_t *end, struct json_window *window)
 {
     (void)start;
+    (void)window;
     for (; end - at >= 8; at += 8) {
         uint64_t found = json_stops_in_8(at);
 
