@@ -27,7 +27,6 @@ static int64_t stamp_us_of_ms(int64_t ms)
 struct stamp stamp_compute(const struct stamp_input *input)
 {
     struct stamp stamp = { input->now_us, RECORD_TIME_NOW_FALLBACK };
-    int          year;
 
     if (input->client_us != CLOCK_NONE) {
         if (input->sent_at_us != CLOCK_NONE && !input->ignore_sent_at) {
@@ -44,8 +43,7 @@ struct stamp stamp_compute(const struct stamp_input *input)
     }
     if (stamp_sub(stamp.us, input->now_us) > 23 * TIME_US_HOUR)
         stamp.us = input->now_us;
-    year = time_year(stamp.us);
-    if (year < 0 || year > 9999)
+    if (!time_has_four_digits(stamp.us))
         stamp.us = 0;
     return stamp;
 }

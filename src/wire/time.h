@@ -35,4 +35,14 @@ void time_write_http(char out[30], int64_t us);
 /* Calendar year (astronomical: 0 is 1 BC) of an instant. */
 int time_year(int64_t us);
 
+/* Where some years begin: to ask whether an instant is in 0..9999 needs no calendar. */
+#define TIME_YEAR_0      ((int64_t)-62167219200 * 1000000)
+#define TIME_YEAR_10000  ((int64_t)253402300800 * 1000000)
+#define TIME_YEAR_M9999  ((int64_t)-377705116800 * 1000000)
+#define TIME_YEAR_100000 ((int64_t)3093527980800 * 1000000)
+static inline bool time_has_four_digits(int64_t us)
+{
+    return us >= TIME_YEAR_0 && us < TIME_YEAR_10000;
+}
+
 #endif

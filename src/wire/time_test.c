@@ -45,6 +45,7 @@ static void numbers_are_instants(void **state)
         if (!span_is(written(&buf, numbers[i].s * TIME_US_S), numbers[i].text))
             fail_msg("%s: %.*s", numbers[i].text, SPAN_ARG(buf_span(&buf)));
         assert_int_equal(time_year(numbers[i].s * TIME_US_S), numbers[i].year);
+        assert_int_equal(time_has_four_digits(numbers[i].s * TIME_US_S), numbers[i].year >= 0 && numbers[i].year <= 9999);
         if (numbers[i].year < 0 || numbers[i].year > 9999)
             continue;
         assert_true(time_parse_rfc3339(span_text(numbers[i].text), &us, NULL));
@@ -138,6 +139,32 @@ static void rfc3339_is_read(void **state)
         assert_true(!right || (time_parse_lenient(span_text(rfc3339[i].text), &lenient) && lenient == us));
     }
     buf_fini(&buf);
+}
+
+/* The usual form has a reader of its own; behind a space the others read it. */
+static void usual_form_is_no_other(void **state)
+{
+    static const char *const texts[] = { "2026-02-03T04:05:06.789Z", "2024-02-29T23:59:60.000Z", "0000-12-31T00:00:00.999Z" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (size_t at = 0; at < 24; at++)
+            for (int byte = 0; byte < 256; byte++) {
+                char    text[25] = " ";
+                int64_t us = 0, others_us = 0;
+                bool    right, others_right;
+
+                memcpy(text + 1, texts[i], 24);
+                text[1 + at] = (char)byte;
+                right = time_parse_lenient(span_of((const uint8_t *)text + 1, 24), &us);
+                others_right = time_parse_lenient(span_of((const uint8_t *)text, 25), &others_us);
+                if (right != others_right || us != others_us)
+                    fail_msg("%.24s: byte %zu is %d", texts[i], at, byte);
+            }
+    assert_int_equal(time_year(TIME_YEAR_M9999), -9999);
+    assert_int_equal(time_year(TIME_YEAR_M9999 - 1), -10000);
+    assert_int_equal(time_year(TIME_YEAR_100000), 100000);
+    assert_int_equal(time_year(TIME_YEAR_100000 - 1), 99999);
 }
 
 static const struct { const char *text, *instant; } lenient[] = {
@@ -291,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_instants),
         cmocka_unit_test(rfc3339_is_read),
+        cmocka_unit_test(usual_form_is_no_other),
         cmocka_unit_test(lenient_forms_are_read),
         cmocka_unit_test(instants_are_written),
     };
