@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""What an answered event costs at the capture role: `./dev bench capture [--json] [--seconds N]`.
+"""What an answered event costs at the capture role: `./dev bench capture [--json] [--seconds N] [--all-roles] [--load W1 ...]`.
 
 Server on core 0, wrk on core 1, 64 connections. Penstock answers after the sync. CPU is user + system of the
 process that answers, over the events it took, in microseconds an event (= CPU-seconds per million). nginx
 (body read and thrown away) and a bare epoll loop run in the same half-minute, before and after.
+
+Capture has the core to itself, as nginx and the bare loop have; events/s and times are then capture's. --all-roles: ingest and load
+run on the same core and work off what comes, which takes about half of it; then events/s and times are those of a machine of one core.
 """
 import argparse
 import json
@@ -43,8 +46,12 @@ def main():
     ap.add_argument("--json", action="store_true")
     ap.add_argument("--seconds", type=int, default=6)
     ap.add_argument("--connections", type=int, default=64)
+    ap.add_argument("--all-roles", action="store_true", help="ingest and load on the same core, at work")
+    ap.add_argument("--load", nargs="+", choices=["W1", "W2", "W3"], default=["W1", "W2", "W3"])
+    ap.add_argument("--config", help="a penstock.yaml for the server")
     ap.add_argument("--tls", action="store_true", help="https, to nginx too; without the bare loop")
     args = ap.parse_args()
+    extra = ("--config", os.path.abspath(args.config)) if args.config else ()
     folder = machine.temporary_folder()
     out = {}
     rows = []
@@ -53,11 +60,12 @@ def main():
         machine.make_bodies(folder)
         tls = machine.make_certificate(folder) if args.tls else None
         scheme = "https" if args.tls else "http"
-        for name, target, per, encoding in WORKLOADS:
+        for name, target, per, encoding in [w for w in WORKLOADS if w[0].upper() in args.load]:
             servers["nginx"] = machine.start_nginx(os.path.join(folder, "nginx-" + name), tls)
             if not args.tls:
                 servers["discard"] = machine.start_discard(os.path.join(folder, "discard-" + name))
-            servers["penstock"] = machine.start_penstock(os.path.join(folder, "penstock-" + name), tls=tls)
+            servers["penstock"] = machine.start_penstock(os.path.join(folder, "penstock-" + name), tls=tls, extra=extra,
+                                                         role=None if args.all_roles else "capture")
             pids = {"nginx": list(machine.children(servers["nginx"].process.pid)),
                     "penstock": [capture_pid(servers["penstock"])]}
             if not args.tls:
@@ -87,8 +95,8 @@ def main():
     if args.json:
         print(json.dumps(out))
         return
-    print("capture%s, answer after the sync; %s; %d connections" % (" over TLS" if args.tls else "", machine.machine_text(),
-                                                                  args.connections))
+    print("capture%s%s, answer after the sync; %s; %d connections" % (
+        " over TLS" if args.tls else "", ", ingest and load on its core" if args.all_roles else "", machine.machine_text(), args.connections))
     print("| load | server | CPU-s per M events | of nginx's | events/s | p50 ms | p99 ms | RSS MiB |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     for name, server, f, ratio in rows:

@@ -15,6 +15,7 @@ BUILD = os.path.join(ROOT, "build", "release")
 TICKS = os.sysconf("SC_CLK_TCK")
 TOKEN = "phc_load000000000000000000000000000000000000"
 SERVER_CORE, LOAD_CORE = "0", "1"
+ROLES = ("capture", "ingest", "load")
 
 
 def free_port():
@@ -157,8 +158,8 @@ def start_discard(folder):
     return Server([os.path.join(BUILD, "bench", "discard_server"), str(port)], port, folder)
 
 
-def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None):
-    """All roles, the load token made before; .roles: name -> pid."""
+def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None, role=None):
+    """All roles, or one alone; the load token made before."""
     port = free_port()
     data = os.path.join(folder, "data")
     binary = os.path.join(BUILD, "penstock")
@@ -170,18 +171,19 @@ def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None):
             out.write("tls: {certificate: %s, key: %s}\n" % tls)
         extra = [*extra, "--config", os.path.join(folder, "tls.yaml")]
     listen = "127.0.0.1:%d%s" % (port, " tls" if tls else "")
-    server = Server([binary, "serve", "--data", data, "--listen", listen] + list(extra), port, folder, core)
+    only = ["--role", role] if role else []
+    server = Server([binary, "serve", "--data", data, "--listen", listen] + only + list(extra), port, folder, core)
     server.data, server.binary = data, binary
-    wait_roles(server)
+    wait_roles(server, (role,) if role else ROLES)
     return server
 
 
-def wait_roles(server, seconds=10):
+def wait_roles(server, roles=ROLES, seconds=10):
     """The port is open before the roles have their names."""
     end = time.time() + seconds
     while time.time() < end:
         names = " ".join(children(server.process.pid).values())
-        if all(role in names for role in ("capture", "ingest", "load")):
+        if all(role in names for role in roles):
             return
         time.sleep(0.02)
     server.stop()
