@@ -345,17 +345,24 @@ static void way_fail(struct kafka_way *way, const char *why, int64_t now_us)
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-static int batch_send(struct kafka_way *way, struct log_batch *batch, int64_t now_us, struct err *err)
+/* Moves the first batch that waits to what is under way, before it is sent, so that it is not lost when that fails; where there is no
+ * memory for the piece it goes on waiting, and is answered with the others. */
+static int batch_send(struct kafka_way *way, int64_t now_us, struct err *err)
 {
-    struct piece *piece = piece_new(way);
+    struct log_batch *batch = way->first;
+    struct piece     *piece = piece_new(way);
 
     if (piece == NULL)
         return err_set(err, ERR_FULL, "no memory for a batch under way");
+    way->first = batch->next;
+    if (way->first == NULL)
+        way->last = &way->first;
+    batch->next = NULL;
     piece->batch = batch;
     piece->count = batch->count;
     piece->bytes = batch->bytes;
     piece->since_us = now_us;
-    piece_append(way, piece); /* before it is sent, so that it is not lost when that fails */
+    piece_append(way, piece);
     way->gather.waiting += batch->count;
     return sorter_add(way->sorter, &piece->parcel, span_of(batch->at, batch->bytes), batch->count, err);
 }
@@ -408,16 +415,9 @@ static int way_drain(struct kafka_way *way, int64_t now_us, struct err *err)
 
 static int way_send_batches(struct kafka_way *way, int64_t now_us, struct err *err)
 {
-    while (way->first != NULL) {
-        struct log_batch *batch = way->first;
-
-        way->first = batch->next;
-        if (way->first == NULL)
-            way->last = &way->first;
-        batch->next = NULL;
-        if (batch_send(way, batch, now_us, err) < 0)
+    while (way->first != NULL)
+        if (batch_send(way, now_us, err) < 0)
             return -1;
-    }
     return 0;
 }
 

@@ -11,7 +11,7 @@
  *    20     12  nothing
  *    32     16  role           the process's name; empty: nobody
  * ALLOCATIONS_TELL=1: each failure is told with its callers, and so is where a process ended (addresses: addr2line).
- * What the DuckDB library, the C++ runtime, OpenSSL's libcrypto and the loader of libraries allocate for themselves
+ * What the DuckDB library, the C++ runtime, OpenSSL's libcrypto, librdkafka and the loader of libraries allocate for themselves
  * passes: they end the process, or read what they did not get, and nothing here can mend that. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -104,7 +104,7 @@ static int role_matches(int armed)
 }
 
 struct others { uintptr_t from, to; };
-enum { OTHERS = 4 };
+enum { OTHERS = 5 };
 static struct others others[OTHERS];
 static atomic_int    others_state; /* 0: not looked for; 1: somebody does; 2: known */
 
@@ -114,7 +114,8 @@ static int others_note(struct dl_phdr_info *info, size_t bytes, void *ctx)
 
     (void)bytes;
     if (strstr(info->dlpi_name, "libduckdb") == NULL && strstr(info->dlpi_name, "libstdc++") == NULL &&
-        strstr(info->dlpi_name, "libcrypto") == NULL && strstr(info->dlpi_name, "ld-linux") == NULL)
+        strstr(info->dlpi_name, "libcrypto") == NULL && strstr(info->dlpi_name, "ld-linux") == NULL &&
+        strstr(info->dlpi_name, "librdkafka") == NULL)
         return 0;
     for (int i = 0; i < info->dlpi_phnum && *count < OTHERS; i++)
         if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X)) {
@@ -210,4 +211,29 @@ int posix_memalign(void **out, size_t align, size_t bytes)
 void *aligned_alloc(size_t align, size_t bytes)
 {
     return FAILS(bytes) ? NULL : __libc_memalign(align, bytes);
+}
+
+/* Of a library's own call, as the others: within libc nobody could say whose it was. */
+char *strndup(const char *text, size_t bytes_max)
+{
+    size_t bytes = strnlen(text, bytes_max);
+    char  *out = FAILS(bytes + 1) ? NULL : __libc_malloc(bytes + 1);
+
+    if (out == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    memcpy(out, text, bytes);
+    out[bytes] = '\0';
+    return out;
+}
+
+char *strdup(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char  *out = FAILS(bytes) ? NULL : __libc_malloc(bytes);
+
+    if (out == NULL)
+        errno = ENOMEM;
+    return out == NULL ? NULL : memcpy(out, text, bytes);
 }
