@@ -86,12 +86,15 @@ static int text_check(struct span text, struct arena *arena, struct err *err)
 /* A letter of a finished row does not hold what the client sent, but the topic may still do. Bytes 0: it does not. */
 static struct span client_event(const struct command_args *args, const struct letter *letter, struct arena *arena)
 {
-    struct trace trace = { .data = args_data(args), .arena = arena, .place = (uint64_t)letter->raw_offset };
-    struct err   ignored = { .kind = ERR_NONE };
+    struct trace trace = { .data = args_data(args), .arena = arena, .place = (uint64_t)letter->raw_offset, .unit = letter_unit(letter) };
+    struct err   err = { .kind = ERR_NONE, .text = "the log has it no longer" };
 
-    if (letter->is_event || letter->raw_offset == LETTER_NONE || !uuid_parse(letter->uuid, &trace.uuid) ||
-        trace_record_read(&trace, &ignored) < 0 || trace.record_state != TRACE_RECORD_KEPT)
+    if (letter->is_event || letter->raw_offset == LETTER_NONE || !uuid_parse(letter->uuid, &trace.uuid))
         return SPAN("");
+    if (trace_record_read(&trace, &err) < 0 || trace.record_state != TRACE_RECORD_KEPT) {
+        fprintf(stderr, "penstock: the event as it was sent cannot be shown (%s); this is what failed\n", err.text);
+        return SPAN("");
+    }
     fprintf(stderr, "penstock: this is the event as it was sent; give it a new uuid, the old one counts as seen\n");
     return trace.record.data;
 }

@@ -52,6 +52,13 @@ const char *letter_state_name(const struct letter *letter)
     return names[letter->known.state];
 }
 
+uint32_t letter_unit(const struct letter *letter)
+{
+    const char *slash = strrchr(letter->key, '/');
+
+    return slash == NULL ? 0 : (uint32_t)strtoul(slash + 1, NULL, 10);
+}
+
 /* --- filters ----------------------------------------------------------------------------------- */
 
 /* A time, or "90m", "24h", "7d" ago. */

@@ -54,6 +54,9 @@ int letter_find(const char *data, struct catalog *catalog, const char *word, str
 /* DIR/catalog.db, which must be there. */
 int letter_catalog_open(const char *data, struct catalog **out, struct err *err) must_check;
 
+/* The unit (a partition of Kafka) in whose input it stands; 0 without Kafka. */
+uint32_t letter_unit(const struct letter *letter);
+
 const char *letter_state_name(const struct letter *letter);
 /* One JSON object with everything. */
 void letter_write_json(const struct letter *letter, bool with_data, struct buf *out);

@@ -7,6 +7,7 @@ import time
 
 import deploy
 from harness import Serve, contention, uuid7
+from partition import partition_of
 
 # On a cluster each death costs a turn of the consumer group, too.
 NEIGHBOURS_WAIT_S_MAX = 5 if deploy.embedded() else 60
@@ -20,8 +21,8 @@ def dead_lettered(serve):
         return 0
 
 
-def poisoned(env, step):
-    """Events before, beside and after a poisonous one; gives (its letter, the longest wait of a neighbour)."""
+def poisoned(env, step, unit=0):
+    """Events before, beside and after a poisonous one, in that unit of a cluster; gives (its letter, what a replay of it says)."""
     own = uuid7()
     with Serve(env=env, config="ingest:\n  threads: %d\n" % (4 if step == "ingest" else 1)) as serve:
         token = serve.token()
@@ -39,9 +40,10 @@ def poisoned(env, step):
         crowd = threading.Thread(target=neighbours)
         crowd.start()
         time.sleep(0.5)
-        beside = [{"event": "neighbour", "distinct_id": "p", "uuid": uuid7()} for _ in range(4)]
+        who = next("p%d" % n for n in range(1000) if deploy.embedded("log") or partition_of(token, "p%d" % n, 2) == unit)
+        beside = [{"event": "neighbour", "distinct_id": who, "uuid": uuid7()} for _ in range(4)]
         serve.post("/batch/", {"api_key": token, "batch": beside[:2] + [
-            {"event": "poison", "distinct_id": "p", "uuid": own, "properties": {"n": 9007199254740993}}] + beside[2:]})
+            {"event": "poison", "distinct_id": who, "uuid": own, "properties": {"n": 9007199254740993}}] + beside[2:]})
         end = time.time() + 180
         busy = 1
         try:
@@ -84,8 +86,8 @@ def test_in_ingest():
 
 
 def test_in_load():
-    for when in ("poison", "commit:poison"):
-        letter, replay = poisoned({"PENSTOCK_CRASH_LOAD_ON": when}, "load")
+    for unit, when in enumerate(("poison", "commit:poison")):
+        letter, replay = poisoned({"PENSTOCK_CRASH_LOAD_ON": when}, "load", unit)
         assert letter["encoding"] == "base64" and b"9007199254740993" in base64.b64decode(letter["data"]), letter
         # What failed is a finished row: it says what to do instead.
         assert replay.returncode == 1 and "penstock dlq edit" in replay.stderr and "new uuid" in replay.stderr, replay.stderr
