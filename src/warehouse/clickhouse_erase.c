@@ -120,6 +120,26 @@ static int delete_rows(struct warehouse *warehouse, const char *table, bool spre
 #define OVER(table) "SELECT distinct_id, max(version) AS erased FROM `%s`." table " WHERE team_id = %" PRIu32 " AND person_id = '%s' " \
                     "AND is_deleted = 1 GROUP BY distinct_id"
 
+/* Persons that were merged away are rows of ids of their own: the last one says so, and the ones before, with what was known of them,
+ * are replaced by it whenever the server merges their parts, which may be never. Nobody asks for such a row, and which of them
+ * were merged into the person is told nowhere for good, so all of the project's go. In the order of the table, so that the
+ * server needs no memory for persons that have none. */
+static int delete_replaced(struct warehouse *warehouse, uint32_t project, struct err *err)
+{
+    char     replaced[600], text[700];
+    uint64_t rows;
+
+    (void)snprintf(replaced, sizeof replaced,
+                   "(SELECT id, arrayJoin(arrayFilter(v -> v < gone, live)) FROM (SELECT id, maxIf(version, is_deleted = 1) AS gone, "
+                   "groupArrayIf(version, is_deleted = 0) AS live FROM `%s`.person WHERE team_id = %" PRIu32 " GROUP BY team_id, id HAVING "
+                   "gone > 0) SETTINGS optimize_aggregation_in_order = 1)", warehouse->database, project);
+    (void)snprintf(text, sizeof text, "SELECT count() FROM %s", replaced);
+    if (clickhouse_number(&warehouse->link, text, &rows, err) < 0)
+        return err_wrap(err, "person");
+    (void)snprintf(text, sizeof text, "team_id = %" PRIu32 " AND is_deleted = 0 AND (id, version) IN %s", project, replaced);
+    return rows == 0 ? 0 : delete_rows(warehouse, "person", false, text, err);
+}
+
 int clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
                      struct err *err)
 {
@@ -153,7 +173,7 @@ int clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct
     /* What was made of the same ids after the deletion has higher versions, and stays. */
     (void)snprintf(rest, sizeof rest, "team_id = %" PRIu32 " AND id = '%s' AND version <= (SELECT max(version) FROM `%s`.person WHERE "
                                       "team_id = %" PRIu32 " AND id = '%s' AND is_deleted = 1)", project, uuid, warehouse->database, project, uuid);
-    if (delete_rows(warehouse, "person", false, rest, err) < 0)
+    if (delete_rows(warehouse, "person", false, rest, err) < 0 || delete_replaced(warehouse, project, err) < 0)
         return -1;
     for (int i = 0; i < 2; i++) {
         (void)snprintf(rest, sizeof rest, "team_id = %" PRIu32 " AND (distinct_id, toUInt64(version)) IN (SELECT a.distinct_id, toUInt64(a.version) "
