@@ -5,12 +5,14 @@ cluster and flow, and the flow tests' servers keep what they keep there.
 
 A part is some test cases, or a build that must give no warning. Output of each part goes to build/test/PART.log; what
 failed is shown. The last line is always `N passed, N failed`, the sum over all cases and programs."""
+import concurrent.futures
 import glob
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,6 +21,7 @@ import parts  # noqa: E402
 
 LOGS = os.path.join(ROOT, "build", "test")
 NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # of `./dev test`: Debian's is too old for today's SDKs
+LOG_LOCK = threading.Lock()  # of two tests that end at once
 CHECKS = ("check_layers", "check_docs", "check_style")
 # Where threads meet; the other tests are done after one thread.
 THREADS = re.compile(r"pthread_create|thrd_create|log_commit_start|capture_|loader_|seen_test_kit")
@@ -140,33 +143,62 @@ def cluster_tests():
     return found
 
 
+def cluster_run(name, argv, env):
+    """One test, its output in one piece into the part's log: (seconds, passed, failed, output)."""
+    began = time.time()
+    done = subprocess.run(["timeout", "-k", "10", "900"] + argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    seconds, text = time.time() - began, done.stdout.decode("utf-8", "replace")
+    with LOG_LOCK, open(os.path.join(LOGS, "cluster.log"), "a") as log:
+        log.write("$ %s\n%s%6.1f s  %s\n" % (" ".join(argv), text, seconds, name))
+    return (seconds, *count(text.splitlines(), done.returncode == 0), text)
+
+
+def cluster_group(words, members, jobs):
+    """Tests on one set of servers, `jobs` at a time; on new ones after one that failed, when they may have done something to these.
+    (passed, failed)."""
+    passed = failed = 0
+    left = list(members)
+    while left:
+        tried = 0
+        try:
+            with parts.running(words) as up:
+                env = dict(os.environ, PENSTOCK_BINARY_DIR=os.path.join(ROOT, "build", "release"), **up.env)
+                with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+                    begun = ((name, pool.submit(cluster_run, name, argv, env)) for name, argv, _ in left)  # each when it is asked for
+                    for name, job in list(begun) if jobs > 1 else begun:
+                        _, good, bad, text = job.result()
+                        passed, failed, tried = passed + good, failed + bad, tried + 1
+                        if bad:
+                            print("%s\n%s\n%s" % (name, tail(text), up.logs()), flush=True)
+                        if bad and jobs == 1:
+                            break
+        except Exception as wrong:
+            print("%s: %s" % (" ".join(words), wrong))
+            failed += len(left) - tried
+            break
+        left = left[tried:]
+    return passed, failed
+
+
 def part_cluster():
-    """Tests whose sources say `parts: ...` share one set of servers, one test after the other; with the word `alone` among
-    them (they kill servers, or change their settings) a test has its own."""
+    """Tests whose sources say `parts: ...` share one set of servers, two at a time; those with the word `alone` among them (they
+    kill servers, or change their settings) one after the other, with those that need the same ones."""
     if not build("cluster", "release") or not build("cluster", "asan"):
         return 0, 1
     only = os.environ.get("CLUSTER_ONLY", "")
     tests = [test for test in cluster_tests() if only in test[0]]
-    passed = failed = 0
     shared = [test for test in tests if test[2] is not None and "alone" not in test[2]]
     # `kafka:3` serves who asks for `kafka`, too: of the same name the largest is started.
     most = {word.partition(":")[0]: word for word in sorted({word for test in shared for word in test[2]})}
-    groups = [(sorted(most.values()), shared)] if shared else []
-    groups += [([word for word in test[2] or [] if word != "alone"], [test]) for test in tests if test not in shared]
-    for words, members in groups:
-        try:
-            with parts.running(words) as up:
-                env = dict(os.environ, PENSTOCK_BINARY_DIR=os.path.join(ROOT, "build", "release"), **up.env)
-                for name, argv, _ in members:
-                    code, text = run("cluster", ["timeout", "-k", "10", "600"] + argv, env=env)
-                    good, bad = count(text.splitlines(), code == 0)
-                    passed, failed = passed + good, failed + bad
-                    if bad:
-                        print("%s\n%s\n%s" % (name, tail(text), up.logs()))
-        except Exception as wrong:
-            print("%s: %s" % (" ".join(words), wrong))
-            failed += len(members)
-    return passed, failed
+    groups = [(sorted(most.values()), shared, 2)] if shared else []
+    others = {}
+    for test in tests:
+        if test not in shared:
+            others.setdefault(tuple(word for word in test[2] or [] if word != "alone"), []).append(test)
+    groups += [(list(words), members, 1) for words, members in others.items()]
+    results = [cluster_group(*group) for group in groups]
+    return sum(good for good, _ in results), sum(bad for _, bad in results)
 
 
 deployment = ""  # of main: where the flow tests' servers keep what they keep

@@ -1,4 +1,4 @@
-/* parts: kafka
+/* parts: kafka alone
  *
  * log/kafka_model_cluster_test.c - a stage that writes, records, dies and is fenced by chance, over a broker that is killed and
  * stopped meanwhile: what was recorded is read, once and in order, and nothing else. Steps, a seed, and how often may be given:
@@ -12,11 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "log/kafka_control_test_kit.h"
 #include "log/log.h"
 
 #define MUST(call) do { if ((call) < 0) fail_msg("%s: %s", #call, err.text); } while (0)
@@ -35,25 +34,6 @@ static uint64_t dice(uint64_t below)
 
 /* --- the broker -------------------------------------------------------------------------------- */
 
-static void control(const char *word)
-{
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
-    const char        *path = getenv("PENSTOCK_TEST_KAFKA_CONTROL");
-    char               answer[200];
-    int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ssize_t            got;
-
-    if (path == NULL || fd < 0)
-        abort();
-    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) < 0 || write(fd, word, strlen(word)) < 0 || write(fd, "\n", 1) < 0)
-        abort();
-    got = read(fd, answer, sizeof answer - 1);
-    if (got < 2 || memcmp(answer, "ok", 2) != 0)
-        abort();
-    close(fd);
-}
-
 static _Atomic bool quiet;
 
 /* Kills and stops it, with pauses in which something can be done. */
@@ -62,9 +42,9 @@ static void *trouble(void *arg)
     (void)arg;
     for (unsigned turn = 0; !quiet && turn < turns; turn++) {
         usleep(1500000);
-        control(turn % 3 == 0 ? "kill 1" : "pause 1");
+        kafka_control(turn % 3 == 0 ? "kill 1" : "pause 1");
         usleep(turn % 3 == 0 ? 200000 : 1000000 * (1 + turn % 3));
-        control(turn % 3 == 0 ? "start 1" : "resume 1");
+        kafka_control(turn % 3 == 0 ? "start 1" : "resume 1");
         usleep(6000000);
     }
     return NULL;

@@ -11,6 +11,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import topics
+
 ALL = {"log": "kafka", "people": "postgres", "warehouse": "clickhouse", "catalog": "postgres"}
 PARTS = {"kafka": "kafka", "postgres": "postgres", "clickhouse": "clickhouse"}
 
@@ -89,13 +91,15 @@ def make_new(data):
                    PENSTOCK_WAREHOUSE_DATABASE=name_of(data))
     if "log" in DEPLOY:
         env.update(PENSTOCK_LOG_BACKEND="kafka", PENSTOCK_LOG_BROKERS=os.environ["PENSTOCK_TEST_KAFKA"],
-                   PENSTOCK_LOG_TOPIC_PREFIX=name_of(data) + "_", PENSTOCK_LOG_REPLICATION="1",
+                   PENSTOCK_LOG_TOPIC_PREFIX=name_of(data) + "_", PENSTOCK_LOG_REPLICATION=os.environ.get("PENSTOCK_DEPLOY_REPLICATION") or "1",
                    PENSTOCK_LOG_PARTITIONS=os.environ.get("PENSTOCK_DEPLOY_PARTITIONS") or
                    ("2" if "people" in DEPLOY and "warehouse" in DEPLOY else "1"))  # LMDB and DuckDB take one
     return env
 
 
 def drop(data):
+    if "log" in DEPLOY:
+        topics.delete(os.environ["PENSTOCK_TEST_KAFKA"], name_of(data) + "_")
     if "postgres" in DEPLOY.values():
         psql("DROP DATABASE IF EXISTS %s WITH (FORCE)" % name_of(data))
     if "warehouse" in DEPLOY:

@@ -5,17 +5,19 @@
     part.kill(2); part.start_one(2)     # SIGKILL and back again, with the same folder
     part.pause(); part.resume()         # SIGSTOP of all: connections stay open and nobody answers
     part.cut(1); part.mend(1)           # the same for clients alone, who reach brokers over a relay (relay=True): brokers see each other
+    part.shift()                        # every partition gets another leader, while all brokers run
     part.stop()
 
 They are of version 4.1.0, or what PENSTOCK_TEST_KAFKA_VERSION says (VERSIONS). With secure=True clients need TLS and a password
 (SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN); kafka_tls.py is the part for that.
 
 Brokers are numbered from 1; no number means all. Programs that are not Python say the same words to a socket whose path is
-in PENSTOCK_TEST_KAFKA_CONTROL, a line each ("kill 2", "start 2", "pause 2", "resume 2", "cut 1", "mend 1", "stop 2"), and
+in PENSTOCK_TEST_KAFKA_CONTROL, a line each ("kill 2", "start 2", "pause 2", "resume 2", "cut 1", "mend 1", "stop 2", "shift"), and
 get a line back: "ok", or what went wrong. Run by itself (kafka.py [BROKERS]) it holds brokers up until it is interrupted.
 
 The jars lie in build/deps/kafka (of 3.9.1: kafka-3.9.1): fetch() brings them from Maven Central (tests/parts/pom.xml). Every broker ends with the process that
 started it, however that ends."""
+import collections
 import concurrent.futures
 import ctypes
 import hashlib
@@ -112,6 +114,40 @@ def say(line):
             lines.flush()
             answer = lines.readline().strip()
     assert answer == "ok", "%s: %s" % (line, answer)
+
+
+def described(address, seconds=20):
+    """What kcat -L says of a cluster, or None."""
+    try:
+        done = subprocess.run(["kcat", "-L", "-J", "-m", "5", "-b", address], capture_output=True, timeout=seconds)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+    except (subprocess.TimeoutExpired, ValueError):
+        return None
+
+
+def leaders(told):
+    """(topic, partition) -> its leader, of what described() gave; -1: there is none."""
+    return {(topic["topic"], one["partition"]): one["leader"] for topic in told["topics"] for one in topic["partitions"]}
+
+
+class Moves(threading.Thread):
+    """Looks four times a second who leads, and counts by topic how often that is another one than before."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address, self.over, self.last, self.counts = address, threading.Event(), {}, collections.Counter()
+
+    def run(self):
+        while not self.over.wait(0.25):
+            for at, leader in leaders(described(self.address, 6) or {"topics": []}).items():
+                if leader >= 0:
+                    self.counts[at[0]] += self.last.setdefault(at, leader) != leader
+                    self.last[at] = leader
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        return self.counts
 
 
 class Relay:
@@ -273,17 +309,37 @@ class Part:
         for one in self.some(n):
             self.relays[one].open.set()
 
+    def shift(self):
+        """As an operator does it: each partition's replicas get another order (a reassignment), and then the first of them leads (an
+        election of those that are preferred)."""
+        told = self.metadata()
+        before, plan = leaders(told), []
+        for topic in told["topics"]:
+            for one in topic["partitions"]:
+                replicas = [replica["id"] for replica in one["replicas"]]
+                ready = [replica["id"] for replica in one["isrs"] if replica["id"] != one["leader"]]
+                if ready:
+                    first = min(ready, key=lambda n: (n < one["leader"], n))  # the next one, around
+                    plan.append({"topic": topic["topic"], "partition": one["partition"],
+                                 "replicas": [first] + [n for n in replicas if n != first]})
+        with open(self.path("plan.json"), "w") as at:
+            json.dump({"version": 1, "partitions": plan}, at)
+        self.tool("org.apache.kafka.tools.reassign.ReassignPartitionsCommand", "--reassignment-json-file", self.path("plan.json"), "--execute")
+        wanted = {(one["topic"], one["partition"]): one["replicas"][0] for one in plan}
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:  # one that fell behind meanwhile is not elected yet
+            self.tool("org.apache.kafka.tools.LeaderElectionCommand", "--election-type", "preferred", "--all-topic-partitions", check=False)
+            now = leaders(self.metadata() or told)
+            if all(now.get(at, first) == first for at, first in wanted.items()):
+                return
+        raise RuntimeError("the leaders of %s did not move" % sorted(at for at, first in wanted.items() if now.get(at) == before[at])[:5])
+
     # --- questions ----------------------------------------------------------------------------------
 
     def metadata(self, n=None):
         """What kcat -L says, or None. n: asked of this broker."""
         addresses = self.addresses_at(1) if self.secure else self.addresses()
-        address = addresses if n is None else addresses.split(",")[n - 1]
-        try:
-            done = subprocess.run(["kcat", "-L", "-J", "-m", "5", "-b", address], capture_output=True, timeout=20)
-            return json.loads(done.stdout) if done.returncode == 0 else None
-        except (subprocess.TimeoutExpired, ValueError):
-            return None
+        return described(addresses if n is None else addresses.split(",")[n - 1])
 
     def wait(self, started=None):
         """Until those that were started are up, and the others know it."""
@@ -393,6 +449,13 @@ class Part:
             return STARTER.submit(subprocess.Popen, ["java", *self.java, "-cp", os.path.join(libs(), "*"), *argv], cwd=self.folder,
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent).result()
 
+    def tool(self, name, *argv, check=True):
+        """One of Kafka's own, as its scripts start it."""
+        done = subprocess.run(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(libs(), "*"), name,
+                               "--bootstrap-server", self.addresses(), *argv], capture_output=True, text=True, timeout=START_SECONDS)
+        if check and done.returncode != 0:
+            raise RuntimeError("%s: %s%s" % (name, done.stdout, done.stderr))
+
     def listen(self):
         path = self.path("control")
         if os.path.exists(path):
@@ -404,7 +467,7 @@ class Part:
 
     def obey(self):
         words = {"kill": self.kill, "start": self.start_one, "stop": self.stop_one, "pause": self.pause, "resume": self.resume,
-                 "cut": self.cut, "mend": self.mend}
+                 "cut": self.cut, "mend": self.mend, "shift": self.shift}
         while True:
             try:
                 client, _ = self.control.accept()

@@ -7,6 +7,8 @@
   merges      the same with N kills of roles, or of all, while persons merge
   cluster-kills  SIGKILL of processes of a cluster, alone and in pairs, N times under load (tests/soak/cluster_kills.py)
   elasticity  machines join and leave a cluster N times under load (tests/soak/elasticity.py)
+  leaders     leaders of all partitions move N times, brokers and machines stop and come, under load (tests/soak/leaders.py)
+  outages     brokers stand still, or cannot be reached, for N seconds, and a committer is killed N times (tests/soak/outages.py)
   upgrades    N upgrades and ten times as many reloads under load, good and bad ones (tests/soak/upgrades.py)
   log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
@@ -29,6 +31,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "release")
 CLUSTER = [sys.executable, os.path.join(ROOT, "tests", "parts", "with.py"), "kafka", "postgres", "clickhouse", "--", sys.executable]
+THREE_BROKERS = [word.replace("kafka", "kafka:3") if word == "kafka" else word for word in CLUSTER]
 # Name, program, N when none is given, N of one turn in the hour (a minute or two each on two cores).
 CAMPAIGNS = {
     "kills": ([sys.executable, os.path.join(ROOT, "tests", "soak", "kills.py")], 200, 100),
@@ -37,6 +40,8 @@ CAMPAIGNS = {
     "merges": ([sys.executable, os.path.join(ROOT, "tests", "soak", "histories.py"), "merges"], 50, 50),
     "cluster-kills": (CLUSTER + [os.path.join(ROOT, "tests", "soak", "cluster_kills.py")], 100, 30),
     "elasticity": (CLUSTER + [os.path.join(ROOT, "tests", "soak", "elasticity.py")], 12, 6),
+    "leaders": (THREE_BROKERS + [os.path.join(ROOT, "tests", "soak", "leaders.py")], 20, 12),
+    "outages": ([sys.executable, os.path.join(ROOT, "tests", "soak", "outages.py")], 60, 20),
     "upgrades": ([sys.executable, os.path.join(ROOT, "tests", "soak", "upgrades.py")], 50, 22),
     "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
