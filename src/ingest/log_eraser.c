@@ -13,6 +13,7 @@
 #include "event/record.h"
 #include "event/row.h"
 #include "ingest/inputs.h"
+#include "people/batch.h"
 #include "wire/json.h"
 
 enum { TEXTS_BYTES_MAX = 1 << 30, DETAILS_BYTES_MAX = 32 << 20 };
@@ -35,6 +36,7 @@ struct erased_id {
     uint64_t hash, version;
     uint32_t project;
     bool     is_person, used;
+    bool     merged;    /* a person that was merged into an erased one: rows of it go, events name their own ids */
     size_t   at, bytes; /* of texts */
 };
 
@@ -48,6 +50,7 @@ struct log_eraser {
     struct erased_id *ids;             /* open table */
     size_t            id_count, id_mask; /* slots - 1 */
     struct buf        texts;
+    struct people_txn *txn;            /* while they are read */
     struct arena     *arena;           /* of a warning's details */
     const struct catalog_snapshot *catalog;
     enum kind         kind;            /* of the topic in work */
@@ -119,27 +122,48 @@ static int table_grow(struct log_eraser *eraser, struct err *err)
     return 0;
 }
 
-static int id_add(void *ctx, const struct people_erasing *erasing, struct err *err)
+static int id_put(struct log_eraser *eraser, uint32_t project, bool is_person, bool merged, struct span text, uint64_t version, struct err *err)
 {
-    struct log_eraser *eraser = ctx;
-    struct span        text = erasing->is_person ? span_of(erasing->uuid.bytes, 16) : erasing->distinct_id;
-    uint64_t           hash = hash_of(erasing->project, erasing->is_person, text);
-    struct erased_id  *id;
+    uint64_t          hash = hash_of(project, is_person, text);
+    struct erased_id *id;
 
     if ((eraser->ids == NULL || 2 * (eraser->id_count + 1) > eraser->id_mask) && table_grow(eraser, err) < 0)
         return -1;
-    id = slot_of(eraser, hash, erasing->project, erasing->is_person, text);
+    id = slot_of(eraser, hash, project, is_person, text);
     if (!id->used) {
-        *id = (struct erased_id){ .hash = hash, .project = erasing->project, .is_person = erasing->is_person, .used = true,
+        *id = (struct erased_id){ .hash = hash, .project = project, .is_person = is_person, .used = true, .merged = merged,
                                   .at = eraser->texts.bytes, .bytes = text.bytes };
         buf_add(&eraser->texts, text);
         eraser->id_count++;
     }
-    if (erasing->version > id->version)
-        id->version = erasing->version;
+    id->merged = id->merged && merged;
+    if (version > id->version)
+        id->version = version;
+    return eraser->texts.failed ? err_set(err, ERR_FULL, "no memory for erased ids") : 0;
+}
+
+/* An id was perhaps a person of its own, before that was merged into the erased one: its uuid follows from the id. Up to its
+ * tombstone no row of it counts, whoever it is today. */
+static int merged_put(struct log_eraser *eraser, uint32_t project, struct span distinct_id, struct err *err)
+{
+    struct uuid uuid = people_person_uuid(project, distinct_id);
+    uint64_t    begins;
+
+    if (people_person_version(eraser->txn, project, &uuid, &begins, err) < 0)
+        return -1;
+    return begins == 0 ? 0 : id_put(eraser, project, true, true, span_of(uuid.bytes, 16), begins - 1, err);
+}
+
+static int id_add(void *ctx, const struct people_erasing *erasing, struct err *err)
+{
+    struct log_eraser *eraser = ctx;
+    struct span        text = erasing->is_person ? span_of(erasing->uuid.bytes, 16) : erasing->distinct_id;
+
     if (erasing->number + 1 > eraser->below)
         eraser->below = erasing->number + 1;
-    return eraser->texts.failed ? err_set(err, ERR_FULL, "no memory for erased ids") : 0;
+    if (id_put(eraser, erasing->project, erasing->is_person, false, text, erasing->version, err) < 0)
+        return -1;
+    return erasing->is_person ? 0 : merged_put(eraser, erasing->project, text, err);
 }
 
 /* NULL: not one of them. */
@@ -211,8 +235,8 @@ static bool row_wanted(struct log_eraser *eraser, struct span body)
     case ROW_EVENT:
         return cell_erased(eraser, (uint32_t)row.cells[ROW_EVENT_TEAM_ID].i64, &row.cells[ROW_EVENT_DISTINCT_ID]) ||
                (!row.cells[ROW_EVENT_PERSON_ID].null &&
-                find(eraser, (uint32_t)row.cells[ROW_EVENT_TEAM_ID].i64, true,
-                     span_of(row.cells[ROW_EVENT_PERSON_ID].uuid.bytes, 16)) != NULL);
+                (id = find(eraser, (uint32_t)row.cells[ROW_EVENT_TEAM_ID].i64, true,
+                           span_of(row.cells[ROW_EVENT_PERSON_ID].uuid.bytes, 16))) != NULL && !id->merged);
     case ROW_PERSON:
         id = find(eraser, (uint32_t)row.cells[ROW_PERSON_TEAM_ID].i64, true, span_of(row.cells[ROW_PERSON_ID].uuid.bytes, 16));
         return id != NULL && (uint64_t)row.cells[ROW_PERSON_VERSION].i64 <= id->version;
@@ -278,7 +302,9 @@ static int walk_begin(struct log_eraser *eraser, struct people *people, struct e
         memset(eraser->ids, 0, (eraser->id_mask + 1) * sizeof *eraser->ids);
     if (people_begin(people, false, &txn, err) < 0)
         return -1;
+    eraser->txn = txn;
     rc = people_erasing_each(txn, id_add, eraser, err);
+    eraser->txn = NULL;
     people_abort(txn);
     if (rc < 0 || eraser->id_count == 0)
         return rc;
