@@ -3,8 +3,10 @@
 
 Two captures, two ingests, two loaders; then one joins, or one leaves: asked to (SIGTERM), or by a power switch (every fourth).
 Each accepted event is one row, of each id in the order of the answers. How long it took from the answer until a query found
-the row is measured all the time by events of their own, and told for the whole and after each change."""
+the row is measured all the time by events of their own, and told for the whole and after each change; and for units that moved beside
+those that did not in the same seconds, which is what a change costs, whatever else holds the machine up."""
 import collections
+import datetime
 import http.client
 import json
 import os
@@ -27,6 +29,7 @@ import machines  # noqa: E402
 PARTITIONS = 6
 PROBES = 12
 LOOK = 0.1
+SETTLED = 10  # seconds after a change in which units that moved are told apart
 
 
 class Probes:
@@ -164,15 +167,19 @@ class Changes:
 STOPPED = re.compile(r"^(\S+) info (\w+): unit (\d+) is (another's|ours)", re.M)
 
 
-def gaps(site):
-    """role -> seconds for which a unit was nobody's, each time; those that began with a kill are not known."""
-    import datetime
+def owners(site):
+    """(role, unit) -> [(when, whether somebody took it, or gave it away)]"""
     told = collections.defaultdict(list)
     for one in site.machines:
         for when, role, unit, whose in STOPPED.findall(one.log()):
             told[role, int(unit)].append((datetime.datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp(), whose == "ours"))
+    return told
+
+
+def gaps(site):
+    """role -> seconds for which a unit was nobody's, each time; those that began with a kill are not known."""
     found = collections.defaultdict(list)
-    for (role, _), times in told.items():
+    for (role, _), times in owners(site).items():
         times.sort()
         for (at, ours), (then, ours_then) in zip(times, times[1:]):
             if not ours and ours_then:
@@ -225,12 +232,18 @@ def report(site, probes, change, done):
     done["calm"] = [quantile([lag for lag in lags if lag[0] < first], part) for part in (0.5, 0.99, 1)]
     done["all"] = [quantile([lag for lag in lags if lag[0] >= first], part) for part in (0.5, 0.99, 1)]
     done["graceful"] = lags
-    done["lines"], unkilled = [], []
+    done["lines"], unkilled, told, stayed = [], [], owners(site), []
+    done["moved"] = []
     for (at, what, name), (then, _, _) in zip(change.done, change.done[1:] + [(time.time(), "", "")]):
         some = [lag for lag in lags if at - 2 <= lag[0] < then - 2]
         done["lines"].append("%-24s %-12s p50 %.2f s, p99 %.2f, longest %.2f" % (what, name, *(quantile(some, part) for part in (0.5, 0.99, 1))))
         if "killed" not in what:
             unkilled += some
+            moved = {unit for (_, unit), times in told.items() if any(at - 0.5 < when < at + SETTLED - 2 for when, _ in times)}
+            near = [lag for lag in some if moved and lag[0] < at + SETTLED]
+            done["moved"] += [lag for lag in near if lag[1] in moved]
+            stayed += [lag for lag in near if lag[1] not in moved]
+    done["moved"], done["stayed"] = ([quantile(lags, part) for part in (0.5, 0.99, 1)] for lags in (done["moved"], stayed))
     done["graceful"] = [quantile(unkilled, part) for part in (0.5, 0.99, 1)]
     done["gaps"] = {role: [round(quantile([(0, 0, gap) for gap in found], part), 2) for part in (0.5, 0.99, 1)] for role, found in gaps(site).items()}
     done["blind"] = probes.blind
@@ -246,6 +259,8 @@ def main():
         print("  " + line)
     print("a unit was nobody's (not counting kills), p50, p99, longest: %s; the longest question took %.2f s" % (done["gaps"], done["blind"]))
     print("fates: %s" % {k: done["status"][k] for k in ("accepted", "stored", "deduplicated", "dead_lettered", "dropped", "pending")})
+    print("units that moved, without kills, from 2 s before to %d s after: p50/p99/longest %.2f/%.2f/%.2f s; the others meanwhile: %.2f/%.2f/%.2f s" % (
+        SETTLED, *done["moved"], *done["stayed"]))
     told = ["%.2f/%.2f/%.2f s" % tuple(done[which]) for which in ("calm", "all", "graceful")]
     print("result: %d changes, %s, %d rows; from answer to row p50/p99/longest: %s with no change, %s all, %s without kills" % (
         changes, done["summary"], done["rows"], *told))
