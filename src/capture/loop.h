@@ -14,7 +14,7 @@
  * its own wait for their turn (pace.h). A connection whose last request was an import's or a recording's is looked at after all others.
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
- *  O4  who has something to do waits in the queue; in one turn some 2 ms of it are done, then epoll is asked again
+ *  O4  who has something to do waits in the queue; in one turn some 3 ms of it are done (1 in an overload), then epoll is asked again
  *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer), and the stand-by's own */
 #ifndef PENSTOCK_CAPTURE_LOOP_H
 #define PENSTOCK_CAPTURE_LOOP_H

@@ -9,6 +9,7 @@
 
 enum {
     LOOP_SLICE_US = 3000,
+    LOOP_SLICE_OVERLOAD_US = 1000, /* who is sent away waits for a slice, and for the request with which it ends */
     LOOP_FULL_LOOK_US = 5000, /* while nobody can have a turn: how often is looked for those who waited too long */
     LOOP_FLIGHT_BYTES_MAX = 8 << 20 /* a disk of 200 MB/s writes it in 40 ms */
 };
@@ -109,12 +110,14 @@ void loop_queue_run(struct loop *loop)
 {
     enum pressure_level level = loop->level;
     bool                late = loop_disk_is_late(loop);
-    int64_t             now_us = loop->queues[0].first == NULL ? 0 : clock_mono_us(), until_us = now_us + LOOP_SLICE_US;
+    int64_t             now_us = loop->queues[0].first == NULL ? 0 : clock_mono_us();
+    int64_t             until_us = now_us + (loop_queue_judges(loop) ? LOOP_SLICE_OVERLOAD_US : LOOP_SLICE_US);
 
     while (loop->queues[0].first != NULL) {
         struct conn *conn = loop->queues[0].first;
         int64_t      from_us = now_us;
-        bool         away = late || pressure_is_late(&loop->pressure, loop->queues[0].count, loop->mono_us - conn->queued_us, loop->mono_us);
+        bool         away = late || pressure_is_late(&loop->pressure, loop->queues[0].count, loop->mono_us - conn->queued_us,
+                                                     conn->put_off, loop->mono_us);
 
         if (!away && loop_flight_is_full(loop, LANE_LIVE))
             break;

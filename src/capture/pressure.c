@@ -60,9 +60,11 @@ enum pressure_level pressure_by_room(struct pressure *pressure, size_t waiting, 
     return level;
 }
 
-bool pressure_is_late(const struct pressure *pressure, size_t waiting, int64_t waited_us, int64_t now_us)
+bool pressure_is_late(const struct pressure *pressure, size_t waiting, int64_t waited_us, bool judged, int64_t now_us)
 {
-    return pressure->wait_us_max != 0 && waiting > PRESSURE_WAITING_MIN && waited_us >= pressure->wait_us_max && now_us < pressure->watchful_until_us;
+    int64_t max = pressure->wait_us_max * (judged ? PRESSURE_JUDGED_TIMES : 1);
+
+    return max != 0 && waiting > PRESSURE_WAITING_MIN && waited_us >= max && now_us < pressure->watchful_until_us;
 }
 
 enum pressure_level pressure_by_memory(size_t used, size_t max)

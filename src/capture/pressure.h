@@ -34,6 +34,7 @@ enum {
     PRESSURE_STANDING_US = 200000, /* shorter ones are bursts: a page of a large site, a server that starts again */
     PRESSURE_CALM_US = 5000000,
     PRESSURE_WAITING_MIN = 8,
+    PRESSURE_JUDGED_TIMES = 4,     /* who was let in may wait for so many times the wait */
     PRESSURE_PROJECTS = 1024,      /* further ones share places */
     PRESSURE_SHARE_US = 1000000    /* what was done loses half of its weight in this time */
 };
@@ -62,8 +63,9 @@ static inline bool pressure_is_watchful(const struct pressure *pressure, size_t 
 }
 enum pressure_level pressure_by_memory(size_t used, size_t max);
 /* Whether one that waited so long, the first of `waiting`, is to be sent away at its turn: the rest of a queue that stood
- * before the level rose. */
-bool pressure_is_late(const struct pressure *pressure, size_t waiting, int64_t waited_us, int64_t now_us);
+ * before the level rose. One of those that were judged when they came, and let in, is one of few, and served, be it a little
+ * late: else the mistakes of the judgement would be those who are told no after all of their wait. */
+bool pressure_is_late(const struct pressure *pressure, size_t waiting, int64_t waited_us, bool judged, int64_t now_us);
 
 /* So much was done for this project. */
 void pressure_done(struct pressure *pressure, uint32_t project, uint64_t work, int64_t now_us);

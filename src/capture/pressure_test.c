@@ -44,14 +44,16 @@ static void levels_by_wait(void **state)
         if (level != rows[i].level)
             fail_msg("%s: level %d, expected %d", rows[i].what, level, rows[i].level);
     }
-    assert_true(pressure_is_late(&pressure, 9, 40 * MS, NOW + 6204 * MS));
-    assert_false(pressure_is_late(&pressure, 9, 39 * MS, NOW + 6204 * MS));
-    assert_false(pressure_is_late(&pressure, 8, 400 * MS, NOW + 6204 * MS)); /* it was one of a few, and let in */
-    assert_false(pressure_is_late(&pressure, 9, 400 * MS, NOW + 11204 * MS)); /* it is calm again */
+    assert_true(pressure_is_late(&pressure, 9, 40 * MS, false, NOW + 6204 * MS));
+    assert_false(pressure_is_late(&pressure, 9, 39 * MS, false, NOW + 6204 * MS));
+    assert_false(pressure_is_late(&pressure, 8, 400 * MS, false, NOW + 6204 * MS)); /* it was one of a few, and let in */
+    assert_false(pressure_is_late(&pressure, 9, 159 * MS, true, NOW + 6204 * MS));  /* judged when it came, and let in */
+    assert_true(pressure_is_late(&pressure, 9, 160 * MS, true, NOW + 6204 * MS));
+    assert_false(pressure_is_late(&pressure, 9, 400 * MS, false, NOW + 11204 * MS)); /* it is calm again */
     pressure_init(&pressure, 0);
     assert_int_equal(pressure_by_wait(&pressure, 9999, 10000 * MS, NOW), PRESSURE_NONE);
     assert_int_equal(pressure_by_wait(&pressure, 9999, 10000 * MS, NOW + 1000 * MS), PRESSURE_NONE);
-    assert_false(pressure_is_late(&pressure, 9999, 10000 * MS, NOW + 1000 * MS));
+    assert_false(pressure_is_late(&pressure, 9999, 10000 * MS, false, NOW + 1000 * MS));
 }
 
 /* Who comes now, behind so many, each of which takes 2 ms, of 40 ms that may be waited. */
