@@ -9,6 +9,7 @@
   elasticity  machines join and leave a cluster N times under load (tests/soak/elasticity.py)
   leaders     leaders of all partitions move N times, brokers and machines stop and come, under load (tests/soak/leaders.py)
   outages     brokers stand still, or cannot be reached, for N seconds, and a committer is killed N times (tests/soak/outages.py)
+  days        N days of one server, a few seconds each (tests/soak/days.py)
   upgrades    N upgrades and ten times as many reloads under load, good and bad ones (tests/soak/upgrades.py)
   log-kills   SIGKILL of a log's writer, N times, beside a reader (src/log/log_kill_test.c)
   power-cuts  N disk images as a power cut may leave them (src/log/log_crash_test.c)
@@ -42,6 +43,7 @@ CAMPAIGNS = {
     "elasticity": (CLUSTER + [os.path.join(ROOT, "tests", "soak", "elasticity.py")], 12, 6),
     "leaders": (THREE_BROKERS + [os.path.join(ROOT, "tests", "soak", "leaders.py")], 20, 12),
     "outages": ([sys.executable, os.path.join(ROOT, "tests", "soak", "outages.py")], 60, 20),
+    "days": ([sys.executable, os.path.join(ROOT, "tests", "soak", "days.py")], 70, 40),
     "upgrades": ([sys.executable, os.path.join(ROOT, "tests", "soak", "upgrades.py")], 50, 22),
     "log-kills": ([os.path.join(BUILD, "log_kill_test")], 2000, 1000),
     "power-cuts": ([os.path.join(BUILD, "log_crash_test")], 20000, 10000),
