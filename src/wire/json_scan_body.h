@@ -229,8 +229,8 @@ SCAN_TARGET static inline const uint8_t *SCAN(key)(struct json_reader *reader, c
 
 SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct json_value *key_out)
 {
-    const uint8_t     *first, *behind, *at;
-    bool               escaped = false;
+    const uint8_t *first, *behind, *at;
+    bool           escaped = false;
 
     at = SCAN(key)(reader, reader->at, &first, &behind, &escaped, &reader->window);
     if (UNLIKELY(at == NULL))
@@ -242,7 +242,7 @@ SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct j
 
 SCAN_TARGET int SCAN(json_scan_object_next_of)(struct json_reader *reader, uint64_t lengths, struct json_value *key_out)
 {
-    const uint8_t     *at = reader->at;
+    const uint8_t *at = reader->at;
 
     for (;;) {
         const uint8_t *first, *behind;
@@ -255,7 +255,7 @@ SCAN_TARGET int SCAN(json_scan_object_next_of)(struct json_reader *reader, uint6
         bytes = (size_t)(behind - first);
         if (escaped || bytes > JSON_KEY_BYTES_TOLD + 2 || (lengths >> (bytes - 2) & 1) != 0) {
             reader->at = at;
-                    *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, bytes) };
+            *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, bytes) };
             return 1;
         }
         if (UNLIKELY(at == reader->end))

@@ -6,8 +6,8 @@ events that are forgotten after 28 days, hours and days in the account of fates,
 their events for some days, the store of persons written anew; and every few days a role is killed, all of them, or nothing runs for two days.
 
 Each day people of two projects send events, some of them again after days or weeks, one is not valid, and operators erase
-people. Each evening: accepted = the sum of all fates; of the project that keeps everything each event is one row, but for those of erased
-people, who have none a day later; sent again within 27 days it is a duplicate, after 30 it is a row of its own; of the project that keeps
+people. A visitor without cookies comes every day, and is somebody new each time. Each evening: accepted = the sum of all
+fates; of the project that keeps everything each event is one row, but for those of erased people, who have none a day later; sent again within 27 days it is a duplicate, after 30 it is a row of its own; of the project that keeps
 five days no row is older than eleven, and none is missing that is younger than four. At the end each person's properties are those of its last event, the log
 verifies, and no folder has grown for as long as it ran that should not have."""
 import datetime
@@ -24,6 +24,7 @@ import shims
 from harness import Serve
 
 DAY = 86400
+VIEWS = 3  # of a visitor without cookies, each day
 KEEPS_DAYS, KEEPS_LATE = 5, 6  # of the second project; a restart or a jump makes the next day no day to expire on
 CONFIG = """capture.segment_bytes: 1MiB
 capture.retention: 3d
@@ -63,7 +64,7 @@ class Town:
         self.last = {}            # of the first project: distinct id -> n of its last event
         self.erasing, self.erased = {}, set()  # distinct id -> when it was asked
         self.duplicates = self.letters = self.count = self.erasures = 0
-        self.again = self.forgotten = 0
+        self.again = self.forgotten = self.mornings = 0
 
     def command(self, *words, **options):
         return self.serve.cli(*words, env=self.serve.env, **options)
@@ -90,6 +91,10 @@ class Town:
             if project == 0:
                 events.append({"uuid": self.clock.uuid7(), "event": "", "distinct_id": "wrong"})
                 self.letters += 1
+                events += [{"uuid": self.clock.uuid7(), "event": "visit", "distinct_id": "$posthog_cookieless", "properties": {
+                    "$cookieless_mode": True, "$raw_user_agent": "Firefox", "$host": "shop.example", "$timezone": "Europe/Berlin"}}
+                    for _ in range(VIEWS)]
+                self.mornings += 1
             self.post(project, events)
 
     def send_again(self):
@@ -128,13 +133,16 @@ class Town:
                 del self.erasing[who]
 
     def row_counts(self, project):
-        rows = self.serve.sql("SELECT uuid, count(*) AS n FROM events WHERE team_id = %d GROUP BY ALL" % (project + 1))
+        rows = self.serve.sql("SELECT uuid, count(*) AS n FROM events WHERE team_id = %d "
+                              "AND distinct_id NOT LIKE 'cookieless%%' GROUP BY ALL" % (project + 1))
         return {row["uuid"]: int(row["n"]) for row in rows}
 
     def evening(self, day):
         status = self.serve.settle(120)
         assert status["deduplicated"] == self.duplicates, "day %d: %d duplicates, expected %d" % (day, status["deduplicated"], self.duplicates)
         assert status["dead_lettered"] == self.letters, "day %d: %d letters, expected %d" % (day, status["dead_lettered"], self.letters)
+        visitors = self.serve.sql("SELECT count(*) AS n, count(DISTINCT distinct_id) AS ids FROM events WHERE distinct_id LIKE 'cookieless%'")[0]
+        assert (int(visitors["n"]), int(visitors["ids"])) == (VIEWS * self.mornings, self.mornings), "day %d: %s" % (day, visitors)
         now = self.clock.now()
         for who, asked in list(self.erasing.items()):
             if now - asked > DAY + 3600:
