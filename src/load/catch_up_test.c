@@ -1,7 +1,6 @@
 /* load/catch_up_test.c - the role as a process while much waits: several threads take rows, and it is killed, or meets rows that nobody
  * takes, on the way. Needs libduckdb.so. */
 #include "load/load_test_kit.h"
-#include "warehouse/duckdb.h"
 
 enum { ROWS = 60000 };
 
@@ -59,33 +58,11 @@ static void one_row_that_spoils_its_batch_is_found(void **state)
     struct load_options options = catching_up();
     struct log_writer  *events = open_topic("events");
     struct log_batch   *batch = log_batch_new();
-    struct duckdb       duckdb;
-    duckdb_database     database;
-    duckdb_connection   connection;
-    duckdb_result       result;
     struct process      process;
-    struct err          err = { .text = "" };
-    char                path[300], want[100];
-    int                 status;
-    pid_t               child;
+    char                want[100];
 
     (void)state;
-    snprintf(path, sizeof path, "%s/warehouse.duckdb", folder);
-    fflush(NULL);
-    child = fork(); /* the engine's threads must not be in this process when it forks the role */
-    if (child == 0) {
-        if (duckdb_load(NULL, &duckdb, &err) < 0 || duckdb.open_ext(path, &database, NULL, NULL) != DUCKDB_SUCCESS ||
-            duckdb.connect(database, &connection) != DUCKDB_SUCCESS ||
-            duckdb.query(connection, "CREATE TABLE events(uuid UUID, raw_offset BIGINT CHECK (raw_offset NOT IN (20000, 41234)),"
-                                     " inserted_at TIMESTAMP)", &result) != DUCKDB_SUCCESS)
-            _exit(1);
-        duckdb.destroy_result(&result);
-        duckdb.disconnect(&connection);
-        duckdb.close(&database);
-        _exit(0);
-    }
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
+    engine_refuses("20000, 41234");
     fill(events, batch);
     process = start_with(&options);
     snprintf(want, sizeof want, "n,d\r\n%d,%d\r\n", ROWS - 2, ROWS - 2);

@@ -5,7 +5,6 @@
 #include "load/load_test_kit.h"
 #include "base/metric.h"
 #include "load/poison.h"
-#include "warehouse/duckdb.h"
 #include "warehouse/warehouse.h"
 
 /* --- the facts --------------------------------------------------------------------------------- */
@@ -87,39 +86,14 @@ static void what_is_no_row_becomes_a_dead_letter(void **state)
     log_writer_close(events);
 }
 
-/* The second net of D2: a row that only the engine's own check refuses, when the batch is handed over. The
- * check is made by creating the table beforehand with a constraint. */
 static void one_row_that_spoils_its_batch_is_found(void **state)
 {
     struct log_writer *events = open_topic("events");
     struct log_batch  *batch = log_batch_new();
-    struct duckdb      duckdb;
-    duckdb_database    database;
-    duckdb_connection  connection;
-    duckdb_result      result;
     struct process     process;
-    struct err         err = { .text = "" };
-    char               path[300];
-    int                status;
-    pid_t              child;
 
     (void)state;
-    snprintf(path, sizeof path, "%s/warehouse.duckdb", folder);
-    fflush(NULL);
-    child = fork(); /* the engine's threads must not be in this process when it forks the role */
-    if (child == 0) {
-        if (duckdb_load(NULL, &duckdb, &err) < 0 || duckdb.open_ext(path, &database, NULL, NULL) != DUCKDB_SUCCESS ||
-            duckdb.connect(database, &connection) != DUCKDB_SUCCESS ||
-            duckdb.query(connection, "CREATE TABLE events(uuid UUID, raw_offset BIGINT CHECK (raw_offset NOT IN (1234, 4000)),"
-                                     " inserted_at TIMESTAMP)", &result) != DUCKDB_SUCCESS)
-            _exit(1);
-        duckdb.destroy_result(&result);
-        duckdb.disconnect(&connection);
-        duckdb.close(&database);
-        _exit(0);
-    }
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
+    engine_refuses("1234, 4000");
     add_events(events, batch, 0, 5000);
     process = start();
     expect("SELECT count(*) n, count(DISTINCT raw_offset) d FROM events", "n,d\r\n4998,4998\r\n");

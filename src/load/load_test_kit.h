@@ -24,6 +24,7 @@
 #include "load/load.h"
 #include "load/query_socket.h"
 #include "log/log.h"
+#include "warehouse/duckdb.h"
 
 static char folder[60], run_folder[80];
 static struct log *test_log;
@@ -237,6 +238,37 @@ static inline int tear_down(void **state)
     log_close(test_log);
     snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command);
+}
+
+/* A second net: rows that only the engine's own check refuses, when a batch is handed over. The check is made by creating the table
+ * beforehand with a constraint. offsets: "1234, 4000". */
+static inline void engine_refuses(const char *offsets)
+{
+    struct duckdb     duckdb;
+    duckdb_database   database;
+    duckdb_connection connection;
+    duckdb_result     result;
+    struct err        err = { .text = "" };
+    char              path[300], statement[200];
+    int               status;
+    pid_t             child;
+
+    snprintf(path, sizeof path, "%s/warehouse.duckdb", folder);
+    snprintf(statement, sizeof statement, "CREATE TABLE events(uuid UUID, raw_offset BIGINT CHECK (raw_offset NOT IN (%s)), inserted_at TIMESTAMP)", offsets);
+    fflush(NULL);
+    child = fork(); /* the engine's threads must not be in this process when it forks the role */
+    if (child == 0) {
+        if (duckdb_load(NULL, &duckdb, &err) < 0 || duckdb.open_ext(path, &database, NULL, NULL) != DUCKDB_SUCCESS ||
+            duckdb.connect(database, &connection) != DUCKDB_SUCCESS ||
+            duckdb.query(connection, statement, &result) != DUCKDB_SUCCESS)
+            _exit(1);
+        duckdb.destroy_result(&result);
+        duckdb.disconnect(&connection);
+        duckdb.close(&database);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
 }
 
 #endif
