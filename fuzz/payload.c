@@ -6,10 +6,10 @@
 
 #include "capture/intake.h"
 #include "fuzz.h"
+#include "intake_check.h"
 #include "log/frame.h"
 #include "log/log_batch.h"
 #include "wire/json.h"
-#include "wire/utf8.h"
 
 static const struct capture_settings settings = { .inflated_bytes_max = 1 << 20,
                                                   .event_bytes_max = 4096,
@@ -22,12 +22,6 @@ static const struct catalog_token *fuzz_find_sender(void *ctx, struct span token
 
     (void)ctx;
     return span_is(token, "phc_unknown") ? NULL : &sender;
-}
-
-static void fuzz_check_text(struct span text)
-{
-    MUST(utf8_valid(text));
-    MUST(text.bytes == 0 || memchr(text.at, 0, text.bytes) == NULL);
 }
 
 static void fuzz_check_record(const struct record *record)

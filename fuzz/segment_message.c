@@ -6,9 +6,9 @@
 #include "capture/segment_answer.h"
 #include "capture/segment_intake.h"
 #include "fuzz.h"
+#include "intake_check.h"
 #include "log/frame.h"
 #include "log/log_batch.h"
-#include "wire/utf8.h"
 
 static const struct capture_settings settings = { .inflated_bytes_max = 1 << 20,
                                                   .event_bytes_max = 4096,
@@ -21,22 +21,6 @@ static const struct catalog_token *fuzz_find_sender(void *ctx, struct span token
 
     (void)ctx;
     return span_is(token, "phc_unknown") ? NULL : &sender;
-}
-
-static void fuzz_check_text(struct span text)
-{
-    MUST(utf8_valid(text));
-    MUST(text.bytes == 0 || memchr(text.at, 0, text.bytes) == NULL);
-}
-
-static void fuzz_check_json(struct span text)
-{
-    struct json_reader reader;
-    struct json_value  value;
-
-    json_reader_init(&reader, text, 0); /* without repair: what is stored needs none */
-    MUST(json_skip(&reader, &value) == 0 && json_finish(&reader) == 0);
-    MUST(value.raw.bytes == text.bytes && value.kind == JSON_OBJECT);
 }
 
 static const struct json_member *fuzz_member(struct span object, const char *name, struct arena *arena)
@@ -56,7 +40,7 @@ static void fuzz_check_event(const struct record *record, struct arena *arena)
     const struct json_member *properties = fuzz_member(record->data, "properties", arena);
     char                      text[UUID_TEXT_BYTES + 1] = "";
 
-    fuzz_check_json(record->data);
+    fuzz_check_object(record->data);
     uuid_format(&record->uuid, text);
     MUST(event != NULL && span_equal(json_text(&event->value, arena), record->event) && record->event.bytes > 0);
     MUST(id != NULL && id->value.kind == JSON_STRING);
@@ -103,7 +87,7 @@ static void fuzz_refused(const struct refusal *refusal, const struct log_batch *
     buf_init(&body, 1 << 16);
     segment_answer_error(&body, refusal);
     MUST(!body.failed);
-    fuzz_check_json(buf_span(&body));
+    fuzz_check_object(buf_span(&body));
     buf_fini(&body);
 }
 

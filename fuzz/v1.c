@@ -8,9 +8,9 @@
 #include "capture/v1_answer.h"
 #include "capture/v1_intake.h"
 #include "fuzz.h"
+#include "intake_check.h"
 #include "log/frame.h"
 #include "log/log_batch.h"
-#include "wire/utf8.h"
 
 #define LINE "POST /i/v1/analytics/events HTTP/1.1\r\nHost: t\r\n"
 #define GOOD                                                                                                           \
@@ -29,22 +29,6 @@ static const struct catalog_token *fuzz_find_sender(void *ctx, struct span token
 
     (void)ctx;
     return span_is(token, "phc_unknown") ? NULL : &sender;
-}
-
-static void fuzz_check_text(struct span text)
-{
-    MUST(utf8_valid(text));
-    MUST(text.bytes == 0 || memchr(text.at, 0, text.bytes) == NULL);
-}
-
-static void fuzz_check_json(struct span text)
-{
-    struct json_reader reader;
-    struct json_value  value;
-
-    json_reader_init(&reader, text, 0); /* without repair: what is stored needs none */
-    MUST(json_skip(&reader, &value) == 0 && json_finish(&reader) == 0);
-    MUST(value.raw.bytes == text.bytes && value.kind == JSON_OBJECT);
 }
 
 static struct json_members fuzz_members(struct span object, struct arena *arena)
@@ -91,7 +75,7 @@ static void fuzz_check_batch(const struct log_batch *batch, bool good_headers, s
         MUST(record.kind == RECORD_EVENT && record.project == 1 && record.sent_at_us != CLOCK_NONE);
         MUST(record.event.bytes > 0 && record.event.bytes <= V1_NAME_BYTES_MAX);
         MUST(record.distinct_id.bytes > 0 && record.distinct_id.bytes <= V1_DISTINCT_ID_BYTES_MAX);
-        fuzz_check_json(record.data);
+        fuzz_check_object(record.data);
         fuzz_check_data(record.data, good_headers, arena);
     }
     MUST(at == batch->bytes);
@@ -103,7 +87,7 @@ static uint32_t fuzz_check_answer(const struct v1_intake_result *result, struct 
     struct json_members top = fuzz_members(result->answer, arena), results;
     uint32_t            kept = 0;
 
-    fuzz_check_json(result->answer);
+    fuzz_check_object(result->answer);
     MUST(top.count == 1 && span_is(top.at[0].key, "results"));
     results = fuzz_members(top.at[0].value.raw, arena);
     MUST(results.count == result->common.events && results.count > 0); /* a repeated key would count once */
@@ -128,7 +112,7 @@ static void fuzz_refused(const struct refusal *refusal, const struct log_batch *
     buf_init(&body, 1 << 16);
     v1_answer_error(&body, refusal);
     MUST(!body.failed);
-    fuzz_check_json(buf_span(&body));
+    fuzz_check_object(buf_span(&body));
     buf_fini(&body);
 }
 
