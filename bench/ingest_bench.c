@@ -2,6 +2,7 @@
  *
  * usage: ingest_bench [EVENTS] [PERSONS] [GEOIP_FOLDER] [BATCH] [THREADS] [known]
  *                     default 200000 20000 off (no look-ups), 1 thread
+ * PENSTOCK_BENCH_PEOPLE_MIB: ingest.people_memory.
  *   known  each person has had an event before what is measured begins: the store as it is after weeks
  *
  * Fills a raw topic with events like those of a web SDK (about 1 KB, 30 properties; one in 20 identifies
@@ -181,6 +182,8 @@ int main(int argc, char **argv)
     if (argc > 4)
         options.batch_records = atoll(argv[4]);
     options.threads = argc > 5 ? atoll(argv[5]) : 1;
+    if (getenv("PENSTOCK_BENCH_PEOPLE_MIB") != NULL)
+        options.people_memory = atoll(getenv("PENSTOCK_BENCH_PEOPLE_MIB")) << 20;
     ingest_keep_memory();
     must(ingest_open(&env, &ingest, &err));
     if (known > 0)

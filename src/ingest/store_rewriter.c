@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
+#include "base/machine.h"
 #include "base/say.h"
 #include "people/rewrite.h"
 
@@ -16,9 +17,22 @@ enum { REWRITE_PART = 100 /* of the time at most is spent on it, however often s
 #define REWRITE_LATE_US ((int64_t)12 * 3600 * 1000000)
 #define REWRITE_ROOM_BYTES ((uint64_t)256 << 20) /* left for everybody else while there are two copies */
 
+/* A walk down the store's two trees costs 2 to 4 us of CPU where its pages are in the page cache, and several times that where they
+ * are not, which the kernel decides; 256 MiB are half a million persons and their ids. docs/performance.md */
+enum { MEMORY_SHARE = 16 };
+#define MEMORY_MIN ((size_t)256 << 20)
+#define MEMORY_MAX ((size_t)2 << 30)
+
 static void folder_of(const struct role_env *env, char to[4096])
 {
     (void)snprintf(to, 4096, "%s/people", env->data_folder);
+}
+
+size_t store_memory_usual(uint64_t machine_bytes)
+{
+    uint64_t share = machine_bytes / MEMORY_SHARE;
+
+    return share < MEMORY_MIN ? MEMORY_MIN : share > MEMORY_MAX ? MEMORY_MAX : (size_t)share;
 }
 
 int store_open(const struct role_env *env, const struct ingest_options *options, struct people **out, struct err *err)
@@ -29,8 +43,8 @@ int store_open(const struct role_env *env, const struct ingest_options *options,
                                   .memory_bytes = (size_t)options->people_memory };
 
     folder_of(env, folder);
-    if (store.memory_bytes == 0)
-        store.memory_bytes = 1; /* to the store 0 is a default */
+    if (store.memory_bytes == 0) /* of several units each has its own */
+        store.memory_bytes = log_on_kafka(stores_log(env->stores)) ? MEMORY_MIN : store_memory_usual(machine_memory_bytes());
     if (recent != NULL)
         store.seen_recent_max = (size_t)strtoul(recent, NULL, 10);
     if (people_rewrite_clean(folder, err) < 0 || people_open(&store, out, err) < 0 || people_seen_load(*out, err) < 0)

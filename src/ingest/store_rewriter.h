@@ -14,6 +14,9 @@ struct store_rewriter {
     int64_t next_us;   /* not before */
 };
 
+/* ingest.people_memory where it is not set, of a machine with so much memory. */
+size_t store_memory_usual(uint64_t machine_bytes);
+
 int store_open(const struct role_env *env, const struct ingest_options *options, struct people **out, struct err *err) must_check;
 /* Between batches, now and then. behind: live events wait. Trouble with it is said, and it is tried again later: the old
  * store is there then. -1: *people is NULL, and the store does not open. */
