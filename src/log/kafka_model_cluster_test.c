@@ -2,7 +2,7 @@
  *
  * log/kafka_model_cluster_test.c - a stage that writes, records, dies and is fenced by chance, over a broker that is killed and
  * stopped meanwhile: what was recorded is read, once and in order, and nothing else. Steps, a seed, and how often may be given:
- * N [SEED [TIMES]]. */
+ * N [SEED [TIMES]]. And one whose brokers went away lets go of its topics soon. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -195,10 +195,48 @@ static void a_stage_by_chance(void **state)
     log_close(log);
 }
 
+/* Each writer of a unit waits for its last mark: all of them together, and not one after the other, or the unit would be nobody's for
+ * half a minute. */
+static void writers_are_closed_together(void **state)
+{
+    static const char *const       topics[] = { "events", "people", "warnings", "dead_letters", "heatmaps", "definitions" };
+    enum { TOPICS = sizeof topics / sizeof *topics };
+    const struct log_topic_options options = { .epoch = 1 };
+    struct log_writer             *writers[TOPICS];
+    struct log_batch              *batch = log_batch_new();
+    struct log                    *log;
+    struct err                     err;
+    uint64_t                       base;
+    int64_t                        began_us;
+
+    (void)state;
+    (void)snprintf(prefix + strlen(prefix), sizeof prefix - strlen(prefix), "c.");
+    MUST(log_open(&(struct log_options){ .kafka = &kafka }, &log, &err));
+    MUST(log_batch_add(batch, SPAN("a row"), &err));
+    for (int i = 0; i < TOPICS; i++) {
+        MUST(log_writer_open(log, topics[i], 0, &options, &writers[i], &err));
+        MUST(log_writer_cut(writers[i], 0, &err));
+        log_writer_publish(writers[i], 0);
+        MUST(log_writer_append(writers[i], batch, clock_wall_us(), &base, &err));
+        MUST(log_writer_sync(writers[i], &err));
+    }
+    kafka_control("pause");
+    for (int i = 0; i < TOPICS; i++)
+        log_writer_publish(writers[i], 1);
+    began_us = clock_mono_us();
+    for (int i = 0; i < TOPICS; i++)
+        log_writer_close(writers[i]);
+    kafka_control("resume");
+    assert_in_range(clock_mono_us() - began_us, 1000000, 9000000); /* three seconds, and not eighteen */
+    log_batch_free(batch);
+    log_close(log);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stage_by_chance),
+        cmocka_unit_test(writers_are_closed_together),
     };
 
     if (argc > 1)

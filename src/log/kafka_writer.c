@@ -67,10 +67,8 @@ static void mark_landed(struct kafka_delivery *delivery, rd_kafka_resp_err_t err
 }
 
 /* Waits until nothing is under way. */
-static void writer_wait(struct kafka_writer *writer, int64_t wait_ms)
+static void writer_wait(struct kafka_writer *writer, int64_t until_us)
 {
-    int64_t until_us = clock_mono_us() + wait_ms * 1000;
-
     pthread_mutex_lock(&writer->lock);
     while (writer->under_way > 0 && wait_until(&writer->landed, &writer->lock, until_us))
         ;
@@ -113,6 +111,7 @@ static int writer_send_to(struct kafka_writer *writer, rd_kafka_topic_t *handle,
 {
     int rc;
 
+    writer->sent_us = clock_mono_us();
     pthread_mutex_lock(&writer->lock);
     writer->under_way++;
     pthread_mutex_unlock(&writer->lock);
@@ -288,7 +287,7 @@ int kafka_writer_sync(struct log_writer *of, struct err *err)
     for (int attempt = 0;; attempt++) {
         if (writer_check(writer, err) < 0)
             return -1;
-        writer_wait(writer, LAND_MS_MAX);
+        writer_wait(writer, clock_mono_us() + (int64_t)LAND_MS_MAX * 1000);
         if (writer_check(writer, err) < 0)
             return -1;
         pthread_mutex_lock(&writer->lock);
@@ -403,8 +402,9 @@ void kafka_writer_close(struct log_writer *of)
     bool                 idle;
 
     assert(writer->magic == KAFKA_WRITER_MAGIC);
+    /* The last mark, so that readers need not wait for the next owner; of a unit's writers all at the same time, since it has a next owner. */
     if (!writer->stopped)
-        writer_wait(writer, LAND_MS_AT_CLOSE); /* the last mark, so that readers need not wait for the next owner */
+        writer_wait(writer, writer->sent_us + (int64_t)LAND_MS_AT_CLOSE * 1000);
     pthread_mutex_lock(&writer->lock);
     idle = writer->under_way == 0;
     writer->closed = true;
