@@ -183,7 +183,7 @@ def cluster_group(words, members, jobs):
 
 def part_cluster():
     """Tests whose sources say `parts: ...` share one set of servers, two at a time; those with the word `alone` among them (they
-    kill servers, or change their settings) one after the other, with those that need the same ones."""
+    kill servers, or change their settings) one after the other, with those that need the same ones. Two such sets at a time."""
     if not build("cluster", "release") or not build("cluster", "asan"):
         return 0, 1
     only = os.environ.get("CLUSTER_ONLY", "")
@@ -197,7 +197,8 @@ def part_cluster():
         if test not in shared:
             others.setdefault(tuple(word for word in test[2] or [] if word != "alone"), []).append(test)
     groups += [(list(words), members, 1) for words, members in others.items()]
-    results = [cluster_group(*group) for group in groups]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # most of them wait most of the time
+        results = list(pool.map(lambda group: cluster_group(*group), groups))
     return sum(good for good, _ in results), sum(bad for _, bad in results)
 
 

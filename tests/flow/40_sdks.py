@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import json
 
+import deploy
 import sdks
 from harness import Serve
 
@@ -17,7 +18,9 @@ def scenario_is_stored(sdk, scenario):
                           "HAVING count(event_uuid) > 0")
         stored = {row["event"]: row["n"] for row in rows}
         if scenario == "cookieless": # a visitor of years ago has no salt any more
-            assert status["dropped"] == {"cookieless_timestamp_out_of_range": 1} and "long ago" not in stored, status
+            dropped = status["dropped"]  # which is not remembered: a copy that brokers took late is dropped again
+            assert set(dropped) == {"cookieless_timestamp_out_of_range"} and "long ago" not in stored, status
+            assert sum(dropped.values()) == 1 or not deploy.embedded("log"), status
             stored["long ago"] = 1
             assert serve.sql("SELECT count(DISTINCT distinct_id) AS n FROM events WHERE distinct_id LIKE 'cookieless_%'") == [{"n": 1}]
         assert said["events"] > 0

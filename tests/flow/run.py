@@ -81,7 +81,9 @@ def main():
 
 def run_all(tests):
     passed = failed = 0
-    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("FLOW_JOBS", "2"))) as pool:
+    import deploy
+    jobs = os.environ.get("FLOW_JOBS") or ("2" if deploy.embedded() else "4")  # on a cluster they wait more than they work
+    with concurrent.futures.ThreadPoolExecutor(int(jobs)) as pool:
         jobs = [(path, name, pool.submit(run_one, path, name)) for path, name in tests]
         for path, name, job in jobs:
             ok, seconds, text = job.result()

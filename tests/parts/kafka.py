@@ -23,6 +23,7 @@ import ctypes
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -89,7 +90,7 @@ def free_ports(count):
     """Ports that nobody listens at, below the range from which the kernel takes those of outgoing connections."""
     with open("/proc/sys/net/ipv4/ip_local_port_range") as at:
         below = int(at.read().split()[0])
-    found, port = [], 10000 + (os.getpid() * 37 + int(time.time() * 1000) * 13) % max(below - 12000, 1000)
+    found, port = [], 10000 + random.randrange(max(below - 12000, 1000))  # two sets may look at the same time
     while len(found) < count:
         port = port + 1 if port < below - 1 else 10000
         with socket.socket() as one:
