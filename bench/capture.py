@@ -70,6 +70,9 @@ def main():
                     "penstock": [capture_pid(servers["penstock"])]}
             if not args.tls:
                 pids["discard"] = [servers["discard"].process.pid]
+            let_go = machine.LetGo(servers["penstock"].data)
+            if not args.all_roles:
+                let_go.start()
             got = {}
             machine.wrk(servers["penstock"].port, target, os.path.join(folder, name + ".bodies"), args.connections, 1, encoding,
                         scheme)
@@ -81,6 +84,8 @@ def main():
                 if server in got:
                     figures = {key: (figures[key] + got[server][key]) / 2 for key in figures}
                 got[server] = figures
+            if not args.all_roles:
+                let_go.end()
             while servers:
                 servers.popitem()[1].stop()
             for server in got:
