@@ -22,6 +22,7 @@ enum {
     UNIT = 16,
     WAYS = 8,                   /* of a bucket: one line of memory */
     BYTES_A_BUCKET = 1024,      /* of the ring: a person and the id that leads to it take about this */
+    FIRST_PART = 64,            /* of the buckets are in use at the beginning */
     POSITION_BITS = 40
 };
 #define TAG_MASK      ((UINT64_C(1) << (64 - POSITION_BITS)) - 1)
@@ -45,7 +46,8 @@ struct hot {
     uint64_t       head;       /* position of the next entry */
     uint64_t       given;      /* units put since the transaction began */
     struct bucket *buckets;
-    uint64_t       bucket_mask;
+    uint64_t       bucket_mask;  /* those in use: as many as what was put so far wants, so that a small site touches little memory */
+    uint64_t       buckets_max;
 };
 
 uint64_t hot_hash(unsigned table, struct span key)
@@ -73,7 +75,8 @@ struct hot *hot_new(size_t bytes)
         return NULL;
     while (buckets * 2 * BYTES_A_BUCKET <= bytes)
         buckets *= 2;
-    hot->bucket_mask = buckets - 1;
+    hot->bucket_mask = (buckets < FIRST_PART ? 1 : buckets / FIRST_PART) - 1;
+    hot->buckets_max = buckets;
     hot->units = (bytes - buckets * sizeof *hot->buckets) / UNIT;
     hot->head = 1;
     hot->ring = pages_new(hot->units * UNIT);
@@ -92,7 +95,7 @@ void hot_free(struct hot *hot)
     if (hot->ring != NULL)
         (void)munmap(hot->ring, hot->units * UNIT);
     if (hot->buckets != NULL)
-        (void)munmap(hot->buckets, (hot->bucket_mask + 1) * sizeof *hot->buckets);
+        (void)munmap(hot->buckets, hot->buckets_max * sizeof *hot->buckets);
     free(hot);
 }
 
@@ -108,13 +111,6 @@ void hot_clear(struct hot *hot)
     hot->given = 0;
 }
 
-void hot_begin(struct hot *hot)
-{
-    hot->given = 0;
-    if (hot->head > POSITION_LAST - 2 * hot->units)
-        hot_clear(hot);
-}
-
 static uint64_t way_position(uint64_t way)
 {
     return way >> (64 - POSITION_BITS);
@@ -128,6 +124,32 @@ static bool position_is_held(const struct hot *hot, uint64_t position)
 static struct entry *entry_at(const struct hot *hot, uint64_t position)
 {
     return (struct entry *)(void *)(hot->ring + position % hot->units * UNIT);
+}
+
+/* Twice as many buckets: of each, those entries whose next bit is set go to the same place of the new one. */
+static void index_grow(struct hot *hot)
+{
+    uint64_t count = hot->bucket_mask + 1;
+
+    for (uint64_t b = 0; b < count; b++)
+        for (int i = 0; i < WAYS; i++) {
+            uint64_t *way = &hot->buckets[b].ways[i];
+
+            if (!position_is_held(hot, way_position(*way)) || (entry_at(hot, way_position(*way))->hash & count) == 0)
+                continue;
+            hot->buckets[b + count].ways[i] = *way;
+            *way = 0;
+        }
+    hot->bucket_mask = 2 * count - 1;
+}
+
+void hot_begin(struct hot *hot)
+{
+    hot->given = 0;
+    if (hot->head > POSITION_LAST - 2 * hot->units)
+        hot_clear(hot);
+    while (hot->bucket_mask + 1 < hot->buckets_max && hot->head * UNIT > (hot->bucket_mask + 1) * BYTES_A_BUCKET / 2)
+        index_grow(hot);
 }
 
 static struct span entry_value(const struct entry *entry)

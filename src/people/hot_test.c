@@ -128,6 +128,39 @@ static void what_is_used_stays(void **state)
     hot_free(hot);
 }
 
+/* The index begins small and grows with what is put; what was known before stays known. */
+static void what_is_known_stays_known_as_it_grows(void **state)
+{
+    enum { COUNT = 1500 };
+    struct hot *hot = hot_new(8 << 20);
+    uint8_t     value[1000];
+    char        room[80];
+    size_t      known = 0;
+
+    (void)state;
+    assert_non_null(hot);
+    for (size_t i = 0; i < COUNT; i++) {
+        memset(value, (int)i, sizeof value);
+        hot_begin(hot);
+        (void)hot_put(hot, i % 2, key_of(i, room, sizeof room), span_of(value, 500 + i % 500));
+        if (i % 100 != 99)
+            continue;
+        known = 0;
+        for (size_t k = 0; k <= i; k++) {
+            struct span got;
+
+            if (hot_get(hot, k % 2, key_of(k, room, sizeof room), &got) != HOT_THERE)
+                continue;
+            assert_int_equal(got.bytes, 500 + k % 500);
+            assert_int_equal(((const uint8_t *)got.at)[0], (uint8_t)k);
+            known++;
+        }
+        if (known * 100 < (i + 1) * 99)
+            fail_msg("%zu of %zu are known", known, i + 1);
+    }
+    hot_free(hot);
+}
+
 /* One that is asked for just before it would be written over: known or not, but never with others' bytes in it. */
 static void asked_for_late(void **state)
 {
@@ -197,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_a_model), cmocka_unit_test(what_is_used_stays), cmocka_unit_test(asked_for_late),
+        cmocka_unit_test(what_is_known_stays_known_as_it_grows),
         cmocka_unit_test(too_large),
         cmocka_unit_test(expected),
     };
