@@ -57,6 +57,7 @@ void log_forward_send(int fd, const struct log_batch *batch, struct log_commit_r
     bytes_put_u32(head + 4, batch->count);
     bytes_put_u32(head + 8, batch->tag);
     bytes_put_u64(head + 16, batch->bytes);
+    log_batch_sum(batch);
     *out = (struct log_commit_result){ .ok = false };
     if (!bytes_send(fd, head, sizeof head) || !bytes_send(fd, batch->at, batch->bytes) ||
         !bytes_receive(fd, answer, ANSWER_BYTES) || bytes_get_u32(answer) != ANSWER_MAGIC) {

@@ -157,6 +157,7 @@ static int foreign_serve(struct kafka_reader *reader, const rd_kafka_message_t *
         return -1;
     if (reader->converted->count != 1)
         return 0;
+    log_batch_sum(reader->converted);
     *out = (struct log_chunk){ .kind = LOG_RECORDS, .base = base, .count = 1, .appended_us = message.timestamp_us, .sparse = true,
                                .at = reader->converted->at, .end = reader->converted->at + reader->converted->bytes };
     reader->next = base + 1;

@@ -337,7 +337,7 @@ static int record_replace(struct sorter *sorter, struct parcel *parcel, struct s
     if (hooks->too_large(hooks->ctx, sorter->options.topic, body, room, sorter->spare, err) < 0 || log_batch_count(sorter->spare) != 1)
         return record_fails(parcel, body, max);
     sorter->counts.replaced++;
-    at = sorter->spare->at;
+    at = log_batch_records(sorter->spare).at;
     bytes = bytes_get_u32(at + 4);
     if (record_send(sorter, parcel, span_of(at, RECORD_HEADER_BYTES + (size_t)frame_padded(bytes)), span_of(at + RECORD_HEADER_BYTES, bytes),
                     err) == 0)

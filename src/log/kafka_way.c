@@ -364,7 +364,7 @@ static int batch_send(struct kafka_way *way, int64_t now_us, struct err *err)
     piece->since_us = now_us;
     piece_append(way, piece);
     way->gather.waiting += batch->count;
-    return sorter_add(way->sorter, &piece->parcel, span_of(batch->at, batch->bytes), batch->count, err);
+    return sorter_add(way->sorter, &piece->parcel, log_batch_records(batch), batch->count, err);
 }
 
 static int chunk_send(struct kafka_way *way, const struct log_chunk *chunk, int64_t now_us, struct err *err)

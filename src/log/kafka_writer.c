@@ -262,7 +262,7 @@ static int foreign_send(struct kafka_writer *writer, const struct log_batch *bat
 int kafka_writer_append(struct log_writer *of, const struct log_batch *batch, int64_t now_us, uint64_t *base_out, struct err *err)
 {
     struct kafka_writer *writer = kafka_writer_of(of);
-    struct span          records = span_of(batch->at, batch->bytes);
+    struct span          records = log_batch_records(batch);
     uint32_t             count = batch->count;
     int                  rc = writer_check(writer, err);
 

@@ -69,8 +69,16 @@ void log_batch_reset(struct log_batch *batch)
 
 void log_batch_sum(const struct log_batch *batch)
 {
-    if (batch->unsummed)
-        record_sum(batch->at + batch->unsummed_at);
+    if (!batch->unsummed)
+        return;
+    record_sum(batch->at + batch->unsummed_at);
+    ((struct log_batch *)(uintptr_t)batch)->unsummed = false; /* what it holds is the same to everybody who may look */
+}
+
+struct span log_batch_records(const struct log_batch *batch)
+{
+    log_batch_sum(batch);
+    return span_of(batch->at, batch->bytes);
 }
 
 uint8_t *log_batch_begin(struct log_batch *batch, size_t body_bytes_max)

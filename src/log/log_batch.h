@@ -24,7 +24,9 @@ struct log_batch {
     struct log_commit_result result;
 };
 
-/* Before anybody but its maker looks at the records: the last one gets its checksum. */
+/* Before anybody but its maker looks at the records: the last one gets its checksum. Not while others may do the same. */
 void log_batch_sum(const struct log_batch *batch);
+/* The records in stored form, each with its checksum. */
+struct span log_batch_records(const struct log_batch *batch);
 
 #endif

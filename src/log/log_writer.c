@@ -180,6 +180,8 @@ int log_writer_append_group(struct log_writer *writer, const struct log_batch *c
     *done_out = 0;
     if (writer_check(writer, err) < 0)
         return -1;
+    for (size_t i = 0; i < count; i++)
+        log_batch_sum(batches[i]);
     while (*done_out < count) {
         if (writer->seg.pos > SEGMENT_DATA_AT && !log_writer_has_room(writer, batches[*done_out]->bytes) &&
             log_writer_roll(writer, now_us, err) < 0)
