@@ -1,0 +1,167 @@
+/* log/kafka_line_test.c - the first message of a partition goes alone: where brokers refuse it for a while, nothing stands before it.
+ * The broker is librdkafka's own imitation, which takes any sequence, as a real one does of a producer that it does not know. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "log/kafka_line.h"
+
+enum { PRODUCE = 0, RTT_MS = 200, MESSAGES = 12, WAIT_US = 60000000 };
+
+struct imitation {
+    rd_kafka_t              *client;
+    rd_kafka_mock_cluster_t *cluster;
+};
+
+static int set_up(void **state)
+{
+    static struct imitation made;
+    char                    text[200];
+
+    made.client = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
+    assert_non_null(made.client);
+    made.cluster = rd_kafka_mock_cluster_new(made.client, 1);
+    assert_non_null(made.cluster);
+    assert_int_equal(RD_KAFKA_RESP_ERR_NO_ERROR, rd_kafka_mock_topic_create(made.cluster, "raw", 2, 1));
+    *state = &made;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct imitation *made = *state;
+
+    rd_kafka_mock_cluster_destroy(made->cluster);
+    rd_kafka_destroy(made->client);
+    return 0;
+}
+
+/* Payloads of partition 0 in their order. */
+static void read_back(const struct imitation *made, char *out, size_t count)
+{
+    rd_kafka_conf_t  *conf = rd_kafka_conf_new();
+    rd_kafka_t       *consumer;
+    rd_kafka_topic_t *topic;
+    char              text[200];
+    int64_t           until_us = clock_mono_us() + WAIT_US;
+    size_t            n = 0;
+
+    assert_int_equal(RD_KAFKA_CONF_OK, rd_kafka_conf_set(conf, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(made->cluster), text, sizeof text));
+    consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    assert_non_null(consumer);
+    topic = rd_kafka_topic_new(consumer, "raw", NULL);
+    assert_int_equal(0, rd_kafka_consume_start(topic, 0, RD_KAFKA_OFFSET_BEGINNING));
+    while (n < count && clock_mono_us() < until_us) {
+        rd_kafka_message_t *message = rd_kafka_consume(topic, 0, 500);
+
+        if (message == NULL)
+            continue;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            out[n++] = ((const char *)message->payload)[0];
+        rd_kafka_message_destroy(message);
+    }
+    out[n] = '\0';
+    (void)rd_kafka_consume_stop(topic, 0);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(consumer);
+}
+
+static void send_one(struct kafka_line *line, char letter, bool plain)
+{
+    struct err          err = { 0 };
+    struct log_message  message = { .value = span_of(&letter, 1), .key = SPAN("k"), .headers = { { SPAN("h"), SPAN("v") } }, .header_count = 1 };
+    struct line_message own = { .token = (void *)(uintptr_t)letter, .message = &message };
+
+    if (!plain) {
+        own.frame_take = malloc(1);
+        own.frame_take[0] = (uint8_t)letter;
+        own.frame_bytes = 1;
+    }
+    if (line->ops->send(line, &own, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void nothing_stands_before_the_first(void **state)
+{
+    const struct imitation  *made = *state;
+    struct log_kafka_options kafka = { .brokers = rd_kafka_mock_cluster_bootstraps(made->cluster), .partitions = 2, .form = LOG_FORM_FRAMES };
+    struct kafka_line       *line;
+    struct line_answer       answers[MESSAGES];
+    struct err               err = { 0 };
+    int64_t                  until_us = clock_mono_us() + WAIT_US;
+    char                     got[MESSAGES + 1] = "";
+    size_t                   taken = 0;
+
+    assert_int_equal(0, kafka_line_open(&kafka, "raw", &line, &err));
+    while (!line->ops->reach(line, &err)) /* connected, so that what follows is one request a message */
+        assert_true(clock_mono_us() < until_us);
+    rd_kafka_mock_broker_set_rtt(made->cluster, -1, RTT_MS);
+    rd_kafka_mock_push_request_errors(made->cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+    for (int i = 0; i < MESSAGES; i++) {
+        send_one(line, (char)('A' + i), i % 3 == 1);
+        usleep(20000);
+    }
+    while (taken < MESSAGES && clock_mono_us() < until_us) {
+        size_t count = line->ops->answers(line, answers, MESSAGES, 100000);
+
+        for (size_t i = 0; i < count; i++) {
+            if (answers[i].fate != LINE_TAKEN)
+                fail_msg("%c: %s", (int)(uintptr_t)answers[i].token, answers[i].why);
+            assert_int_equal('A' + (int)taken, (int)(uintptr_t)answers[i].token);
+            taken++;
+        }
+    }
+    assert_int_equal(MESSAGES, taken);
+    rd_kafka_mock_broker_set_rtt(made->cluster, -1, 0);
+    read_back(made, got, MESSAGES);
+    assert_string_equal("ABCDEFGHIJKL", got);
+    line->ops->close(line);
+}
+
+/* What is held is forgotten with all that is under way. */
+static void what_is_held_goes_with_the_line(void **state)
+{
+    const struct imitation  *made = *state;
+    struct log_kafka_options kafka = { .brokers = rd_kafka_mock_cluster_bootstraps(made->cluster), .partitions = 2, .form = LOG_FORM_FRAMES };
+    struct kafka_line       *line;
+    struct line_answer       answer;
+    struct err               err = { 0 };
+    int64_t                  until_us = clock_mono_us() + WAIT_US;
+
+    assert_int_equal(0, kafka_line_open(&kafka, "raw", &line, &err));
+    while (!line->ops->reach(line, &err))
+        assert_true(clock_mono_us() < until_us);
+    rd_kafka_mock_broker_set_down(made->cluster, 1);
+    for (int i = 0; i < 5; i++)
+        send_one(line, (char)('a' + i), i % 2 == 1);
+    assert_int_equal(0, line->ops->abandon(line, &err));
+    rd_kafka_mock_broker_set_up(made->cluster, 1);
+    send_one(line, 'z', false);
+    while (line->ops->answers(line, &answer, 1, 100000) == 0)
+        assert_true(clock_mono_us() < until_us);
+    assert_int_equal(LINE_TAKEN, answer.fate);
+    assert_int_equal('z', (int)(uintptr_t)answer.token);
+    for (int i = 0; i < 5; i++)
+        send_one(line, 'y', true);
+    line->ops->close(line); /* with some that are held */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_stands_before_the_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_held_goes_with_the_line, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
