@@ -19,6 +19,7 @@
 enum {
     LAND_MS_MAX = KAFKA_SEND_MS_MAX + 5000, /* what was sent has landed, or failed, by then */
     LAND_MS_AT_CLOSE = 3000,
+    KNOWN_MS = 3600 * 1000, /* without a message; then the next one goes alone again */
     PACKED_TO_RAW = 2, /* packed records take less than half of their room: so many bytes are tried as one frame */
     ROOM_BYTES_MAX = 64 << 20
 };
@@ -48,7 +49,8 @@ static void landed(struct kafka_writer *writer, rd_kafka_resp_err_t error, bool 
         writer->error = error;
         writer->frames_failed += !mark;
         writer->mark_lost = writer->mark_lost || mark;
-    }
+    } else
+        writer->known = true;
     last = --writer->under_way == 0 && writer->closed;
     pthread_cond_broadcast(&writer->landed);
     pthread_mutex_unlock(&writer->lock);
@@ -106,11 +108,32 @@ static int writer_check(struct kafka_writer *writer, struct err *err)
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
+/* The first message goes alone, as that of a line does (kafka_line.c), and for the same reason: else it may be missing where the
+ * next one was taken, and be called taken itself. */
+static int first_alone(struct kafka_writer *writer, struct err *err)
+{
+    bool wait;
+
+    pthread_mutex_lock(&writer->lock);
+    if (clock_mono_us() - writer->sent_us > (int64_t)KNOWN_MS * 1000)
+        writer->known = false;
+    wait = !writer->known && writer->under_way > 0;
+    pthread_mutex_unlock(&writer->lock);
+    if (!wait)
+        return 0;
+    writer_wait(writer, clock_mono_us() + (int64_t)LAND_MS_MAX * 1000);
+    return writer_check(writer, err);
+}
+
 static int writer_send_to(struct kafka_writer *writer, rd_kafka_topic_t *handle, struct span key, uint8_t *message_take, size_t bytes,
                           rd_kafka_headers_t *headers_take, struct kafka_delivery *delivery, struct err *err)
 {
     int rc;
 
+    if (first_alone(writer, err) < 0) {
+        free(message_take);
+        return -1;
+    }
     writer->sent_us = clock_mono_us();
     pthread_mutex_lock(&writer->lock);
     writer->under_way++;

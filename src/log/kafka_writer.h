@@ -51,6 +51,7 @@ struct kafka_writer {
     pthread_cond_t           landed;
     /* @lock lock */
     unsigned                 under_way, frames_failed;
+    bool                     known; /* the brokers took a message of this writer's, and so know its producer (kafka_line.c) */
     bool                     mark_lost, closed; /* closed: the last message to land frees it */
     rd_kafka_resp_err_t      error;
     struct kafka_delivery    of_frame, of_mark;
