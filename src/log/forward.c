@@ -51,15 +51,15 @@ static bool bytes_receive(int fd, uint8_t *at, size_t bytes)
 void log_forward_send(int fd, const struct log_batch *batch, struct log_commit_result *out)
 {
     uint8_t  head[HEAD_BYTES] = { 0 }, answer[ANSWER_BYTES + 1] = { 0 };
+    const struct span records = log_batch_records(batch);
     uint32_t kind;
 
     bytes_put_u32(head, HEAD_MAGIC);
     bytes_put_u32(head + 4, batch->count);
     bytes_put_u32(head + 8, batch->tag);
     bytes_put_u64(head + 16, batch->bytes);
-    log_batch_sum(batch);
     *out = (struct log_commit_result){ .ok = false };
-    if (!bytes_send(fd, head, sizeof head) || !bytes_send(fd, batch->at, batch->bytes) ||
+    if (!bytes_send(fd, head, sizeof head) || !bytes_send(fd, records.at, records.bytes) ||
         !bytes_receive(fd, answer, ANSWER_BYTES) || bytes_get_u32(answer) != ANSWER_MAGIC) {
         (void)err_set(&out->err, ERR_STOP, "the process that took the log over is gone");
         return;

@@ -1,50 +1,14 @@
 /* log/kafka_line_test.c - the first message of a partition goes alone: where brokers refuse it for a while, nothing stands before it.
  * The broker is librdkafka's own imitation, which takes any sequence, as a real one does of a producer that it does not know. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "log/kafka_imitation_test_kit.h"
 #include "log/kafka_line.h"
 
 enum { PRODUCE = 0, RTT_MS = 200, MESSAGES = 12, WAIT_US = 60000000 };
-
-struct imitation {
-    rd_kafka_t              *client;
-    rd_kafka_mock_cluster_t *cluster;
-};
-
-static int set_up(void **state)
-{
-    static struct imitation made;
-    char                    text[200];
-
-    made.client = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
-    assert_non_null(made.client);
-    made.cluster = rd_kafka_mock_cluster_new(made.client, 1);
-    assert_non_null(made.cluster);
-    assert_int_equal(RD_KAFKA_RESP_ERR_NO_ERROR, rd_kafka_mock_topic_create(made.cluster, "raw", 2, 1));
-    *state = &made;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct imitation *made = *state;
-
-    rd_kafka_mock_cluster_destroy(made->cluster);
-    rd_kafka_destroy(made->client);
-    return 0;
-}
 
 /* Payloads of partition 0 in their order. */
 static void read_back(const struct imitation *made, char *out, size_t count)
@@ -159,8 +123,8 @@ static void what_is_held_goes_with_the_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_stands_before_the_first, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_held_goes_with_the_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_stands_before_the_first, imitation_begin, imitation_end),
+        cmocka_unit_test_setup_teardown(what_is_held_goes_with_the_line, imitation_begin, imitation_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,7 @@ static int foreign_serve(struct kafka_reader *reader, const rd_kafka_message_t *
 {
     const struct log_form_hooks *hooks = reader->log->options->hooks;
     struct log_message           message;
+    struct span                  records;
 
     if (hooks == NULL || hooks->read == NULL)
         return 0;
@@ -157,9 +158,9 @@ static int foreign_serve(struct kafka_reader *reader, const rd_kafka_message_t *
         return -1;
     if (reader->converted->count != 1)
         return 0;
-    log_batch_sum(reader->converted);
+    records = log_batch_records(reader->converted);
     *out = (struct log_chunk){ .kind = LOG_RECORDS, .base = base, .count = 1, .appended_us = message.timestamp_us, .sparse = true,
-                               .at = reader->converted->at, .end = reader->converted->at + reader->converted->bytes };
+                               .at = records.at, .end = (const uint8_t *)records.at + records.bytes };
     reader->next = base + 1;
     reader->per_message += (1 - reader->per_message) / 16;
     return 1;

@@ -1,46 +1,8 @@
 /* log/kafka_source_test.c - a partition whose leader is away is no empty one. The broker is librdkafka's own imitation. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <string.h>
 
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
-
+#include "log/kafka_imitation_test_kit.h"
 #include "log/log.h"
-
-struct imitation {
-    rd_kafka_t              *client;
-    rd_kafka_mock_cluster_t *cluster;
-};
-
-static int set_up(void **state)
-{
-    static struct imitation made;
-    char                    text[200];
-
-    made.client = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
-    assert_non_null(made.client);
-    made.cluster = rd_kafka_mock_cluster_new(made.client, 1);
-    assert_non_null(made.cluster);
-    assert_int_equal(RD_KAFKA_RESP_ERR_NO_ERROR, rd_kafka_mock_topic_create(made.cluster, "raw", 2, 1));
-    assert_int_equal(RD_KAFKA_RESP_ERR_NO_ERROR, rd_kafka_mock_topic_create(made.cluster, "events", 2, 1));
-    *state = &made;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct imitation *made = *state;
-
-    rd_kafka_mock_cluster_destroy(made->cluster);
-    rd_kafka_destroy(made->client);
-    return 0;
-}
 
 /* What a reader that begins says, by a client of its own; and its end says the same. */
 static int look(const struct imitation *made, const char *topic, uint32_t partition, struct err *err)
@@ -92,8 +54,8 @@ static void a_partition_that_is_not_there_is_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(without_a_leader_nobody_knows_what_is_there, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_partition_that_is_not_there_is_empty, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_a_leader_nobody_knows_what_is_there, imitation_begin, imitation_end),
+        cmocka_unit_test_setup_teardown(a_partition_that_is_not_there_is_empty, imitation_begin, imitation_end),
     };
 
     return cmocka_run_group_tests_name("kafka_source", tests, NULL, NULL);

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "log/kafka_frame.h"
+#include "log/kafka_key_test_kit.h"
 #include "log/kafka_way.h"
 #include "log/log_batch.h"
 
@@ -194,16 +195,6 @@ static struct {
     uint64_t          next[KEYS];
     enum err_kind     kind_last;
 } sender;
-
-static inline int key_of(void *ctx, const char *topic, struct span body, struct buf *room, struct span *out, struct err *err)
-{
-    (void)ctx;
-    (void)topic;
-    (void)room;
-    (void)err;
-    *out = span_of(body.at, 1);
-    return 0;
-}
 
 /* Key and number stay, the rest goes. */
 static inline int shrink(void *ctx, const char *topic, struct span body, size_t bytes_max, struct log_batch *batch, struct err *err)

@@ -59,7 +59,6 @@ int log_writer_cut(struct log_writer *writer, uint64_t end, struct err *err)
 int log_writer_append(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out,
                       struct err *err)
 {
-    log_batch_sum(batch);
     return OPS(writer)->writer_append(writer, batch, now_us, base_out, err);
 }
 
@@ -93,7 +92,7 @@ void log_commit_stop(struct log_commit *commit)
 int log_commit_submit(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx,
                       struct err *err)
 {
-    log_batch_sum(batch_take);
+    log_batch_sum(batch_take); /* here, where it is warm: others' threads only write it */
     return OPS(commit)->commit_submit(commit, batch_take, done, ctx, err);
 }
 
@@ -104,7 +103,6 @@ bool log_commit_claim(struct log_commit *commit, const struct log_batch *batch)
 
 void log_commit_write(struct log_commit *commit, struct log_batch *batch_take, log_commit_done *done, void *ctx)
 {
-    log_batch_sum(batch_take);
     OPS(commit)->commit_write(commit, batch_take, done, ctx);
 }
 

@@ -22,6 +22,7 @@
 #include "log/kafka_client.h"
 #include "log/kafka_control_test_kit.h"
 #include "log/kafka_frame.h"
+#include "log/kafka_key_test_kit.h"
 #include "log/log_spool.h"
 
 enum { KEYS = 16, NUMBERS = 60000, PARTITIONS = 6, RECORD_BYTES = 300, BATCH_RECORDS = 20 };
@@ -79,16 +80,6 @@ static inline bool record_is_right(struct span body)
         return false;
     record_fill(wanted, body.bytes, body.at[0], bytes_get_u64(body.at + 1));
     return memcmp(wanted, body.at, body.bytes) == 0;
-}
-
-static inline int key_of(void *ctx, const char *topic, struct span body, struct buf *room, struct span *out, struct err *err)
-{
-    (void)ctx;
-    (void)topic;
-    (void)room;
-    (void)err;
-    *out = span_of(body.at, 1);
-    return 0;
 }
 
 static inline int shrink(void *ctx, const char *topic, struct span body, size_t bytes_max, struct log_batch *batch, struct err *err)
