@@ -204,13 +204,15 @@ class Serve:
         return answer
 
     def post_when_known(self, token, target, body, seconds=60):
-        """With a token that was just made: until capture knows it. What is answered 401 is not stored."""
+        """With a token that was just made: until capture knows it. What is answered 401 is not stored; what is answered 503 may
+        be, so it is sent again where the event has an id, as SDKs do."""
+        again = (401, 503) if "uuid" in body else (401,)
         end = time.time() + seconds
         while True:
             answer = self.post(target, body, expect=None)
             if answer.status == 200:
                 return answer
-            assert answer.status == 401 and time.time() < end, "%s: %d %s" % (token, answer.status, answer.text)
+            assert answer.status in again and time.time() < end, "%s: %d %s" % (token, answer.status, answer.text)
             time.sleep(0.02)
 
     def cli(self, *argv, **options):

@@ -256,7 +256,8 @@ def campaign(kills, seed, rate=150, say=print):
         first, second = first_words(site)
         stories = Stories(first, seed, 40, 20 + kills * 10, 4, 4 / (rate / 3))
         stories.types()
-        site.post_when_known(second.value, "/e/", {"api_key": second.value, "event": "ready", "distinct_id": "ready"})
+        site.post_when_known(second.value, "/e/", {
+            "api_key": second.value, "event": "ready", "distinct_id": "ready", "uuid": histories.uuid7()})
         clients = ledger.Crowd(second, second.value, clients=8, rate=rate / 3, seed=seed)
         for n, client in enumerate(clients.clients):  # order is kept by a capture, not between two, one of which has it on its disk
             client.serve = site.of("capture")[n % 2]
