@@ -13,7 +13,7 @@
  *   -p  so many persons are known at the start (1000)
  *   -f  percent of events with a new person, always, instead of 20 and 2
  *   -n  ends when so many were sent, before SECONDS are over
- * Prints one JSON object: events acked, seconds, refused, p50_us and p99_us of the answers, persons, own cpu_us
+ * Prints one JSON object: events acked, seconds, refused, sent_bytes of requests, p50_us and p99_us of the answers, persons, own cpu_us
  * for each event. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -43,7 +43,7 @@ static struct patch patches[PATCHES_MAX];
 static struct conn  conns[CONNS_MAX];
 static uint32_t     latencies[LATENCIES_MAX];
 static size_t       latency_count;
-static uint64_t     random_state = 0x9e3779b97f4a7c15u, persons = 1000, identified, acked, refused;
+static uint64_t     random_state = 0x9e3779b97f4a7c15u, persons = 1000, identified, acked, refused, sent_bytes;
 static int64_t      start_us;
 static int          fresh_percent_fixed = -1;
 static const char  *path;
@@ -212,6 +212,7 @@ static void conn_begin(int ep, struct conn *conn)
     conn->out_bytes = conn->body->bytes;
     if (packer != NULL)
         conn_pack(conn);
+    sent_bytes += conn->out_bytes;
     conn->sent = conn->answer_bytes = 0;
     conn->began_us = now_us(CLOCK_MONOTONIC);
     conn_write(ep, conn);
@@ -334,9 +335,10 @@ int main(int argc, char **argv)
     qsort(latencies, latency_count, sizeof *latencies, latency_compare);
     getrusage(RUSAGE_SELF, &used);
     printf("{\"events\":%" PRIu64 ",\"seconds\":%.3f,\"refused\":%" PRIu64 ",\"p50_us\":%u,\"p99_us\":%u,"
-           "\"persons\":%" PRIu64 ",\"cpu_us\":%.2f}\n", acked,
+           "\"persons\":%" PRIu64 ",\"sent_bytes\":%" PRIu64 ",\"cpu_us\":%.2f}\n", acked,
            (double)(now_us(CLOCK_MONOTONIC) - start_us) / 1e6, refused,
            latency_count ? latencies[latency_count / 2] : 0, latency_count ? latencies[latency_count * 99 / 100] : 0, persons,
+           sent_bytes,
            ((double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec)) /
                (double)(acked > 0 ? acked : 1));
     return 0;
