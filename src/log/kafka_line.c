@@ -7,6 +7,10 @@
  * Why the first message of a partition goes alone: a broker that knows nothing of a producer takes whatever sequence comes
  * first. Were two under way, and the former refused (too few replicas, a leader that moved), the latter would stand before it.
  * Once the first is taken, all replicas in sync know the producer. They forget it after a day without a message.
+ * Why the client never has more of a partition than it sends before the next answer: its thread asks again and again, without a pause,
+ * whether it may send what waits in it (librdkafka 2.0: a whole core while brokers take their time). Frames are a request each, and
+ * five may be under way. Of plain messages it counts five as well, however many a request holds, so one request is under way:
+ * they go in volleys of what fits into one.
  * Why answers are events and not callbacks: those of a producer that is being thrown away come to nobody.
  * A producer is destroyed on a thread of its own, as that waits for its connections. */
 #include "log/kafka_line.h"
@@ -21,16 +25,37 @@
 #include "log/kafka_client.h"
 #include "log/kafka_log.h"
 
-enum { LINE_MAGIC = 0x6c696e65, LINE_REACH_MS = 500, LINE_CLOSE_MS = 2000 };
-#define LINE_KNOWN_US   ((int64_t)3600 * 1000000) /* without a message; then its next one goes alone again */
-#define LINE_FIRST_GOES INT64_MAX
+enum {
+    LINE_MAGIC = 0x6c696e65,
+    LINE_REACH_MS = 500,
+    LINE_CLOSE_MS = 2000,
+    LINE_FRAMES = 5,             /* of a partition with the client at a time: what an idempotent producer sends before an answer comes */
+    LINE_VOLLEY_BYTES = 900000,  /* of plain messages: less than the client's batch.size, */
+    LINE_VOLLEY_MESSAGES = 9000, /* and than its batch.num.messages */
+    LINE_MESSAGE_MORE = 100,     /* what a message has around it, at most, */
+    LINE_HEADER_MORE = 5         /* and a header's name or value */
+};
+#define LINE_KNOWN_US ((int64_t)3600 * 1000000) /* without a message; then its next one goes alone again */
 
-/* A message that waits for the first one of its partition. */
+/* A message that waits for others of its partition. */
 struct held {
     struct held        *next;
-    struct line_message message;
-    struct log_message  plain; /* message.message, or nothing */
-    uint8_t            *bytes; /* of it */
+    void               *token;
+    uint8_t            *block; /* from malloc: the value, then the key */
+    size_t              value_bytes, key_bytes, bytes; /* bytes: as the client counts them, or more */
+    rd_kafka_headers_t *headers;
+    bool                plain, has_value;
+};
+
+/* A partition. */
+struct lane {
+    int64_t      known_us;  /* when the brokers last took a message of this producer; 0: they took none */
+    uint32_t     under_way; /* messages that the client has */
+    bool         first_goes;
+    uint32_t     turn;      /* the volley's: plain messages that went since the last answers were asked for */
+    size_t       volley_bytes;
+    uint32_t     volley_count;
+    struct held *held, **held_last;
 };
 
 struct line {
@@ -44,32 +69,48 @@ struct line {
     rd_kafka_topic_t               *topic;
     rd_kafka_event_t               *event;   /* whose messages are being given as answers */
     uint32_t                        any;     /* the next partition for a message without a key */
-    int64_t                        *known_us; /* of each partition: when the brokers last took a message of this producer; 0: none was
-                                               * sent; LINE_FIRST_GOES: it is under way */
-    struct held                    *held, **held_last;
+    struct lane                    *lanes;   /* of each partition */
+    size_t                          held;    /* messages, of all of them */
+    uint32_t                        turn;
+    struct line_answer              refused; /* a held message that the client will never take; token NULL: none */
 };
+
+static void held_free(struct held *held)
+{
+    free(held->block);
+    if (held->headers != NULL)
+        rd_kafka_headers_destroy(held->headers);
+    free(held);
+}
+
+static uint32_t line_partitions(const struct kafka_line *any)
+{
+    const struct line *line = (const struct line *)(const void *)any;
+
+    return line->options->partitions == 0 ? 1 : line->options->partitions;
+}
 
 static struct line *line_of(struct kafka_line *any)
 {
     return (struct line *)(void *)any;
 }
 
-static void held_free(struct held *held)
+/* Nothing is under way any more, nor waits. */
+static void lanes_reset(struct line *line)
 {
-    free(held->message.frame_take);
-    free(held->bytes);
-    free(held);
-}
+    for (uint32_t p = 0; p < line_partitions(&line->head); p++) {
+        struct lane *lane = &line->lanes[p];
 
-static void held_drop(struct line *line)
-{
-    while (line->held != NULL) {
-        struct held *next = line->held->next;
+        while (lane->held != NULL) {
+            struct held *next = lane->held->next;
 
-        held_free(line->held);
-        line->held = next;
+            held_free(lane->held);
+            lane->held = next;
+        }
+        *lane = (struct lane){ .held_last = &lane->held };
     }
-    line->held_last = &line->held;
+    line->held = 0;
+    line->refused.token = NULL;
 }
 
 struct line_old { rd_kafka_t *client; rd_kafka_topic_t *topic; rd_kafka_queue_t *queue; };
@@ -94,7 +135,7 @@ static void line_drop(struct line *line, bool wait)
     if (line->event != NULL)
         rd_kafka_event_destroy(line->event);
     line->event = NULL;
-    held_drop(line);
+    lanes_reset(line);
     if (line->client == NULL) {
         free(old);
         return;
@@ -115,24 +156,20 @@ static void line_drop(struct line *line, bool wait)
         pthread_detach(thread);
 }
 
-static uint32_t line_partitions(const struct kafka_line *any)
-{
-    const struct line *line = (const struct line *)(const void *)any;
-
-    return line->options->partitions == 0 ? 1 : line->options->partitions;
-}
-
 static int line_begin(struct line *line, struct err *err)
 {
     rd_kafka_conf_t  *conf = NULL;
     rd_kafka_t       *client = NULL;
     rd_kafka_topic_t *topic;
+    bool              frames = line->options->form == LOG_FORM_FRAMES;
 
     if (kafka_client_conf(line->options->brokers, line->options->client_properties, KAFKA_CLIENT_PRODUCER, &conf, err) < 0)
         return -1;
-    /* Records have waited for each other already (kafka_sorter.h), and frames are packed. */
-    if (kafka_client_set(conf, "linger.ms", "0", err) < 0 || kafka_client_set(conf, "partitioner", "murmur2_random", err) < 0 ||
-        (line->options->form == LOG_FORM_FRAMES && kafka_client_set(conf, "compression.codec", "none", err) < 0)) {
+    /* Records have waited for each other already (kafka_sorter.h), and frames are packed. Plain messages come in volleys, and the client
+     * would make a request of the first one alone. */
+    if (kafka_client_set(conf, "linger.ms", frames ? "0" : "1", err) < 0 ||
+        kafka_client_set(conf, "partitioner", "murmur2_random", err) < 0 ||
+        (frames && kafka_client_set(conf, "compression.codec", "none", err) < 0)) {
         rd_kafka_conf_destroy(conf);
         return -1;
     }
@@ -144,7 +181,6 @@ static int line_begin(struct line *line, struct err *err)
         rd_kafka_destroy(client);
         return err_set(err, ERR_INPUT, "kafka: topic %s cannot be written to", line->name);
     }
-    memset(line->known_us, 0, line_partitions(&line->head) * sizeof *line->known_us);
     pthread_mutex_lock(&line->lock);
     line->client = client;
     line->topic = topic;
@@ -159,7 +195,7 @@ static void line_close(struct kafka_line *any)
 
     line_drop(line, true);
     pthread_mutex_destroy(&line->lock);
-    free(line->known_us);
+    free(line->lanes);
     free(line->name);
     line->magic = 0;
     free(line);
@@ -177,46 +213,12 @@ static rd_kafka_headers_t *line_headers(const struct log_message *message)
     return headers;
 }
 
-static void span_move(struct span *span, uint8_t **to)
+/* headers: those of parts that are destroyed on failure. */
+static int line_produceva(struct line *line, rd_kafka_vu_t *parts, size_t count, rd_kafka_headers_t *headers, struct err *err)
 {
-    if (span->at == NULL)
-        return;
-    if (span->bytes > 0)
-        memcpy(*to, span->at, span->bytes);
-    *span = span_of(*to, span->bytes);
-    *to += span->bytes;
-}
+    rd_kafka_error_t   *failed = rd_kafka_produceva(line->client, parts, count);
+    rd_kafka_resp_err_t code;
 
-static int line_produce(struct line *line, const struct line_message *message, struct err *err)
-{
-    const struct log_message *plain = message->frame_take == NULL ? message->message : NULL;
-    uint32_t                  partition = message->partition;
-    rd_kafka_vu_t             parts[8];
-    char                      other[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
-    rd_kafka_headers_t       *headers = NULL;
-    rd_kafka_error_t         *failed;
-    rd_kafka_resp_err_t       code;
-    size_t                    n = 0;
-
-    if (plain != NULL && plain->topic != NULL) {
-        (void)snprintf(other, sizeof other, "%s%s", line->options->topic_prefix != NULL ? line->options->topic_prefix : "", plain->topic);
-        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = other };
-        partition = (uint32_t)RD_KAFKA_PARTITION_UA; /* of its own number of partitions, by the message's key */
-    } else
-        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = line->topic };
-    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = (int32_t)partition };
-    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->token };
-    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = plain == NULL ? RD_KAFKA_MSG_F_FREE : RD_KAFKA_MSG_F_COPY };
-    if (plain == NULL) {
-        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { .ptr = message->frame_take, .size = message->frame_bytes } };
-    } else {
-        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { .ptr = (void *)(uintptr_t)plain->value.at, .size = plain->value.bytes } };
-        if (plain->key.bytes > 0)
-            parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { .ptr = (void *)(uintptr_t)plain->key.at, .size = plain->key.bytes } };
-        headers = line_headers(plain);
-        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers };
-    }
-    failed = rd_kafka_produceva(line->client, parts, n);
     if (failed == NULL)
         return 0;
     code = rd_kafka_error_code(failed);
@@ -226,100 +228,208 @@ static int line_produce(struct line *line, const struct line_message *message, s
     return kafka_client_err(err, line->name, code);
 }
 
-/* Takes the message; its spans, which are the caller's, are copied. */
-static int line_hold(struct line *line, const struct line_message *message, struct err *err)
+/* To a topic that is not the line's: which partition, the client chooses. */
+static int line_produce_elsewhere(struct line *line, const struct line_message *message, struct err *err)
 {
-    struct held *held = calloc(1, sizeof *held);
+    const struct log_message *plain = message->message;
+    char                      name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    rd_kafka_headers_t       *headers = line_headers(plain);
+    rd_kafka_vu_t             parts[8];
+    size_t                    n = 0;
 
-    if (held == NULL)
-        return err_set(err, ERR_FULL, "no memory for a message to the brokers");
-    held->message = *message;
-    if (message->frame_take == NULL) {
-        struct log_message *plain = &held->plain;
-        size_t              bytes = message->message->key.bytes + message->message->value.bytes;
-        uint8_t            *at;
+    (void)snprintf(name, sizeof name, "%s%s", line->options->topic_prefix != NULL ? line->options->topic_prefix : "", plain->topic);
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = name };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->token };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { .ptr = (void *)(uintptr_t)plain->value.at, .size = plain->value.bytes } };
+    if (plain->key.bytes > 0)
+        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { .ptr = (void *)(uintptr_t)plain->key.at, .size = plain->key.bytes } };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers };
+    return line_produceva(line, parts, n, headers, err);
+}
 
-        *plain = *message->message;
-        for (size_t i = 0; i < plain->header_count; i++)
-            bytes += plain->headers[i].name.bytes + plain->headers[i].value.bytes;
-        held->bytes = at = malloc(bytes + 1);
-        if (at == NULL) {
-            free(held);
-            return err_set(err, ERR_FULL, "no memory for a message to the brokers");
-        }
-        span_move(&plain->key, &at);
-        span_move(&plain->value, &at);
-        for (size_t i = 0; i < plain->header_count; i++) {
-            span_move(&plain->headers[i].name, &at);
-            span_move(&plain->headers[i].value, &at);
-        }
-        held->message.message = plain;
-    }
-    *line->held_last = held;
-    line->held_last = &held->next;
+/* Takes what it holds, on success. */
+static int line_produce(struct line *line, uint32_t partition, struct held *held, struct err *err)
+{
+    rd_kafka_vu_t parts[8];
+    size_t        n = 0;
+
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = line->topic };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = (int32_t)partition };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = held->token };
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_FREE };
+    if (held->has_value)
+        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { .ptr = held->block, .size = held->value_bytes } };
+    if (held->key_bytes > 0)
+        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { .ptr = held->block + held->value_bytes, .size = held->key_bytes } };
+    if (held->headers != NULL)
+        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = held->headers };
+    if (line_produceva(line, parts, n, NULL, err) < 0)
+        return -1;
+    held->headers = NULL;
+    if (held->has_value)
+        held->block = NULL;
     return 0;
 }
 
-/* What no longer has to wait, as far as the client takes it. */
-static void line_send_held(struct line *line)
+/* May the client have this one now, behind those that it has? Never more than it sends before an answer comes: while messages wait in it
+ * that it may not send, its thread asks without a pause whether it may. */
+static bool lane_takes(const struct lane *lane, const struct held *held, uint32_t turn, int64_t now_us)
 {
-    struct held **at = &line->held;
+    bool known = lane->known_us != 0 && now_us - lane->known_us <= LINE_KNOWN_US;
 
-    while (*at != NULL) {
-        struct held *held = *at;
+    if (lane->first_goes)
+        return false;
+    if (lane->under_way == 0 || !known)
+        return lane->under_way == 0;
+    if (!held->plain)
+        return lane->under_way < LINE_FRAMES;
+    return lane->turn == turn && lane->volley_count < LINE_VOLLEY_MESSAGES &&
+           lane->volley_bytes + held->bytes <= LINE_VOLLEY_BYTES;
+}
+
+static int lane_send(struct line *line, struct lane *lane, struct held *held, int64_t now_us, struct err *err)
+{
+    bool first = lane->known_us == 0 || now_us - lane->known_us > LINE_KNOWN_US;
+
+    if (line_produce(line, (uint32_t)(lane - line->lanes), held, err) < 0)
+        return -1;
+    if (lane->under_way == 0) {
+        lane->turn = line->turn;
+        lane->volley_bytes = lane->volley_count = 0;
+    }
+    lane->volley_bytes += held->bytes;
+    lane->volley_count++;
+    lane->under_way++;
+    lane->first_goes = first;
+    return 0;
+}
+
+static void lane_hold(struct line *line, struct lane *lane, struct held *held)
+{
+    *lane->held_last = held;
+    lane->held_last = &held->next;
+    line->held++;
+}
+
+/* What no longer has to wait, as far as the client takes it. */
+static void lane_send_held(struct line *line, struct lane *lane, int64_t now_us)
+{
+    while (lane->held != NULL && lane_takes(lane, lane->held, line->turn, now_us)) {
+        struct held *held = lane->held;
         struct err   err = { 0 };
 
-        if (line->known_us[held->message.partition] == LINE_FIRST_GOES) {
-            at = &held->next;
-            continue;
+        if (lane_send(line, lane, held, now_us, &err) < 0) {
+            if (err.kind == ERR_FULL) /* too much is under way: when the next answers are asked for */
+                return;
+            line->refused = (struct line_answer){ .token = held->token, .fate = LINE_LOST, .offset = -1 };
+            (void)snprintf(line->refused.why, sizeof line->refused.why, "%.150s", err.text);
+            return;
         }
-        if (line_produce(line, &held->message, &err) < 0)
-            return; /* too much is under way: when the next answers are asked for */
-        held->message.frame_take = NULL;
-        *at = held->next;
-        if (*at == NULL)
-            line->held_last = at;
+        lane->held = held->next;
+        if (lane->held == NULL)
+            lane->held_last = &lane->held;
+        line->held--;
         held_free(held);
     }
 }
 
-static bool line_holds(const struct line *line, uint32_t partition)
+static size_t message_bytes(const struct line_message *message)
 {
-    for (const struct held *held = line->held; held != NULL; held = held->next)
-        if (held->message.partition == partition)
-            return true;
-    return false;
+    const struct log_message *plain = message->message;
+    size_t                    bytes = message->frame_bytes + LINE_MESSAGE_MORE;
+
+    if (message->frame_take == NULL) {
+        bytes = plain->key.bytes + plain->value.bytes + LINE_MESSAGE_MORE;
+        for (size_t i = 0; i < plain->header_count; i++)
+            bytes += plain->headers[i].name.bytes + plain->headers[i].value.bytes + (size_t)(2 * LINE_HEADER_MORE);
+    }
+    return bytes;
+}
+
+/* The message's spans, which are the caller's, are copied; a frame is taken. */
+static struct held *held_new(const struct line_message *message)
+{
+    const struct log_message *plain = message->frame_take == NULL ? message->message : NULL;
+    struct held              *held = calloc(1, sizeof *held);
+
+    if (held == NULL)
+        return NULL;
+    held->token = message->token;
+    held->block = message->frame_take;
+    held->value_bytes = message->frame_bytes;
+    held->bytes = message_bytes(message);
+    held->has_value = true;
+    if (plain == NULL)
+        return held;
+    held->plain = true;
+    held->value_bytes = plain->value.bytes;
+    held->key_bytes = plain->key.bytes;
+    held->has_value = plain->value.at != NULL;
+    held->headers = line_headers(plain);
+    held->block = malloc(plain->value.bytes + plain->key.bytes + 1);
+    if (held->block == NULL) {
+        held_free(held);
+        return NULL;
+    }
+    if (plain->value.bytes > 0)
+        memcpy(held->block, plain->value.at, plain->value.bytes);
+    if (plain->key.bytes > 0)
+        memcpy(held->block + plain->value.bytes, plain->key.at, plain->key.bytes);
+    return held;
 }
 
 static int line_send(struct kafka_line *any, const struct line_message *message, struct err *err)
 {
-    struct line        *line = line_of(any);
-    struct line_message own = *message;
-    int64_t            *known_us, now_us = clock_mono_us();
+    struct line *line = line_of(any);
+    uint32_t     partition = message->partition;
+    struct lane *lane;
+    struct held *held;
+    int64_t      now_us;
 
     if (line->client == NULL && line_begin(line, err) < 0)
         return -1;
-    if (own.partition == LINE_PARTITION_ANY)
-        own.partition = line->any++ % line_partitions(any);
-    if ((own.frame_take == NULL && own.message->topic != NULL) || own.partition >= line_partitions(any))
-        return line_produce(line, &own, err); /* elsewhere; which partition, the client chooses */
-    known_us = &line->known_us[own.partition];
-    if (*known_us == LINE_FIRST_GOES || (line->held != NULL && line_holds(line, own.partition)))
-        return line_hold(line, &own, err);
-    if (line_produce(line, &own, err) < 0)
+    if (message->frame_take == NULL && message->message->topic != NULL)
+        return line_produce_elsewhere(line, message, err);
+    if (partition == LINE_PARTITION_ANY)
+        partition = line->any++ % line_partitions(any);
+    if (partition >= line_partitions(any))
+        return kafka_client_err(err, line->name, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+    if (message_bytes(message) > KAFKA_MESSAGE_BYTES_MAX) /* the client would refuse it when its turn comes */
+        return kafka_client_err(err, line->name, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    held = held_new(message);
+    if (held == NULL)
+        return err_set(err, ERR_FULL, "no memory for a message to the brokers");
+    lane = &line->lanes[partition];
+    if (held->plain || lane->held != NULL || !lane_takes(lane, held, line->turn, now_us = clock_mono_us())) {
+        lane_hold(line, lane, held);
+        return 0;
+    }
+    if (lane_send(line, lane, held, now_us, err) < 0) {
+        held->block = NULL; /* stays the caller's */
+        held_free(held);
         return -1;
-    if (*known_us == 0 || now_us - *known_us > LINE_KNOWN_US)
-        *known_us = LINE_FIRST_GOES;
+    }
+    held_free(held);
     return 0;
 }
 
-/* The brokers took a message of this partition: now they know the producer. */
-static void line_known(struct line *line, const rd_kafka_message_t *message)
+/* A message of the line's own topic came back. */
+static void line_counts(struct line *line, const rd_kafka_message_t *message, int64_t now_us)
 {
-    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR || message->partition < 0 ||
-        (uint32_t)message->partition >= line_partitions(&line->head) || strcmp(rd_kafka_topic_name(message->rkt), line->name) != 0)
+    struct lane *lane;
+
+    if (message->partition < 0 || (uint32_t)message->partition >= line_partitions(&line->head) ||
+        strcmp(rd_kafka_topic_name(message->rkt), line->name) != 0)
         return;
-    line->known_us[message->partition] = clock_mono_us();
+    lane = &line->lanes[message->partition];
+    if (lane->under_way > 0)
+        lane->under_way--;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) { /* now the brokers know the producer */
+        lane->known_us = now_us;
+        lane->first_goes = false;
+    }
 }
 
 static void answer_fill(struct line_answer *answer, const rd_kafka_message_t *message)
@@ -332,6 +442,16 @@ static void answer_fill(struct line_answer *answer, const rd_kafka_message_t *me
     answer->fate = message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || message->err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
                        ? LINE_TOO_LARGE : LINE_LOST;
     (void)snprintf(answer->why, sizeof answer->why, "%s", kafka_client_text(message->err));
+}
+
+static void line_send_held(struct line *line)
+{
+    int64_t now_us = clock_mono_us();
+
+    line->turn++;
+    for (uint32_t p = 0; line->held > 0 && p < line_partitions(&line->head); p++)
+        if (line->lanes[p].held != NULL)
+            lane_send_held(line, &line->lanes[p], now_us);
 }
 
 static size_t line_answers(struct kafka_line *any, struct line_answer *to, size_t max, int64_t wait_us)
@@ -349,21 +469,27 @@ static size_t line_answers(struct kafka_line *any, struct line_answer *to, size_
             return 0;
         }
     }
+    line_send_held(line);
     for (;;) {
         const rd_kafka_message_t *message;
+        int64_t                   now_us = line->event == NULL ? 0 : clock_mono_us();
 
         while (line->event != NULL && count < max) {
             message = rd_kafka_event_message_next(line->event);
             if (message != NULL) {
-                line_known(line, message);
+                line_counts(line, message, now_us);
                 answer_fill(&to[count++], message);
                 continue;
             }
             rd_kafka_event_destroy(line->event);
             line->event = NULL;
         }
-        if (line->held != NULL)
+        if (count > 0)
             line_send_held(line);
+        if (count < max && line->refused.token != NULL) {
+            to[count++] = line->refused;
+            line->refused.token = NULL;
+        }
         if (count == max)
             return count;
         /* A millisecond too late rather than too early: who waits for 0.3 ms would come back three times. */
@@ -427,17 +553,17 @@ int kafka_line_open(const struct log_kafka_options *options, const char *topic, 
 
     if (line != NULL) {
         line->options = options;
-        line->held_last = &line->held;
-        line->known_us = calloc(line_partitions(&line->head), sizeof *line->known_us);
+        line->lanes = calloc(line_partitions(&line->head), sizeof *line->lanes);
     }
-    if (line == NULL || line->known_us == NULL || (line->name = strdup(topic)) == NULL) {
+    if (line == NULL || line->lanes == NULL || (line->name = strdup(topic)) == NULL) {
         if (line != NULL)
-            free(line->known_us);
+            free(line->lanes);
         free(line);
         return err_set(err, ERR_FULL, "no memory for a line to the brokers");
     }
     line->head.ops = &line_kafka_ops;
     line->magic = LINE_MAGIC;
+    lanes_reset(line);
     line->any = (uint32_t)clock_mono_us();
     pthread_mutex_init(&line->lock, NULL);
     *out = &line->head;

@@ -1,14 +1,16 @@
-/* log/kafka_line_test.c - the first message of a partition goes alone: where brokers refuse it for a while, nothing stands before it.
+/* log/kafka_line_test.c - the first message of a partition goes alone: where brokers refuse it for a while, nothing stands before it. And
+ * waiting for slow brokers costs nothing.
  * The broker is librdkafka's own imitation, which takes any sequence, as a real one does of a producer that it does not know. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "log/kafka_imitation_test_kit.h"
 #include "log/kafka_line.h"
 
-enum { PRODUCE = 0, RTT_MS = 200, MESSAGES = 12, WAIT_US = 60000000 };
+enum { PRODUCE = 0, RTT_MS = 200, MESSAGES = 12, MANY = 2000, VALUE_BYTES = 1000, FRAME_BYTES = 600000 /* one a request */, SLOW_MS = 500, WAIT_US = 60000000 };
 
 /* Payloads of partition 0 in their order. */
 static void read_back(const struct imitation *made, char *out, size_t count)
@@ -120,11 +122,84 @@ static void what_is_held_goes_with_the_line(void **state)
     line->ops->close(line); /* with some that are held */
 }
 
+static int64_t cpu_us(void)
+{
+    struct timespec now;
+
+    assert_int_equal(0, clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now));
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Takes `count` answers, of tokens that rise from `from`. */
+static void answers_in_order(struct kafka_line *line, uintptr_t from, size_t count)
+{
+    int64_t            until_us = clock_mono_us() + WAIT_US;
+    struct line_answer answers[64];
+
+    for (size_t taken = 0; taken < count;) {
+        size_t got = line->ops->answers(line, answers, 64, 100000);
+
+        assert_true(clock_mono_us() < until_us);
+        for (size_t i = 0; i < got; i++) {
+            assert_int_equal(LINE_TAKEN, answers[i].fate);
+            assert_int_equal(from + taken, (uintptr_t)answers[i].token);
+            taken++;
+        }
+    }
+}
+
+static void send_numbered(struct kafka_line *line, uintptr_t number, bool plain)
+{
+    static char         value[VALUE_BYTES];
+    struct err          err = { 0 };
+    struct log_message  message = { .value = span_of(value, sizeof value), .key = SPAN("k"), .headers = { { SPAN("name"), SPAN("value") } }, .header_count = 1 };
+    struct line_message own = { .token = (void *)number, .message = &message };
+
+    if (!plain) {
+        own.frame_take = calloc(1, FRAME_BYTES);
+        own.frame_bytes = FRAME_BYTES;
+    }
+    if (line->ops->send(line, &own, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* More than may be under way at a time, at brokers that take long: who waits for them does nothing. */
+static void waiting_costs_nothing(void **state)
+{
+    static const struct { enum log_form form; size_t count; } rows[] = { { LOG_FORM_FRAMES, 20 }, { LOG_FORM_UPSTREAM, MANY } };
+    const struct imitation *made = *state;
+
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct log_kafka_options kafka = { .brokers = rd_kafka_mock_cluster_bootstraps(made->cluster), .partitions = 2, .form = rows[r].form };
+        bool                     plain = rows[r].form == LOG_FORM_UPSTREAM;
+        struct kafka_line       *line;
+        struct err               err = { 0 };
+        int64_t                  from_us, began_us, until_us = clock_mono_us() + WAIT_US;
+
+        assert_int_equal(0, kafka_line_open(&kafka, "raw", &line, &err));
+        while (!line->ops->reach(line, &err))
+            assert_true(clock_mono_us() < until_us);
+        send_numbered(line, 1, plain);
+        answers_in_order(line, 1, 1);
+        rd_kafka_mock_broker_set_rtt(made->cluster, -1, SLOW_MS);
+        for (size_t i = 0; i < rows[r].count; i++)
+            send_numbered(line, 2 + i, plain);
+        from_us = cpu_us();
+        began_us = clock_mono_us();
+        answers_in_order(line, 2, rows[r].count);
+        assert_true(clock_mono_us() - began_us > (int64_t)SLOW_MS * 1000); /* there was something to wait for */
+        assert_in_range(cpu_us() - from_us, 0, (clock_mono_us() - began_us) / 20);
+        rd_kafka_mock_broker_set_rtt(made->cluster, -1, 0);
+        line->ops->close(line);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_stands_before_the_first, imitation_begin, imitation_end),
         cmocka_unit_test_setup_teardown(what_is_held_goes_with_the_line, imitation_begin, imitation_end),
+        cmocka_unit_test_setup_teardown(waiting_costs_nothing, imitation_begin, imitation_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
