@@ -64,7 +64,7 @@ struct kafka_way {
     int64_t            since_us, told_us;
     uint64_t           spooled_then;    /* spooled_records when the outage began */
     struct log_commit_look look;
-    struct gather      gather;       /* DIRECT: records that are not sent yet */
+    struct gather      gather;       /* DIRECT: batches that are not sent yet */
     bool               rewind_due;   /* the spool is to be read again from where the brokers are */
     bool               heard;        /* the brokers took something since the last step */
     char               trouble[300]; /* why the line is to be abandoned; "" */
@@ -363,7 +363,7 @@ static int batch_send(struct kafka_way *way, int64_t now_us, struct err *err)
     piece->bytes = batch->bytes;
     piece->since_us = now_us;
     piece_append(way, piece);
-    way->gather.waiting += batch->count;
+    way->gather.waiting++;
     return sorter_add(way->sorter, &piece->parcel, log_batch_records(batch), batch->count, err);
 }
 

@@ -58,6 +58,18 @@ static void records_wait_for_others_that_can_come(void **state)
         assert_true(way_idle(way));
     }
     assert_true(early > 160);
+    early = 0;
+    for (int i = 0; i < 200; i++) { /* the same, when those whose answers came first do not wait for the rest */
+        now_us += 1000;
+        messages = look().messages;
+        submit(i % 2 == 0 ? 64 : 14, 30);
+        (void)way_step(way, now_us);
+        early += look().messages > messages;
+        for (int k = 0; k < 10000 && !way_idle(way); k++)
+            turn(300);
+        assert_true(way_idle(way));
+    }
+    assert_true(early > 160);
     settle();
     world_end();
 }
