@@ -126,7 +126,7 @@ const struct option store_options[] = {
     { "log.kinds_apart", OPTION_BOOL, "false", 0, 0,
       "with log.form: upstream, exceptions, heatmaps, clients' warnings and LLM events go to topics of their own, as PostHog's "
       "ingestion has them; Penstock's ingest does not read those", AT(log.kinds_apart) },
-    { "log.compression", OPTION_TEXT, "lz4", 0, 0, "of what is written to Kafka: none, lz4 or zstd", AT(log.compression),
+    { "log.compression", OPTION_TEXT, "lz4", 0, 0, "of what is written to Kafka: none, lz4 or zstd (frames: lz4 then, too)", AT(log.compression),
       compression_check },
     { "log.frame_bytes_max", OPTION_BYTES, "1000KiB", 64 * KIB, 64 * MIB,
       "largest record written to Kafka; the topics' max.message.bytes must be larger", AT(log.frame_bytes_max) },

@@ -168,7 +168,8 @@ static int commit_way_open(struct kafka_commit *commit, struct err *err)
 {
     const struct log_kafka_options *options = options_of(commit);
     struct way_options              way = {
-        .sorter = { .topic = commit->inlet->topic, .form = options->form, .codec = commit->inlet->options.codec, .hooks = options->hooks,
+        .sorter = { .topic = commit->inlet->topic, .form = options->form, .hooks = options->hooks,
+                    .codec = options->codec != LOG_CODEC_NONE ? options->codec : commit->inlet->options.codec,
                     .frame_bytes_max = commit->inlet->log->frame_bytes_max, .message_bytes_max = KAFKA_MESSAGE_BYTES_MAX - 4096 },
         .spool_after_us = options->spool_after_us > 0 ? options->spool_after_us : COMMIT_SPOOL_AFTER_US,
         .linger_us = options->linger_us,

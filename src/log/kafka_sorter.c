@@ -14,7 +14,13 @@
 #include "log/kafka_partition.h"
 #include "log/log_batch.h"
 
-enum { SORTER_BIN_BYTES = 16 << 10, SORTER_BIN_KEPT_BYTES = 256 << 10, SORTER_FRAME_BYTES_MIN = 16 << 10, SORTER_MESSAGE_ROOM = 2048 };
+enum {
+    SORTER_BIN_BYTES = 16 << 10,
+    SORTER_BIN_KEPT_BYTES = 256 << 10, /* by each partition, and more */
+    SORTER_KEPT_BYTES = 16 << 20,      /* while all of them have no more than this */
+    SORTER_FRAME_BYTES_MIN = 16 << 10,
+    SORTER_MESSAGE_ROOM = 2048
+};
 
 /* A message under way. */
 struct sent {
@@ -39,6 +45,7 @@ struct sorter {
     uint32_t              partitions;
     bool                  messages;  /* a record is a message, in the other form */
     struct bin           *bins;
+    size_t                bins_bytes; /* the sizes of all */
     struct sent          *under_way;
     uint32_t              any;       /* where the next record without a key goes */
     struct buf            room;
@@ -190,15 +197,16 @@ static int bin_send(struct sorter *sorter, uint32_t partition, struct err *err)
     bin->sent = NULL;
     bin->bytes = 0;
     bin->count = 0;
-    if (bin->size > SORTER_BIN_KEPT_BYTES) {
+    if (bin->size > SORTER_BIN_KEPT_BYTES && sorter->bins_bytes > SORTER_KEPT_BYTES) {
         free(bin->at);
+        sorter->bins_bytes -= bin->size;
         bin->at = NULL;
         bin->size = 0;
     }
     return 0;
 }
 
-static int bin_grow(struct bin *bin, size_t need, struct err *err)
+static int bin_grow(struct sorter *sorter, struct bin *bin, size_t need, struct err *err)
 {
     size_t   size = bin->size == 0 ? (size_t)SORTER_BIN_BYTES : bin->size;
     uint8_t *grown;
@@ -209,6 +217,7 @@ static int bin_grow(struct bin *bin, size_t need, struct err *err)
     if (grown == NULL)
         return err_set(err, ERR_FULL, "no memory for %zu bytes of records", size);
     bin->at = grown;
+    sorter->bins_bytes += size - bin->size;
     bin->size = size;
     return 0;
 }
@@ -222,7 +231,7 @@ static int frame_add(struct sorter *sorter, struct parcel *parcel, uint32_t part
                            bin->count == KAFKA_FRAME_RECORDS_MAX) &&
         bin_send(sorter, partition, err) < 0)
         return -1;
-    if (bin->bytes + stored.bytes > bin->size && bin_grow(bin, bin->bytes + stored.bytes, err) < 0)
+    if (bin->bytes + stored.bytes > bin->size && bin_grow(sorter, bin, bin->bytes + stored.bytes, err) < 0)
         return -1;
     if (bin->sent == NULL)
         bin->sent = sent_new(sorter);

@@ -96,6 +96,7 @@ struct log_kafka_options {
     uint32_t       replication;   /* of topics that are made; 0: as the brokers' own setting */
     enum log_form  form;          /* of what is written; readers take both */
     size_t         frame_bytes_max; /* 0: LOG_KAFKA_FRAME_BYTES */
+    enum log_codec codec;         /* of committers' frames; LOG_CODEC_NONE: as their topics' options ask */
     const struct log_form_hooks *hooks;     /* NULL: frames only */
     const char *const *topics_shared;       /* NULL-terminated: topics with many writers; NULL: log_kafka_topics_shared */
     const char *const *client_properties;   /* NULL-terminated names and values by turns: librdkafka's own (TLS, SASL, ...) */

@@ -74,7 +74,9 @@ int log_access_init(struct log_access *access, const char *data_folder, const st
         .brokers = settings->brokers, .topic_prefix = settings->topic_prefix, .partitions = (uint32_t)settings->partitions,
         .replication = (uint32_t)settings->replication,
         .form = is_upstream(settings->form) || is_upstream(settings->form_rows) ? LOG_FORM_UPSTREAM : LOG_FORM_FRAMES,
-        .frame_bytes_max = (size_t)settings->frame_bytes_max, .hooks = hooks != NULL ? hooks : &access->upstream.hooks,
+        .frame_bytes_max = (size_t)settings->frame_bytes_max,
+        .codec = strcmp(settings->compression, "none") == 0 ? LOG_CODEC_NONE : LOG_CODEC_LZ4, /* a frame has no other */
+        .hooks = hooks != NULL ? hooks : &access->upstream.hooks,
         .client_properties = access->properties,
         .spool_folder = spools && settings->spool ? access->spool_folder : NULL,
         .linger_us = settings->linger_us, .insync_min = (uint32_t)settings->insync_min,

@@ -88,10 +88,40 @@ class Senders:
         return sum(len(ids) for ids in self.yes.values())
 
 
+def unpacked(block):
+    """A block of LZ4's: literals and copies of what was there before, by turns."""
+    out, at = bytearray(), 0
+
+    def more(length):
+        nonlocal at
+        if length == 15:
+            while True:
+                at += 1
+                length += block[at - 1]
+                if block[at - 1] != 255:
+                    break
+        return length
+
+    while at < len(block):
+        token = block[at]
+        at += 1
+        literals = more(token >> 4)
+        out += block[at:at + literals]
+        at += literals
+        if at < len(block):
+            begin = len(out) - struct.unpack_from("<H", block, at)[0]
+            at += 2
+            for i in range(more(token & 15) + 4):
+                out.append(out[begin + i])
+    return bytes(out)
+
+
 def records(value):
     """(uuid, distinct id) of each record in a frame (log/kafka_frame.h, log/frame.h, event/record.h)."""
-    assert value[:4] == b"PNKF" and value[6] == 0, value[:16]
+    assert value[:4] == b"PNKF" and value[6] in (0, 1), value[:16]
     count, at = struct.unpack_from("<I", value, 8)[0], 64
+    if value[6] == 1:
+        value = value[:at] + unpacked(value[at:])
     for _ in range(count):
         size = struct.unpack_from("<I", value, at + 4)[0]
         body = value[at + 16:at + 16 + size]
