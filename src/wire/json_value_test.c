@@ -214,8 +214,19 @@ static void written_doubles(void **state)
     buf_fini(&buf);
 }
 
+/* As a string in JSON, with its quotes. */
+static size_t escaped_bytes(const uint8_t *text, size_t bytes)
+{
+    size_t sum = 2;
+
+    for (size_t i = 0; i < bytes; i++)
+        sum += text[i] == '"' || text[i] == '\\' || text[i] == '\n' ? 2 : text[i] < 0x20 ? 6 : 1;
+    return sum;
+}
+
 static void written_strings(void **state)
 {
+    static uint8_t mixed[40000];
     static const struct {
         const char *text;
         size_t      bytes;
@@ -233,7 +244,7 @@ static void written_strings(void **state)
     uint8_t       text[60];
 
     (void)state;
-    buf_init(&buf, 1000);
+    buf_init(&buf, 1000000);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         buf_reset(&buf);
         json_write_string(&buf, span_of(rows[i].text, rows[i].bytes));
@@ -250,6 +261,22 @@ static void written_strings(void **state)
             assert_true(span_equal(json_text(&value, arena), span_of(text, bytes)));
             arena_reset(arena);
         }
+    for (unsigned seed = 1; seed <= 3000; seed++) { /* with many escapes, of two and of six bytes; some longer than what is written at once */
+        size_t   bytes = seed % 500 == 0 ? sizeof mixed : seed % 97;
+        unsigned of = seed % 4 * 20, number = seed;
+
+        for (size_t i = 0; i < bytes; i++) {
+            number = number * 1664525u + 1013904223u;
+            mixed[i] = number >> 24 < of ? (uint8_t)"\"\\\x01\n\"\\"[(number >> 16) % 6] : (uint8_t)('a' + (number >> 16) % 26);
+        }
+        buf_reset(&buf);
+        json_write_string(&buf, span_of(mixed, bytes));
+        assert_int_equal(escaped_bytes(mixed, bytes), buf_span(&buf).bytes);
+        struct json_value value = value_of(buf_span(&buf));
+
+        assert_true(span_equal(json_text(&value, arena), span_of(mixed, bytes)));
+        arena_reset(arena);
+    }
     buf_fini(&buf);
     arena_free(arena);
 }

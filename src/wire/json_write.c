@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "wire/utf8.h"
 
@@ -34,6 +37,66 @@ static size_t copy_clean(struct span text, uint8_t *to)
     return i;
 }
 
+#if defined(__x86_64__)
+/* The same, and puts a backslash before each quote and backslash: in JSON within a string nearly every escape is of those, and there
+ * is one in ten bytes. Eight bytes at a time become eight to sixteen; ends before another byte that needs an escape, or with fewer than
+ * eight left. Writes up to `end`. Gives how many bytes were read. */
+__attribute__((target("ssse3,popcnt"))) static size_t copy_quotes(struct span text, uint8_t **to_inout, const uint8_t *end)
+{
+    enum { NONE = 0x80 }; /* a place for a backslash */
+    /* Where each byte of the result comes from, by which of four bytes get one. */
+    static const uint8_t from[16][8] = {
+        { 0, 1, 2, 3 },       { NONE, 0, 1, 2, 3 },       { 0, NONE, 1, 2, 3 },       { NONE, 0, NONE, 1, 2, 3 },
+        { 0, 1, NONE, 2, 3 }, { NONE, 0, 1, NONE, 2, 3 }, { 0, NONE, 1, NONE, 2, 3 }, { NONE, 0, NONE, 1, NONE, 2, 3 },
+        { 0, 1, 2, NONE, 3 }, { NONE, 0, 1, 2, NONE, 3 }, { 0, NONE, 1, 2, NONE, 3 }, { NONE, 0, NONE, 1, 2, NONE, 3 },
+        { 0, 1, NONE, 2, NONE, 3 }, { NONE, 0, 1, NONE, 2, NONE, 3 }, { 0, NONE, 1, NONE, 2, NONE, 3 }, { NONE, 0, NONE, 1, NONE, 2, NONE, 3 },
+    };
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f), four = _mm_set1_epi8(4);
+    uint8_t      *to = *to_inout;
+    size_t        i = 0;
+
+    for (; text.bytes - i >= 8 && end - to >= 16; i += 8) {
+        __m128i  bytes = _mm_loadl_epi64((const __m128i *)(const void *)(text.at + i));
+        unsigned stops = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash))) & 255;
+        __m128i  low, high;
+
+        if (((unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes)) & 255) != 0)
+            break;
+        if (stops == 0) {
+            _mm_storel_epi64((__m128i *)(void *)to, bytes);
+            to += 8;
+            continue;
+        }
+        low = _mm_loadl_epi64((const __m128i *)(const void *)from[stops & 15]);
+        high = _mm_add_epi8(_mm_loadl_epi64((const __m128i *)(const void *)from[stops >> 4]), four);
+        _mm_storel_epi64((__m128i *)(void *)to,
+                         _mm_or_si128(_mm_shuffle_epi8(bytes, low), _mm_and_si128(_mm_cmplt_epi8(low, _mm_setzero_si128()), backslash)));
+        to += 4 + __builtin_popcount(stops & 15);
+        _mm_storel_epi64((__m128i *)(void *)to,
+                         _mm_or_si128(_mm_shuffle_epi8(bytes, high), _mm_and_si128(_mm_cmplt_epi8(high, _mm_setzero_si128()), backslash)));
+        to += 4 + __builtin_popcount(stops >> 4);
+    }
+    *to_inout = to;
+    return i;
+}
+
+static bool has_copy_quotes(void)
+{
+    return __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("popcnt");
+}
+#else
+static size_t copy_quotes(struct span text, uint8_t **to_inout, const uint8_t *end)
+{
+    (void)text, (void)to_inout, (void)end;
+    return 0;
+}
+
+static bool has_copy_quotes(void)
+{
+    return false;
+}
+#endif
+
 static const char hex_digits[] = "0123456789abcdef";
 
 static size_t put_escape(uint8_t *to, uint8_t byte)
@@ -62,6 +125,7 @@ static void write_exactly(struct buf *buf, struct span text)
 void json_write_escaped(struct buf *buf, struct span text)
 {
     enum { PIECE_BYTES = 16 << 10, SPARE_BYTES = 16 };
+    bool quotes = has_copy_quotes();
 
     while (text.bytes > 0 && !buf->failed) {
         struct span piece = span_of(text.at, text.bytes < PIECE_BYTES ? text.bytes : PIECE_BYTES);
@@ -77,8 +141,14 @@ void json_write_escaped(struct buf *buf, struct span text)
         if (start == NULL)
             return;
         while (done < piece.bytes && (size_t)(to - start) + piece.bytes - done <= room) { /* an escape of six may take another's share */
-            size_t clean = copy_clean(span_from(piece, done), to);
+            size_t clean;
 
+            if (quotes) {
+                done += copy_quotes(span_from(piece, done), &to, start + room + SPARE_BYTES);
+                if ((size_t)(to - start) + piece.bytes - done > room)
+                    break;
+            }
+            clean = copy_clean(span_from(piece, done), to);
             done += clean;
             to += clean;
             if (done < piece.bytes)
