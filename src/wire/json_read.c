@@ -221,18 +221,14 @@ const uint8_t *json_scan_escape(struct json_reader *reader, const uint8_t *at)
     }
 }
 
-/* Eight at a time: floats have up to 17, and a loop over them ends where no CPU can guess. Not zero in
- * `others` is what is no digit; a carry can only spoil the bytes above the first one. */
+/* Eight at a time: floats have up to 17, and a loop over them ends where no CPU can guess. */
 static const uint8_t *pass_digits(const uint8_t *at, const uint8_t *end)
 {
-    const uint64_t each = 0x0101010101010101u;
-
     for (; end - at >= 8; at += 8) {
-        uint64_t word = bytes_get_u64(at);
-        uint64_t others = ((word & each * 0xf0) ^ each * 0x30) | (((word + each * 0x06) & each * 0xf0) ^ each * 0x30);
+        unsigned count = json_digits_in_8(bytes_get_u64(at));
 
-        if (others != 0)
-            return at + (__builtin_ctzll(others) >> 3);
+        if (count < 8)
+            return at + count;
     }
     while (at < end && json_is_digit(*at))
         at++;

@@ -78,6 +78,44 @@ static inline const uint8_t *json_pass_space(const uint8_t *at, const uint8_t *e
     return at;
 }
 
+/* How many of 8 bytes, from the first on, are digits. Not zero in `others` is what is none; a carry can only spoil the bytes above
+ * the first one. */
+static inline unsigned json_digits_in_8(uint64_t word)
+{
+    const uint64_t each = 0x0101010101010101u;
+    uint64_t       others = ((word & each * 0xf0) ^ each * 0x30) | (((word + each * 0x06) & each * 0xf0) ^ each * 0x30);
+
+    return others == 0 ? 8 : (unsigned)__builtin_ctzll(others) >> 3;
+}
+
+/* `true`, `false` or `null` at `at`, which has 5 bytes. */
+static inline bool json_is_word(const uint8_t *at)
+{
+    return memcmp(at, "true", 4) == 0 || memcmp(at, "null", 4) == 0 || memcmp(at, "false", 5) == 0;
+}
+
+/* What usually follows a value. */
+static inline bool json_ends_value(uint8_t byte)
+{
+    return byte == ',' || byte == '}' || byte == ']';
+}
+
+/* A number of few digits, with a fraction or without, at a digit that is not 0, in at least 8 bytes: behind it; NULL: it is another kind
+ * of number, or no good one. */
+static inline const uint8_t *json_number_usual(const uint8_t *at, const uint8_t *end)
+{
+    unsigned count = json_digits_in_8(bytes_get_u64(at));
+
+    at += count;
+    if (count < 8 && *at == '.' && end - at >= 9) {
+        count = json_digits_in_8(bytes_get_u64(at + 1));
+        if (count == 0)
+            return NULL;
+        at += 1 + count;
+    }
+    return count < 8 && json_ends_value(*at) ? at : NULL;
+}
+
 /* Four hex digits, or -1. */
 static inline int json_hex4(const uint8_t *at)
 {

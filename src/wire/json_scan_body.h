@@ -112,13 +112,33 @@ value: /* at < end, no white space */
         if (*at == ']')
             goto close;
         goto value;
-    case '-':
-    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+    case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+        if (LIKELY(end - at >= 8)) { /* the usual number is short, and whole */
+            const uint8_t *behind = json_number_usual(at, end);
+
+            if (LIKELY(behind != NULL)) {
+                at = behind;
+                break;
+            }
+        }
+        at = json_scan_number(reader, at);
+        if (UNLIKELY(at == NULL))
+            return NULL;
+        break;
+    case '-': case '0':
         at = json_scan_number(reader, at);
         if (UNLIKELY(at == NULL))
             return NULL;
         break;
     case 't': case 'f': case 'n':
+        if (LIKELY(end - at >= 6)) {
+            const uint8_t *behind = at + 4 + (*at == 'f');
+
+            if (LIKELY(json_is_word(at) && json_ends_value(*behind))) {
+                at = behind;
+                break;
+            }
+        }
         at = json_scan_word(reader, at);
         if (UNLIKELY(at == NULL))
             return NULL;
