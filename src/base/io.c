@@ -21,7 +21,7 @@ void io_hook_set(const struct io_hook *hook)
 const char *io_op_name(enum io_op op)
 {
     static const char *const names[IO_OP_COUNT] = { "open",   "pread",     "pwrite",    "fdatasync", "fsync", "rename",
-                                                    "unlink", "ftruncate", "fallocate", "mmap",      "mkdir", "space" };
+                                                    "unlink", "ftruncate", "fallocate", "mmap",      "mkdir", "space", "reserve" };
 
     return (unsigned)op < IO_OP_COUNT ? names[op] : "?";
 }
@@ -209,18 +209,28 @@ int io_ftruncate(int fd, uint64_t bytes)
     return rc;
 }
 
-int io_fallocate(int fd, uint64_t at, uint64_t bytes)
+static int allocate(enum io_op op, int mode, int fd, uint64_t at, uint64_t bytes)
 {
-    struct io_call call = { .op = IO_FALLOCATE, .fd = fd, .at = at, .bytes = bytes };
+    struct io_call call = { .op = op, .fd = fd, .at = at, .bytes = bytes };
     int            rc;
 
     if (io_before(&call) < 0)
         return -1;
     do
-        rc = fallocate(fd, 0, (off_t)at, (off_t)bytes);
+        rc = fallocate(fd, mode, (off_t)at, (off_t)bytes);
     while (rc < 0 && errno == EINTR);
     io_after(&call, rc);
     return rc;
+}
+
+int io_fallocate(int fd, uint64_t at, uint64_t bytes)
+{
+    return allocate(IO_FALLOCATE, 0, fd, at, bytes);
+}
+
+int io_reserve(int fd, uint64_t at, uint64_t bytes)
+{
+    return allocate(IO_RESERVE, FALLOC_FL_KEEP_SIZE, fd, at, bytes);
 }
 
 int io_rename(int dir_fd, const char *from, const char *to)

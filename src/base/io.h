@@ -18,7 +18,7 @@
 
 enum io_op {
     IO_OPEN, IO_PREAD, IO_PWRITE, IO_FDATASYNC, IO_FSYNC, IO_RENAME, IO_UNLINK, IO_FTRUNCATE, IO_FALLOCATE, IO_MMAP,
-    IO_MKDIR, IO_SPACE, IO_OP_COUNT
+    IO_MKDIR, IO_SPACE, IO_RESERVE, IO_OP_COUNT
 };
 
 struct io_call {
@@ -60,6 +60,8 @@ int io_fsync(int fd) must_check;
 int io_ftruncate(int fd, uint64_t bytes) must_check;
 /* Reserves blocks and grows the file; they read as zeros. */
 int io_fallocate(int fd, uint64_t at, uint64_t bytes) must_check;
+/* The same, and the file ends where it did: who writes there makes it longer. */
+int io_reserve(int fd, uint64_t at, uint64_t bytes) must_check;
 int io_rename(int dir_fd, const char *from, const char *to) must_check;
 int io_unlink(int dir_fd, const char *name) must_check;
 int io_mkdir(int dir_fd, const char *name, mode_t mode) must_check;

@@ -104,14 +104,8 @@ static bool batch_receive(int fd, struct log_batch *batch)
     if (bytes == 0 || bytes > LOG_BATCH_BYTES_MAX || bytes_get_u32(head + 4) == 0)
         return false;
     log_batch_reset(batch);
-    if (bytes > batch->size) {
-        uint8_t *grown = realloc(batch->at, bytes);
-
-        if (grown == NULL)
-            return false;
-        batch->at = grown;
-        batch->size = bytes;
-    }
+    if (!log_batch_room(batch, bytes))
+        return false;
     batch->bytes = bytes;
     batch->count = bytes_get_u32(head + 4);
     batch->tag = bytes_get_u32(head + 8);

@@ -8,7 +8,8 @@
  *                          3      1  codec of the body (enum log_codec)
  *                          4      4  tag         random, one a batch; also in each of its records
  *                          8      8  base        offset of the first record
- *                         16      4  count       records; 0: a mark (written at close and when sealed)
+ *                         16      4  count       records; 0: a mark (written at close and when sealed), or, with a
+ *                                                body of zeros, a pad, so that the next frame begins on a page
  *                         20      4  epoch       of the writer's opening
  *                         24      8  appended_us
  *                         32      4  body_bytes  as stored, without the padding to 8

@@ -9,13 +9,21 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "log/frame.h"
+#include "log/segment.h"
 
 /* Up to 1 MiB is kept from batch to batch, and up to 16 while batches use at least a quarter of it: to grow anew
  * from nothing costs a page fault for every four records. */
 enum { BATCH_KEPT_BYTES = 1 << 20, BATCH_KEPT_BYTES_MAX = 16 << 20, BATCH_FIRST_BYTES = 4096 };
+enum {
+    BATCH_HEAD_BYTES = FRAME_HEADER_BYTES,
+    BATCH_TAIL_BYTES = SEGMENT_PAGE_BYTES + FRAME_HEADER_BYTES, /* a pad that does not fit the last page */
+    BATCH_ALIGN = 2 << 20 /* a large page: the disk is handed some pieces instead of a thousand */
+};
 
 static uint32_t batch_tag_next(struct log_batch *batch)
 {
@@ -24,6 +32,16 @@ static uint32_t batch_tag_next(struct log_batch *batch)
     mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
     return (uint32_t)(mixed >> 32);
+}
+
+static void memory_give(struct log_batch *batch)
+{
+    if (batch->mapped > 0)
+        (void)munmap(batch->memory, batch->mapped);
+    else
+        free(batch->memory);
+    batch->memory = batch->at = NULL;
+    batch->mapped = batch->size = 0;
 }
 
 struct log_batch *log_batch_new(void)
@@ -45,7 +63,7 @@ void log_batch_free(struct log_batch *batch)
         return;
     assert(batch->magic == LOG_BATCH_MAGIC);
     batch->magic = 0;
-    free(batch->at);
+    memory_give(batch);
     free(batch);
 }
 
@@ -61,9 +79,7 @@ void log_batch_reset(struct log_batch *batch)
     batch->unsummed = false;
     batch->tag = batch_tag_next(batch);
     if (!keep) {
-        free(batch->at);
-        batch->at = NULL;
-        batch->size = 0;
+        memory_give(batch);
     }
 }
 
@@ -81,6 +97,58 @@ struct span log_batch_records(const struct log_batch *batch)
     return span_of(batch->at, batch->bytes);
 }
 
+/* Whole large pages, and none of the heap's: a heap keeps the smaller ones that a batch grew out of. */
+static uint8_t *memory_map(size_t bytes)
+{
+    uint8_t *at = mmap(NULL, bytes + BATCH_ALIGN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *memory;
+    size_t   before;
+
+    if (at == MAP_FAILED)
+        return NULL;
+    before = (BATCH_ALIGN - (uintptr_t)at % BATCH_ALIGN) % BATCH_ALIGN;
+    memory = at + before;
+    if (before > 0)
+        (void)munmap(at, before);
+    if (before < BATCH_ALIGN)
+        (void)munmap(memory + bytes, BATCH_ALIGN - before);
+    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* refused: small pages */
+    return memory;
+}
+
+static bool memory_large(struct log_batch *batch, size_t bytes)
+{
+    size_t   whole = (BATCH_HEAD_BYTES + bytes + BATCH_TAIL_BYTES + BATCH_ALIGN - 1) / BATCH_ALIGN * BATCH_ALIGN;
+    uint8_t *memory = memory_map(whole);
+
+    if (memory == NULL)
+        return false;
+    if (batch->bytes > 0)
+        memcpy(memory + BATCH_HEAD_BYTES, batch->at, batch->bytes);
+    memory_give(batch);
+    batch->memory = memory;
+    batch->mapped = whole;
+    return true;
+}
+
+bool log_batch_room(struct log_batch *batch, size_t bytes)
+{
+    if (bytes <= batch->size)
+        return true;
+    if (bytes >= SEGMENT_LARGE_BYTES) {
+        if (!memory_large(batch, bytes))
+            return false;
+    } else {
+        uint8_t *memory = realloc(batch->memory, BATCH_HEAD_BYTES + bytes); /* not mapped: it was no larger */
+
+        if (memory == NULL)
+            return false;
+        batch->memory = memory;
+    }
+    batch->at = batch->memory + BATCH_HEAD_BYTES;
+    batch->size = bytes;
+    return true;
+}
+
 uint8_t *log_batch_begin(struct log_batch *batch, size_t body_bytes_max)
 {
     size_t need;
@@ -93,18 +161,12 @@ uint8_t *log_batch_begin(struct log_batch *batch, size_t body_bytes_max)
     if (need > LOG_BATCH_BYTES_MAX)
         return NULL;
     if (need > batch->size) {
-        size_t   size = batch->size < BATCH_FIRST_BYTES ? BATCH_FIRST_BYTES : batch->size * 2;
-        uint8_t *grown;
+        size_t size = batch->size < BATCH_FIRST_BYTES ? BATCH_FIRST_BYTES : batch->size * 2;
 
         if (size > LOG_BATCH_BYTES_MAX)
             size = LOG_BATCH_BYTES_MAX;
-        if (size < need)
-            size = need;
-        grown = realloc(batch->at, size);
-        if (grown == NULL)
+        if (!log_batch_room(batch, size < need ? need : size))
             return NULL;
-        batch->at = grown;
-        batch->size = size;
     }
     batch->open = true;
     batch->open_bytes_max = body_bytes_max;

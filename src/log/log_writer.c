@@ -129,6 +129,43 @@ int log_writer_roll(struct log_writer *writer, int64_t now_us, struct err *err)
     return 0;
 }
 
+static bool goes_alone(const struct log_writer *writer, const struct log_batch *batch)
+{
+    return writer->options.codec == LOG_CODEC_NONE && batch->bytes >= SEGMENT_LARGE_BYTES;
+}
+
+/* A large batch is written in one piece, with its header in front of it, where log_batch_room keeps room for that; and with a pad
+ * behind it, so that the next one begins on a page, too, and can go past the page cache. */
+static int append_large(struct log_writer *writer, const struct log_batch *batch, int64_t now_us, uint64_t *base_out, size_t *done_out,
+                        struct err *err)
+{
+    struct frame frame = { .codec = LOG_CODEC_NONE, .tag = batch->tag, .count = batch->count, .appended_us = now_us,
+                           .body_bytes = (uint32_t)batch->bytes, .raw_bytes = (uint32_t)batch->bytes };
+    struct frame pad = { .appended_us = now_us }, last = writer->last;
+    uint64_t     last_at = writer->last_at, next = writer->next, bytes = frame_bytes(&frame), end = writer->seg.pos + bytes;
+    uint64_t     gap = (SEGMENT_PAGE_BYTES - end % SEGMENT_PAGE_BYTES) % SEGMENT_PAGE_BYTES;
+    uint8_t     *at = batch->at - FRAME_HEADER_BYTES;
+
+    *base_out = writer->next;
+    frame_place_next(writer, &frame, at, writer->seg.pos);
+    if (gap > 0 && gap < FRAME_HEADER_BYTES)
+        gap += SEGMENT_PAGE_BYTES;
+    if (gap > 0 && end + gap + FRAME_HEADER_BYTES <= writer->limits.segment_bytes) { /* there is room for a mark behind it */
+        pad.body_bytes = pad.raw_bytes = (uint32_t)gap - FRAME_HEADER_BYTES;
+        memset(at + bytes, 0, (size_t)gap);
+        frame_place_next(writer, &pad, at + bytes, end);
+        bytes += gap;
+    }
+    if (segment_write_large(&writer->seg, at, bytes, err) == 0) {
+        *done_out += 1;
+        return 0;
+    }
+    writer->last = last;
+    writer->last_at = last_at;
+    writer->next = next;
+    return -1;
+}
+
 /* As many batches as fit into one write to this segment. */
 static int append_some(struct log_writer *writer, const struct log_batch *const *batches, size_t count, int64_t now_us,
                        uint64_t *bases_out, size_t *done_out, struct err *err)
@@ -145,6 +182,8 @@ static int append_some(struct log_writer *writer, const struct log_batch *const 
                                .body_bytes = (uint32_t)batch->bytes, .raw_bytes = (uint32_t)batch->bytes };
 
         assert(batch->count > 0);
+        if (goes_alone(writer, batch))
+            break; /* n is not 0 */
         if (writer->options.codec == LOG_CODEC_LZ4 && batch_pack(writer, batch, &frame, &body, err) < 0)
             return -1; /* n is 0: packed frames go one at a time */
         if (n > 0 && writer->seg.pos + bytes + frame_bytes(&frame) + FRAME_HEADER_BYTES > writer->limits.segment_bytes)
@@ -186,7 +225,9 @@ int log_writer_append_group(struct log_writer *writer, const struct log_batch *c
         if (writer->seg.pos > SEGMENT_DATA_AT && !log_writer_has_room(writer, batches[*done_out]->bytes) &&
             log_writer_roll(writer, now_us, err) < 0)
             return log_writer_failed(writer, err);
-        if (append_some(writer, batches + *done_out, count - *done_out, now_us, bases_out + *done_out, done_out, err) < 0)
+        if (goes_alone(writer, batches[*done_out])
+                ? append_large(writer, batches[*done_out], now_us, bases_out + *done_out, done_out, err) < 0
+                : append_some(writer, batches + *done_out, count - *done_out, now_us, bases_out + *done_out, done_out, err) < 0)
             return log_writer_failed(writer, err);
         writer->appended = true;
     }
@@ -240,7 +281,7 @@ static void writer_finish(struct log_writer *writer)
 
     if (embedded_writer_sync(writer, &err) < 0)
         return;
-    if (writer->last_at != 0 && writer->last.count > 0 &&
+    if (writer->last_at != 0 && (writer->last.count > 0 || writer->last.body_bytes > 0) &&
         (log_writer_mark(writer, clock_wall_us(), &err) < 0 || segment_sync(&writer->seg, &err) < 0))
         return;
     head_set_identity(&writer->head, writer->id, writer->epoch, 0);

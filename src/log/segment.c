@@ -6,8 +6,11 @@
  * The zeros go past the page cache (O_DIRECT): through it they would be copied there and made dirty like
  * events, which doubled what an event costs here. Pages that are overwritten are then not in the cache, so
  * a write always ends on a page: the kernel would have to read the rest of its last page otherwise.
- * A large write (LARGE_BYTES) needs no zeros: its blocks are reserved with fallocate, one sync converts all of them, and
+ * A large write (SEGMENT_LARGE_BYTES) needs no zeros: its blocks are reserved with fallocate, one sync converts all of them, and
  * the disk writes half as much. A small one would pay more for that than for zeros (docs/decisions/capture-cost.md).
+ * It goes past the page cache, too. The kernel then throws away what the cache holds of that place, and when it cannot,
+ * because somebody is just reading there, says that the file is in doubt, which ends the writer. Who follows the log reads ahead, up
+ * to the end of the file; so these blocks are reserved behind the end, and the write itself makes the file longer.
  * Zeros come from one large page of them where the machine has such pages: the disk is then handed one piece instead of
  * 512, which is a third of the cost. */
 #include "log/segment.h"
@@ -29,14 +32,12 @@ enum {
     FILL_STEP_BYTES = 2 << 20,  /* what the committer's sync may have to wait for, and the size of a large page */
     FILL_AHEAD_BYTES = 8 << 20,
     RESERVE_STEP_BYTES = 64 << 10,
-    LARGE_BYTES = 1 << 20,         /* a write of that much needs no zeros */
     LARGE_RESERVE_BYTES = 4 << 20, /* the blocks of one or two of them */
-    ZEROS_STEP_BYTES = 64 << 10,
-    PAGE_BYTES = 4096
+    ZEROS_STEP_BYTES = 64 << 10
 };
 
 /* Never written to; not const, so that it has no bytes in the program and one page of memory. */
-static _Alignas(PAGE_BYTES) uint8_t zeros[FILL_STEP_BYTES];
+static _Alignas(SEGMENT_PAGE_BYTES) uint8_t zeros[FILL_STEP_BYTES];
 
 /* The same, as one large page: the kernel's own, shared by all, as long as it is only read. */
 static const uint8_t *zeros_large = zeros;
@@ -99,7 +100,7 @@ static int fill_direct_end(struct segment *seg)
 
 static int fill_write(struct segment *seg, uint64_t at, uint64_t bytes)
 {
-    if (seg->fill_direct && (at | bytes) % PAGE_BYTES == 0) {
+    if (seg->fill_direct && (at | bytes) % SEGMENT_PAGE_BYTES == 0) {
         if (io_pwrite(seg->fill_fd, zeros_large, (size_t)bytes, at) == 0)
             return 0;
         if (errno != EINVAL)
@@ -167,6 +168,7 @@ static int segment_start(struct segment *seg, const char *name, struct err *err)
         io_close(seg->fill_fd);
         return -1;
     }
+    seg->direct_fd = -1;
     seg->fill_end = seg->fill_goal = (uint64_t)st.st_size;
     pthread_mutex_init(&seg->lock, NULL);
     pthread_cond_init(&seg->wake, NULL);
@@ -268,41 +270,30 @@ static int reserve_upto(struct segment *seg, uint64_t upto, uint64_t step)
     return 0;
 }
 
-static int reserve_now(struct segment *seg, uint64_t upto, bool large)
+/* The same behind the file, which does not grow by it. */
+static int reserve_behind(struct segment *seg, uint64_t upto, uint64_t step)
 {
-    if (large && reserve_upto(seg, upto, LARGE_RESERVE_BYTES) == 0)
+    uint64_t from = seg->fill_end > seg->reserved_end ? seg->fill_end : seg->reserved_end, end = (upto + step - 1) / step * step;
+
+    if (upto <= from)
         return 0;
-    return reserve_upto(seg, upto, RESERVE_STEP_BYTES);
+    if (check_space(seg, seg->fd, end - from) < 0)
+        return errno;
+    if (io_reserve(seg->fd, from, end - from) < 0) {
+        seg->reserve_refused = errno == EOPNOTSUPP;
+        return errno;
+    }
+    seg->reserved_end = end;
+    return 0;
 }
 
-/* *end_out: up to where there is room now, `upto` or more. */
-static int segment_reserve(struct segment *seg, uint64_t upto, uint64_t *end_out, struct err *err)
+/* With the lock held: what a reservation came to. */
+static int reserved(struct segment *seg, uint64_t upto, int failed, struct err *err)
 {
-    uint64_t bound = upto > seg->segment_bytes ? upto : seg->segment_bytes;
-    uint64_t ahead = (upto + FILL_AHEAD_BYTES + FILL_STEP_BYTES - 1) / FILL_STEP_BYTES * FILL_STEP_BYTES;
-    uint64_t goal = ahead < bound ? ahead : bound; /* whole steps: an odd end would have to go through the page cache */
-    bool     large = upto - seg->pos >= LARGE_BYTES && !seg->reserve_refused;
-    int      failed = 0;
-
-    pthread_mutex_lock(&seg->lock);
-    if (large)
-        seg->fill_goal = seg->fill_end;
-    else if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end)))
-        fill_ask(seg, goal);
-    while (failed == 0 && seg->fill_errno == 0 && seg->fill_end < upto) {
-        if (seg->filling)
-            pthread_cond_wait(&seg->idle, &seg->lock);
-        else
-            failed = reserve_now(seg, upto, large);
-    }
     if (seg->fill_errno != 0) {
-        failed = seg->fill_errno;
         seg->stopped = true;
+        return err_set(err, ERR_STOP, "%s: filling failed: %s", seg->part->label, strerror(seg->fill_errno));
     }
-    *end_out = seg->fill_end;
-    pthread_mutex_unlock(&seg->lock);
-    if (seg->stopped)
-        return err_set(err, ERR_STOP, "%s: filling failed: %s", seg->part->label, strerror(failed));
     if (failed != 0) {
         (void)err_errno(err, failed, "%s: no room for %" PRIu64 " more bytes", seg->part->label, upto - seg->pos);
         seg->stopped = err->kind == ERR_STOP;
@@ -311,29 +302,157 @@ static int segment_reserve(struct segment *seg, uint64_t upto, uint64_t *end_out
     return 0;
 }
 
+/* *end_out: up to where there is room now, `upto` or more. */
+static int segment_reserve(struct segment *seg, uint64_t upto, uint64_t *end_out, struct err *err)
+{
+    uint64_t bound = upto > seg->segment_bytes ? upto : seg->segment_bytes;
+    uint64_t ahead = (upto + FILL_AHEAD_BYTES + FILL_STEP_BYTES - 1) / FILL_STEP_BYTES * FILL_STEP_BYTES;
+    uint64_t goal = ahead < bound ? ahead : bound; /* whole steps: an odd end would have to go through the page cache */
+    int      failed = 0, rc;
+
+    pthread_mutex_lock(&seg->lock);
+    if (goal >= seg->fill_goal + FILL_STEP_BYTES || (goal > seg->fill_goal && (goal == bound || upto > seg->fill_end)))
+        fill_ask(seg, goal);
+    while (failed == 0 && seg->fill_errno == 0 && seg->fill_end < upto) {
+        if (seg->filling)
+            pthread_cond_wait(&seg->idle, &seg->lock);
+        else
+            failed = reserve_upto(seg, upto, RESERVE_STEP_BYTES);
+    }
+    *end_out = seg->fill_end;
+    rc = reserved(seg, upto, failed, err);
+    pthread_mutex_unlock(&seg->lock);
+    return rc;
+}
+
+/* Blocks for a large write. *size_out: where the file ends now; nobody fills it until the write has been done. */
+static int segment_reserve_large(struct segment *seg, uint64_t upto, uint64_t *size_out, struct err *err)
+{
+    int failed, rc = 0;
+
+    pthread_mutex_lock(&seg->lock);
+    seg->fill_goal = seg->fill_end;
+    while (seg->filling)
+        pthread_cond_wait(&seg->idle, &seg->lock);
+    failed = seg->fill_errno != 0 ? 0 : reserve_behind(seg, upto, LARGE_RESERVE_BYTES);
+    if (failed != 0 && !seg->reserve_refused)
+        failed = reserve_behind(seg, upto, RESERVE_STEP_BYTES);
+    if (!seg->reserve_refused)
+        rc = reserved(seg, upto, failed, err);
+    *size_out = seg->fill_end;
+    pthread_mutex_unlock(&seg->lock);
+    return rc;
+}
+
+/* A large write made the file this long, or it was before. */
+static void segment_grown(struct segment *seg, uint64_t file_bytes)
+{
+    pthread_mutex_lock(&seg->lock);
+    if (seg->fill_end < file_bytes)
+        seg->fill_end = seg->fill_goal = file_bytes;
+    pthread_mutex_unlock(&seg->lock);
+}
+
 int segment_write(struct segment *seg, struct iovec *iov, int iov_count, uint64_t bytes, struct err *err)
 {
-    uint64_t end = seg->pos + bytes, page_end = (end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    uint64_t written, reserved;
+    uint64_t end = seg->pos + bytes, page_end = (end + SEGMENT_PAGE_BYTES - 1) / SEGMENT_PAGE_BYTES * SEGMENT_PAGE_BYTES;
+    uint64_t written, room = page_end, file_bytes;
+    bool     large = bytes >= SEGMENT_LARGE_BYTES && !seg->reserve_refused;
     int      failed;
 
     assert(!seg->stopped);
     assert(bytes % 8 == 0);
-    if (segment_reserve(seg, end, &reserved, err) < 0)
+    if (large && segment_reserve_large(seg, page_end, &file_bytes, err) < 0)
         return -1;
-    if (page_end > end && page_end <= reserved)
+    large = large && !seg->reserve_refused;
+    if (!large && segment_reserve(seg, end, &room, err) < 0)
+        return -1;
+    if (page_end > end && page_end <= room)
         iov[iov_count++] = (struct iovec){ (void *)(uintptr_t)zeros, (size_t)(page_end - end) };
     if (io_pwritev(seg->fd, iov, iov_count, seg->pos, &written) == 0) {
+        if (large)
+            segment_grown(seg, page_end);
         seg->pos += bytes;
         return 0;
     }
     failed = errno;
+    if (large)
+        segment_grown(seg, seg->pos + written);
     (void)err_errno(err, failed, "%s: write", seg->part->label);
     /* Frames that were refused must not be found by anybody later (S1). */
     if (!is_full(failed) || write_zeros(seg->fd, seg->pos, written) < 0) {
         seg->stopped = true;
         err->kind = ERR_STOP;
     }
+    return -1;
+}
+
+/* Whether `bytes` at `at`, which is to be at `pos` of the file, may go past the page cache. */
+static bool direct_ready(struct segment *seg, const uint8_t *at, uint64_t bytes, uint64_t pos)
+{
+    char name[PART_NAME_BYTES];
+
+    if (seg->direct_refused || ((uintptr_t)at | bytes | pos) % SEGMENT_PAGE_BYTES != 0)
+        return false;
+    if (seg->direct_fd < 0) {
+        part_segment_name(name, seg->base, ".seg");
+        seg->direct_fd = io_open(seg->part->dir_fd, name, O_WRONLY | O_DIRECT, 0);
+        seg->direct_refused = seg->direct_fd < 0;
+    }
+    return seg->direct_fd >= 0;
+}
+
+/* What lies within the file goes through the cache (S4). */
+static int large_put(struct segment *seg, uint8_t *at, uint64_t bytes, uint64_t file_bytes)
+{
+    uint64_t     pos = seg->pos, within = file_bytes <= pos ? 0 : file_bytes - pos < bytes ? file_bytes - pos : bytes;
+    struct iovec iov = { at, (size_t)within };
+
+    if (within > 0 && io_pwritev(seg->fd, &iov, 1, pos, NULL) < 0)
+        return -1;
+    at += within;
+    pos += within;
+    bytes -= within;
+    if (bytes == 0)
+        return 0;
+    if (direct_ready(seg, at, bytes, pos)) {
+        if (io_pwrite(seg->direct_fd, at, (size_t)bytes, pos) == 0)
+            return 0;
+        if (errno != EINVAL)
+            return -1;
+        seg->direct_refused = true; /* this file system wants other borders, or has it not at all */
+    }
+    iov = (struct iovec){ at, (size_t)bytes };
+    return io_pwritev(seg->fd, &iov, 1, pos, NULL);
+}
+
+int segment_write_large(struct segment *seg, uint8_t *at, uint64_t bytes, struct err *err)
+{
+    uint64_t     end = seg->pos + bytes, page_end = (end + SEGMENT_PAGE_BYTES - 1) / SEGMENT_PAGE_BYTES * SEGMENT_PAGE_BYTES;
+    uint64_t     file_bytes;
+    struct iovec iov[2] = { { at, (size_t)bytes } };
+    int          failed;
+
+    assert(!seg->stopped);
+    assert(bytes % 8 == 0 && bytes >= SEGMENT_LARGE_BYTES);
+    if (!seg->reserve_refused && segment_reserve_large(seg, page_end, &file_bytes, err) < 0)
+        return -1;
+    if (seg->reserve_refused)
+        return segment_write(seg, iov, 1, bytes, err);
+    memset(at + bytes, 0, (size_t)(page_end - end));
+    if (large_put(seg, at, page_end - seg->pos, file_bytes) == 0) {
+        segment_grown(seg, page_end);
+        seg->pos = end;
+        return 0;
+    }
+    failed = errno;
+    (void)err_errno(err, failed, "%s: write", seg->part->label);
+    /* Of what went past the cache it is not told how much was written: all of it becomes zeros (S1). */
+    if (!is_full(failed) || write_zeros(seg->fd, seg->pos, page_end - seg->pos) < 0) {
+        seg->stopped = true;
+        err->kind = ERR_STOP;
+    }
+    segment_grown(seg, page_end);
     return -1;
 }
 
@@ -376,6 +495,7 @@ int segment_wake(struct segment *seg)
 
     if (fstat(seg->fd, &st) < 0)
         return -1;
+    seg->reserved_end = 0;
     seg->fill_end = seg->fill_goal = (uint64_t)st.st_size; /* a recovery may have cut zeros off */
     return 0;
 }
@@ -400,6 +520,7 @@ void segment_close(struct segment *seg)
     pthread_mutex_destroy(&seg->lock);
     pthread_cond_destroy(&seg->wake);
     pthread_cond_destroy(&seg->idle);
+    io_close(seg->direct_fd);
     io_close(seg->fill_fd);
     io_close(seg->fd);
     seg->fd = -1;

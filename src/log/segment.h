@@ -10,13 +10,15 @@
  * 4096      *  frames (frame.h), then zeros
  *
  * The file is filled with zeros ahead of the writing position and then overwritten: a sync of overwritten
- * blocks has no metadata to commit. Where large groups are written, blocks are only reserved. A helper
+ * blocks has no metadata to commit. Where large groups are written, blocks are only reserved, behind the end of the file, and
+ * what lies behind it goes past the page cache. A helper
  * thread fills, in steps and on a descriptor of its own (the
  * kernel tells a failed write-back once per descriptor, so one must not take the other's error). Both are opened for
  * writing alone: whoever may write the log need not be able to read it.
- *  S1  what is past `pos` reads as zeros, or was written by a failed append and is zeroed before the next
+ *  S1  what is past `pos` reads as zeros, or was written by a failed append and is zeroed before the next; or the file ends
  *  S2  nothing is written without the space having been reserved before: ERR_FULL leaves the file as it was
  *  S3  after a failed sync nothing is synced again; every call answers ERR_STOP
+ *  S4  what goes past the page cache was never within the file before: nobody can hold an older form of it in the cache
  * Threads: the writer's; the helper is inside. */
 #ifndef PENSTOCK_LOG_SEGMENT_H
 #define PENSTOCK_LOG_SEGMENT_H
@@ -26,6 +28,11 @@
 
 #include "log/part.h"
 
+enum {
+    SEGMENT_PAGE_BYTES = 4096,
+    SEGMENT_LARGE_BYTES = 1 << 20 /* a write of that much needs no zeros */
+};
+
 struct segment {
     /* @thread writer */
     int         fd;
@@ -34,6 +41,9 @@ struct segment {
     uint64_t    synced; /* durable up to here */
     bool        stopped;
     bool        reserve_refused; /* the file system cannot: zeros are written instead */
+    uint64_t    reserved_end;    /* blocks behind the file's end, up to here; less than fill_end: none */
+    int         direct_fd;       /* past the page cache; -1: not opened yet */
+    bool        direct_refused;
     const struct part *part; /* borrowed */
     uint64_t    segment_bytes, disk_reserve_bytes;
     /* @lock lock */
@@ -61,6 +71,10 @@ int segment_open(struct segment *seg, const struct part *part, const struct segm
 /* Writes at pos and moves it on. iov is used up, and has room for one more: the zeros to the end of the
  * page. ERR_FULL: nothing was appended. */
 int segment_write(struct segment *seg, struct iovec *iov, int iov_count, uint64_t bytes, struct err *err) must_check;
+/* The same for SEGMENT_LARGE_BYTES or more that stand together at `at`, the beginning of a page: what can go past the page cache
+ * does, which is a fifth of the cost, if pos is the beginning of one, too. There is room behind them to the end of their last
+ * page, which is filled with zeros. */
+int segment_write_large(struct segment *seg, uint8_t *at, uint64_t bytes, struct err *err) must_check;
 int segment_sync(struct segment *seg, struct err *err) must_check;
 /* No more frames: the file is cut to its size, and synced. */
 int segment_seal(struct segment *seg, struct err *err) must_check;
