@@ -20,6 +20,7 @@ enum {
     LAND_MS_MAX = KAFKA_SEND_MS_MAX + 5000, /* what was sent has landed, or failed, by then */
     LAND_MS_AT_CLOSE = 3000,
     KNOWN_MS = 3600 * 1000, /* without a message; then the next one goes alone again */
+    FRAMES_UNDER_WAY = 5,  /* the client sends no more before an answer comes, and asks without a pause whether it may (kafka_line.c) */
     PACKED_TO_RAW = 2, /* packed records take less than half of their room: so many bytes are tried as one frame */
     ROOM_BYTES_MAX = 64 << 20
 };
@@ -125,6 +126,17 @@ static int first_alone(struct kafka_writer *writer, struct err *err)
     return writer_check(writer, err);
 }
 
+/* Waits until the client sends another frame at once. */
+static void writer_wait_room(struct kafka_writer *writer)
+{
+    int64_t until_us = clock_mono_us() + (int64_t)LAND_MS_MAX * 1000;
+
+    pthread_mutex_lock(&writer->lock);
+    while (writer->under_way >= FRAMES_UNDER_WAY && wait_until(&writer->landed, &writer->lock, until_us))
+        ;
+    pthread_mutex_unlock(&writer->lock);
+}
+
 static int writer_send_to(struct kafka_writer *writer, rd_kafka_topic_t *handle, struct span key, uint8_t *message_take, size_t bytes,
                           rd_kafka_headers_t *headers_take, struct kafka_delivery *delivery, struct err *err)
 {
@@ -134,6 +146,8 @@ static int writer_send_to(struct kafka_writer *writer, rd_kafka_topic_t *handle,
         free(message_take);
         return -1;
     }
+    if (delivery == &writer->of_frame && headers_take == NULL)
+        writer_wait_room(writer);
     writer->sent_us = clock_mono_us();
     pthread_mutex_lock(&writer->lock);
     writer->under_way++;
