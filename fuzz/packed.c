@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
     check(arena != NULL);
     if (packed_text_bytes(packed, &text_bytes, &err) == 0 && text_bytes < (4 << 20) &&
-        packed_text_in_arena(packed, arena, &text, &err) == 0 && packed_is(packed))
+        packed_text_in_arena(packed, arena, &text, &err) == 0 && packed_is(packed) && packed.at[0] == PACKED_FORM)
         again(packed, text, arena);
     arena_reset(arena);
     if (bytes > 0 && bytes < (1 << 20))

@@ -159,7 +159,7 @@ static void packed_cells_become_text(void **state)
     row_set_text(&row, ROW_PERSON_PROPERTIES, span_of(packed, sizeof packed));
     size = row_bytes(&row);
     row_write(&row, bytes);
-    assert_int_equal(bytes[0], 2);
+    assert_int_equal(bytes[0], 3);
     assert_int_equal(row_read(span_of(bytes, size), &back, &err), 0);
     buf_init(&json, 4096);
     row_write_json(&back, &json);
@@ -176,13 +176,45 @@ static void packed_cells_become_text(void **state)
     row_write_json(&back, &json);
     buf_add_byte(&json, 0);
     assert_string_equal((char *)json.at, "{\"team_id\":7,\"properties\":null}");
-    bytes[0] = 3;
+    bytes[0] = 4;
     assert_int_equal(row_read(span_of(bytes, size), &back, &err), -1);
-    assert_string_equal(err.text, "row of version 3; this Penstock reads version 2");
-    bytes[0] = 1; /* what an earlier one wrote is text */
+    assert_string_equal(err.text, "row of version 4; this Penstock reads version 3");
     bytes[size - 1] ^= 1;
-    assert_int_equal(row_read(span_of(bytes, size), &back, &err), 0);
+    for (bytes[0] = 1; bytes[0] < 3; bytes[0]++) /* what an earlier one wrote: text, then persons and groups packed */
+        assert_int_equal(row_read(span_of(bytes, size), &back, &err), 0);
     buf_fini(&json);
+    arena_free(arena);
+}
+
+/* An event as each version wrote it: text alone, a packed person, properties that name places in themselves. The same row to whoever reads it. */
+static void events_of_every_version_are_one(void **state)
+{
+#define EVENT_HEAD(version) version "\0\x0b\0\xfb\x03\0\0\0\0\0\0" /* eleven cells, of which there are properties and the person's */
+#define EVENT_TEXT "{\"$os\":\"BeOS\",\"$set\":{\"$os\":\"BeOS\"},\"$set_once\":{\"$initial_os\":\"BeOS\"}}"
+#define EVENT_PERSON "{\"$os\":\"BeOS\",\"$initial_os\":\"BeOS\"}"
+    static const struct span rows[] = {
+        SPAN(EVENT_HEAD("\1") "\x47\0\0\0" EVENT_TEXT "\x23\0\0\0" EVENT_PERSON),
+        SPAN(EVENT_HEAD("\2") "\x47\0\0\0" EVENT_TEXT "\x0f\0\0\0" "\1\x23\0\0\0\x13\x45\"BeOS\"\x14\0"),
+        SPAN(EVENT_HEAD("\3") "\x41\0\0\0" "\2\x47\0\0\0\x27\0\0\0" "{\"$os\":\"BeOS\",\"$set\":{},\"$set_once\":{}}"
+             "\1\x13\6\7\0" "\x16\1\0\0\1\0" "\x0f\1\0\0\1\1" "\x0f\0\0\0" "\1\x23\0\0\0\x13\x45\"BeOS\"\x14\0"),
+    };
+    struct arena *arena = arena_new(4096, 1 << 20);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct row row;
+        struct buf json;
+        struct err err = { 0 };
+
+        assert_int_equal(row_read(rows[i], &row, &err), 0);
+        buf_init(&json, 4096);
+        row_write_json(&row, &json);
+        assert_true(span_is(buf_span(&json), "{\"properties\":" EVENT_TEXT ",\"person_properties\":" EVENT_PERSON "}"));
+        assert_int_equal(row_unpack(&row, arena, &err), 0);
+        assert_true(span_is(row.cells[ROW_EVENT_PROPERTIES].text, EVENT_TEXT));
+        assert_true(span_is(row.cells[ROW_EVENT_PERSON_PROPERTIES].text, EVENT_PERSON));
+        buf_fini(&json);
+    }
     arena_free(arena);
 }
 
@@ -216,7 +248,7 @@ int main(void)
         cmocka_unit_test(records_refuse_other_bytes),
         cmocka_unit_test(places_are_kept),
         cmocka_unit_test(rows_come_back),
-        cmocka_unit_test(packed_cells_become_text), cmocka_unit_test(rows_of_other_ages_are_read),
+        cmocka_unit_test(packed_cells_become_text), cmocka_unit_test(events_of_every_version_are_one), cmocka_unit_test(rows_of_other_ages_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

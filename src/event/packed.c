@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "base/bytes.h"
+#include "event/echo.h"
 
 enum { LENGTH_BYTES_MAX = 4 }; /* 28 bits: above PACKED_TEXT_BYTES_MAX */
 
@@ -36,7 +37,7 @@ int packed_text_bytes(struct span packed, size_t *out, struct err *err)
 int packed_reader_init(struct packed_reader *reader, struct span packed, struct err *err)
 {
     assert(packed_is(packed));
-    if (packed.bytes < PACKED_HEAD_BYTES)
+    if (packed.bytes < PACKED_HEAD_BYTES || packed.at[0] != PACKED_FORM)
         return packed_damaged(err);
     reader->at = packed.at + PACKED_HEAD_BYTES;
     reader->end = packed.at + packed.bytes;
@@ -44,29 +45,32 @@ int packed_reader_init(struct packed_reader *reader, struct span packed, struct 
     return 0;
 }
 
-/* So many bytes less `own` follow, or a length and then the bytes. */
-static bool own_read(struct packed_reader *reader, unsigned own, struct span *out)
+bool packed_length_read(const uint8_t **at, const uint8_t *end, size_t *out)
 {
-    unsigned first = *reader->at++;
+    unsigned shift = 0;
+    uint8_t  more = 0x80;
+
+    for (*out = 0; more >= 0x80; shift += 7) {
+        if (*at == end || shift == 7 * LENGTH_BYTES_MAX)
+            return false;
+        more = *(*at)++;
+        *out |= (size_t)(more & 0x7f) << shift;
+    }
+    return true;
+}
+
+/* So many bytes less `own` follow, or a length and then the bytes. */
+bool packed_own_read(const uint8_t **at, const uint8_t *end, unsigned own, struct span *out)
+{
+    unsigned first = *(*at)++;
     size_t   bytes = first - own;
 
-    if (first == PACKED_LONG) {
-        unsigned shift = 0;
-        uint8_t  more = 0x80;
-
-        for (bytes = 0; shift < 7 * LENGTH_BYTES_MAX && more >= 0x80; shift += 7) {
-            if (reader->at == reader->end)
-                return false;
-            more = *reader->at++;
-            bytes |= (size_t)(more & 0x7f) << shift;
-        }
-        if (more >= 0x80)
-            return false;
-    }
-    if (bytes > (size_t)(reader->end - reader->at))
+    if (first == PACKED_LONG && !packed_length_read(at, end, &bytes))
         return false;
-    *out = span_of(reader->at, bytes);
-    reader->at += bytes;
+    if (bytes > (size_t)(end - *at))
+        return false;
+    *out = span_of(*at, bytes);
+    *at += bytes;
     return true;
 }
 
@@ -80,13 +84,13 @@ int packed_next_slow(struct packed_reader *reader, struct packed_member *out, st
     if (*start <= PACKED_KEYS) {
         out->word = *reader->at++;
         out->key = span_of(packed_keys[out->word].text, packed_keys[out->word].bytes);
-    } else if (!own_read(reader, PACKED_KEY_OWN, &out->key) || out->key.bytes < 2) {
+    } else if (!packed_own_read(&reader->at, reader->end, PACKED_KEY_OWN, &out->key) || out->key.bytes < 2) {
         return packed_damaged(err);
     }
     if (reader->at == reader->end)
         return packed_damaged(err);
     if (*reader->at > PACKED_VALUE_OWN) {
-        if (!own_read(reader, PACKED_VALUE_OWN, &out->value) || out->value.bytes == 0)
+        if (!packed_own_read(&reader->at, reader->end, PACKED_VALUE_OWN, &out->value) || out->value.bytes == 0)
             return packed_damaged(err);
     } else if (*reader->at != 0) {
         out->value = span_of(packed_values[*reader->at].text, packed_values[*reader->at].bytes);
@@ -105,17 +109,6 @@ int packed_next_slow(struct packed_reader *reader, struct packed_member *out, st
 
 /* --- text -------------------------------------------------------------------------------------- */
 
-/* Copies `bytes`, which is little most times, in one piece of a fixed length where both sides have that much. */
-static inline void piece_put(uint8_t *to, const uint8_t *to_end, const uint8_t *from, const uint8_t *from_end, size_t bytes)
-{
-    enum { PIECE = 32 };
-
-    if (bytes <= PIECE && to_end - to >= PIECE && from_end - from >= PIECE)
-        memcpy(to, from, PIECE);
-    else
-        memcpy(to, from, bytes);
-}
-
 int packed_text(struct span packed, uint8_t *to, struct err *err)
 {
     struct packed_reader reader;
@@ -131,6 +124,8 @@ int packed_text(struct span packed, uint8_t *to, struct err *err)
             memcpy(to, packed.at, bytes);
         return 0;
     }
+    if (packed.at[0] == PACKED_ECHO)
+        return echo_text(packed, to, err);
     if (bytes < 2 || packed_reader_init(&reader, packed, err) < 0)
         return packed_damaged(err);
     end = to + bytes;
@@ -144,8 +139,8 @@ int packed_text(struct span packed, uint8_t *to, struct err *err)
             memcpy(at, member.key.at, member.key.bytes);
         at += member.key.bytes;
         *at++ = ':';
-        piece_put(at, end, member.value.at,
-                  member.value.at >= packed.at && member.value.at < reader.end ? reader.end : member.value.at, member.value.bytes);
+        packed_piece_put(at, end, member.value.at,
+                         member.value.at >= packed.at && member.value.at < reader.end ? reader.end : member.value.at, member.value.bytes);
         at += member.value.bytes;
         *at++ = ',';
     }
@@ -212,18 +207,22 @@ void packed_run_put(struct packed_writer *writer)
     writer->run = span_of(NULL, 0);
 }
 
-static uint8_t *own_put(uint8_t *at, unsigned own, struct span text)
+uint8_t *packed_length_put(uint8_t *at, size_t bytes)
+{
+    assert(bytes >> 7 * LENGTH_BYTES_MAX == 0);
+    for (; bytes >= 0x80; bytes >>= 7)
+        *at++ = (uint8_t)(bytes | 0x80);
+    *at++ = (uint8_t)bytes;
+    return at;
+}
+
+uint8_t *packed_own_put(uint8_t *at, unsigned own, struct span text)
 {
     if (text.bytes < PACKED_LONG - own) {
         *at++ = (uint8_t)(own + text.bytes);
     } else {
-        size_t left = text.bytes;
-
-        assert(left >> 7 * LENGTH_BYTES_MAX == 0);
         *at++ = PACKED_LONG;
-        for (; left >= 0x80; left >>= 7)
-            *at++ = (uint8_t)(left | 0x80);
-        *at++ = (uint8_t)left;
+        at = packed_length_put(at, text.bytes);
     }
     memcpy(at, text.at, text.bytes);
     return at + text.bytes;
@@ -238,13 +237,13 @@ void packed_add(struct packed_writer *writer, uint8_t word, struct span key, str
     if (word != 0)
         *writer->at++ = word;
     else
-        writer->at = own_put(writer->at, PACKED_KEY_OWN, key);
+        writer->at = packed_own_put(writer->at, PACKED_KEY_OWN, key);
     if (packed_pair_known(&writer->pairs, word) && span_equal(writer->pairs.values[packed_pair(word)], value))
         *writer->at++ = 0;
     else if ((known = packed_value_find(value)) != 0)
         *writer->at++ = known;
     else
-        writer->at = own_put(writer->at, PACKED_VALUE_OWN, value);
+        writer->at = packed_own_put(writer->at, PACKED_VALUE_OWN, value);
     writer->text_bytes += key.bytes + value.bytes + 2;
     packed_pair_note(&writer->pairs, word, value);
 }

@@ -1,6 +1,6 @@
 /* event/packed.h - the properties of a person or group, packed: a third to a fourth of their text's bytes.
  *
- * A span of packed properties is one of two, and its first byte says which:
+ * A span of packed properties is one of three, and its first byte says which:
  *   `{`  the object as JSON text: what nobody packed, and what an earlier Penstock stored
  *   1    members:  at  bytes  field
  *                   0      1  form (1)
@@ -14,6 +14,7 @@
  *             64..254   so many bytes less 63 follow: the value as JSON text
  *             255       a length follows, then the value
  *     length  7 bits a byte, the lowest first; the highest bit says that more follows
+ *   2    properties of an event that name places in themselves: event/echo.h. Only text is made of them here
  * Text that comes out is what went in, to the byte: members in their order, `{"key":value,...}` without any white space
  * between them. An object that is written otherwise stays text.
  * Why not a general compressor with a dictionary: members of this form are taken apart without being unpacked first, keys and
@@ -31,6 +32,7 @@
 
 enum {
     PACKED_FORM = 1,
+    PACKED_ECHO = 2,
     PACKED_HEAD_BYTES = 5,
     PACKED_TEXT_BYTES_MAX = 64 << 20, /* above what a record of the log holds */
     PACKED_KEY_OWN = 219, PACKED_VALUE_OWN = 63, PACKED_LONG = 255
@@ -39,7 +41,7 @@ enum {
 /* False: it is the text. */
 static inline bool packed_is(struct span packed)
 {
-    return packed.bytes > 0 && packed.at[0] == PACKED_FORM;
+    return packed.bytes > 0 && (packed.at[0] == PACKED_FORM || packed.at[0] == PACKED_ECHO);
 }
 
 /* --- text -------------------------------------------------------------------------------------- */
@@ -74,7 +76,7 @@ struct packed_reader {
     struct packed_pairs pairs;
 };
 
-/* packed_is(packed). -1: ERR_CORRUPT. */
+/* packed_is(packed). -1: ERR_CORRUPT; so is an event's form. */
 int packed_reader_init(struct packed_reader *reader, struct span packed, struct err *err) must_check;
 /* 1: *out is the next member; 0: there are no more; -1: ERR_CORRUPT. */
 static inline int packed_next(struct packed_reader *reader, struct packed_member *out, struct err *err) must_check;
@@ -106,6 +108,22 @@ size_t packed_end(struct packed_writer *writer);
 int packed_damaged(struct err *err);
 int packed_next_slow(struct packed_reader *reader, struct packed_member *out, struct err *err) must_check;
 void packed_run_put(struct packed_writer *writer);
+/* Keys, values and lengths as they are drawn above. Reading moves *at; false: it does not fit before end. */
+uint8_t *packed_length_put(uint8_t *at, size_t bytes);
+bool     packed_length_read(const uint8_t **at, const uint8_t *end, size_t *out) must_check;
+uint8_t *packed_own_put(uint8_t *at, unsigned own, struct span text);
+bool     packed_own_read(const uint8_t **at, const uint8_t *end, unsigned own, struct span *out) must_check;
+
+/* Copies `bytes`, which is little most times, in one piece of a fixed length where both sides have that much. */
+static inline void packed_piece_put(uint8_t *to, const uint8_t *to_end, const uint8_t *from, const uint8_t *from_end, size_t bytes)
+{
+    enum { PIECE = 32 };
+
+    if (bytes <= PIECE && to_end - to >= PIECE && from_end - from >= PIECE)
+        memcpy(to, from, PIECE);
+    else
+        memcpy(to, from, bytes);
+}
 
 static inline void packed_pair_note(struct packed_pairs *pairs, uint8_t word, struct span value)
 {

@@ -9,7 +9,7 @@
 #include "wire/json.h"
 #include "wire/time.h"
 
-enum { ROW_VERSION = 2, ROW_VERSION_OLDEST = 1, ROW_HEAD_BYTES = 12 };
+enum { ROW_VERSION = 3, ROW_VERSION_OLDEST = 1, ROW_HEAD_BYTES = 12 };
 
 #define ROW_COLUMN(name, type, suffix) { name, type },
 static const struct row_column row_event_columns[] = { ROW_EVENT_COLUMNS(ROW_COLUMN) };

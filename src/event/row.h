@@ -6,13 +6,14 @@
  *
  * Stored form of one row, little-endian (the log has its own length and checksum around it):
  *    at  bytes  field
- *     0      1  version (2)
+ *     0      1  version (3)
  *     1      1  table (enum row_table)
  *     2      2  cell count
  *     4      8  null bits, cell 0 is bit 0; then each cell that is not null, in order:
  *               ROW_I64, ROW_BOOL, ROW_TIME  8 bytes;  ROW_UUID  16;  ROW_TEXT, ROW_JSON  u32 length + bytes
  * In version 2 the bytes of a ROW_JSON cell may be packed properties (event/packed.h), which their first byte says: those of
- * persons and groups are, as they are in the people store. Version 1 has text only.
+ * persons and groups are, as they are in the people store. Version 3 has those of events as well, in a form of theirs
+ * (event/echo.h), when ingest changed what they say of their person. Version 1 has text only.
  * A reader takes fewer cells than it knows (an older writer: the rest are null) and skips more (a newer
  * one), so columns are only ever added at the end.
  *  W1  text is valid UTF-8; JSON is valid JSON text, exactly as it is to be stored; what is packed comes out so */

@@ -384,18 +384,30 @@ int upstream_row_write(const struct row *row, const struct upstream_source *sour
     return 1;
 }
 
+/* Of the text that the message holds. */
+static size_t cell_text_bytes(enum row_type type, const struct row_cell *cell)
+{
+    struct err ignored;
+    size_t     bytes;
+
+    return type != ROW_JSON || packed_text_bytes(cell->text, &bytes, &ignored) < 0 ? cell->text.bytes : bytes;
+}
+
 bool upstream_row_shorten(struct row *row, char note[UPSTREAM_NOTE_BYTES])
 {
     const struct row_table_info *info = &row_tables[row->table];
     struct row_cell             *largest = NULL;
+    size_t                       bytes = 0;
 
     for (size_t i = 0; i < info->column_count; i++)
         if ((info->columns[i].type == ROW_JSON || (row->table == ROW_DEAD_LETTER && i == ROW_DEAD_LETTER_DATA)) && !row->cells[i].null &&
-            (largest == NULL || row->cells[i].text.bytes > largest->text.bytes))
+            (largest == NULL || cell_text_bytes(info->columns[i].type, &row->cells[i]) > bytes)) {
             largest = &row->cells[i];
-    if (largest == NULL || largest->text.bytes < UPSTREAM_NOTE_BYTES)
+            bytes = cell_text_bytes(info->columns[i].type, largest);
+        }
+    if (largest == NULL || bytes < UPSTREAM_NOTE_BYTES)
         return false;
-    (void)snprintf(note, UPSTREAM_NOTE_BYTES, "{\"$left_out_bytes\":%zu}", largest->text.bytes);
+    (void)snprintf(note, UPSTREAM_NOTE_BYTES, "{\"$left_out_bytes\":%zu}", bytes);
     largest->text = span_text(note);
     return true;
 }

@@ -269,7 +269,8 @@ static uint64_t mix_list(const struct definer *definer, uint64_t hash, const str
         const struct json_member *member = &list->at[i];
         bool told = member->value.kind != JSON_NULL && member->value.kind != JSON_ARRAY && member->value.kind != JSON_OBJECT;
 
-        hash = mix(hash, hash_name(definer, member->key) + told);
+        /* a tag stands for its name (member_list.h), without a look at that */
+        hash = mix(hash, (member->value.tag != 0 ? 2 * (uint64_t)member->value.tag : hash_name(definer, member->key)) + told);
     }
     return mix(hash, list->count);
 }

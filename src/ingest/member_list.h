@@ -42,6 +42,13 @@ static inline const struct json_value *member_list_get(const struct member_list 
 /* value: valid JSON, living as long as the arena. */
 void member_list_put(struct member_list *list, enum property_key key, struct span value);
 void member_list_put_value(struct member_list *list, enum property_key key, const struct json_value *value);
+/* Names the value of a key, if it is there: as that of the property `of`, from which it was copied or which it is itself. So render.c
+ * knows in which place it stands already. */
+static inline void member_list_tag(struct member_list *list, enum property_key key, enum property_key of)
+{
+    if (list->slot[key] != 0)
+        list->at[list->slot[key] - 1].value.tag = (uint8_t)(of + 1);
+}
 void member_list_remove(struct member_list *list, enum property_key key);
 /* The member at this index of `at`, which is still there. */
 void member_list_remove_at(struct member_list *list, size_t index);

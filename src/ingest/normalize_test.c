@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "event/packed.h"
 #include "ingest/testing.h"
 
 #define VIEWPORT "\"$viewport_height\":1000,\"$viewport_width\":800"
@@ -89,6 +90,26 @@ static const struct fact facts[] = {
     { "vector B18: $set that is text, alone", "view", PROPS("{\"$set\":\"oops\"}"),
       .expected = { { P "$set", "\"oops\"" }, { "person_properties/0", "-" } },
       .warning = "invalid_person_update", "details/field", "\"$set\"" },
+    { "both stay where the client has them", "view",
+      PROPS("{\"$set_once\":{\"x\":1},\"$browser\":\"F\",\"$set\":{\"b\":[2, 3]},\"z\":\"F\"}"),
+      .expected = { { "properties", "{\"$set_once\":{\"x\":1,\"$initial_browser\":\"F\"},\"$browser\":\"F\","
+                                    "\"$set\":{\"b\":[2, 3],\"$browser\":\"F\"},\"z\":\"F\"}" } } },
+    { "names that are written otherwise", "view",
+      PROPS("{\"\\u0024browser\":\"F\",\"\\u0024set\":{\"\\u0024os\":\"Mine\",\"\\u0024browser_version\":1},\"$os\":\"B\"}"),
+      .expected = { { "properties", "{\"\\u0024browser\":\"F\",\"\\u0024set\":{\"\\u0024os\":\"Mine\",\"\\u0024browser_version\":1,"
+                                    "\"$browser\":\"F\"},\"$os\":\"B\","
+                                    "\"$set_once\":{\"$initial_browser\":\"F\",\"$initial_os\":\"B\"}}" } } },
+    { "one value under two names, and one that was null", "view", PROPS("{\"$os\":null,\"$os_name\":\"A\",\"$referrer\":\"A\"}"),
+      .expected = { { "properties", "{\"$os\":\"A\",\"$os_name\":\"A\",\"$referrer\":\"A\","
+                                    "\"$set\":{\"$os\":\"A\",\"$referrer\":\"A\"},"
+                                    "\"$set_once\":{\"$initial_os\":\"A\",\"$initial_referrer\":\"A\"}}" } } },
+    { "an address of a page that is longer than most", "view", PROPS("{\"$current_url\":\"" X200 X50 X50 "\",\"$pathname\":\"/\"}"),
+      .expected = { { "properties", "{\"$current_url\":\"" X200 X50 X50 "\",\"$pathname\":\"/\","
+                                    "\"$set\":{\"$current_url\":\"" X200 X50 X50 "\",\"$pathname\":\"/\"},"
+                                    "\"$set_once\":{\"$initial_current_url\":\"" X200 X50 X50 "\",\"$initial_pathname\":\"/\"}}" } } },
+    { "the group's own member comes last", "view", PROPS("{\"$browser\":\"F\",\"$groups\":{\"org\":\"5\"}}"),
+      .expected = { { "properties", "{\"$browser\":\"F\",\"$groups\":{\"org\":\"5\"},\"$set\":{\"$browser\":\"F\"},"
+                                    "\"$set_once\":{\"$initial_browser\":\"F\"},\"$group_0\":\"5\"}" } } },
     { "$unset of a wrong type", "view", PROPS("{\"$unset\":5}"), .warning = "invalid_person_update", "details/field",
       "\"$unset\"" },
     { "$snapshot tells nothing of the person", "$snapshot", PROPS("{\"$browser\":\"X\"}"),
@@ -500,9 +521,45 @@ static void test_facts(void **state)
     fixture_fini(&fixture);
 }
 
+/* In the stored row what is said again is not written again, and nothing else is stored otherwise than it came. */
+static void rows_say_where_it_stands(void **state)
+{
+    static const struct { const char *data; bool said_again; } rows[] = {
+        { PROPS("{\"$browser\":\"Konqueror\",\"$current_url\":\"https://example.org/a/page/of/a/site\"}"), true },
+        { PROPS("{\"$browser\":\"Konqueror\",\"$set\":{\"a\":1}}"), true },
+        { PROPS("{\"page\":\"https://example.org/a/page/of/a/site\",\"$set\":{\"a\":1}}"), false },
+        { PROPS("{\"$browser\":\"Konqueror\",\"$process_person_profile\":false}"), false },
+    };
+    struct fixture fixture;
+    struct row     stored, row;
+    struct err     err = { 0 };
+
+    (void)state;
+    fixture_init(&fixture);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct record record = { .event = SPAN("view"), .distinct_id = SPAN("n"), .data = span_text(rows[i].data) };
+        struct span         body = fixture_record(&fixture, record, fixture.arena), text;
+
+        fixture_run(&fixture, &body, 1);
+        for (size_t k = 0; k < fixture.row_count; k++)
+            if (row_stored_table(span_of(fixture.rows[k], fixture.row_bytes[k])) == ROW_EVENT)
+                assert_int_equal(row_read(span_of(fixture.rows[k], fixture.row_bytes[k]), &stored, &err), 0);
+        assert_true(fixture_row(&fixture, ROW_EVENT, 0, &row));
+        text = row.cells[ROW_EVENT_PROPERTIES].text;
+        assert_int_equal(text.at[0], '{');
+        assert_int_equal(stored.cells[ROW_EVENT_PROPERTIES].text.at[0], rows[i].said_again ? PACKED_ECHO : '{');
+        if (rows[i].said_again)
+            assert_non_null(memmem(text.at, text.bytes, "\"$initial_browser\":\"Konqueror\"", 30));
+        if (i == 0)
+            assert_true(stored.cells[ROW_EVENT_PROPERTIES].text.bytes < text.bytes * 2 / 3);
+        fixture_forget_rows(&fixture);
+    }
+    fixture_fini(&fixture);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_facts) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_facts), cmocka_unit_test(rows_say_where_it_stands) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

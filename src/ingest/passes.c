@@ -238,7 +238,7 @@ static int define_all(struct passes *passes, struct people_txn *txn, const struc
 
 static int render_gaps(struct passes *passes, const struct gap *gaps, size_t gap_count, struct err *err)
 {
-    struct render_env env = { .buf = passes->hands[0].buf, .now_us = passes->now_us, .sink = passes->sink,
+    struct render_env env = { .buf = passes->hands[0].buf, .keys = passes->keys, .now_us = passes->now_us, .sink = passes->sink,
                               .sink_ctx = passes->sink_ctx };
 
     for (size_t i = 0; i < gap_count; i++) {

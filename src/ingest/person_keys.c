@@ -126,12 +126,18 @@ void person_keys_add_place(struct work *work, const struct geoip_place *place)
         bool        known = place->values[i].bytes > 0;
         struct span value = known ? place->values[i] : SPAN("null");
 
-        if (known)
-            member_list_put(&work->properties, (enum property_key)(KEY_GEOIP_FIRST + i), value);
+        enum property_key key = (enum property_key)(KEY_GEOIP_FIRST + i), initial = (enum property_key)(KEY_INITIAL_GEOIP_FIRST + i);
+
+        if (known) {
+            member_list_put(&work->properties, key, value);
+            member_list_tag(&work->properties, key, key);
+        }
         if (work->person_keys_off)
             continue;
-        member_list_put(&work->set, (enum property_key)(KEY_GEOIP_FIRST + i), value);
-        member_list_put(&work->set_once, (enum property_key)(KEY_INITIAL_GEOIP_FIRST + i), value);
+        member_list_put(&work->set, key, value);
+        member_list_put(&work->set_once, initial, value);
+        member_list_tag(&work->set, key, key);
+        member_list_tag(&work->set_once, initial, key);
     }
 }
 
@@ -155,10 +161,15 @@ void person_keys_copy(struct work *work)
 
         if (value == NULL || (i == KEY_OS_NAME && os_alias) || (is_server && (i == KEY_OS || i == KEY_OS_VERSION)))
             continue;
-        if (work->set.slot[i] == 0)
+        if (work->set.slot[i] == 0) {
             member_list_put_value(&work->set, (enum property_key)i, value);
-        if (work->set_once.slot[initial] == 0)
+            member_list_tag(&work->set, (enum property_key)i, (enum property_key)i);
+        }
+        if (work->set_once.slot[initial] == 0) {
             member_list_put_value(&work->set_once, initial, value);
+            member_list_tag(&work->set_once, initial, (enum property_key)i);
+        }
+        member_list_tag(properties, (enum property_key)i, (enum property_key)i); /* last: a copy right behind it would wait for it */
     }
     if (os_alias) {
         member_list_remove(&work->set, KEY_OS_NAME);
@@ -173,8 +184,10 @@ static int update_finish(struct work *work, enum property_key key, struct member
 
     if (member_list_close(list, err) < 0)
         return -1;
-    if (changed)
-        member_list_put(&work->properties, key, member_list_render(list));
+    if (changed) { /* its members are written behind it (render.c) */
+        member_list_put(&work->properties, key, SPAN("{}"));
+        member_list_tag(&work->properties, key, key);
+    }
     *to = (struct json_members){ .count = list->count, .at = list->at };
     *who = list->count > 0 ? to : NULL;
     return 0;

@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+#include "event/packed_words.h"
+
 #define TEXT(literal) { SPAN(literal), SPAN("\"" literal "\"") }
 #define TEXT_PERSON(suffix, name) [KEY_##suffix] = TEXT("$" name), [KEY_INITIAL_##suffix] = TEXT("$initial_" name),
 #define TEXT_CAMPAIGN(suffix, name) [KEY_##suffix] = TEXT(name), [KEY_INITIAL_##suffix] = TEXT("$initial_" name),
@@ -53,6 +55,7 @@ void property_key_table_init(struct property_key_table *table)
         while (table->slots[slot] != 0)
             slot = (slot + 1) & (PROPERTY_KEY_SLOTS - 1);
         table->slots[slot] = (uint8_t)(i + 1);
+        table->words[i + 1] = packed_key_find(property_key_texts[i].raw);
     }
 }
 

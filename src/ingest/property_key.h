@@ -92,7 +92,10 @@ struct property_key_text { struct span name, raw; };
 extern const struct property_key_text property_key_texts[PROPERTY_KEY_COUNT];
 
 /* Finds the number of a name. Filled once, then only read: any thread. */
-struct property_key_table { uint8_t slots[PROPERTY_KEY_SLOTS]; /* number + 1 */ };
+struct property_key_table {
+    uint8_t slots[PROPERTY_KEY_SLOTS];  /* number + 1 */
+    uint8_t words[UINT8_MAX + 1];       /* of event/packed_words.h, by number + 1; 0: none */
+};
 
 void property_key_table_init(struct property_key_table *table);
 /* PROPERTY_KEY_NONE: no rule cares for it. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "event/echo.h"
 #include "ingest/member_list.h"
 #include "wire/base64.h"
 #include "wire/json_join.h"
@@ -27,29 +28,100 @@ static void groups_final(const struct item *item, struct span final[PEOPLE_GROUP
             final[item->groups[i].found.index] = item->groups[i].raw_key;
 }
 
-static void properties_write(struct item *item, const struct span groups[PEOPLE_GROUP_TYPES_MAX], struct buf *out)
+/* The packed word of a member's key. What was copied has the tag of the property it was copied from. */
+static uint8_t word_of(const struct property_key_table *keys, const struct json_member *member, bool once)
 {
-    size_t           bytes = 2;
-    uint8_t         *to;
+    unsigned key = member->value.tag - 1u;
+
+    if (once)
+        key += key < KEY_PERSON_COUNT ? KEY_INITIAL_FIRST : KEY_GEOIP_COUNT;
+    return member->value.tag != 0 && member->key_raw.at == property_key_texts[key].raw.at ? keys->words[key + 1]
+                                                                                          : packed_key_find(member->key_raw);
+}
+
+/* Behind the brace of what is left of the list there. */
+static void list_write(const struct render_env *env, struct echo_writer *writer, const struct json_members *list, bool once)
+{
+    echo_list_begin(writer, writer->offsets[once ? KEY_SET_ONCE + 1 : KEY_SET + 1] + 1);
+    for (size_t i = 0; i < list->count; i++)
+        echo_member(writer, word_of(env->keys, &list->at[i], once), list->at[i].key_raw, list->at[i].value.tag, list->at[i].value.raw);
+    echo_list_end(writer);
+}
+
+/* Gives where the text ends. writer: NULL, or gets the place of each value that has a tag. */
+static inline uint8_t *members_write(const struct item *item, const struct span groups[PEOPLE_GROUP_TYPES_MAX], uint8_t *to,
+                                     struct echo_writer *writer)
+{
     struct json_join join;
+    size_t           at = 1;
+
+    json_join_begin(&join, to);
+    for (size_t i = 0; i < item->properties.count; i++) {
+        const struct json_member *member = &item->properties.at[i];
+
+        json_join_member(&join, member->key_raw, member->value.raw);
+        if (writer != NULL)
+            echo_place(writer, member->value.tag, at + member->key_raw.bytes + 1, member->value.raw);
+        at += member->key_raw.bytes + member->value.raw.bytes + 2;
+    }
+    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
+        if (groups[i].bytes > 0 && item->own_group[i] == 0)
+            json_join_member(&join, property_key_texts[KEY_GROUP_0 + i].raw, groups[i]);
+    return json_join_end(&join);
+}
+
+static size_t list_bytes(const struct json_members *list)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < list->count; i++)
+        bytes += list->at[i].key_raw.bytes + list->at[i].value.raw.bytes;
+    return bytes;
+}
+
+/* Where ingest has put more into `$set` and `$set_once`, their members stand behind the text (event/echo.h). Gives how many bytes of text
+ * that is. */
+static size_t properties_write(const struct render_env *env, struct item *item, const struct span groups[PEOPLE_GROUP_TYPES_MAX],
+                               struct buf *out)
+{
+    size_t             bytes = 2;
+    bool               set = false, set_once = false, once_first;
+    struct echo_writer writer;
+    uint8_t           *to, *stem;
 
     for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++) {
         if (item->own_group[i] != 0)
             item->properties.at[item->own_group[i] - 1].value.raw = groups[i];
         bytes += property_key_texts[KEY_GROUP_0 + i].raw.bytes + groups[i].bytes + 2;
     }
-    for (size_t i = 0; i < item->properties.count; i++)
-        bytes += item->properties.at[i].key_raw.bytes + item->properties.at[i].value.raw.bytes + 2;
+    for (size_t i = 0; i < item->properties.count; i++) {
+        const struct json_member *member = &item->properties.at[i];
+
+        bytes += member->key_raw.bytes + member->value.raw.bytes + 2;
+        set |= member->value.tag == KEY_SET + 1;
+        set_once |= member->value.tag == KEY_SET_ONCE + 1;
+    }
+    if (set || set_once)
+        bytes = echo_room(bytes + list_bytes(&item->set) + list_bytes(&item->set_once), item->set.count + item->set_once.count);
     to = buf_reserve(out, bytes);
     if (to == NULL)
-        return;
-    json_join_begin(&join, to);
-    for (size_t i = 0; i < item->properties.count; i++)
-        json_join_member(&join, item->properties.at[i].key_raw, item->properties.at[i].value.raw);
-    for (int i = 0; i < PEOPLE_GROUP_TYPES_MAX; i++)
-        if (groups[i].bytes > 0 && item->own_group[i] == 0)
-            json_join_member(&join, property_key_texts[KEY_GROUP_0 + i].raw, groups[i]);
-    out->bytes += (size_t)(json_join_end(&join) - to);
+        return 0;
+    if (!set && !set_once) {
+        bytes = (size_t)(members_write(item, groups, to, NULL) - to);
+        out->bytes += bytes;
+        return bytes;
+    }
+    stem = echo_begin(&writer, to);
+    echo_stem_end(&writer, (size_t)(members_write(item, groups, stem, &writer) - stem), env->keys->words);
+    once_first = set && set_once && writer.offsets[KEY_SET_ONCE + 1] < writer.offsets[KEY_SET + 1];
+    if (once_first)
+        list_write(env, &writer, &item->set_once, true);
+    if (set)
+        list_write(env, &writer, &item->set, false);
+    if (set_once && !once_first)
+        list_write(env, &writer, &item->set_once, true);
+    out->bytes += echo_end(&writer);
+    return writer.text_bytes;
 }
 
 static const char *const mode_names[] = {
@@ -77,10 +149,11 @@ int render_event(struct render_env *env, struct item *item, struct err *err)
     const struct record *record = &item->record;
     struct span          final[PEOPLE_GROUP_TYPES_MAX];
     struct row           row;
+    size_t               text_bytes;
 
     groups_final(item, final);
     buf_reset(env->buf);
-    properties_write(item, final, env->buf);
+    text_bytes = properties_write(env, item, final, env->buf);
     if (env->buf->failed)
         return err_set(err, ERR_FULL, "no memory for an event's properties");
     row_init(&row, ROW_EVENT);
@@ -105,9 +178,10 @@ int render_event(struct render_env *env, struct item *item, struct err *err)
     row_set_i64(&row, ROW_EVENT_PROJECT_ID, item->project->id);
     row_set_i64(&row, ROW_EVENT_HISTORICAL_MIGRATION, (record->flags & RECORD_HISTORICAL) != 0);
     row_set_i64(&row, ROW_EVENT_RAW_OFFSET, (int64_t)item->raw_offset);
-    env->row_too_large = row_bytes(&row) > RENDER_ROW_BYTES_MAX;
+    text_bytes += row_bytes(&row) - buf_span(env->buf).bytes; /* what it is to become, not what it takes here */
+    env->row_too_large = text_bytes > RENDER_ROW_BYTES_MAX;
     if (env->row_too_large)
-        return err_set(err, ERR_FULL, "an event row of %zu bytes", row_bytes(&row));
+        return err_set(err, ERR_FULL, "an event row of %zu bytes", text_bytes);
     return env->sink(env->sink_ctx, &row, err);
 }
 

@@ -17,6 +17,7 @@ enum { RENDER_ROW_BYTES_MAX = 60 << 20 }; /* below LOG_BATCH_BYTES_MAX */
 
 struct render_env {
     struct buf          *buf; /* scratch */
+    const struct property_key_table *keys;
     int64_t              now_us;
     row_sink            *sink;
     void                *sink_ctx;

@@ -296,7 +296,7 @@ static int mark_escapes(struct properties *properties, struct arena *arena, stru
         property->value.escaped = property->value.kind == JSON_STRING && has_escape(property->value.raw, true);
         if (property->word != 0 || !has_escape(property->key_raw, true))
             continue;
-        property->key = json_text(&(struct json_value){ JSON_STRING, true, property->key_raw }, arena);
+        property->key = json_text(&(struct json_value){ .kind = JSON_STRING, .escaped = true, .raw = property->key_raw }, arena);
         if (property->key.at == NULL)
             return err_set(err, ERR_FULL, "people: a property's key does not fit the batch's arena");
     }
@@ -446,13 +446,22 @@ static bool number_is_zero(struct span raw)
     return true;
 }
 
-/* 1 and 1.0 are one number. Up to 15 digits two numbers with one double are equal (DBL_DIG); beyond that, and
+/* Digits alone: there is one way to write it (JSON knows no zeros in front). */
+static bool number_is_plain(struct span raw)
+{
+    for (size_t i = 0; i < raw.bytes; i++)
+        if (raw.at[i] < '0' || raw.at[i] > '9')
+            return false;
+    return true;
+}
+
+/* Their texts differ. 1 and 1.0 are one number. Up to 15 digits two numbers with one double are equal (DBL_DIG); beyond that, and
  * where doubles end, only the same text is: no digit is lost because two ids were near each other. */
 static bool number_identical(const struct json_value *a, const struct json_value *b)
 {
     double x;
 
-    if (a->raw.bytes > 15 || b->raw.bytes > 15)
+    if (a->raw.bytes > 15 || b->raw.bytes > 15 || (number_is_plain(a->raw) && number_is_plain(b->raw)))
         return false;
     if (number_is_zero(a->raw) || number_is_zero(b->raw))
         return number_is_zero(a->raw) && number_is_zero(b->raw);

@@ -31,6 +31,7 @@ enum json_kind { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 struct json_value {
     enum json_kind kind;
     bool           escaped; /* a string (or key) with a backslash in it */
+    uint8_t        tag;     /* 0 as read: for who hands the value on and wants to know it again */
     struct span    raw;     /* as written, quotes included; no white space around */
 };
 
