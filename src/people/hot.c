@@ -23,6 +23,7 @@ enum {
     WAYS = 8,                   /* of a bucket: one line of memory */
     BYTES_A_BUCKET = 1024,      /* of the ring: a person and the id that leads to it take about this */
     FIRST_PART = 64,            /* of the buckets are in use at the beginning */
+    SPARE_MAX = 127,
     POSITION_BITS = 40
 };
 #define TAG_MASK      ((UINT64_C(1) << (64 - POSITION_BITS)) - 1)
@@ -33,7 +34,8 @@ struct entry {
     uint32_t value_bytes;
     uint16_t key_bytes;
     uint8_t  table;
-    uint8_t  absent;
+    uint8_t  absent : 1;
+    uint8_t  spare : 7;  /* units behind it that are its own, too: it was larger once */
 };
 _Static_assert(sizeof(struct entry) == UNIT, "entries begin at multiples of 16");
 
@@ -243,6 +245,24 @@ static struct span put(struct hot *hot, unsigned table, struct span key, struct 
     return entry_value(entry_at(hot, way_position(*way)));
 }
 
+/* One that would soon be written over, or that one more turn of the ring would have moved, is written anew. */
+struct span hot_replace(struct hot *hot, unsigned table, struct span key, struct span value)
+{
+    uint64_t     *way = way_find(hot, table, key, hot_hash(table, key)), units = entry_units(value.bytes, key.bytes), room;
+    struct entry *entry = way == NULL ? NULL : entry_at(hot, way_position(*way));
+
+    if (entry == NULL || hot->head - way_position(*way) > hot->units / 2 || value.bytes > UINT32_MAX)
+        return hot_put(hot, table, key, value);
+    room = entry_units(entry->value_bytes, entry->key_bytes) + entry->spare;
+    if (units > room || room - units > SPARE_MAX)
+        return hot_put(hot, table, key, value);
+    entry->value_bytes = (uint32_t)value.bytes;
+    entry->absent = false;
+    entry->spare = (room - units) & SPARE_MAX;
+    memmove((uint8_t *)(entry + 1) + key.bytes, value.at, value.bytes); /* it may be the value that is there */
+    return entry_value(entry);
+}
+
 struct span hot_put(struct hot *hot, unsigned table, struct span key, struct span value)
 {
     return put(hot, table, key, value, false);
@@ -276,7 +296,10 @@ enum hot_answer hot_get(struct hot *hot, unsigned table, struct span key, struct
             *way = 0; /* its copy would be written over itself */
             return HOT_UNKNOWN;
         }
-        if (entry_put(hot, way, entry, entry_value(entry), key))
+        struct entry head = *entry;
+
+        head.spare = 0;
+        if (entry_put(hot, way, &head, entry_value(entry), key))
             entry = entry_at(hot, way_position(*way));
     }
     if (entry->absent)

@@ -5,7 +5,7 @@
  * transaction that came to nothing all is forgotten (hot_clear).
  * One ring of memory: a new entry is written behind the last one, over the oldest. An entry that is asked for while
  * it is in the older half is written anew, so what is used stays.
- *  H1  what hot_get gave stays as it is until the transaction ends, whatever is put meanwhile
+ *  H1  what hot_get gave stays as it is until the transaction ends, whatever is put meanwhile, unless its own key's is replaced
  *  H2  the memory is bounded; what does not fit is not kept
  * @thread the writer's */
 #ifndef PENSTOCK_PEOPLE_HOT_H
@@ -31,6 +31,9 @@ enum hot_answer { HOT_UNKNOWN, HOT_ABSENT, HOT_THERE };
 enum hot_answer hot_get(struct hot *hot, unsigned table, struct span key, struct span *value_out);
 /* Gives the copy that is kept, as hot_get would; at is NULL when it is not kept. */
 struct span hot_put(struct hot *hot, unsigned table, struct span key, struct span value);
+/* The same where nobody looks at the value of before any more: the new one is written over it when there is room, so that what changes
+ * often does not fill the ring with what it was. */
+struct span hot_replace(struct hot *hot, unsigned table, struct span key, struct span value);
 /* Notes that the table holds nothing under this key. */
 void hot_put_absent(struct hot *hot, unsigned table, struct span key);
 void hot_forget(struct hot *hot, unsigned table, struct span key);

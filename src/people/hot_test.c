@@ -44,7 +44,7 @@ static void against_a_model(void **state)
     (void)state;
     for (unsigned round = 0; round < 20; round++) {
         struct hot *hot = hot_new(HOT_BYTES_MIN + (size_t)(round * 9000));
-        struct { struct span value; size_t bytes; uint8_t mark; } given[GIVEN_MAX];
+        struct { struct span value; size_t bytes; uint8_t mark; unsigned table; size_t n; } given[GIVEN_MAX];
         size_t given_count = 0;
 
         assert_non_null(hot);
@@ -72,7 +72,14 @@ static void against_a_model(void **state)
                 for (size_t i = 0; i < bytes; i++)
                     value[i] = (uint8_t)(mark + i);
                 model[table][n].there = true, model[table][n].bytes = bytes, model[table][n].mark = mark;
-                got = hot_put(hot, table, key, span_of(value, bytes));
+                if (dice() % 2 == 0) {
+                    got = hot_put(hot, table, key, span_of(value, bytes));
+                } else { /* what was given of this key is nobody's any more */
+                    for (size_t i = given_count; i-- > 0;)
+                        if (given[i].table == table && given[i].n == n)
+                            given[i] = given[--given_count];
+                    got = hot_replace(hot, table, key, span_of(value, bytes));
+                }
                 assert_true(got.at == NULL || is_value(got, bytes, mark));
                 break;
             case 1:
@@ -96,7 +103,8 @@ static void against_a_model(void **state)
                     assert_true(is_value(got, model[table][n].bytes, model[table][n].mark));
                     known++;
                     if (given_count < GIVEN_MAX)
-                        given[given_count].value = got, given[given_count].bytes = got.bytes, given[given_count++].mark = model[table][n].mark;
+                        given[given_count].value = got, given[given_count].bytes = got.bytes, given[given_count].table = table,
+                        given[given_count].n = n, given[given_count++].mark = model[table][n].mark;
                     break;
                 }
             }
@@ -104,6 +112,34 @@ static void against_a_model(void **state)
         hot_free(hot);
     }
     assert_true(known * 2 > unknown); /* it is of use, too */
+}
+
+/* Values that change all the time push nothing out, if they are replaced: larger and smaller, and longer ones than before once. */
+static void what_changes_takes_no_room(void **state)
+{
+    static uint8_t value[500];
+    struct hot    *hot = hot_new(HOT_BYTES_MIN);
+    struct span    got;
+
+    (void)state;
+    assert_non_null(hot);
+    memset(value, 'v', sizeof value);
+    hot_begin(hot);
+    assert_non_null(hot_put(hot, 0, SPAN("still"), SPAN("here")).at);
+    for (unsigned i = 0; i < 20000; i++) {
+        char        room[16];
+        struct span key = span_of(room, (size_t)snprintf(room, sizeof room, "k%u", i % 6));
+
+        if (i % 100 == 0)
+            hot_begin(hot);
+        got = hot_replace(hot, 0, key, span_of(value, i < 12 ? sizeof value / (i < 6 ? 2 : 1) : i % sizeof value));
+        assert_non_null(got.at);
+        assert_int_equal(hot_get(hot, 0, key, &got), HOT_THERE);
+        assert_int_equal(got.bytes, i < 12 ? sizeof value / (i < 6 ? 2 : 1) : i % sizeof value);
+    }
+    assert_int_equal(hot_get(hot, 0, SPAN("still"), &got), HOT_THERE);
+    assert_true(span_is(got, "here"));
+    hot_free(hot);
 }
 
 /* What is asked for again and again stays, however much passes by. */
@@ -229,7 +265,7 @@ static void expected(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_a_model), cmocka_unit_test(what_is_used_stays), cmocka_unit_test(asked_for_late),
+        cmocka_unit_test(against_a_model), cmocka_unit_test(what_changes_takes_no_room), cmocka_unit_test(what_is_used_stays), cmocka_unit_test(asked_for_late),
         cmocka_unit_test(what_is_known_stays_known_as_it_grows),
         cmocka_unit_test(too_large),
         cmocka_unit_test(expected),

@@ -348,6 +348,12 @@ struct span people_hot_keep(struct people_txn *txn, enum people_table table, str
     return is_hot(txn, table) ? hot_put(lmdb_of(txn->people)->hot, table, key, value) : span_of(NULL, 0);
 }
 
+void people_hot_replace(struct people_txn *txn, enum people_table table, struct span key, struct span value)
+{
+    if (is_hot(txn, table))
+        (void)hot_replace(lmdb_of(txn->people)->hot, table, key, value);
+}
+
 void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key)
 {
     if (is_hot(txn, table))
@@ -413,7 +419,7 @@ int lmdb_put(struct people_txn *txn, enum people_table table, struct span key, s
     return rc == 0 ? 0 : people_fail(rc, tables[table].name, err);
 }
 
-static uint8_t *reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, bool append, struct err *err)
+static uint8_t *reserve_in(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, bool append, struct err *err)
 {
     MDB_cursor *cursor = people_cursor(txn, table, err);
     MDB_val k = val_of(key), v = { bytes, NULL };
@@ -422,13 +428,27 @@ static uint8_t *reserve(struct people_txn *txn, enum people_table table, struct 
     assert(txn->write);
     if (cursor == NULL)
         return NULL;
-    people_hot_forget(txn, table, key);
     rc = mdb_cursor_put(cursor, &k, &v, append ? MDB_APPEND | MDB_RESERVE : MDB_RESERVE);
     if (rc != 0) {
         (void)people_fail(rc, tables[table].name, err);
         return NULL;
     }
     return v.mv_data;
+}
+
+static uint8_t *reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, bool append, struct err *err)
+{
+    people_hot_forget(txn, table, key);
+    return reserve_in(txn, table, key, bytes, append, err);
+}
+
+uint8_t *lmdb_reserve_hot(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err)
+{
+    uint8_t *at = reserve_in(txn, table, key, bytes, false, err);
+
+    if (at == NULL)
+        people_hot_forget(txn, table, key);
+    return at;
 }
 
 uint8_t *lmdb_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err)

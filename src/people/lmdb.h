@@ -53,6 +53,8 @@ MDB_cursor *people_cursor(struct people_txn *txn, enum people_table table, struc
 int lmdb_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out, struct err *err) must_check;
 int lmdb_put(struct people_txn *txn, enum people_table table, struct span key, struct span value, struct err *err) must_check;
 uint8_t *lmdb_reserve(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err);
+/* The same of LINKS and PERSONS for who calls people_hot_replace with what was written there, at once. */
+uint8_t *lmdb_reserve_hot(struct people_txn *txn, enum people_table table, struct span key, size_t bytes, struct err *err);
 int lmdb_delete(struct people_txn *txn, enum people_table table, struct span key, struct err *err) must_check;
 int lmdb_seek(struct people_txn *txn, enum people_table table, struct span from, struct people_entry *out, struct err *err) must_check;
 int lmdb_next(struct people_txn *txn, enum people_table table, struct people_entry *out, struct err *err) must_check;
@@ -62,6 +64,8 @@ int lmdb_next(struct people_txn *txn, enum people_table table, struct people_ent
 enum hot_answer people_hot_get(struct people_txn *txn, enum people_table table, struct span key, struct span *value_out);
 /* Gives the copy, which lives until the transaction ends; at is NULL when it is not kept. */
 struct span people_hot_keep(struct people_txn *txn, enum people_table table, struct span key, struct span value);
+/* Of a value that was written: it takes the place of the one before, which nobody may look at any more. */
+void people_hot_replace(struct people_txn *txn, enum people_table table, struct span key, struct span value);
 void people_hot_keep_absent(struct people_txn *txn, enum people_table table, struct span key);
 
 /* rewrite.c: the store's file, by number; which is the newest in a folder (0: data.mdb, or none yet). */

@@ -68,7 +68,7 @@ struct person {
     bool        identified;
     uint64_t    version;
     struct span properties; /* packed (event/packed.h) */
-    bool        lasting;    /* properties live until the transaction ends, and not only until its next write */
+    bool        lasting;    /* properties live until the transaction ends or this person is written, and not only until its next write */
 };
 
 /* What a distinct id leads to. person 0 with version > 0: a tombstone (was deleted; P3). */

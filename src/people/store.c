@@ -165,7 +165,7 @@ int lmdb_link_put(struct people_txn *txn, uint32_t project, struct span distinct
             return -1;
     }
     bytes = LINK_HEAD + (key.hashed ? distinct_id.bytes : 0);
-    at = lmdb_reserve(txn, TABLE_LINKS, span_of(key.bytes, key.count), bytes, err);
+    at = lmdb_reserve_hot(txn, TABLE_LINKS, span_of(key.bytes, key.count), bytes, err);
     if (at == NULL)
         return -1;
     bytes_put_u64(at + 8, link->person);
@@ -173,7 +173,7 @@ int lmdb_link_put(struct people_txn *txn, uint32_t project, struct span distinct
     if (key.hashed)
         put_bytes(at + LINK_HEAD, distinct_id);
     value_seal(distinct_id, at, bytes, LINK_VERSION, 0);
-    (void)people_hot_keep(txn, TABLE_LINKS, span_of(key.bytes, key.count), span_of(at, bytes));
+    people_hot_replace(txn, TABLE_LINKS, span_of(key.bytes, key.count), span_of(at, bytes));
     return 0;
 }
 
@@ -329,7 +329,7 @@ int lmdb_person_put(struct people_txn *txn, struct person *person, struct err *e
 
     if (id == 0 && lmdb_person_id_new(txn, &id, err) < 0)
         return -1;
-    at = lmdb_reserve(txn, TABLE_PERSONS, id_span(&id), bytes, err);
+    at = lmdb_reserve_hot(txn, TABLE_PERSONS, id_span(&id), bytes, err);
     if (at == NULL)
         return -1;
     bytes_put_u64(at + 8, (uint64_t)person->created_us);
@@ -340,7 +340,7 @@ int lmdb_person_put(struct people_txn *txn, struct person *person, struct err *e
     put_bytes(at + PERSON_HEAD, person->properties);
     value_seal(id_span(&id), at, bytes, PACKED_VERSION, person->identified);
     lmdb_txn_of(txn)->packed = true;
-    (void)people_hot_keep(txn, TABLE_PERSONS, id_span(&id), span_of(at, bytes));
+    people_hot_replace(txn, TABLE_PERSONS, id_span(&id), span_of(at, bytes));
     person->id = id;
     return 0;
 }
