@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "wire/json.h"
 #include "wire/json_keys.h"
 
@@ -133,7 +133,7 @@ static void a_million_keys_are_linear(void **state)
     struct span         same;
     struct err          err;
     struct buf          buf;
-    int64_t             start;
+    clock_t             start, took;
 
     (void)state;
     buf_init(&buf, 1 << 26);
@@ -141,7 +141,7 @@ static void a_million_keys_are_linear(void **state)
     for (size_t i = 0; i < KEYS; i++)
         buf_add_format(&buf, "%s\"k%zu\":%zu", i == 0 ? "" : ",", i, i);
     buf_add_byte(&buf, '}');
-    start = clock_mono_us();
+    start = clock();
     arena_reset(arena);
     assert_int_equal(json_members_read(buf_span(&buf), arena, &members, &err), 0);
     assert_int_equal(members.count, KEYS);
@@ -152,9 +152,10 @@ static void a_million_keys_are_linear(void **state)
     assert_int_equal(json_dedupe(buf_span(&buf), arena, &same, &err), 0);
     assert_int_equal(json_members_read(same, arena, &members, &err), 0);
     assert_int_equal(members.count, 17);
-    assert_true(clock_mono_us() - start < SECONDS_MAX * 1000000ll);
+    took = clock() - start; /* of this process: on a busy machine the clock on the wall tells of others */
     arena_reset(arena);
     buf_fini(&buf);
+    assert_true(took < (clock_t)SECONDS_MAX * CLOCKS_PER_SEC);
 }
 
 /* Who wants keys to collide must know the seed: two seeds order the same keys differently. */
