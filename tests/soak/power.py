@@ -36,6 +36,7 @@ from harness import ROOT, Serve, uuid7
 WRITE, SIZE, SYNC_BEGIN, SYNC_END, CREATE, RENAME, UNLINK, MKDIR, RMDIR, DIRSYNC_BEGIN, DIRSYNC_END, HEAD, ACK, ERASE, ERASED = range(1, 16)
 NOTE = struct.Struct("<IIQQQIIII")
 MAGIC, DURABLE, ZEROS, PAGE, SECTOR = 0x4A524E4C, 1, 2, 4096, 512
+LARGE_EACH_S, LARGE_FOR_S = 2, 0.15  # all senders do so in the same moments
 SEEN_RECENT_MAX, POINTS, AGAIN = 300, 3, 400  # ids in a new file; points of a heatmap event; events sent after the cut
 Note = collections.namedtuple("Note", "operation inode at bytes flags path to data")
 
@@ -54,11 +55,12 @@ class Sender(threading.Thread):
 
     def batch(self, lane):
         events = []
-        for _ in range(self.random.choice([1, 3, 20, 60])):
+        large = time.time() % LARGE_EACH_S < LARGE_FOR_S  # more than a megabyte each: groups that go past the page cache
+        for _ in range(60 if large else self.random.choice([1, 3, 20, 60])):
             who = self.random.randrange(12)
             self.count += 1
             event = {"uuid": uuid7(), "event": "step", "distinct_id": "s%d-%s%d" % (self.number, lane, who),
-                     "properties": {"n": self.count, "pad": self.random.choice("xyz") * self.random.randrange(900),
+                     "properties": {"n": self.count, "pad": self.random.choice("xyz") * (30000 if large else self.random.randrange(900)),
                                     "$set": {"last": self.count}}}
             dice = self.random.random()
             if dice < 0.08:  # somebody nameless turns out to be this user
@@ -138,7 +140,7 @@ class Operator(threading.Thread):
 
 
 CONFIG = """capture:
-  segment_bytes: 1MiB
+  segment_bytes: %s
   retention: %s
   cage: false # the journal is written by calls of its own
 ingest:
@@ -157,7 +159,8 @@ def record(folder, seconds, seed):
                    "PENSTOCK_SEEN_RECENT_MAX": str(SEEN_RECENT_MAX)}
     config = os.path.join(folder, "penstock.yaml")
     with open(config, "w") as out:
-        out.write(CONFIG % random.Random(seed).choice(["1s", "1h"]))  # an erasure finds sealed segments, or none
+        rnd = random.Random(seed)  # an erasure finds sealed segments, or none; a large group has one alone, or not
+        out.write(CONFIG % (rnd.choice(["1MiB", "6MiB"]), rnd.choice(["1s", "1h"])))
     with Serve(data=data, env=environment, extra=["--config", config]) as serve:
         token = serve.token()
         senders = [Sender(serve, token, journal, n, seed, time.time() + seconds) for n in range(4)]
@@ -355,8 +358,9 @@ class Erasures:
         return event["distinct_id"].partition("-")[0]
 
     def settle(self, serve, log):
-        """Until receipts say that all of it is done; log: in the log too, which takes half a minute."""
-        seconds = 180 if log else 60
+        """Until receipts say that all of it is done; log: in the log too, which takes half a minute, or more where there are many
+        segments."""
+        seconds = 600 if log else 60  # a segment each 5 s
         end, wanted = time.time() + seconds, {"erase": "warehouse done", **({"erase_log": "done"} if log else {})}
         while self.done:
             states = {(row["kind"], str(row["id"])): row["state"] for row in serve.sql("SELECT kind, id, state FROM receipts")}
