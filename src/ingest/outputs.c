@@ -109,6 +109,18 @@ int outputs_open(struct log *log, const struct people_place *place, const struct
     return 0;
 }
 
+int outputs_prepare(struct log *log, int64_t retention_us, struct err *err)
+{
+    const struct log_topic_options options = { .codec = LOG_CODEC_LZ4, .retention_us = retention_us };
+    const char                    *topics[OUTPUT_COUNT];
+    size_t                         count = 0;
+
+    for (int i = 0; i < OUTPUT_COUNT; i++)
+        if (output_infos[i].topic != NULL && !output_infos[i].again)
+            topics[count++] = output_infos[i].topic;
+    return log_prepare(log, topics, count, &options, err);
+}
+
 void outputs_close(struct outputs *outputs)
 {
     if (outputs == NULL)

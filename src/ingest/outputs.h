@@ -55,6 +55,8 @@ struct outputs; /* @thread one; rows of different topics may be added by two at 
 int  outputs_open(struct log *log, const struct people_place *place, const struct outputs_options *options,
                   struct outputs **out, struct err *err) must_check;
 void outputs_close(struct outputs *outputs);
+/* What opening them will need of the log, before there is a place. As log_prepare. */
+int  outputs_prepare(struct log *log, int64_t retention_us, struct err *err) must_check;
 
 /* Copies the row into its topic's buffer; a full buffer is appended to the log. */
 int outputs_add(struct outputs *outputs, const struct row *row, int64_t now_us, struct err *err) must_check;

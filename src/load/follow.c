@@ -79,6 +79,7 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
     struct err             why;
 
     close_readers(follow);
+    log_cursors_expect(follow->log, follow_topics, FOLLOW_TOPICS, follow->partition, "load");
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         struct follow_topic *topic = &follow->topics[i];
 

@@ -149,31 +149,67 @@ int kafka_cursor_store(struct log *of, const char *topic, uint32_t partition, co
     return rc;
 }
 
+/* What the brokers say of one. true: found. */
+static bool cursor_learn(struct kafka_log *log, struct cursor *cursor, const rd_kafka_topic_partition_t *told)
+{
+    unsigned long long offset;
+    char               text[40] = { 0 };
+    size_t             bytes = told->metadata_size < sizeof text - 1 ? told->metadata_size : sizeof text - 1;
+
+    if (told->offset < 0)
+        return false;
+    if (bytes > 0)
+        memcpy(text, told->metadata, bytes);
+    if (sscanf(text, "penstock %llu", &offset) != 1)
+        return false;
+    cursor->known = true;
+    cursor->offset = offset;
+    if (told->offset > 0 && !kafka_topic_shared(log, cursor->topic))
+        kafka_places_set(log, told->topic, (int32_t)cursor->partition, offset, told->offset);
+    return true;
+}
+
 /* 1: found; 0; -1. */
 static int cursor_ask(struct kafka_log *log, struct kafka_cursors *cursors, struct cursor *cursor, const char *name, struct err *err)
 {
     rd_kafka_topic_partition_list_t *list = place_list(name, cursor, RD_KAFKA_OFFSET_INVALID, false);
     rd_kafka_resp_err_t              error = rd_kafka_committed(cursors->client, list, ASK_MS);
-    unsigned long long               offset;
-    int                              rc = 0;
+    int                              rc;
 
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[0].offset >= 0) {
-        char   text[40] = { 0 };
-        size_t bytes = list->elems[0].metadata_size < sizeof text - 1 ? list->elems[0].metadata_size : sizeof text - 1;
-
-        if (bytes > 0)
-            memcpy(text, list->elems[0].metadata, bytes);
-        rc = sscanf(text, "penstock %llu", &offset) == 1;
-        cursor->known = cursor->known || rc == 1;
-        if (rc == 1)
-            cursor->offset = offset;
-        if (rc == 1 && list->elems[0].offset > 0 && !kafka_topic_shared(log, cursor->topic))
-            kafka_places_set(log, name, (int32_t)cursor->partition, offset, list->elems[0].offset);
-    } else if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rc = kafka_client_err(err, cursor->topic, error);
-    }
+    rc = error != RD_KAFKA_RESP_ERR_NO_ERROR ? kafka_client_err(err, cursor->topic, error) : cursor_learn(log, cursor, &list->elems[0]);
     rd_kafka_topic_partition_list_destroy(list);
     return rc;
+}
+
+/* What fails here is asked again by whoever needs it. */
+void kafka_cursors_expect(struct log *of, const char *const *topics, size_t count, uint32_t partition, const char *consumer)
+{
+    struct kafka_log                *log = kafka_log_of(of);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    struct kafka_cursors            *cursors = NULL;
+    struct cursor                   *cursor;
+    char                             name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    int64_t                          now_us = clock_mono_us();
+    struct err                       ignored;
+
+    pthread_mutex_lock(&log->cursors_lock);
+    for (size_t i = 0; i < count; i++)
+        if (topics[i] != NULL && kafka_topic_name(log, topics[i], name, &ignored) == 0 &&
+            cursor_find(log, topics[i], partition, consumer, &cursors, &cursor, &ignored) == 0)
+            (void)rd_kafka_topic_partition_list_add(list, name, (int32_t)partition);
+    if (list->cnt > 0 && rd_kafka_committed(cursors->client, list, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        for (size_t i = 0; i < count; i++) {
+            rd_kafka_topic_partition_t *told;
+
+            if (topics[i] == NULL || kafka_topic_name(log, topics[i], name, &ignored) < 0 ||
+                (told = rd_kafka_topic_partition_list_find(list, name, (int32_t)partition)) == NULL ||
+                cursor_find(log, topics[i], partition, consumer, &cursors, &cursor, &ignored) < 0)
+                continue;
+            (void)cursor_learn(log, cursor, told);
+            cursor->at_us = now_us;
+        }
+    pthread_mutex_unlock(&log->cursors_lock);
+    rd_kafka_topic_partition_list_destroy(list);
 }
 
 int kafka_cursor_load(struct log *of, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out, struct err *err)

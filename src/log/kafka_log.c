@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 #include "log/kafka_client.h"
 #include "log/kafka_commit.h"
@@ -13,7 +14,7 @@
 #include "log/kafka_topics.h"
 #include "log/part.h"
 
-enum { TOPIC_WAIT_US = 10000000 };
+enum { TOPIC_WAIT_US = 10000000, MISSING_US = 900000 /* readers look every second */ };
 
 bool kafka_topic_shared(const struct kafka_log *log, const char *topic)
 {
@@ -47,33 +48,46 @@ static void topic_told(void *ctx, const char *text)
     say(SAY_WARN, "%s", text);
 }
 
-/* Under the lock: a topic is made once, and others wait until it is. */
-static int topic_look(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err)
+static bool topic_looked(const struct kafka_log *log, const char *name)
 {
-    const struct kafka_topic_wish wish = {
-        .name = name, .partitions = log->options->partitions == 0 ? 1 : log->options->partitions,
-        .replication = log->options->replication, .retention_ms = options->retention_us / 1000,
-        .retention_bytes = (int64_t)options->retention_bytes, .message_bytes_max = KAFKA_MESSAGE_BYTES_MAX
-    };
-    struct kafka_topic_found found;
-    char                   **grown;
-
     for (size_t i = 0; i < log->ready_count; i++)
         if (strcmp(log->ready[i], name) == 0)
-            return 0;
-    grown = realloc(log->ready, (log->ready_count + 1) * sizeof *grown);
+            return true;
+    return false;
+}
+
+/* Under the lock: a topic is made once, and others wait until it is. */
+static int topics_look(struct kafka_log *log, const char *const *names, size_t count, const struct log_topic_options *options, struct err *err)
+{
+    struct kafka_topic_wish  wishes[KAFKA_TOPICS_MAX];
+    struct kafka_topic_found found[KAFKA_TOPICS_MAX];
+    size_t                   wanted = 0;
+    char                   **grown;
+
+    for (size_t i = 0; i < count && wanted < KAFKA_TOPICS_MAX; i++)
+        if (!topic_looked(log, names[i]))
+            wishes[wanted++] = (struct kafka_topic_wish){
+                .name = names[i], .partitions = log->options->partitions == 0 ? 1 : log->options->partitions,
+                .replication = log->options->replication, .retention_ms = options->retention_us / 1000,
+                .retention_bytes = (int64_t)options->retention_bytes, .message_bytes_max = KAFKA_MESSAGE_BYTES_MAX
+            };
+    if (wanted == 0)
+        return 0;
+    grown = realloc(log->ready, (log->ready_count + wanted) * sizeof *grown);
     if (grown == NULL)
         return err_set(err, ERR_FULL, "no memory");
     log->ready = grown;
-    if (kafka_topics_ensure(kafka_producer_client(log->producer), log->options->brokers, &wish, 1, TOPIC_WAIT_US, topic_told, NULL,
-                            &found, err) < 0)
+    if (kafka_topics_ensure(kafka_producer_client(log->producer), log->options->brokers, wishes, wanted, TOPIC_WAIT_US, topic_told, NULL,
+                            found, err) < 0)
         return -1;
-    log->ready[log->ready_count] = strdup(name);
-    log->ready_count += log->ready[log->ready_count] != NULL;
+    for (size_t i = 0; i < wanted; i++) {
+        log->ready[log->ready_count] = strdup(wishes[i].name);
+        log->ready_count += log->ready[log->ready_count] != NULL;
+    }
     return 0;
 }
 
-int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err)
+static int topics_ready(struct kafka_log *log, const char *const *names, size_t count, const struct log_topic_options *options, struct err *err)
 {
     struct kafka_producer *producer;
     int                    rc;
@@ -81,9 +95,62 @@ int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_
     if (kafka_producer_of(log, &producer, err) < 0)
         return -1;
     pthread_mutex_lock(&log->lock);
-    rc = topic_look(log, name, options, err);
+    rc = topics_look(log, names, count, options, err);
     pthread_mutex_unlock(&log->lock);
     return rc;
+}
+
+int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err)
+{
+    return topics_ready(log, &name, 1, options, err);
+}
+
+int kafka_prepare(struct log *of, const char *const *topics, size_t count, const struct log_topic_options *options, struct err *err)
+{
+    struct kafka_log *log = kafka_log_of(of);
+    char              names[KAFKA_TOPICS_MAX][KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    const char       *at[KAFKA_TOPICS_MAX];
+
+    for (size_t i = 0; i < count && i < KAFKA_TOPICS_MAX; i++) {
+        if (kafka_topic_name(log, topics[i], names[i], err) < 0)
+            return -1;
+        at[i] = names[i];
+    }
+    if (count > 0 && topics_ready(log, at, count < KAFKA_TOPICS_MAX ? count : KAFKA_TOPICS_MAX, options, err) < 0)
+        return -1;
+    return kafka_clients_warm(log, err);
+}
+
+/* --- topics that are not there ------------------------------------------------------------------ */
+
+bool kafka_missing_known(struct kafka_log *log, const char *name)
+{
+    int64_t now_us = clock_mono_us();
+    bool    known = false;
+
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = 0; i < KAFKA_MISSING_MAX && !known; i++)
+        known = now_us - log->missing[i].at_us < MISSING_US && strcmp(log->missing[i].name, name) == 0;
+    pthread_mutex_unlock(&log->lock);
+    return known;
+}
+
+void kafka_missing_note(struct kafka_log *log, const char *name)
+{
+    size_t at = 0;
+
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = 0; i < KAFKA_MISSING_MAX; i++) {
+        if (log->missing[i].at_us < log->missing[at].at_us)
+            at = i; /* the oldest goes */
+        if (strcmp(log->missing[i].name, name) == 0) {
+            at = i;
+            break;
+        }
+    }
+    (void)snprintf(log->missing[at].name, sizeof log->missing[at].name, "%s", name);
+    log->missing[at].at_us = clock_mono_us();
+    pthread_mutex_unlock(&log->lock);
 }
 
 static void kafka_log_close(struct log *log_of_any)
@@ -122,6 +189,7 @@ const struct log_ops log_kafka_ops = {
     .close = kafka_log_close,
     .writer_open = kafka_log_writer_open,
     .partitions = kafka_log_partitions,
+    .prepare = kafka_prepare,
     .writer_close = kafka_writer_close,
     .writer_end = kafka_writer_end,
     .writer_cut = kafka_writer_cut,
@@ -139,6 +207,7 @@ const struct log_ops log_kafka_ops = {
     .reader_start = kafka_reader_start,
     .cursor_store = kafka_cursor_store,
     .cursor_load = kafka_cursor_load,
+    .cursors_expect = kafka_cursors_expect,
     .erase = kafka_erase,
     .roll_ask = kafka_roll_ask,
     .info = kafka_info,

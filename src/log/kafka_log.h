@@ -13,7 +13,7 @@
 
 #include "log/log_ops.h"
 
-enum { KAFKA_TOPIC_NAME_BYTES_MAX = 249 }; /* Kafka's own */
+enum { KAFKA_TOPIC_NAME_BYTES_MAX = 249 /* Kafka's own */, KAFKA_MISSING_MAX = 8, KAFKA_TOPICS_MAX = 32 };
 
 struct kafka_log {
     const struct log_ops           *ops;
@@ -23,6 +23,7 @@ struct kafka_log {
     struct kafka_client            *clients;  /* @lock lock; of readers (kafka_source.h) */
     char                          **ready;    /* @lock lock; names of topics that were looked at */
     size_t                          ready_count;
+    struct { char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1]; int64_t at_us; } missing[KAFKA_MISSING_MAX]; /* @lock lock; topics, and when they were looked for */
     pthread_mutex_t                 cursors_lock;
     struct kafka_cursors           *cursors;  /* @lock cursors_lock; kafka_cursor.c */
     struct kafka_place             *places;   /* @lock lock; kafka_info.c */
@@ -39,6 +40,10 @@ static inline struct kafka_log *kafka_log_of(struct log *log)
 bool kafka_topic_shared(const struct kafka_log *log, const char *topic);
 /* There, and made as options ask when it was not; once a topic and opening of the log. */
 int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err) must_check;
+int kafka_prepare(struct log *log, const char *const *topics, size_t count, const struct log_topic_options *options, struct err *err) must_check;
+/* That there is no such topic was found out so short ago that nobody need ask again; and is now. */
+bool kafka_missing_known(struct kafka_log *log, const char *name);
+void kafka_missing_note(struct kafka_log *log, const char *name);
 /* Its name at the brokers: prefix and, where hooks say so, another one. */
 int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], struct err *err)
     must_check;
@@ -76,6 +81,7 @@ int      kafka_cursor_store(struct log *log, const char *topic, uint32_t partiti
                             struct err *err) must_check;
 int      kafka_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                            struct err *err) must_check;
+void     kafka_cursors_expect(struct log *log, const char *const *topics, size_t count, uint32_t partition, const char *consumer);
 void     kafka_cursors_close(struct kafka_log *log);
 int      kafka_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,
                      log_erase_wanted *wanted, void *ctx, struct log_erased *out, struct err *err) must_check;

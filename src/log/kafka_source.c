@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "log/kafka_client.h"
 
-enum { ASK_MS = 5000, LOOK_EVERY_US = 1000000 };
+enum { ASK_MS = 5000, LOOK_EVERY_US = 1000000, BOUNDS_FRESH_US = 500000 };
 
 struct kafka_used {
     char    name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
@@ -55,6 +55,42 @@ static int client_connect(struct kafka_log *log, struct kafka_client *client, st
     return kafka_client_new(KAFKA_CLIENT_CONSUMER, conf, &client->handle, err);
 }
 
+static int client_new(struct kafka_log *log, struct kafka_client **out, struct err *err)
+{
+    struct kafka_client *client = calloc(1, sizeof *client);
+
+    if (client == NULL)
+        return err_set(err, ERR_FULL, "no memory for a client of Kafka");
+    if (client_connect(log, client, err) < 0) {
+        free(client);
+        return -1;
+    }
+    client->next = log->clients;
+    *out = log->clients = client;
+    return 0;
+}
+
+int kafka_clients_warm(struct kafka_log *log, struct err *err)
+{
+    const struct rd_kafka_metadata *found;
+    struct kafka_client            *client;
+    rd_kafka_resp_err_t             error;
+    int                             rc = 0;
+
+    pthread_mutex_lock(&log->lock);
+    client = log->clients;
+    if (client == NULL)
+        rc = client_new(log, &client, err);
+    pthread_mutex_unlock(&log->lock);
+    if (rc < 0)
+        return -1;
+    error = rd_kafka_metadata(client->handle, 1, NULL, &found, ASK_MS);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_client_err(err, log->options->brokers, error);
+    rd_kafka_metadata_destroy(found);
+    return 0;
+}
+
 static int client_take(struct kafka_log *log, const char *name, int32_t partition, struct kafka_client **out, struct err *err)
 {
     struct kafka_client *client = log->clients;
@@ -62,17 +98,8 @@ static int client_take(struct kafka_log *log, const char *name, int32_t partitio
 
     while (client != NULL && client_reads(client, name, partition))
         client = client->next;
-    if (client == NULL) {
-        client = calloc(1, sizeof *client);
-        if (client == NULL)
-            return err_set(err, ERR_FULL, "no memory for a client of Kafka");
-        if (client_connect(log, client, err) < 0) {
-            free(client);
-            return -1;
-        }
-        client->next = log->clients;
-        log->clients = client;
-    }
+    if (client == NULL && client_new(log, &client, err) < 0)
+        return -1;
     grown = realloc(client->used, (client->used_count + 1) * sizeof *grown);
     if (grown == NULL)
         return err_set(err, ERR_FULL, "no memory for a client of Kafka");
@@ -177,24 +204,34 @@ int kafka_source_bounds(struct kafka_source *source, struct err *err)
 {
     rd_kafka_resp_err_t error;
 
+    source->bounds_us = 0;
+    if (kafka_missing_known(source->log, source->name)) { /* of many sources on a topic one asks */
+        source->low = source->high = 0;
+        return 0;
+    }
     error = rd_kafka_query_watermark_offsets(source->client->handle, source->name, source->partition, &source->low, &source->high,
                                              ASK_MS);
     if (error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
         error = why_unknown(source);
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        source->bounds_us = clock_mono_us();
         return 1;
+    }
     source->low = source->high = 0;
-    if (topic_missing(error))
+    if (topic_missing(error)) {
+        kafka_missing_note(source->log, source->name);
         return 0;
+    }
     return kafka_client_err(err, source->label, error);
 }
 
 int kafka_source_seek(struct kafka_source *source, int64_t offset, struct err *err)
 {
-    int rc;
+    int rc = 1;
 
     source_stop(source);
-    rc = kafka_source_bounds(source, err);
+    if (source->bounds_us == 0 || clock_mono_us() - source->bounds_us > BOUNDS_FRESH_US)
+        rc = kafka_source_bounds(source, err);
     source->next = offset;
     if (rc < 1)
         return rc;

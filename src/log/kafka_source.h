@@ -27,6 +27,7 @@ struct kafka_source {
     int64_t              low, high; /* as the brokers said last; high: of the message that will come next */
     int64_t              stuck;     /* nothing came although messages up to here (high) are said to be there; 0: no */
     int64_t              looked_us; /* of the monotonic clock: when the topic was not there */
+    int64_t              bounds_us; /* of the monotonic clock: when low and high were asked for; 0: never */
     rd_kafka_message_t  *batch[KAFKA_SOURCE_BATCH];
     size_t               batch_count, batch_at;
 };
@@ -49,5 +50,7 @@ bool kafka_source_behind(struct kafka_source *source);
 
 /* With the log: */
 void kafka_clients_close(struct kafka_log *log);
+/* There is a client, and it is connected. ERR_RETRY: not yet. */
+int  kafka_clients_warm(struct kafka_log *log, struct err *err) must_check;
 
 #endif

@@ -34,6 +34,11 @@ uint32_t log_partitions(const struct log *log)
     return OPS(log)->partitions(log);
 }
 
+int log_prepare(struct log *log, const char *const *topics, size_t count, const struct log_topic_options *options, struct err *err)
+{
+    return OPS(log)->prepare == NULL ? 0 : OPS(log)->prepare(log, topics, count, options, err);
+}
+
 int log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                     struct log_writer **out, struct err *err)
 {
@@ -178,6 +183,12 @@ int log_cursor_load(struct log *log, const char *topic, uint32_t partition, cons
                     struct err *err)
 {
     return OPS(log)->cursor_load(log, topic, partition, consumer, offset_out, err);
+}
+
+void log_cursors_expect(struct log *log, const char *const *topics, size_t count, uint32_t partition, const char *consumer)
+{
+    if (OPS(log)->cursors_expect != NULL)
+        OPS(log)->cursors_expect(log, topics, count, partition, consumer);
 }
 
 int log_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below,

@@ -118,6 +118,9 @@ int  log_open(const struct log_options *options, struct log **out, struct err *e
 void log_close(struct log *log); /* after its writers and readers */
 /* How many partitions each topic has; embedded: 1. */
 uint32_t log_partitions(const struct log *log);
+/* Does now what the first writers of these topics (at most 32), and the first reader, would do: on Kafka, connects, and looks at the topics, all at
+ * once. So whoever is given a partition need not do it while nobody works on that. ERR_*: as log_writer_open, which will do it then. */
+int  log_prepare(struct log *log, const char *const *topics, size_t count, const struct log_topic_options *options, struct err *err) must_check;
 /* On Kafka: others may write the same partition, so openings are told apart by epochs (log_topic_options). */
 bool log_is_kafka(const struct log *log);
 /* The offsets of this topic have holes: it has many writers, and is on Kafka. */
@@ -291,6 +294,8 @@ int log_cursor_store(struct log *log, const char *topic, uint32_t partition, con
 /* 1: found; 0: this consumer has none; -1: error. */
 int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                     struct err *err) must_check;
+/* Whoever is about to load the cursors of many topics (NULL: none) says so: then brokers are asked once. */
+void log_cursors_expect(struct log *log, const char *const *topics, size_t count, uint32_t partition, const char *consumer);
 
 /* --- erasing ------------------------------------------------------------------------------------
  *

@@ -12,6 +12,8 @@
 struct log_ops {
     void     (*close)(struct log *log);
     uint32_t (*partitions)(const struct log *log);
+    int      (*prepare)(struct log *log, const char *const *topics, size_t count, const struct log_topic_options *options,
+                        struct err *err); /* NULL: nothing is to be done */
 
     int      (*writer_open)(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                             struct log_writer **out, struct err *err);
@@ -50,6 +52,8 @@ struct log_ops {
                         struct err *err);
     int (*cursor_load)(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                        struct err *err);
+    void (*cursors_expect)(struct log *log, const char *const *topics, size_t count, uint32_t partition,
+                           const char *consumer); /* NULL: nothing is asked */
     int (*erase)(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,
                  log_erase_wanted *wanted, void *ctx, struct log_erased *out, struct err *err);
     int (*roll_ask)(struct log *log, const char *topic, uint32_t partition, struct err *err);
