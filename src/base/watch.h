@@ -1,8 +1,9 @@
-/* base/watch.h - who notices that a unit stands still, and says where.
+/* base/watch.h - who notices that a unit stands still, and says where; and what a unit's beginning takes.
  *
  * A unit's thread notes what it is about to do, and each time that it finished a batch or found nothing to do; another thread
  * looks, since one that waits for ever cannot say so itself.
  *  W1  said once a standstill, with the step and since when; again only after the unit moved
+ *  W2  from watch_begin on the steps' times are kept; the first watch_works says them, and how long all of it took
  * @thread watch_look and watch_tell: one, who also begins with zeros; all else: the unit's */
 #ifndef PENSTOCK_BASE_WATCH_H
 #define PENSTOCK_BASE_WATCH_H
@@ -13,11 +14,17 @@
 
 #define WATCH_STILL_US INT64_C(30000000)
 
+enum { WATCH_STEPS_MAX = 12 };
+
 struct watch {
     _Atomic(const char *) step;
     _Atomic int64_t       step_us;  /* since when */
     _Atomic int64_t       moved_us; /* it last got on; 0: it is not ours, or has not begun */
     int64_t               told_us;  /* @thread who looks; the moved_us that was told of */
+    /* @thread the unit's */
+    int64_t               begun_us; /* 0: it works */
+    struct { const char *step; int64_t us; } took[WATCH_STEPS_MAX];
+    unsigned              took_count;
 };
 
 struct watch_seen {
@@ -28,6 +35,10 @@ struct watch_seen {
 /* watch may be NULL in these. step: borrowed for ever. */
 void watch_step(struct watch *watch, const char *step, int64_t now_us);
 void watch_moved(struct watch *watch, int64_t now_us);
+/* The unit is ours. */
+void watch_begin(struct watch *watch, const char *step, int64_t now_us);
+/* It works, having moved. How long it took since watch_begin, the first time after that, and says so; else -1. */
+int64_t watch_works(struct watch *watch, uint32_t unit, int64_t now_us);
 /* The unit is let go. */
 void watch_end(struct watch *watch);
 /* true: this should be said (W1). */

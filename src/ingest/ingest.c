@@ -32,8 +32,10 @@ enum {
 
 static int open_stores(struct ingest *ingest, struct err *err)
 {
+    watch_step(ingest->watch, "opens its persons", clock_mono_us());
     if (store_open(ingest->env, ingest->options, &ingest->people, err) < 0)
         return -1;
+    watch_step(ingest->watch, "opens its catalog", clock_mono_us());
     if (ingest->common != NULL && ingest->common->log != NULL)
         ingest->log = ingest->common->log;
     else if (log_access_init(&ingest->log_access, ingest->env->data_folder, stores_log(ingest->env->stores), NULL, false, err) < 0 ||
@@ -109,6 +111,7 @@ int ingest_open_unit(const struct role_env *env, const struct ingest_common *com
         (!log_is_kafka(ingest->log) && log_eraser_new(ingest->log, &ingest->log_eraser, err) < 0) || open_fate_metrics(ingest, err) < 0 ||
         attempt_open(env->run_folder, &ingest->attempt, err) < 0)
         goto failed;
+    watch_step(ingest->watch, "opens its tools", clock_mono_us());
     ingest->geoip = geoip_open_usual(ingest->options->geoip_folder);
     if (hands_new(hands_of(ingest), ingest->geoip, &ingest->hands, err) < 0 || ingest_recover(ingest, err) < 0)
         goto failed;
@@ -191,6 +194,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     warning_gate_abort(ingest->gate);
     definer_abort(ingest->definer);
     close_ends(ingest);
+    watch_step(ingest->watch, "asks where it stands", clock_mono_us());
     if (ingest->people == NULL || people_begin(ingest->people, false, &txn, err) < 0) {
         /* LMDB is done for good when it could not write its last page; the file is as it was before that */
         if (ingest->people != NULL)
@@ -209,10 +213,12 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     ingest->moves_left = moves > 0;
     if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
+    watch_step(ingest->watch, "opens its outputs", clock_mono_us());
     if (rc < 0 || moves < 0 || epoch_next(ingest, &options.epoch, err) < 0 ||
         outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0 ||
         (!log_is_kafka(ingest->log) && inputs_settle_control(ingest->log, err) < 0))
         return -1;
+    watch_step(ingest->watch, "opens its inputs", clock_mono_us());
     return inputs_open(&ingest->inputs, ingest->log, ingest->env->unit, &ingest->place, true, err);
 }
 
@@ -298,7 +304,7 @@ static bool fates_add_up(const struct ingest *ingest, const struct people_place 
 
 /* Everything up to the commit. On failure txn is gone and nothing has happened, but for rows that
  * ingest_recover will cut. */
-static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, int64_t began_us, struct err *err)
+static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
 {
     struct inputs         *inputs = &ingest->inputs;
     const struct gathered *batch = &inputs->batch;
@@ -309,7 +315,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     int64_t                from_us, synced_us, request_us;
     int                    moves;
 
-    watch_step(ingest->watch, "waits for its store to begin a batch", began_us);
+    watch_step(ingest->watch, "waits for its store to begin a batch", clock_mono_us());
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
     watch_step(ingest->watch, "works on a batch", clock_mono_us());
@@ -500,7 +506,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     watch_step(ingest->watch, "waits until its process's other units let it work", clock_mono_us());
     turn_take(ingest);
     attempt_begin_of(ingest->attempt, ingest->inputs.first, ingest->inputs.next, inputs_events(&ingest->inputs) + ingest->inputs.taken[INPUT_CONTROL]);
-    rc = process(ingest, &place, &passes, began_us, err);
+    rc = process(ingest, &place, &passes, err);
     attempt_end(ingest->attempt, rc < 0 ? ingest->inputs.first : ingest->inputs.next);
     turn_give(ingest);
     if (rc < 0) {

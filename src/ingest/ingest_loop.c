@@ -89,7 +89,10 @@ int ingest_work(struct ingest *ingest, struct err *err)
     while (!stop_asked(ingest->env, 0)) {
         struct err failed = { 0 };
         int        rc = ingest_step(ingest, &failed);
+        int64_t    took_us = rc < 0 ? -1 : watch_works(ingest->watch, ingest->env->unit, clock_mono_us());
 
+        if (took_us >= 0)
+            ingest_metrics_unit(ingest->metrics, true, took_us);
         if (rc > 0 || (rc == 0 && ingest->lag_told[INPUT_RAW] == 0 && ingest->lag_told[INPUT_CONTROL] == 0))
             watch_moved(ingest->watch, clock_mono_us());
         if (rc > 0) {

@@ -4,6 +4,7 @@
 #include <math.h>
 
 static const double seconds_bounds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, INFINITY };
+static const double unit_bounds[] = { 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, INFINITY };
 static const double events_bounds[] = { 1, 10, 100, 1000, 2500, 5000, 10000, 20000, INFINITY };
 
 #define FATE_METRIC(number, suffix, text, klass, what) \
@@ -41,11 +42,15 @@ static const struct metric_def defs[] = {
     { .name = "ingest_seen_files", .labels = "", .help = "files that hold them", .kind = METRIC_GAUGE },
     { .name = "ingest_seen_lost", .labels = "", .help = "reads of damaged or missing files of event ids since the start: repeats may have come through",
       .kind = METRIC_GAUGE },
+    { .name = "ingest_takeover_seconds", .labels = "", .help = "from a unit's becoming ours until its first batch is done, or nothing waits",
+      .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
+    { .name = "ingest_handover_seconds", .labels = "", .help = "from a unit's being asked for until nothing works on it any more",
+      .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
 };
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -90,6 +95,11 @@ void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_CO
 void ingest_metrics_retry(struct metric_page *page)
 {
     metric_add(page, RETRIES, 1);
+}
+
+void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us)
+{
+    metric_observe(page, taken ? TAKEN_OVER : HANDED_OVER, (double)took_us / 1e6);
 }
 
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats)

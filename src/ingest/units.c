@@ -7,6 +7,7 @@
 #include "base/say.h"
 #include "base/watch.h"
 #include "ingest/ingest_metrics.h"
+#include "ingest/outputs.h"
 #include "log/log_access.h"
 #include "log/log_units.h"
 
@@ -31,8 +32,7 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 
     if (role_unit_env(units->env, "ingest", partition, stop_fd, folder, &env, err) < 0)
         return -1;
-    watch_step(&units->watches[partition], "opens its store and its log", clock_mono_us());
-    watch_moved(&units->watches[partition], clock_mono_us());
+    watch_begin(&units->watches[partition], "begins", clock_mono_us());
     while (!log_units_stopped(stop_fd, 0)) {
         if (ingest_open_unit(&env, &units->common, &ingest, err) == 0) {
             int rc = ingest_work(ingest, err);
@@ -44,6 +44,7 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
         if (err->kind == ERR_INPUT || err->kind == ERR_CORRUPT)
             return -1;
         say(SAY_WARN, "unit %u: %s; trying again in %.1f s", partition, err->text, (double)wait_ms / 1000);
+        watch_step(&units->watches[partition], "waits to open anew", clock_mono_us());
         (void)log_units_stopped(stop_fd, wait_ms);
         wait_ms = wait_ms * 2 < AGAIN_MS_MAX ? wait_ms * 2 : AGAIN_MS_MAX;
     }
@@ -56,6 +57,13 @@ static void units_look(void *ctx)
     struct units *units = ctx;
 
     watch_tell(units->watches, units->common.units, clock_mono_us());
+}
+
+static void units_gave(void *ctx, int64_t took_us)
+{
+    struct units *units = ctx;
+
+    ingest_metrics_unit(units->common.metrics, false, took_us);
 }
 
 static void units_ready(void *ctx)
@@ -78,6 +86,8 @@ static int units_open(struct units *units, struct err *err)
     if (count > 1 && !people_on_postgres(stores_people(stores)))
         return err_set(err, ERR_INPUT, "log.partitions is %u, but one LMDB holds the persons of one: set people.backend: postgres, or log.partitions: 1",
                        count);
+    if (outputs_prepare(units->common.log, ((const struct ingest_options *)units->env->options)->output_retention_us, err) < 0)
+        say(SAY_DEBUG, "topics are looked at when a unit comes: %s", err->text);
     units->common.units = count;
     units->common.watches = units->watches = calloc(count, sizeof *units->watches);
     return units->watches == NULL ? err_set(err, ERR_FULL, "no memory for %u units", count) : 0;
@@ -86,7 +96,7 @@ static int units_open(struct units *units, struct err *err)
 int units_run(const struct role_env *env, struct err *err)
 {
     struct units                units = { .env = env };
-    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .look = units_look, .ctx = &units };
+    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .look = units_look, .gave = units_gave, .ctx = &units };
     int                         rc;
 
     role_unit_turn_init(&units.turn);

@@ -60,6 +60,7 @@ struct load {
     struct warehouse_place     place;     /* as last committed */
     size_t                     rows_max;  /* below batch_rows while a row is looked for that spoils its batch */
     int64_t                    begun_us;  /* the open batch's first row; 0: it is empty */
+    int64_t                    committed_us; /* the last batch; 0: none yet */
     size_t                     tried;     /* rows in the batch that the last step worked on */
     int64_t                    work_us;   /* last time there was anything to do */
     int64_t                    people_us; /* people are not looked at before */
@@ -177,7 +178,10 @@ static int load_place(struct load *load, struct err *err)
     if (warehouse_wants_rewrite(load->warehouse, &rewrite, err) < 0)
         return -1;
     note_rewrite(load, rewrite && load->follow.eraser.rewrite_us == 0, clock_mono_us());
-    if (warehouse_place(load->warehouse, &load->place, err) < 0 || follow_seek(&load->follow, &load->place, err) < 0)
+    if (warehouse_place(load->warehouse, &load->place, err) < 0)
+        return -1;
+    watch_step(load->watch, "finds its place in its log", clock_mono_us());
+    if (follow_seek(&load->follow, &load->place, err) < 0)
         return -1;
     poison_end(load->poison, load->place.next);
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
@@ -277,6 +281,7 @@ static int load_commit(struct load *load, struct err *err)
     load->follow.counts = (struct follow_counts){ .unreadable = 0 };
     if (load->place.next[FOLLOW_PEOPLE] != before.next[FOLLOW_PEOPLE])
         load->people_us = start_us + took_us + load->options->people_wait_us;
+    load->committed_us = start_us + took_us;
     load->begun_us = 0;
     load->follow.live = 0;
     load->rows_max = load->rows_max * 2 < rows_usual ? load->rows_max * 2 : rows_usual;
@@ -356,8 +361,8 @@ static bool load_due(const struct load *load, int64_t now_us)
         return follow_ended(&load->follow);
     if (warehouse_pending(load->warehouse) >= load->rows_max || warehouse_full(load->warehouse) || poison_hurries(load->poison))
         return true;
-    if (warehouse_pace_us(load->warehouse) > wait_us)
-        return age_us >= warehouse_pace_us(load->warehouse); /* pieces of a size are nothing to that backend */
+    if (warehouse_pace_us(load->warehouse) > wait_us) /* pieces of a size are nothing to that backend; what a unit finds waits already */
+        return load->committed_us == 0 || (age_us >= wait_us && now_us - load->committed_us >= warehouse_pace_us(load->warehouse));
     if (age_us < wait_us)
         return false;
     if (live > 0 && live < events && (double)WAREHOUSE_GROUP_ROWS * (double)age_us > (double)live * (double)(GROUP_WAIT_FACTOR * wait_us))
@@ -465,6 +470,17 @@ static void load_wait(struct load *load)
         (void)log_reader_wait(events, WAIT_US);
 }
 
+/* A unit goes on elsewhere, and what its open batch has with it: sooner than after one more commit. */
+static void load_drop(struct load *load)
+{
+    if (load->begun_us == 0)
+        return;
+    warehouse_rollback(load->warehouse);
+    poison_end(load->poison, NULL);
+    load->begun_us = 0;
+    load->placed = false;
+}
+
 static int load_loop(struct load *load, struct err *err)
 {
     load_rebuild(load, clock_mono_us());
@@ -492,13 +508,16 @@ static int load_loop(struct load *load, struct err *err)
                 break;
             continue;
         }
+        load_metrics_works(load->page, watch_works(load->watch, load->env->unit, clock_mono_us()));
         load_store(load, now_us);
         load_rewrite(load, now_us);
         load_idle(load, now_us);
         if (rc == 0 || load->begun_us != 0)
             load_wait(load);
     }
-    if (load->placed && load->begun_us != 0 && (!load->place.again || follow_ended(&load->follow)) && load_commit(load, err) < 0)
+    if (load->common != NULL && load->common->keeper == NULL)
+        load_drop(load);
+    else if (load->placed && load->begun_us != 0 && (!load->place.again || follow_ended(&load->follow)) && load_commit(load, err) < 0)
         say(SAY_WARN, "the last batch is loaded at the next start: %s", err->text);
     load->store_us = 0;
     load_store(load, clock_mono_us());

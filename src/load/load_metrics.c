@@ -5,6 +5,8 @@
 
 static const double commit_bounds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, INFINITY };
 
+static const double unit_bounds[] = { 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, INFINITY };
+
 #define ROW_METRIC(name, columns, suffix, topic) \
     { "load_rows_total", "table=\"" name "\"", "Rows committed to the warehouse", METRIC_COUNTER, NULL },
 #define LAG_METRIC(number, suffix, topic) \
@@ -24,6 +26,8 @@ static const struct metric_def metrics[METRIC_COUNT] = {
     { "load_rebuilds_total", "", "Damaged warehouses set aside and built anew from the log", METRIC_COUNTER, NULL },
     { "load_queries_total", "result=\"answered\"", "Queries of other processes", METRIC_COUNTER, NULL },
     { "load_queries_total", "result=\"failed\"", "Queries of other processes", METRIC_COUNTER, NULL },
+    { "load_takeover_seconds", "", "From a unit's becoming ours until its first rows are read, or none wait", METRIC_HISTOGRAM, unit_bounds },
+    { "load_handover_seconds", "", "From a unit's being asked for until nothing works on it any more", METRIC_HISTOGRAM, unit_bounds },
 };
 
 #define LAG_PLACE(number, suffix, topic) [number] = METRIC_LAG + LAG_##suffix,
@@ -45,4 +49,10 @@ void load_metrics_batch(struct metric_page *page, const struct warehouse_place *
     metric_add(page, METRIC_GAPS, counts->gap_records);
     metric_add(page, METRIC_BATCHES, 1);
     metric_observe(page, METRIC_COMMIT, (double)took_us / 1e6);
+}
+
+void load_metrics_works(struct metric_page *page, int64_t took_us)
+{
+    if (took_us >= 0)
+        metric_observe(page, METRIC_TAKEN_OVER, (double)took_us / 1e6);
 }

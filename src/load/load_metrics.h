@@ -14,7 +14,7 @@ enum {
     METRIC_ERRORS = METRIC_LAG + LAG_COUNT, /* + enum err_kind - ERR_INPUT */
     METRIC_UNREADABLE = METRIC_ERRORS + ERR_STOP,
     METRIC_REFUSED, METRIC_CRASHED, METRIC_GAPS, METRIC_BATCHES, METRIC_COMMIT, METRIC_TROUBLED, METRIC_REBUILDS, METRIC_ANSWERED,
-    METRIC_FAILED, METRIC_COUNT
+    METRIC_FAILED, METRIC_TAKEN_OVER, METRIC_HANDED_OVER, METRIC_COUNT
 };
 
 extern const size_t load_lag_metric[FOLLOW_TOPICS]; /* 0: that topic is not loaded */
@@ -23,5 +23,7 @@ int load_metrics_open(const char *run_folder, struct metric_page **out, struct e
 /* A batch was committed: rows that brought `before` to `after`. */
 void load_metrics_batch(struct metric_page *page, const struct warehouse_place *before, const struct warehouse_place *after,
                         const struct follow_counts *counts, int64_t took_us);
+/* A unit that was taken works, after so long; negative: it did already. */
+void load_metrics_works(struct metric_page *page, int64_t took_us);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/role_unit.h"
+#include "base/say.h"
 #include "load/load_metrics.h"
 #include "load/query_socket.h"
 #include "log/log_access.h"
@@ -30,11 +31,17 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 
     if (role_unit_env(units->env, "load", partition, stop_fd, folder, &env, err) < 0)
         return -1;
-    watch_step(&units->common.watches[partition], "opens its log", clock_mono_us());
-    watch_moved(&units->common.watches[partition], clock_mono_us());
+    watch_begin(&units->common.watches[partition], "opens its log", clock_mono_us());
     rc = load_run_unit(&env, &units->common, err);
     watch_end(&units->common.watches[partition]);
     return rc;
+}
+
+static void units_gave(void *ctx, int64_t took_us)
+{
+    struct units *units = ctx;
+
+    metric_observe(units->common.page, METRIC_HANDED_OVER, (double)took_us / 1e6);
 }
 
 static void units_ready(void *ctx)
@@ -62,6 +69,8 @@ static int units_open(struct units *units, struct err *err)
         log_access_init(&units->access, env->data_folder, stores_log(env->stores), NULL, false, err) < 0 ||
         log_open(&units->access.options, &units->common.log, err) < 0)
         return -1;
+    if (log_prepare(units->common.log, NULL, 0, NULL, err) < 0)
+        say(SAY_DEBUG, "brokers are asked when a unit comes: %s", err->text);
     load_warehouse_options(env, units->path, &units->warehouse);
     units->keeper = keeper_new(&units->warehouse);
     units->common.watches = calloc(log_partitions(units->common.log), sizeof *units->common.watches);
@@ -80,7 +89,7 @@ static int units_open(struct units *units, struct err *err)
 int load_units_run(const struct role_env *env, struct err *err)
 {
     struct units                units = { .env = env };
-    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .look = units_look, .ctx = &units };
+    const struct log_units_work work = { .run = unit_run, .ready = units_ready, .look = units_look, .gave = units_gave, .ctx = &units };
     int                         rc;
 
     role_unit_turn_init(&units.turn);

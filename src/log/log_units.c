@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/say.h"
 
 enum { LOOK_MS = 1000 };
@@ -17,6 +18,7 @@ struct unit {
     struct units *units;
     uint32_t      partition;
     int           stop_fd; /* -1: it does not run */
+    int64_t       asked_us; /* of the monotonic clock: to end; 0: not yet */
     pthread_t     thread;
 };
 
@@ -91,14 +93,18 @@ static void unit_leave(void *ctx, uint32_t partition)
 {
     struct units *units = ctx;
 
-    if (partition < units->count && units->at[partition].stop_fd >= 0)
-        signal_fd(units->at[partition].stop_fd);
+    if (partition >= units->count || units->at[partition].stop_fd < 0)
+        return;
+    if (units->at[partition].asked_us == 0)
+        units->at[partition].asked_us = clock_mono_us();
+    signal_fd(units->at[partition].stop_fd);
 }
 
 static void unit_stop(void *ctx, uint32_t partition)
 {
     struct units *units = ctx;
     struct unit  *unit;
+    int64_t       took_us;
 
     if (partition >= units->count || units->at[partition].stop_fd < 0)
         return;
@@ -107,7 +113,10 @@ static void unit_stop(void *ctx, uint32_t partition)
     pthread_join(unit->thread, NULL);
     close(unit->stop_fd);
     unit->stop_fd = -1;
-    say(SAY_INFO, "unit %u is another's", partition);
+    took_us = clock_mono_us() - unit->asked_us;
+    say(SAY_INFO, "unit %u is another's, %.2f s after it was asked for", partition, (double)took_us / 1e6);
+    if (units->work->gave != NULL)
+        units->work->gave(units->work->ctx, took_us);
 }
 
 /* Brokers that are away, or slow, are waited for: to end would be to start again, and to wait then. 1: joined; 0: the stop came. */

@@ -14,6 +14,7 @@ struct log_units_work {
     int  (*run)(void *ctx, uint32_t partition, int stop_fd, struct err *err);
     void (*ready)(void *ctx); /* the group was joined; NULL: nobody wants to know */
     void (*look)(void *ctx);  /* about every second while threads work; NULL: never. @thread log_units_run's */
+    void (*gave)(void *ctx, int64_t took_us); /* so long after it was asked for its thread had ended; NULL: nobody wants to know. @thread the group's */
     void  *ctx;
 };
 
