@@ -3,9 +3,8 @@
  * When to commit: after batch_wait since the batch's first row, or at batch_rows. A commit costs about two
  * milliseconds and a sync whatever is in it, so a quarter of a second between them leaves loading more
  * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
- * Full row groups of events are half as dear as the same rows through the write-ahead log (warehouse.h): a
- * batch that would fill one within four times batch_wait waits for it, and then ends just there. Live events do not wait for
- * a group that only an import beside them would fill in time.
+ * Full row groups of events are half as dear as the same rows through the write-ahead log (warehouse.h), so a batch may wait for one
+ * to be full, and then ends just there (batch_due.h).
  *
  * A warehouse may ask for fewer and larger batches (warehouse_pace_us), or for an end now (warehouse_full). One without
  * transactions may say that a batch was begun: then that one is made again, from the same places to the same places.
@@ -23,6 +22,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "base/say.h"
+#include "load/batch_due.h"
 #include "load/follow.h"
 #include "load/keeper.h"
 #include "load/load_metrics.h"
@@ -34,7 +34,6 @@
 enum {
     CATCH_UP_REST = 4,            /* of catch_up_rows: so little is no backlog any more */
     CATCH_UP_BATCHES = 4,         /* of batch_rows, in one transaction meanwhile: nothing is filled while it commits */
-    GROUP_WAIT_FACTOR = 4,        /* of batch_wait: the longest wait for a full row group */
     WAIT_US = 50000,              /* between looks at the topics and at the stop signal */
     STORE_EVERY_US = 200000,      /* the log's copy of the cursors: for retention, and for ingest, which slows imports by it */
     REWRITE_WAIT_US = 2000000, REWRITE_RETRY_US = 60000000, REBUILD_LOOK_US = 500000,
@@ -90,6 +89,15 @@ static void load_leave(struct load *load)
     load->placed = false;
 }
 
+static void load_rollback(struct load *load)
+{
+    if (load->warehouse != NULL)
+        warehouse_rollback(load->warehouse);
+    poison_end(load->poison, NULL);
+    load->begun_us = 0;
+    load->follow.live = 0;
+}
+
 /* A batch was refused for what is in it: half of it next time, until the one row is known. False when not
  * even that row's dead letter is taken: then it is not the row. */
 static bool load_narrow(struct load *load, const struct err *err)
@@ -107,12 +115,8 @@ static bool load_narrow(struct load *load, const struct err *err)
 static void load_trouble(struct load *load, const struct err *err)
 {
     metric_add(load->page, (size_t)METRIC_ERRORS + err->kind - ERR_INPUT, 1);
-    if (load->warehouse != NULL)
-        warehouse_rollback(load->warehouse);
-    poison_end(load->poison, NULL);
+    load_rollback(load);
     load->placed = false;
-    load->begun_us = 0;
-    load->follow.live = 0;
     if (err->kind == ERR_INPUT && load->tried > 0 && load_narrow(load, err)) {
         load->backoff_us = 0;
         return;
@@ -242,10 +246,7 @@ static void load_rebuild(struct load *load, int64_t now_us)
     load->rebuild_us = now_us + REBUILD_LOOK_US;
     asked = rebuild_asked(load->env->data_folder, mark, &err);
     if (asked > 0) {
-        if (load->warehouse != NULL)
-            warehouse_rollback(load->warehouse);
-        load->begun_us = 0;
-        load->follow.live = 0;
+        load_rollback(load);
         load_leave(load);
         asked = keeper_alone(load->keeper, rebuild, load, &err);
         load->work_us = now_us;
@@ -354,22 +355,14 @@ static bool load_behind(struct load *load, int64_t now_us)
 
 static bool load_due(const struct load *load, int64_t now_us)
 {
-    size_t  events = warehouse_pending_of(load->warehouse, ROW_EVENT), live = load->follow.live, left;
-    int64_t age_us = now_us - load->begun_us, wait_us = load->options->batch_wait_us;
+    const struct batch_due batch = { .events = warehouse_pending_of(load->warehouse, ROW_EVENT), .live = load->follow.live,
+                                     .age_us = now_us - load->begun_us, .rest_us = load->committed_us == 0 ? -1 : now_us - load->committed_us,
+                                     .wait_us = load->options->batch_wait_us, .pace_us = warehouse_pace_us(load->warehouse) };
 
     if (load->place.again)
         return follow_ended(&load->follow);
-    if (warehouse_pending(load->warehouse) >= load->rows_max || warehouse_full(load->warehouse) || poison_hurries(load->poison))
-        return true;
-    if (warehouse_pace_us(load->warehouse) > wait_us) /* pieces of a size are nothing to that backend; what a unit finds waits already */
-        return load->committed_us == 0 || (age_us >= wait_us && now_us - load->committed_us >= warehouse_pace_us(load->warehouse));
-    if (age_us < wait_us)
-        return false;
-    if (live > 0 && live < events && (double)WAREHOUSE_GROUP_ROWS * (double)age_us > (double)live * (double)(GROUP_WAIT_FACTOR * wait_us))
-        return true;
-    left = (WAREHOUSE_GROUP_ROWS - events % WAREHOUSE_GROUP_ROWS) % WAREHOUSE_GROUP_ROWS;
-    return left == 0 || age_us >= GROUP_WAIT_FACTOR * wait_us ||
-           (double)left * (double)age_us > (double)events * (double)(GROUP_WAIT_FACTOR * wait_us - age_us);
+    return warehouse_pending(load->warehouse) >= load->rows_max || warehouse_full(load->warehouse) || poison_hurries(load->poison) ||
+           batch_is_due(&batch);
 }
 
 /* Of what the log erased there is no row, and so no commit: who is suspected waits for none. */
@@ -470,17 +463,6 @@ static void load_wait(struct load *load)
         (void)log_reader_wait(events, WAIT_US);
 }
 
-/* A unit goes on elsewhere, and what its open batch has with it: sooner than after one more commit. */
-static void load_drop(struct load *load)
-{
-    if (load->begun_us == 0)
-        return;
-    warehouse_rollback(load->warehouse);
-    poison_end(load->poison, NULL);
-    load->begun_us = 0;
-    load->placed = false;
-}
-
 static int load_loop(struct load *load, struct err *err)
 {
     load_rebuild(load, clock_mono_us());
@@ -515,9 +497,10 @@ static int load_loop(struct load *load, struct err *err)
         if (rc == 0 || load->begun_us != 0)
             load_wait(load);
     }
-    if (load->common != NULL && load->common->keeper == NULL)
-        load_drop(load);
-    else if (load->placed && load->begun_us != 0 && (!load->place.again || follow_ended(&load->follow)) && load_commit(load, err) < 0)
+    if (load->common != NULL && load->common->keeper == NULL) { /* the unit goes on elsewhere: sooner than after one more commit */
+        load->placed = load->placed && load->begun_us == 0;
+        load_rollback(load);
+    } else if (load->placed && load->begun_us != 0 && (!load->place.again || follow_ended(&load->follow)) && load_commit(load, err) < 0)
         say(SAY_WARN, "the last batch is loaded at the next start: %s", err->text);
     load->store_us = 0;
     load_store(load, clock_mono_us());
