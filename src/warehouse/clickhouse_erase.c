@@ -6,7 +6,10 @@
  *
  * There is no transaction, so the order of work makes it one that can be begun again: how many rows will go is counted
  * and kept first, under the order's own place; then rows go, those last by which the others are found. Begun again, the
- * counts are those of the first time. */
+ * counts are those of the first time.
+ *
+ * A mutation looks at every part of its table, and is a file in each: so a table that had no such row when they were counted gets none.
+ * In a cluster it does all the same: who counted may have been a replica that is behind. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -117,6 +120,12 @@ static int delete_rows(struct warehouse *warehouse, const char *table, bool spre
     return rc < 0 ? err_wrap(err, table) : 0;
 }
 
+/* The same, when anything was counted there. */
+static int delete_counted(struct warehouse *warehouse, const char *table, bool spread, uint64_t counted, const char *where, struct err *err)
+{
+    return counted == 0 && warehouse->cluster == NULL ? 0 : delete_rows(warehouse, table, spread, where, err);
+}
+
 #define OVER(table) "SELECT distinct_id, max(version) AS erased FROM `%s`." table " WHERE team_id = %" PRIu32 " AND person_id = '%s' " \
                     "AND is_deleted = 1 GROUP BY distinct_id"
 
@@ -140,6 +149,15 @@ static int delete_replaced(struct warehouse *warehouse, uint32_t project, struct
     return rows == 0 ? 0 : delete_rows(warehouse, "person", false, text, err);
 }
 
+static int count_now(struct warehouse *warehouse, const char *table, const char *where, uint64_t *out, struct err *err)
+{
+    char sql[1300];
+
+    if ((size_t)snprintf(sql, sizeof sql, "SELECT count() FROM `%s`.%s WHERE %s", warehouse->database, table, where) >= sizeof sql)
+        return err_set(err, ERR_FULL, "no room for a statement");
+    return clickhouse_number(&warehouse->link, sql, out, err) < 0 ? err_wrap(err, table) : 0;
+}
+
 int clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
                      struct err *err)
 {
@@ -147,6 +165,7 @@ int clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct
     struct erasure          erasure;
     char   uuid[UUID_TEXT_BYTES + 1] = "", ids[600], events[1000], by_id[1000], warnings[WHERE_BYTES_MAX], rest[1000];
     const char *const ids_tables[] = { "person_distinct_id_overrides", "person_distinct_id2" };
+    uint64_t          rows;
 
     uuid_format(person, uuid);
     if (begin(warehouse, &erasure, err) < 0)
@@ -166,9 +185,14 @@ int clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct
         count_rows(&erasure, "heatmaps", "toStartOfHour(captured_at)", "count(event_uuid)", by_id, err) < 0 ||
         count_rows(&erasure, "ingestion_warnings", "toStartOfHour(timestamp)", "0", warnings, err) < 0 || end_counting(&erasure, err) < 0)
         return -1;
-    if (delete_rows(warehouse, "events", true, events, err) < 0 || delete_rows(warehouse, "dead_letters", false, by_id, err) < 0 ||
-        delete_rows(warehouse, "heatmaps", true, by_id, err) < 0 ||
-        delete_rows(warehouse, "ingestion_warnings", true, warnings, err) < 0)
+    if (read_count(&erasure, "events", &erased.events, err) < 0 || read_count(&erasure, "dead_letters", &erased.dead_letters, err) < 0 ||
+        read_count(&erasure, "heatmaps", &erased.heatmaps, err) < 0 ||
+        read_count(&erasure, "ingestion_warnings", &erased.warnings, err) < 0)
+        return -1;
+    if (delete_counted(warehouse, "events", true, erased.events, events, err) < 0 ||
+        delete_counted(warehouse, "dead_letters", false, erased.dead_letters, by_id, err) < 0 ||
+        delete_counted(warehouse, "heatmaps", true, erased.heatmaps, by_id, err) < 0 ||
+        delete_counted(warehouse, "ingestion_warnings", true, erased.warnings, warnings, err) < 0)
         return -1;
     /* What was made of the same ids after the deletion has higher versions, and stays. */
     (void)snprintf(rest, sizeof rest, "team_id = %" PRIu32 " AND id = '%s' AND version <= (SELECT max(version) FROM `%s`.person WHERE "
@@ -180,13 +204,9 @@ int clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct
                                           "FROM `%s`.%s AS a JOIN (" OVER("person_distinct_id2") ") AS b ON a.distinct_id = b.distinct_id WHERE "
                                           "a.team_id = %" PRIu32 " AND a.version <= b.erased)", project, warehouse->database, ids_tables[i],
                        warehouse->database, project, uuid, project);
-        if (delete_rows(warehouse, ids_tables[i], false, rest, err) < 0)
+        if (count_now(warehouse, ids_tables[i], rest, &rows, err) < 0 || delete_counted(warehouse, ids_tables[i], false, rows, rest, err) < 0)
             return -1;
     }
-    if (read_count(&erasure, "events", &erased.events, err) < 0 || read_count(&erasure, "dead_letters", &erased.dead_letters, err) < 0 ||
-        read_count(&erasure, "heatmaps", &erased.heatmaps, err) < 0 ||
-        read_count(&erasure, "ingestion_warnings", &erased.warnings, err) < 0)
-        return -1;
     *out = erased;
     return 0;
 }
