@@ -191,7 +191,7 @@ def campaign(changes, seed, every=20.0, rate=150, say=print):
     rnd = random.Random(seed)
     with machines.Site(cluster_kills.ROLES, partitions=PARTITIONS, config=cluster_kills.CONFIG) as site:
         token = site.token()
-        site.post_when_known(token, "/e/", {"api_key": token, "event": "ready", "distinct_id": "ready"})
+        site.post_when_known(token, "/e/", {"api_key": token, "event": "ready", "distinct_id": "ready", "uuid": machines.harness.uuid7()})
         site.settle()
         probes, clients = Probes(site, token), ledger.Crowd(site, token, clients=8, rate=rate * 0.9, seed=seed)
         crowd = families.Crowd(site, token, 1, families=40, writers=4, rate=rate * 0.1, seed=seed)
