@@ -104,6 +104,8 @@ int ingest_work(struct ingest *ingest, struct err *err)
             if (rc != 0)
                 return rc < 0 ? -1 : 0;
         } else {
+            if (log_is_kafka(ingest->log)) /* which is told five times a second: the last one may be due yet */
+                inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
             inputs_wait(&ingest->inputs, ingest->wait_us);
         }
         if (do_chores(ingest, &failed) < 0) {

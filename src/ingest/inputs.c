@@ -132,7 +132,7 @@ void inputs_store_cursors(struct inputs *inputs, struct log *log, const struct p
     for (int i = 0; i < INPUT_COUNT; i++) {
         struct err err = { 0 };
 
-        if (place->input_next[i] == inputs->cursors[i] && i != INPUT_RAW)
+        if (place->input_next[i] == inputs->cursors[i] && i != INPUT_RAW && !(log_is_kafka(log) && place->input_next[i] > 0))
             continue; /* a topic that nobody writes to gets no folder */
         if (log_cursor_store(log, input_topic((enum input)i), inputs->partition, "ingest", place->input_next[i], &err) < 0)
             say_seldom(&gate, SAY_WARN, "cursor: %s", err.text);

@@ -372,8 +372,8 @@ int follow_store(struct follow *follow, struct err *err)
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         struct follow_topic *topic = &follow->topics[i];
 
-        /* Zero is what no cursor means, and the topic may not exist yet. */
-        if (topic->next == topic->stored || topic->next == 0 || topic->reader == NULL)
+        /* Zero is what no cursor means, and the topic may not exist yet. Kafka is told five times a second: the last one may be due yet. */
+        if ((topic->next == topic->stored && !log_is_kafka(follow->log)) || topic->next == 0 || topic->reader == NULL)
             continue;
         if (log_cursor_store(follow->log, follow_topics[i], follow->partition, "load", topic->next, err) < 0)
             return err_wrap(err, follow_topics[i]);

@@ -20,7 +20,10 @@
 #include "people/pg_schema.h"
 #include "people/seen_entry.h"
 
-enum { ROWS_AT_ONCE = 64, ADD_AT_ONCE = 4096, DAYS_KNOWN = 4, ROWS_MAX = 8 };
+enum {
+    ROWS_AT_ONCE = 64, ROWS_AT_ONCE_MAX = 4096, ADD_AT_ONCE = 4096, DAYS_KNOWN = 4, ROWS_MAX = 8,
+    COPY_BYTES_MAX = 1 << 20 /* of one transaction of the copy, and a row more */
+};
 
 struct pg_seen {
     char           folder[4096];
@@ -150,23 +153,33 @@ static int copy_add(struct people_txn *txn, struct span entries, int32_t day, st
     return rc;
 }
 
-/* One row of the server's into the copy. */
-static int copy_row(struct pg_seen *seen, const PGresult *result, int row, struct err *err)
+/* Rows of the server's from this one on into the copy, in one transaction: each is a sync, and a unit's new owner waits for all of
+ * them. How many rows it were, or -1. */
+static int copy_rows(struct pg_seen *seen, const PGresult *result, int first, struct err *err)
 {
-    uint64_t           sequence = (uint64_t)pg_i64(result, row, 0), mark = (uint64_t)pg_i64(result, row, 1);
+    uint64_t           sequence = seen->sequence, mark = 0;
+    int                row = first;
     struct people_txn *txn;
 
     if (people_begin(seen->copy, true, &txn, err) < 0)
         return -1;
-    if (copy_add(txn, pg_bytes(result, row, 3), (int32_t)pg_i64(result, row, 2), err) < 0 ||
-        copy_end_put(txn, sequence, mark, err) < 0) {
+    for (size_t bytes = 0; row < PQntuples(result) && bytes < COPY_BYTES_MAX; row++) {
+        bytes += pg_bytes(result, row, 3).bytes;
+        sequence = (uint64_t)pg_i64(result, row, 0);
+        mark = (uint64_t)pg_i64(result, row, 1);
+        if (copy_add(txn, pg_bytes(result, row, 3), (int32_t)pg_i64(result, row, 2), err) < 0) {
+            people_abort(txn);
+            return -1;
+        }
+    }
+    if (copy_end_put(txn, sequence, mark, err) < 0) {
         people_abort(txn);
         return -1;
     }
     if (people_commit(txn, err) < 0)
         return -1;
     seen->sequence = sequence;
-    return 0;
+    return row - first;
 }
 
 static int run_one(struct pg *pg, struct pg_call *call, struct err *err)
@@ -196,19 +209,28 @@ static int is_ours(struct pg *pg, struct arena *arena, uint64_t sequence, uint64
 static int copy_follow(struct pg *pg, struct arena *arena, struct err *err)
 {
     struct pg_seen *seen = pg->seen;
-    int             rows, rc;
+    int             rows, rc, ask = ROWS_AT_ONCE;
 
     do {
         struct pg_call call = { .sql = PG_SEEN_FROM_SQL };
+        size_t         bytes = 0;
 
         arena_reset(arena);
         pg_add_i32(&call, arena, (int32_t)pg->unit);
         pg_add_i64(&call, arena, (int64_t)seen->sequence);
-        pg_add_i32(&call, arena, ROWS_AT_ONCE);
+        pg_add_i32(&call, arena, ask);
         rc = run_one(pg, &call, err);
         rows = rc == 0 ? PQntuples(call.result) : 0;
-        for (int row = 0; row < rows && rc == 0; row++)
-            rc = copy_row(seen, call.result, row, err);
+        for (int row = 0, done; row < rows && rc == 0; row += done) {
+            done = copy_rows(seen, call.result, row, err);
+            rc = done < 0 ? -1 : 0;
+        }
+        for (int row = 0; row < rows; row++)
+            bytes += pg_bytes(call.result, row, 3).bytes;
+        if (bytes < COPY_BYTES_MAX && ask < ROWS_AT_ONCE_MAX)
+            ask *= 2; /* small batches: many of them */
+        else if (bytes > 4 * (size_t)COPY_BYTES_MAX && ask > ROWS_AT_ONCE)
+            ask /= 2;
         pg_calls_end(&call, 1);
     } while (rc == 0 && rows > 0);
     return rc;
