@@ -190,6 +190,55 @@ static void large_groups_come_back(void **state)
     }
 }
 
+/* --- damage ------------------------------------------------------------------------------------- */
+
+/* The header of a pad, or of a large frame that a pad describes, costs no record (frame.h F4). */
+static void a_damaged_header_costs_nothing(void **state)
+{
+    enum { GROUPS = 4, FILE_BYTES_MAX = 16 << 20 };
+    static const struct way  plain = { .name = "damaged" };
+    struct log_topic_options topic = { .segment_bytes = FILE_BYTES_MAX };
+    char                     path[64], name[120];
+    struct log_options       options = { path };
+    struct log              *log;
+    struct log_writer       *writer;
+    struct err               err;
+    uint64_t                 count = 0;
+    uint8_t                 *bytes = malloc(FILE_BYTES_MAX);
+    ssize_t                  file_bytes;
+    unsigned                 headers = 0, pads = 0;
+    int                      fd;
+
+    (void)state;
+    way = &plain;
+    kit_folder(path);
+    if (log_open(&options, &log, &err) < 0 || log_writer_open(log, "raw", 0, &topic, &writer, &err) < 0)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < GROUPS; i++)
+        count = append(writer, (1 << 20) + (size_t)i * 1000, count);
+    log_writer_close(writer);
+    (void)snprintf(name, sizeof name, "%s/raw/0/%020d.seg", path, 0);
+    fd = open(name, O_RDWR);
+    file_bytes = pread(fd, bytes, FILE_BYTES_MAX, 0);
+    for (ssize_t at = 4096; at + 64 <= file_bytes; at += 8) {
+        uint8_t changed = bytes[at + 24] ^ 4; /* of the time */
+
+        if (memcmp(bytes + at, "PF\1", 3) != 0)
+            continue;
+        assert_int_equal(pwrite(fd, &changed, 1, at + 24), 1);
+        read_all(log, count);
+        assert_int_equal(pwrite(fd, bytes + at + 24, 1, at + 24), 1);
+        headers++;
+        pads += bytes_get_u32(bytes + at + 16) == 0 && bytes_get_u32(bytes + at + 32) > 0;
+    }
+    assert_int_equal(pads, GROUPS);
+    assert_int_equal(headers, 2 * GROUPS + 1); /* and the mark */
+    close(fd);
+    free(bytes);
+    log_close(log);
+    kit_remove(path);
+}
+
 /* --- beside readers ---------------------------------------------------------------------------- */
 
 struct beside {
@@ -297,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_groups_come_back),
+        cmocka_unit_test(a_damaged_header_costs_nothing),
         cmocka_unit_test(who_reads_at_the_end_disturbs_nobody),
     };
 
