@@ -44,8 +44,8 @@ static int producer_new(const struct log_kafka_options *options, struct kafka_pr
         return -1;
     }
     /* A batch's frames are all there when they are sent, and packed: waiting for more, and packing again, would cost and gain
-     * nothing. */
-    if (kafka_client_set(conf, "linger.ms", "0", err) < 0 ||
+     * nothing. Messages of the other form come one by one, and the first would be a request of its own. */
+    if (kafka_client_set(conf, "linger.ms", options->form == LOG_FORM_FRAMES ? "0" : "1", err) < 0 ||
         (options->form == LOG_FORM_FRAMES && kafka_client_set(conf, "compression.codec", "none", err) < 0)) {
         rd_kafka_conf_destroy(conf);
         free(producer);

@@ -21,6 +21,9 @@ enum {
     LAND_MS_AT_CLOSE = 3000,
     KNOWN_MS = 3600 * 1000, /* without a message; then the next one goes alone again */
     FRAMES_UNDER_WAY = 5,  /* the client sends no more before an answer comes, and asks without a pause whether it may (kafka_line.c) */
+    VOLLEY_BYTES = 900000, /* of messages of the other form: what fits into a request, which is the only one under way */
+    VOLLEY_MESSAGES = 9000,
+    MESSAGE_MORE = 200,    /* what a message has around it, its headers' names among it */
     PACKED_TO_RAW = 2, /* packed records take less than half of their room: so many bytes are tried as one frame */
     ROOM_BYTES_MAX = 64 << 20
 };
@@ -245,11 +248,28 @@ static rd_kafka_topic_t *foreign_topic(struct kafka_writer *writer, const char *
     return other->handle;
 }
 
+/* Waits until a message of so many bytes goes into the request that is being filled, or into the next. */
+static void foreign_wait_room(struct kafka_writer *writer, size_t bytes)
+{
+    int64_t until_us = clock_mono_us() + (int64_t)LAND_MS_MAX * 1000;
+
+    pthread_mutex_lock(&writer->lock);
+    if (writer->volley_bytes + bytes > VOLLEY_BYTES || writer->volley_count == VOLLEY_MESSAGES)
+        while (writer->under_way > 0 && wait_until(&writer->landed, &writer->lock, until_us))
+            ;
+    if (writer->under_way == 0)
+        writer->volley_bytes = writer->volley_count = 0;
+    pthread_mutex_unlock(&writer->lock);
+    writer->volley_bytes += bytes;
+    writer->volley_count++;
+}
+
 static int foreign_send_one(struct kafka_writer *writer, const struct log_message *message, struct err *err)
 {
     rd_kafka_topic_t   *topic = message->topic == NULL ? writer->handle : foreign_topic(writer, message->topic, err);
     rd_kafka_headers_t *headers;
     uint8_t            *copy;
+    size_t              bytes = message->value.bytes + message->key.bytes + MESSAGE_MORE;
 
     if (topic == NULL)
         return -1;
@@ -262,9 +282,12 @@ static int foreign_send_one(struct kafka_writer *writer, const struct log_messag
         return err_set(err, ERR_FULL, "%s: no memory for a message of %zu bytes", writer->label, message->value.bytes);
     }
     memcpy(copy, message->value.at, message->value.bytes);
-    for (size_t i = 0; i < message->header_count; i++)
+    for (size_t i = 0; i < message->header_count; i++) {
         (void)rd_kafka_header_add(headers, (const char *)message->headers[i].name.at, (ssize_t)message->headers[i].name.bytes,
                                   message->headers[i].value.at, (ssize_t)message->headers[i].value.bytes);
+        bytes += message->headers[i].name.bytes + message->headers[i].value.bytes;
+    }
+    foreign_wait_room(writer, bytes);
     if (writer_send_to(writer, topic, message->key, copy, message->value.bytes, headers, &writer->of_frame, err) < 0) {
         rd_kafka_headers_destroy(headers);
         return -1;

@@ -46,6 +46,7 @@ struct kafka_writer {
     uint64_t                 next, synced_end, published;
     uint64_t                 epoch, epoch_published; /* whose frames the next mark means */
     struct buf               room; /* of a message in the other form */
+    size_t                   volley_bytes, volley_count; /* messages of the other form since the last time that nothing was under way */
     int64_t                  sent_us; /* of the monotonic clock: the last message */
     pthread_mutex_t          lock;
     pthread_cond_t           landed;
