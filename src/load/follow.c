@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/say.h"
+#include "load/people_wait.h"
 #include "wire/base64.h"
 #include "wire/json.h"
 #include "wire/utf8.h"
@@ -103,6 +104,13 @@ uint64_t follow_lag(struct follow *follow, int topic)
     const struct follow_topic *at = &follow->topics[topic];
 
     return at->reader != NULL ? log_reader_lag(at->reader, at->next) : 0;
+}
+
+/* Once some are in the open batch the others follow; an order to erase waits for all of them. */
+bool follow_people_wait(struct follow *follow, const struct warehouse_place *place, int64_t since_us)
+{
+    return !follow->eraser.waiting && follow->topics[FOLLOW_PEOPLE].next == place->next[FOLLOW_PEOPLE] &&
+           people_wait(follow_lag(follow, FOLLOW_PEOPLE), since_us);
 }
 
 /* --- what is no row ---------------------------------------------------------------------------- */

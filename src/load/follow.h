@@ -68,6 +68,8 @@ int follow_seek(struct follow *follow, const struct warehouse_place *place, stru
 int follow_begin_anew(struct follow *follow, struct err *err) must_check;
 /* The topic's records that were published and are not in a batch yet. 0 before follow_seek. */
 uint64_t follow_lag(struct follow *follow, int topic);
+/* So long after the last people were committed at `place`: those that came since wait for others (load/people_wait.h). */
+bool follow_people_wait(struct follow *follow, const struct warehouse_place *place, int64_t since_us);
 /* Adds rows of this topic to the open batch until it has rows_max or there are no more, or after a good
  * many (so that others get their turn): 1 when there may be more, 0 when not, -1 as warehouse_add (the
  * batch is then to be rolled back and the place sought again) or as the log. */

@@ -4,7 +4,7 @@
  * milliseconds and a sync whatever is in it, so a quarter of a second between them leaves loading more
  * than a hundred times cheaper than a commit a row, and is well below what a person waits for.
  * Full row groups of events are half as dear as the same rows through the write-ahead log (warehouse.h), so a batch may wait for one
- * to be full, and then ends just there (batch_due.h).
+ * to be full, and then ends just there (batch_due.h). Where people come fast they wait for groups of their own (people_wait.h).
  *
  * A warehouse may ask for fewer and larger batches (warehouse_pace_us), or for an end now (warehouse_full). One without
  * transactions may say that a batch was begun: then that one is made again, from the same places to the same places.
@@ -307,30 +307,35 @@ static int load_erase(struct load *load, struct err *err)
 /* Pending rows at which a topic's turn ends: events stop where a row group is full. */
 static size_t load_fill_max(const struct load *load, int topic)
 {
-    size_t pending, group_max;
+    size_t pending = warehouse_pending(load->warehouse), most = load->rows_max, group_max;
 
-    if (topic != FOLLOW_EVENTS)
-        return load->rows_max;
-    pending = warehouse_pending(load->warehouse);
+    if (load->place.again)
+        return SIZE_MAX;
     group_max = pending + WAREHOUSE_GROUP_ROWS - warehouse_pending_of(load->warehouse, ROW_EVENT) % WAREHOUSE_GROUP_ROWS;
-    return group_max < load->rows_max ? group_max : load->rows_max;
+    if (topic == FOLLOW_EVENTS && group_max < most)
+        most = group_max;
+    return poison_limit(load->poison, topic, load->follow.topics[topic].next, pending, most);
+}
+
+/* Persons and ids stay in the log for now. */
+static bool load_people_wait(struct load *load, int64_t now_us)
+{
+    bool gather = !load->catching_up && !warehouse_on_clickhouse(stores_warehouse(load->env->stores));
+
+    return !poison_hurries(load->poison) && !load->place.again &&
+           (now_us < load->people_us ||
+            (gather && follow_people_wait(&load->follow, &load->place, now_us - load->people_us + load->options->people_wait_us)));
 }
 
 /* One look at every topic. 1: there may be more; 0: all was taken. */
 static int load_fill(struct load *load, int64_t now_us, struct err *err)
 {
-    int more = 0;
+    int more = 0, rc;
 
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
-        int rc;
-
-        if (i == FOLLOW_PEOPLE && now_us < load->people_us && !poison_hurries(load->poison) && !load->place.again)
+        if (i == FOLLOW_PEOPLE && load_people_wait(load, now_us))
             continue;
-        rc = follow_fill(&load->follow, i, load->warehouse,
-                         load->place.again ? SIZE_MAX
-                                           : poison_limit(load->poison, i, load->follow.topics[i].next,
-                                                          warehouse_pending(load->warehouse), load_fill_max(load, i)),
-                         clock_wall_us(), err);
+        rc = follow_fill(&load->follow, i, load->warehouse, load_fill_max(load, i), clock_wall_us(), err);
         if (rc < 0)
             return -1;
         more |= rc;
@@ -556,11 +561,9 @@ static void load_close(struct load *load)
         if (load_lag_metric[i] != 0)
             metric_add(load->page, load_lag_metric[i], 0 - load->lag_told[i]);
     poison_close(load->poison);
-    if (load->common != NULL)
-        return;
-    if (load->log != NULL)
+    if (load->common == NULL && load->log != NULL)
         log_close(load->log);
-    if (load->page != NULL)
+    if (load->common == NULL && load->page != NULL)
         metric_page_close(load->page);
 }
 
@@ -575,11 +578,10 @@ int load_run_unit(const struct role_env *env, const struct load_common *common, 
 
     load_warehouse_options(env, path, &warehouse);
     rc = load_open(&load, &warehouse, err);
-    if (rc == 0) {
-        if (common == NULL)
-            role_tell(env, ROLE_READY);
+    if (rc == 0 && common == NULL)
+        role_tell(env, ROLE_READY);
+    if (rc == 0)
         rc = load_loop(&load, err);
-    }
     load_close(&load);
     return rc;
 }

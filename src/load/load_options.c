@@ -17,7 +17,7 @@ const struct option load_option_table[] = {
     { "catch_up_rows", OPTION_COUNT, "100000", 1, 1000000000, "So many rows that wait at the start are much", AT(catch_up_rows) },
     { "batch_rows", OPTION_COUNT, "100000", 1, 1000000, "Rows in a transaction at most; four times as many while what waited at the start is loaded", AT(batch_rows) },
     { "batch_wait", OPTION_DURATION, "250ms", 0, 60000000, "How long a row waits for others before its transaction is committed; up to four times as long where that fills a row group", AT(batch_wait_us) },
-    { "people_wait", OPTION_DURATION, "0s", 0, 60000000, "The shortest pause between changes to persons, distinct ids and groups; 0s: they are taken with the events they belong to", AT(people_wait_us) },
+    { "people_wait", OPTION_DURATION, "0s", 0, 60000000, "The shortest pause between changes to persons, distinct ids and groups; 0s: they are taken with the events they belong to, or, where thousands come a second, up to 2 s after them, so that they fill row groups", AT(people_wait_us) },
     { "idle", OPTION_DURATION, "30s", 1000000, (int64_t)86400 * 1000000, "After this long without rows and queries the warehouse is closed, which gives back its memory", AT(idle_us) },
     { "query_time", OPTION_DURATION, "5m", 1000, (int64_t)86400 * 1000000, "How long one query may take", AT(query_time_us) },
     { "queries", OPTION_COUNT, "4", 1, QUERIES_MAX, "Queries at the same time", AT(queries) },
