@@ -126,7 +126,8 @@ static inline void on_watch(void *ctx, const struct log_commit_look *look)
     atomic_store(&shared->spool_records, look->spool_records);
     atomic_store(&shared->spooled_records, look->spooled_records);
     atomic_store(&shared->drained_records, look->drained_records);
-    atomic_store(&shared->outages, look->outages);
+    if (look->outages > atomic_load(&shared->outages)) /* a writer that sends what the one before left knows of none */
+        atomic_store(&shared->outages, look->outages);
 }
 
 struct writing {
