@@ -259,14 +259,24 @@ static void heir_begin(struct supervisor *supervisor, struct child *child)
     supervisor->change.step = CHANGE_HEIR;
 }
 
-/* The next role, capture last. */
+/* Where it is on the way of an event; the reader of the catalog, which is not on it: at the end. */
+static size_t place_of(const struct child *child)
+{
+    size_t place = 0;
+
+    while (place < role_count && roles[place] != child->role)
+        place++;
+    return place;
+}
+
+/* The next role, from the end of the way to its start: who writes in a newer form than before is replaced after those who read it. */
 static void change_next(struct supervisor *supervisor)
 {
     struct change *change = &supervisor->change;
     struct child  *child = NULL;
 
     for (size_t i = 0; i < supervisor->count; i++)
-        if ((change->todo & 1u << i) != 0 && (child == NULL || child->role == &capture_role))
+        if ((change->todo & 1u << i) != 0 && (child == NULL || place_of(&supervisor->children[i]) > place_of(child)))
             child = &supervisor->children[i];
     change->child = child;
     if (child == NULL) {

@@ -178,7 +178,12 @@ static void packed_cells_become_text(void **state)
     assert_string_equal((char *)json.at, "{\"team_id\":7,\"properties\":null}");
     bytes[0] = 4;
     assert_int_equal(row_read(span_of(bytes, size), &back, &err), -1);
-    assert_string_equal(err.text, "row of version 4; this Penstock reads version 3");
+    assert_string_equal(err.text, "row of version 4, of a newer Penstock; this one reads up to version 3: start the newer one");
+    assert_int_equal(err.kind, ERR_RETRY);
+    bytes[0] = 'x';
+    assert_int_equal(row_read(span_of(bytes, size), &back, &err), -1);
+    assert_string_equal(err.text, "row of version 120; this Penstock reads version 3");
+    assert_int_equal(err.kind, ERR_CORRUPT);
     bytes[size - 1] ^= 1;
     for (bytes[0] = 1; bytes[0] < 3; bytes[0]++) /* what an earlier one wrote: text, then persons and groups packed */
         assert_int_equal(row_read(span_of(bytes, size), &back, &err), 0);

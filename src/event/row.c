@@ -9,7 +9,7 @@
 #include "wire/json.h"
 #include "wire/time.h"
 
-enum { ROW_VERSION = 3, ROW_VERSION_OLDEST = 1, ROW_HEAD_BYTES = 12 };
+enum { ROW_VERSION = 3, ROW_VERSION_OLDEST = 1, ROW_VERSION_NEWEST = ROW_VERSION + 16 /* to come */, ROW_HEAD_BYTES = 12 };
 
 #define ROW_COLUMN(name, type, suffix) { name, type },
 static const struct row_column row_event_columns[] = { ROW_EVENT_COLUMNS(ROW_COLUMN) };
@@ -152,6 +152,9 @@ int row_read(struct span body, struct row *out, struct err *err)
     if (body.bytes < ROW_HEAD_BYTES)
         return err_set(err, ERR_CORRUPT, "a row of %zu bytes is shorter than its head of %d", body.bytes,
                        ROW_HEAD_BYTES);
+    if (body.at[0] > ROW_VERSION && body.at[0] <= ROW_VERSION_NEWEST)
+        return err_set(err, ERR_RETRY, "row of version %u, of a newer Penstock; this one reads up to version %d: start the newer one",
+                       body.at[0], ROW_VERSION);
     if (body.at[0] < ROW_VERSION_OLDEST || body.at[0] > ROW_VERSION)
         return err_set(err, ERR_CORRUPT, "row of version %u; this Penstock reads version %d", body.at[0], ROW_VERSION);
     if (body.at[1] >= ROW_TABLE_COUNT)

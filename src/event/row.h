@@ -206,7 +206,7 @@ static inline enum row_table row_stored_table(struct span row)
 {
     return (enum row_table)row.at[1];
 }
-/* Text spans point into body. ERR_CORRUPT: not a row. */
+/* Text spans point into body. ERR_CORRUPT: not a row. ERR_RETRY: of a newer Penstock, which can read it. */
 int row_read(struct span body, struct row *out, struct err *err) must_check;
 /* Makes text of what is packed. ERR_CORRUPT: it is damaged; ERR_FULL: the arena. */
 int row_unpack(struct row *row, struct arena *arena, struct err *err) must_check;

@@ -54,6 +54,7 @@ struct log_eraser {
     struct arena     *arena;           /* of a warning's details */
     const struct catalog_snapshot *catalog;
     enum kind         kind;            /* of the topic in work */
+    struct err        newer;           /* a row of it that only a newer Penstock can read; kind ERR_NONE: none */
 };
 
 int log_eraser_new(struct log *log, struct log_eraser **out, struct err *err)
@@ -229,8 +230,11 @@ static bool row_wanted(struct log_eraser *eraser, struct span body)
     struct row              row;
     struct err              why;
 
-    if (row_read(body, &row, &why) < 0)
+    if (row_read(body, &row, &why) < 0) {
+        if (why.kind == ERR_RETRY)
+            eraser->newer = why;
         return false;
+    }
     switch (row.table) {
     case ROW_EVENT:
         return cell_erased(eraser, (uint32_t)row.cells[ROW_EVENT_TEAM_ID].i64, &row.cells[ROW_EVENT_DISTINCT_ID]) ||
@@ -339,9 +343,14 @@ static int topic_step(struct log_eraser *eraser, size_t i, struct err *err)
     if (topics[i].kind == KIND_CONTROL && inputs_settle_control(eraser->log, err) < 0)
         return -1;
     eraser->kind = topics[i].kind;
+    eraser->newer = (struct err){ .kind = ERR_NONE };
     if (log_erase(eraser->log, topics[i].topic, 0, eraser->from[i], eraser->end[i], 1, wanted, eraser, &erased, err) < 0)
         return -1;
     eraser->records += erased.records;
+    if (eraser->newer.kind != ERR_NONE) { /* whose it is cannot be said here: not done */
+        *err = eraser->newer;
+        return err_wrap(err, topics[i].topic);
+    }
     eraser->done[i] = erased.done_below >= eraser->end[i];
     if (erased.done_below <= eraser->from[i])
         return eraser->done[i];

@@ -210,6 +210,10 @@ static int add_record(struct follow *follow, struct follow_topic *topic, struct 
         return add_dead_letter(follow, warehouse, body, false, "crashed", crashed_detail, now_us, err);
     }
     if (row_read(body, &follow->row, &why) < 0) {
+        if (why.kind == ERR_RETRY) { /* who can read it will: it is no dead letter */
+            *err = why;
+            return err_wrap(err, follow_topics[topic - follow->topics]);
+        }
         follow->counts.unreadable++;
         return add_dead_letter(follow, warehouse, body, false, "unreadable_row", why.text, now_us, err);
     }

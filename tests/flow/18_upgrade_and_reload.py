@@ -26,6 +26,14 @@ def test_a_binary_that_hangs_is_given_up():
     print(upgrades.campaign(2, 0, 18, ["hangs", "good"]))
 
 
+def test_who_reads_is_replaced_before_who_writes():
+    """So that no loader meets rows of a newer ingest, whose form it may not know."""
+    with Serve() as serve:
+        serve.cli("upgrade")
+        began = [int(open("/proc/%d/stat" % serve.role_pid(role)).read().rsplit(")", 1)[1].split()[19]) for role in ("load", "ingest", "capture")]
+        assert began == sorted(began), began
+
+
 def test_a_binary_that_ends_right_after_it_took_over_is_replaced_by_the_one_before():
     with Serve() as serve:
         event = {"api_key": serve.token(), "event": "e", "distinct_id": "u"}
