@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ingest/crew.h"
 
 enum { SLICES = 3000 };
@@ -125,6 +126,17 @@ static int run_with(struct crew *crew, struct run *run, unsigned slices, int fai
     return crew_run(crew, &work, err);
 }
 
+/* When another hand gets a core is not ours to say: on a full machine it takes some runs. */
+static void others_work_too(struct crew *crew, struct run *run)
+{
+    int64_t    until_us = clock_mono_us() + 20000000;
+    struct err err = { 0 };
+
+    while (run->hands > 1 && (unsigned long)run->hands_seen <= 1 && clock_mono_us() < until_us)
+        assert_int_equal(run_with(crew, run, SLICES, STEPS, 0, &err), 0);
+    assert_true(run->hands == 1 || (unsigned long)run->hands_seen > 1);
+}
+
 static void test_order(void **state)
 {
     static const unsigned slices[] = { 0, 1, 2, 7, SLICES };
@@ -150,8 +162,7 @@ static void test_order(void **state)
                 sums[i] = run->sum;
             assert_true(run->sum == sums[i]);
         }
-        if (hands > 1)
-            assert_true((unsigned long)run->hands_seen > 1); /* others worked too */
+        others_work_too(crew, run);
         crew_free(crew);
     }
     free(run);
