@@ -81,8 +81,9 @@ def test_a_merge_and_a_refused_merge():
     own, refused = uuid7(), uuid7()
     with Serve() as serve:
         token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "anon", "uuid": own})
+        serve.settle()  # the order of two ids' events is nobody's where they are in two partitions
         serve.post("/batch/", {"api_key": token, "batch": [
-            {"event": "x", "distinct_id": "anon", "uuid": own},
             {"event": "$identify", "distinct_id": "ada", "properties": {"$anon_distinct_id": "early"}},
             {"event": "$identify", "distinct_id": "ada", "properties": {"$anon_distinct_id": "anon"}},
             {"event": "$identify", "distinct_id": "ada", "uuid": refused, "properties": {"$anon_distinct_id": "undefined"}}]})
