@@ -10,10 +10,11 @@
 #define R_GROWTH "bench/results/2026-11-21-growth-and-overload.md"
 #define R_KAFKA "bench/results/2026-11-21-kafka.md"
 #define R_STORES "bench/results/2026-11-22-cluster-stores.md"
+#define R_WAY "bench/results/2026-11-22-whole-way.md"
 
 /* X(name, value, unit, what it is, source) */
 #define PLAN_NUMBERS(X)                                                                                                            \
-    X(event_bytes, 1100, "bytes", "an event as it is sent, unpacked", "bench/bodies.py: page views of a browser's SDK")             \
+    X(event_bytes, 1100, "bytes", "an event as it is sent, unpacked", "bench/bodies.py: page views of a browser's SDK")            \
     X(peak_factor, 3, "x", "the busiest hour, of the average one", "assumed: sites of one continent; measure yours")               \
     X(cpu_share, 0.5, "of 1", "of a core that is planned for: the rest is for minutes above the hour's mean", "assumed")           \
     X(zones, 3, "", "places that fail apart; all of the peak is served by all but one", "assumed: what clouds have")               \
@@ -27,18 +28,17 @@
     X(ingest_postgres_us, 3, "us", "ingest: more, when persons are in PostgreSQL", R_STORES ": 1.0 for known persons, 4.0 where a fifth is new") \
     X(ingest_order_us, 6, "us", "ingest: of one event in the one thread of a partition that keeps the order (with LMDB)", "docs/performance.md") \
     X(changed, 0.1, "of 1", "events that change a person, an id or a group", "assumed: most events of a known visitor change nothing") \
-    X(postgres_us, 60, "us", "PostgreSQL: one changed person, with its log and its vacuum", R_STORES ": 38 without vacuum")          \
-    X(seen_us, 3.5, "us", "PostgreSQL: one event of a known person, its id noted", R_STORES)                                           \
-    X(load_us, 3, "us", "load: rows to ClickHouse", R_STORES ": 1.9 to send, 0.9 to read them from the log")                           \
-    X(warehouse_us, 25, "us", "ClickHouse: one row inserted and merged, as often as its parts are", \
-      R_STORES ": 5.5 to insert, 6.5 for the first merges; thrice") \
+    X(postgres_us, 60, "us", "PostgreSQL: one changed person, with its log and its vacuum", R_STORES ": 38 without vacuum; with it, and ids, 8.6 an event in 2026-11-22-whole-way.md")          \
+    X(seen_us, 3.5, "us", "PostgreSQL: one event of a known person, its id noted", R_STORES)                                       \
+    X(load_us, 7, "us", "load: rows to ClickHouse", R_WAY)                                                                         \
+    X(warehouse_us, 28, "us", "ClickHouse: one row inserted and merged until it is in one part", R_WAY ": 20.3, and 7.7 for the last merges") \
     X(query_cores, 0.5, "of 1", "of ClickHouse's cores besides, for people's queries", "assumed")                                  \
-    X(raw_bytes, 450, "bytes", "an accepted event in frames, LZ4", "assumed: 0.4 of event_bytes")                                  \
-    X(row_bytes, 445, "bytes", "its rows in frames: 2.76 KB, 6.2 times smaller", "docs/performance.md")                            \
-    X(wire_bytes, 300, "bytes", "an event on its way in, gzip, of a batch", "assumed: batches of 100 pack 4 times")                \
-    X(stored_bytes, 500, "bytes", "its row in the warehouse, zstd, with its indexes", "assumed: 935-byte rows take half, docs/decisions/warehouse-duckdb.md") \
+    X(raw_bytes, 410, "bytes", "an accepted event in frames, LZ4", R_WAY)                                                          \
+    X(row_bytes, 1020, "bytes", "its rows in frames, with those of persons", R_WAY)                                                \
+    X(wire_bytes, 210, "bytes", "an event on its way in, gzip, of a batch of 100", R_WAY)                                          \
+    X(stored_bytes, 300, "bytes", "its row in the warehouse, with those of persons", R_WAY)                                        \
     X(person_bytes, 3500, "bytes", "a person, its ids, their indexes in PostgreSQL", R_STORES ": 1,820 at first, as much again for dead rows") \
-    X(seen_bytes, 32, "bytes", "an event's id in PostgreSQL", R_STORES)                                                               \
+    X(seen_bytes, 32, "bytes", "an event's id in PostgreSQL", R_STORES)                                                            \
     X(seen_days, 28, "d", "how long ids are kept", "docs/limits.md")                                                               \
     X(events_per_person, 50, "", "a month", "assumed")                                                                             \
     X(retention_days, 365, "d", "of rows in the warehouse", "assumed")                                                             \
@@ -61,11 +61,11 @@ extern const struct plan_number_info plan_numbers[PLAN_NUMBER_COUNT];
 
 /* X(suffix, name, what runs there) */
 #define PLAN_PARTS(X)                                                                       \
-    X(CAPTURE, "capture", "HTTP in, events out")                                            \
-    X(BROKER, "brokers", "Apache Kafka")                                                    \
-    X(INGEST, "ingest", "persons, groups, rows")                                            \
-    X(POSTGRES, "PostgreSQL", "persons, ids, seen ids; parted by project when there are several") \
-    X(LOAD, "load", "rows into the warehouse")                                              \
+    X(CAPTURE, "capture", "HTTP in, events out")                                                                                   \
+    X(BROKER, "brokers", "Apache Kafka")                                                                                           \
+    X(INGEST, "ingest", "persons, groups, rows")                                                                                   \
+    X(POSTGRES, "PostgreSQL", "persons, ids, seen ids; parted by project when there are several")                                  \
+    X(LOAD, "load", "rows into the warehouse")                                                                                     \
     X(WAREHOUSE, "ClickHouse", "shards times copies")
 #define PLAN_PART_ENUM(suffix, name, what) PLAN_PART_##suffix,
 enum plan_part { PLAN_PARTS(PLAN_PART_ENUM) PLAN_PART_COUNT };

@@ -37,25 +37,25 @@ static void a_thousand_a_second(void **state)
     check("rate", plan.rate, 1000);
     check("peak", plan.peak, 3000);
     check("capture: 3000 x (3.7 + 1.0) us", plan.parts[PLAN_PART_CAPTURE].cores, 0.0141);
-    check("capture in: 3000 x 300 B", plan.parts[PLAN_PART_CAPTURE].in_bits, 7.2e6);
+    check("capture in: 3000 x 210 B", plan.parts[PLAN_PART_CAPTURE].in_bits, 5.04e6);
     check("brokers: 3000 x 2 x (3 x 2.5 + 3 x 0.5) us", plan.parts[PLAN_PART_BROKER].cores, 0.054);
-    check("brokers: 1000 x 86400 x 3 days x 895 B x 3", plan.parts[PLAN_PART_BROKER].disk_bytes, 695952e6);
+    check("brokers: 1000 x 86400 x 3 days x 1430 B x 3", plan.parts[PLAN_PART_BROKER].disk_bytes, 1111968e6);
     check("ingest: 3000 x (13.2 + 3 + 0.3 + 1) us", plan.parts[PLAN_PART_INGEST].cores, 0.0525);
     check("PostgreSQL: 3000 x (0.1 x 60 + 3.5) us", plan.parts[PLAN_PART_POSTGRES].cores, 0.0285);
     check("PostgreSQL: (2629800000 / 50 x 3500 + 86400000 x 28 x 32) x 2", plan.parts[PLAN_PART_POSTGRES].disk_bytes, 523000.8e6);
-    check("load: 3000 x 3.3 us", plan.parts[PLAN_PART_LOAD].cores, 0.0099);
-    check("ClickHouse: 3000 x 25 us x 2 / 0.5", plan.parts[PLAN_PART_WAREHOUSE].cores, 0.3);
-    check("ClickHouse: 86400000 x 365 x 500 x 2", plan.parts[PLAN_PART_WAREHOUSE].disk_bytes, 31536e9);
-    assert_int_equal(plan.parts[PLAN_PART_WAREHOUSE].machines, 3); /* 31.5 TB / 11.2 TB */
+    check("load: 3000 x 7.3 us", plan.parts[PLAN_PART_LOAD].cores, 0.0219);
+    check("ClickHouse: 3000 x 28 us x 2 / 0.5", plan.parts[PLAN_PART_WAREHOUSE].cores, 0.336);
+    check("ClickHouse: 86400000 x 365 x 300 x 2", plan.parts[PLAN_PART_WAREHOUSE].disk_bytes, 18921.6e9);
+    assert_int_equal(plan.parts[PLAN_PART_WAREHOUSE].machines, 2); /* 18.9 TB / 11.2 TB */
     assert_string_equal(plan.parts[PLAN_PART_WAREHOUSE].because, "disk");
     assert_int_equal(plan.parts[PLAN_PART_BROKER].machines, 3);
     assert_string_equal(plan.parts[PLAN_PART_BROKER].because, "zones");
     assert_int_equal(plan.partitions, 8);
     check("a partition: 1e6 / 6 x 0.5", plan.unit_rate, 83333.333333333);
-    /* 31557600 s x 1000 x (895 x (2 x 2/3 + 2) + 445 x (2/3 + 1)) */
-    check("traffic", plan.traffic_bytes, 31557600e3 * (895 * (2 * 2 / 3.0 + 2) + 445 * (2 / 3.0 + 1)));
-    check("machines: (2 + 3 + 2 + 2 + 2 + 3) x 16 x 350", plan.machine_cost, 14 * 5600);
-    check("disks", plan.disk_cost, (695952e6 + 523000.8e6 + 31536e9) / 0.7 / 1e9 * 0.96);
+    /* 31557600 s x 1000 x (1430 x (2 x 2/3 + 2) + 1020 x (2/3 + 1)) */
+    check("traffic", plan.traffic_bytes, 31557600e3 * (1430 * (2 * 2 / 3.0 + 2) + 1020 * (2 / 3.0 + 1)));
+    check("machines: (2 + 3 + 2 + 2 + 2 + 2) x 16 x 350", plan.machine_cost, 13 * 5600);
+    check("disks", plan.disk_cost, (1111968e6 + 523000.8e6 + 18921.6e9) / 0.7 / 1e9 * 0.96);
 }
 
 static void what_grows_grows_in_step(void **state)
@@ -99,7 +99,7 @@ static void numbers_count(void **state)
     numbers_usual();
     number[PLAN_machine_net] = 1e9;
     plan_make(1e12, number, &other);
-    assert_string_equal(other.parts[PLAN_PART_CAPTURE].because, "network"); /* 4.1 Gbit/s of frames out */
+    assert_string_equal(other.parts[PLAN_PART_CAPTURE].because, "network"); /* 3.7 Gbit/s of frames out */
 }
 
 static void a_machine_is_measured(void **state)
