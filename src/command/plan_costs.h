@@ -28,7 +28,8 @@
     X(ingest_postgres_us, 3, "us", "ingest: more, when persons are in PostgreSQL", R_STORES ": 1.0 for known persons, 4.0 where a fifth is new") \
     X(ingest_order_us, 6, "us", "ingest: of one event in the one thread of a partition that keeps the order (with LMDB)", "docs/performance.md") \
     X(changed, 0.1, "of 1", "events that change a person, an id or a group", "assumed: most events of a known visitor change nothing") \
-    X(postgres_us, 60, "us", "PostgreSQL: one changed person, with its log and its vacuum", R_STORES ": 38 without vacuum; with it, and ids, 8.6 an event in 2026-11-22-whole-way.md")          \
+    X(postgres_us, 60, "us", "PostgreSQL: one changed person, with its log and its vacuum",                                        \
+      R_STORES ": 38 without vacuum; with it, and ids, 8.6 an event in 2026-11-22-whole-way.md")                                   \
     X(seen_us, 3.5, "us", "PostgreSQL: one event of a known person, its id noted", R_STORES)                                       \
     X(load_us, 7, "us", "load: rows to ClickHouse", R_WAY)                                                                         \
     X(warehouse_us, 28, "us", "ClickHouse: one row inserted and merged until it is in one part", R_WAY ": 20.3, and 7.7 for the last merges") \
