@@ -20,7 +20,14 @@ enum {
     KAFKA_MESSAGE_BYTES_MAX = (32 << 20) + (64 << 10),
     KAFKA_CONNECT_MS = 6000, /* TCP, TLS and who we are; then the next address is tried. Brokers that all come back to need seconds */
     KAFKA_SOCKET_MS = 6000,  /* a request without an answer: the connection is given up */
-    KAFKA_REQUEST_MS = 5000  /* that replicas have to confirm */
+    KAFKA_REQUEST_MS = 5000, /* that replicas have to confirm */
+    /* What an idempotent producer sends of a partition before an answer comes: so many frames, each a request; or one request of plain
+     * messages (a volley), of which it counts five as well, however many a request holds. Who gives it more makes its thread ask again and
+     * again, without a pause, whether it may send (librdkafka 2.0: a whole core while brokers take their time). */
+    KAFKA_FRAMES_UNDER_WAY = 5,
+    KAFKA_VOLLEY_BYTES = 900000,  /* less than the client's batch.size, */
+    KAFKA_VOLLEY_MESSAGES = 9000, /* and than its batch.num.messages */
+    KAFKA_KNOWN_MS = 3600 * 1000  /* brokers know a producer for longer than this without a message; then the next one goes alone again */
 };
 
 /* Settings of a client of this kind; the caller adds what is its own (callbacks, opaque, group.id). properties:

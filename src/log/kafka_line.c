@@ -24,18 +24,9 @@
 #include "base/say.h"
 #include "log/kafka_client.h"
 #include "log/kafka_log.h"
+#include "log/kafka_message.h"
 
-enum {
-    LINE_MAGIC = 0x6c696e65,
-    LINE_REACH_MS = 500,
-    LINE_CLOSE_MS = 2000,
-    LINE_FRAMES = 5,             /* of a partition with the client at a time: what an idempotent producer sends before an answer comes */
-    LINE_VOLLEY_BYTES = 900000,  /* of plain messages: less than the client's batch.size, */
-    LINE_VOLLEY_MESSAGES = 9000, /* and than its batch.num.messages */
-    LINE_MESSAGE_MORE = 100,     /* what a message has around it, at most, */
-    LINE_HEADER_MORE = 5         /* and a header's name or value */
-};
-#define LINE_KNOWN_US ((int64_t)3600 * 1000000) /* without a message; then its next one goes alone again */
+enum { LINE_MAGIC = 0x6c696e65, LINE_REACH_MS = 500, LINE_CLOSE_MS = 2000 };
 
 /* A message that waits for others of its partition. */
 struct held {
@@ -201,18 +192,6 @@ static void line_close(struct kafka_line *any)
     free(line);
 }
 
-static rd_kafka_headers_t *line_headers(const struct log_message *message)
-{
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(message->header_count);
-
-    for (size_t i = 0; i < message->header_count; i++) {
-        struct span name = message->headers[i].name, value = message->headers[i].value;
-
-        (void)rd_kafka_header_add(headers, (const char *)name.at, (ssize_t)name.bytes, value.at, value.at == NULL ? -1 : (ssize_t)value.bytes);
-    }
-    return headers;
-}
-
 /* headers: those of parts that are destroyed on failure. */
 static int line_produceva(struct line *line, rd_kafka_vu_t *parts, size_t count, rd_kafka_headers_t *headers, struct err *err)
 {
@@ -233,7 +212,7 @@ static int line_produce_elsewhere(struct line *line, const struct line_message *
 {
     const struct log_message *plain = message->message;
     char                      name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
-    rd_kafka_headers_t       *headers = line_headers(plain);
+    rd_kafka_headers_t       *headers = kafka_message_headers(plain);
     rd_kafka_vu_t             parts[8];
     size_t                    n = 0;
 
@@ -273,25 +252,29 @@ static int line_produce(struct line *line, uint32_t partition, struct held *held
     return 0;
 }
 
+/* Do brokers know the producer, on this partition? */
+static bool lane_known(const struct lane *lane, int64_t now_us)
+{
+    return lane->known_us != 0 && now_us - lane->known_us <= (int64_t)KAFKA_KNOWN_MS * 1000;
+}
+
 /* May the client have this one now, behind those that it has? Never more than it sends before an answer comes: while messages wait in it
  * that it may not send, its thread asks without a pause whether it may. */
 static bool lane_takes(const struct lane *lane, const struct held *held, uint32_t turn, int64_t now_us)
 {
-    bool known = lane->known_us != 0 && now_us - lane->known_us <= LINE_KNOWN_US;
-
     if (lane->first_goes)
         return false;
-    if (lane->under_way == 0 || !known)
+    if (lane->under_way == 0 || !lane_known(lane, now_us))
         return lane->under_way == 0;
     if (!held->plain)
-        return lane->under_way < LINE_FRAMES;
-    return lane->turn == turn && lane->volley_count < LINE_VOLLEY_MESSAGES &&
-           lane->volley_bytes + held->bytes <= LINE_VOLLEY_BYTES;
+        return lane->under_way < KAFKA_FRAMES_UNDER_WAY;
+    return lane->turn == turn && lane->volley_count < KAFKA_VOLLEY_MESSAGES &&
+           lane->volley_bytes + held->bytes <= KAFKA_VOLLEY_BYTES;
 }
 
 static int lane_send(struct line *line, struct lane *lane, struct held *held, int64_t now_us, struct err *err)
 {
-    bool first = lane->known_us == 0 || now_us - lane->known_us > LINE_KNOWN_US;
+    bool first = !lane_known(lane, now_us);
 
     if (line_produce(line, (uint32_t)(lane - line->lanes), held, err) < 0)
         return -1;
@@ -337,15 +320,7 @@ static void lane_send_held(struct line *line, struct lane *lane, int64_t now_us)
 
 static size_t message_bytes(const struct line_message *message)
 {
-    const struct log_message *plain = message->message;
-    size_t                    bytes = message->frame_bytes + LINE_MESSAGE_MORE;
-
-    if (message->frame_take == NULL) {
-        bytes = plain->key.bytes + plain->value.bytes + LINE_MESSAGE_MORE;
-        for (size_t i = 0; i < plain->header_count; i++)
-            bytes += plain->headers[i].name.bytes + plain->headers[i].value.bytes + (size_t)(2 * LINE_HEADER_MORE);
-    }
-    return bytes;
+    return message->frame_take == NULL ? kafka_message_bytes(message->message) : message->frame_bytes + KAFKA_MESSAGE_MORE;
 }
 
 /* The message's spans, which are the caller's, are copied; a frame is taken. */
@@ -367,7 +342,7 @@ static struct held *held_new(const struct line_message *message)
     held->value_bytes = plain->value.bytes;
     held->key_bytes = plain->key.bytes;
     held->has_value = plain->value.at != NULL;
-    held->headers = line_headers(plain);
+    held->headers = kafka_message_headers(plain);
     held->block = malloc(plain->value.bytes + plain->key.bytes + 1);
     if (held->block == NULL) {
         held_free(held);

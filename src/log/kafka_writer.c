@@ -14,16 +14,12 @@
 #include "base/clock.h"
 #include "base/wait.h"
 #include "log/kafka_client.h"
+#include "log/kafka_message.h"
 #include "log/log_batch.h"
 
 enum {
     LAND_MS_MAX = KAFKA_SEND_MS_MAX + 5000, /* what was sent has landed, or failed, by then */
     LAND_MS_AT_CLOSE = 3000,
-    KNOWN_MS = 3600 * 1000, /* without a message; then the next one goes alone again */
-    FRAMES_UNDER_WAY = 5,  /* the client sends no more before an answer comes, and asks without a pause whether it may (kafka_line.c) */
-    VOLLEY_BYTES = 900000, /* of messages of the other form: what fits into a request, which is the only one under way */
-    VOLLEY_MESSAGES = 9000,
-    MESSAGE_MORE = 200,    /* what a message has around it, its headers' names among it */
     PACKED_TO_RAW = 2, /* packed records take less than half of their room: so many bytes are tried as one frame */
     ROOM_BYTES_MAX = 64 << 20
 };
@@ -119,7 +115,7 @@ static int first_alone(struct kafka_writer *writer, struct err *err)
     bool wait;
 
     pthread_mutex_lock(&writer->lock);
-    if (clock_mono_us() - writer->sent_us > (int64_t)KNOWN_MS * 1000)
+    if (clock_mono_us() - writer->sent_us > (int64_t)KAFKA_KNOWN_MS * 1000)
         writer->known = false;
     wait = !writer->known && writer->under_way > 0;
     pthread_mutex_unlock(&writer->lock);
@@ -135,7 +131,7 @@ static void writer_wait_room(struct kafka_writer *writer)
     int64_t until_us = clock_mono_us() + (int64_t)LAND_MS_MAX * 1000;
 
     pthread_mutex_lock(&writer->lock);
-    while (writer->under_way >= FRAMES_UNDER_WAY && wait_until(&writer->landed, &writer->lock, until_us))
+    while (writer->under_way >= KAFKA_FRAMES_UNDER_WAY && wait_until(&writer->landed, &writer->lock, until_us))
         ;
     pthread_mutex_unlock(&writer->lock);
 }
@@ -254,7 +250,7 @@ static void foreign_wait_room(struct kafka_writer *writer, size_t bytes)
     int64_t until_us = clock_mono_us() + (int64_t)LAND_MS_MAX * 1000;
 
     pthread_mutex_lock(&writer->lock);
-    if (writer->volley_bytes + bytes > VOLLEY_BYTES || writer->volley_count == VOLLEY_MESSAGES)
+    if (writer->volley_bytes + bytes > KAFKA_VOLLEY_BYTES || writer->volley_count == KAFKA_VOLLEY_MESSAGES)
         while (writer->under_way > 0 && wait_until(&writer->landed, &writer->lock, until_us))
             ;
     if (writer->under_way == 0)
@@ -269,12 +265,11 @@ static int foreign_send_one(struct kafka_writer *writer, const struct log_messag
     rd_kafka_topic_t   *topic = message->topic == NULL ? writer->handle : foreign_topic(writer, message->topic, err);
     rd_kafka_headers_t *headers;
     uint8_t            *copy;
-    size_t              bytes = message->value.bytes + message->key.bytes + MESSAGE_MORE;
 
     if (topic == NULL)
         return -1;
     copy = malloc(message->value.bytes + 1);
-    headers = rd_kafka_headers_new(message->header_count + 1);
+    headers = kafka_message_headers(message);
     if (copy == NULL || headers == NULL) {
         free(copy);
         if (headers != NULL)
@@ -282,12 +277,7 @@ static int foreign_send_one(struct kafka_writer *writer, const struct log_messag
         return err_set(err, ERR_FULL, "%s: no memory for a message of %zu bytes", writer->label, message->value.bytes);
     }
     memcpy(copy, message->value.at, message->value.bytes);
-    for (size_t i = 0; i < message->header_count; i++) {
-        (void)rd_kafka_header_add(headers, (const char *)message->headers[i].name.at, (ssize_t)message->headers[i].name.bytes,
-                                  message->headers[i].value.at, (ssize_t)message->headers[i].value.bytes);
-        bytes += message->headers[i].name.bytes + message->headers[i].value.bytes;
-    }
-    foreign_wait_room(writer, bytes);
+    foreign_wait_room(writer, kafka_message_bytes(message));
     if (writer_send_to(writer, topic, message->key, copy, message->value.bytes, headers, &writer->of_frame, err) < 0) {
         rd_kafka_headers_destroy(headers);
         return -1;
