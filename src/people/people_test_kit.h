@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "people/lmdb.h"
+#include "people/seen.h"
 
 #define MAP_BYTES ((uint64_t)1 << 30)
 
@@ -23,6 +24,7 @@ struct place {
 
 /* What holds of the embedded store alone; pg_test_kit.h has its own. */
 #ifndef PEOPLE_TEST_POSTGRES
+#define people_test_settle seen_settle
 #define PEOPLE_TEST_SEEN_FOLDER ""
 enum { PEOPLE_TEST_TEXT_MAX = 2000, PEOPLE_TEST_IDS_TAKEN_AGAIN = 1 };
 #endif

@@ -231,6 +231,8 @@ int  pg_seen_calls(struct people_txn *txn, struct pg_call *calls, size_t *count,
 void pg_seen_end(struct people_txn *txn, bool committed);
 int  pg_seen_new(struct pg *pg, const char *folder, size_t recent_max, struct err *err) must_check;
 void pg_seen_free(struct pg_seen *seen);
+/* As seen_settle() of the copy: for tests. */
+void pg_seen_settle(struct people *people);
 /* The unit was taken over anew: others may have added. */
 void pg_seen_doubt(struct pg *pg);
 

@@ -18,6 +18,7 @@
 #include "base/say.h"
 #include "people/pg.h"
 #include "people/pg_schema.h"
+#include "people/seen.h"
 #include "people/seen_entry.h"
 
 enum {
@@ -55,6 +56,14 @@ int pg_seen_new(struct pg *pg, const char *folder, size_t recent_max, struct err
         return err_set(err, ERR_INPUT, "people: the store needs a folder for its copy of event ids");
     seen->options = (struct people_options){ .folder = seen->folder, .memory_bytes = 1, .seen_recent_max = recent_max };
     return 0;
+}
+
+void pg_seen_settle(struct people *people)
+{
+    struct pg_seen *seen = pg_of(people)->seen;
+
+    if (seen != NULL && seen->copy != NULL)
+        seen_settle(seen->copy);
 }
 
 void pg_seen_free(struct pg_seen *seen)

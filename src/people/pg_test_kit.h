@@ -12,6 +12,7 @@
 #include <libpq-fe.h>
 
 #include "people/people.h"
+#include "people/pg.h"
 
 enum { PG_KIT_DATABASES = 6 };
 
@@ -136,6 +137,7 @@ static inline int pg_kit_next(struct people *people, uint64_t *out, struct err *
 
 #define people_open pg_kit_open
 #define PEOPLE_TEST_POSTGRES 1
+#define people_test_settle pg_seen_settle
 #define PEOPLE_TEST_SEEN_FOLDER "/postgres-0"
 enum { PEOPLE_TEST_TEXT_MAX = 400, PEOPLE_TEST_IDS_TAKEN_AGAIN = 0 };
 
