@@ -77,19 +77,11 @@ def configuration(up, persons_url):
 
 def start(folder, up):
     up["postgres"].sql("CREATE DATABASE bench")
-    data, port, binary = os.path.join(folder, "data"), machine.free_port(), os.path.join(machine.BUILD, "penstock")
+    data = os.path.join(folder, "data")
     os.makedirs(data)
     with open(os.path.join(data, "penstock.yaml"), "w") as out:
         out.write(configuration(up, up.env["PENSTOCK_TEST_POSTGRES"].rsplit("/", 1)[0] + "/bench"))
-    subprocess.run([binary, "token", "create", "--token", machine.TOKEN, "--data", data], check=True, capture_output=True)
-    server = machine.Server([binary, "serve", "--data", data, "--listen", "127.0.0.1:%d" % port], port, folder, None)
-    end = time.time() + 60
-    while set(machine.children(server.process.pid).values()) < set(machine.ROLES):
-        if time.time() > end:
-            server.stop()
-            raise SystemExit("not all roles are up after 60 s: %s" % folder)
-        time.sleep(0.1)
-    return server
+    return machine.start_penstock(folder, core=None, seconds=60)
 
 
 def send(server, folder, args):

@@ -185,8 +185,8 @@ def start_discard(folder):
     return Server([os.path.join(BUILD, "bench", "discard_server"), str(port)], port, folder)
 
 
-def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None, role=None):
-    """All roles, or one alone; the load token made before."""
+def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None, role=None, seconds=10):
+    """All roles, or one alone, up within so many seconds; the load token made before."""
     port = free_port()
     data = os.path.join(folder, "data")
     binary = os.path.join(BUILD, "penstock")
@@ -201,7 +201,7 @@ def start_penstock(folder, core=SERVER_CORE, extra=(), tls=None, role=None):
     only = ["--role", role] if role else []
     server = Server([binary, "serve", "--data", data, "--listen", listen] + only + list(extra), port, folder, core)
     server.data, server.binary = data, binary
-    wait_roles(server, (role,) if role else ROLES)
+    wait_roles(server, (role,) if role else ROLES, seconds)
     return server
 
 
