@@ -181,7 +181,7 @@ static int cursor_ask(struct kafka_log *log, struct kafka_cursors *cursors, stru
     return rc;
 }
 
-/* What fails here is asked again by whoever needs it. */
+/* What fails here is asked again by whoever needs it. An element's opaque is its cursor's number: the array may move while it grows. */
 void kafka_cursors_expect(struct log *of, const char *const *topics, size_t count, uint32_t partition, const char *consumer)
 {
     struct kafka_log                *log = kafka_log_of(of);
@@ -196,16 +196,11 @@ void kafka_cursors_expect(struct log *of, const char *const *topics, size_t coun
     for (size_t i = 0; i < count; i++)
         if (topics[i] != NULL && kafka_topic_name(log, topics[i], name, &ignored) == 0 &&
             cursor_find(log, topics[i], partition, consumer, &cursors, &cursor, &ignored) == 0)
-            (void)rd_kafka_topic_partition_list_add(list, name, (int32_t)partition);
+            rd_kafka_topic_partition_list_add(list, name, (int32_t)partition)->opaque = (void *)(uintptr_t)(cursor - cursors->at);
     if (list->cnt > 0 && rd_kafka_committed(cursors->client, list, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
-        for (size_t i = 0; i < count; i++) {
-            rd_kafka_topic_partition_t *told;
-
-            if (topics[i] == NULL || kafka_topic_name(log, topics[i], name, &ignored) < 0 ||
-                (told = rd_kafka_topic_partition_list_find(list, name, (int32_t)partition)) == NULL ||
-                cursor_find(log, topics[i], partition, consumer, &cursors, &cursor, &ignored) < 0)
-                continue;
-            (void)cursor_learn(log, cursor, told);
+        for (int i = 0; i < list->cnt; i++) {
+            cursor = &cursors->at[(uintptr_t)list->elems[i].opaque];
+            (void)cursor_learn(log, cursor, &list->elems[i]);
             cursor->at_us = now_us;
         }
     pthread_mutex_unlock(&log->cursors_lock);
