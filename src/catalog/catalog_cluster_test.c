@@ -9,7 +9,7 @@
 #include "catalog/catalog_db.h"
 #include "catalog/catalog_image.h"
 
-enum { PATIENCE_US = 60000000, SEEN_US_MAX = 5000000 };
+enum { PATIENCE_US = 60000000, SEEN_US_MAX = 20000000 };
 
 /* --- the same suite ---------------------------------------------------------------------------- */
 
@@ -66,7 +66,7 @@ static int64_t change_awaited(struct catalog *catalog, const struct catalog_snap
             fail_msg("no change was seen; %u errors, the last: %s", *errors, err.text);
         (void)usleep(5000);
     }
-    assert_in_range(slowest_us, 0, 2000000); /* it waits for no answer: one takes 5 s at most */
+    assert_in_range(slowest_us, 0, 4500000); /* it waits for no answer: that takes 5 s */
     return clock_mono_us() - began_us;
 }
 

@@ -60,7 +60,7 @@ static uint64_t fates_sum(const struct people_place *place)
 /* Until the role, which has to wait for its dead predecessor's place in the group, has finished some batch. */
 static void wait_for_work(struct site *site, uint64_t *at)
 {
-    int64_t    until_us = clock_mono_us() + 60000000;
+    int64_t    until_us = clock_mono_us() + 120000000;
     uint64_t   before = *at;
     struct err err = { 0 };
 
@@ -141,7 +141,7 @@ static void suspect_behind_a_hole(void **state)
         pid_t pid = fork();
 
         if (pid == 0) {
-            (void)alarm(60);
+            (void)alarm(240);
             say_init("ingest", SAY_ERROR);
             site_finish(&at.site, &place);
             _exit(0);

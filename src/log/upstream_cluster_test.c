@@ -17,7 +17,7 @@
 
 #define MUST(call) do { if ((call) < 0) fail_msg("%s: %s", #call, err.text); } while (0)
 #define UUID "019c21ac-e950-7abc-8def-0123456789ab"
-enum { PATIENCE_US = 30000000 };
+enum { PATIENCE_US = 120000000 };
 
 static struct log_kafka_options kafka;
 static struct upstream_hooks    hooks;

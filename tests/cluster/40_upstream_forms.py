@@ -5,7 +5,6 @@ beside it, and its rows are on the topics that ClickHouse's tables read; as kcat
 a topic equal to itself and tells what another lacks."""
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,9 @@ import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "parts"))
+from parts import free_port  # noqa: E402
+
 BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
 PREFIX = "u%d_" % os.getpid()
@@ -20,12 +22,6 @@ PATIENCE = 90
 SETTINGS = """listen: 127.0.0.1:%d
 log: {backend: kafka, brokers: [%s], topic_prefix: %s, form: upstream, form_rows: upstream, partitions: 1, replication: 1}
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def kcat(topic):

@@ -17,8 +17,8 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -27,14 +27,11 @@ import deploy
 import dialect
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(os.path.join(ROOT, "tests", "parts"))
+from parts import free_port  # noqa: E402,F401  for tests, too
+
 BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
 ROLES = ("capture", "ingest", "load")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def uuid7(now=None):

@@ -23,7 +23,6 @@ import ctypes
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -32,6 +31,8 @@ import sys
 import tempfile
 import threading
 import time
+
+from parts import free_ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -84,22 +85,6 @@ def fetch():
         os.rename(work, os.path.join(os.path.realpath(DEPS), name))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def free_ports(count):
-    """Ports that nobody listens at, below the range from which the kernel takes those of outgoing connections."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range") as at:
-        below = int(at.read().split()[0])
-    found, port = [], 10000 + random.randrange(max(below - 12000, 1000))  # two sets may look at the same time
-    while len(found) < count:
-        port = port + 1 if port < below - 1 else 10000
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-    return found
 
 
 class Ended(RuntimeError):

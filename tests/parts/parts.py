@@ -20,6 +20,7 @@ import contextlib
 import glob
 import importlib.util
 import os
+import random
 import re
 import shutil
 import socket
@@ -31,10 +32,25 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 COMMENT = re.compile(r"^\s*(?:/\*|#|\"\"\")\s*parts:\s*([\w: ]*?)\s*(?:\*/)?\s*$", re.M)
 
 
+def free_ports(count):
+    """Ports that nobody listens at, below the range from which the kernel takes those of outgoing connections: also while the one who
+    asked has not bound it yet, or is down for a moment, no connection of somebody else has it."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as at:
+        below = int(at.read().split()[0])
+    found, port = [], 10000 + random.randrange(max(below - 12000, 1000))  # two sets may look at the same time
+    while len(found) < count:
+        port = port + 1 if port < below - 1 else 10000
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    return found
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def wanted(path):

@@ -16,9 +16,10 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
+
+from parts import free_port
 
 START_SECONDS_MAX = 60
 
@@ -112,9 +113,7 @@ class Part:
 
     def start(self):
         if self.port is None:
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                self.port = s.getsockname()[1]
+            self.port = free_port()
         new = not os.path.exists(os.path.join(self.data, "PG_VERSION"))
         if new:
             self.make()
