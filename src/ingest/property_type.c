@@ -3,6 +3,7 @@
 #include "ingest/property_type.h"
 
 #include "wire/time.h"
+#include "wire/white_space.h"
 
 enum { NUMBER_BYTES_MAX = 20, HALF_YEAR_S = 15768000 };
 
@@ -55,32 +56,14 @@ static bool name_is_time(struct span name)
 
 /* --- values ------------------------------------------------------------------------------------ */
 
-/* Bytes of the white space (Unicode's White_Space) that text begins with. */
-static size_t white_bytes(struct span text)
-{
-    static const char *const wide[] = { "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
-                                        "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80" };
-
-    if (text.bytes == 0)
-        return 0;
-    if ((text.at[0] >= '\t' && text.at[0] <= '\r') || text.at[0] == ' ')
-        return 1;
-    if (text.bytes >= 3 && span_starts(text, SPAN("\xe2\x80")) && text.at[2] >= 0x80 && text.at[2] <= 0x8a)
-        return 3; /* U+2000 to U+200A */
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
-        if (span_starts(text, span_text(wide[i])))
-            return strlen(wide[i]);
-    return 0;
-}
-
 static struct span trim(struct span text)
 {
     size_t white;
 
-    while ((white = white_bytes(text)) > 0)
+    while ((white = white_space_bytes(WHITE_UNICODE, text)) > 0)
         text = span_from(text, white);
     for (size_t length = 1; length <= 3 && length <= text.bytes; length++)
-        if (white_bytes(span_from(text, text.bytes - length)) == length) {
+        if (white_space_bytes(WHITE_UNICODE, span_from(text, text.bytes - length)) == length) {
             text.bytes -= length;
             length = 0; /* and again */
         }

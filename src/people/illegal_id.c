@@ -7,6 +7,7 @@
 
 #include "people/batch.h"
 #include "wire/utf8.h"
+#include "wire/white_space.h"
 
 enum { DISTINCT_ID_POINTS_MAX = 400 };
 
@@ -27,26 +28,10 @@ static bool is_listed(struct span id)
     return false;
 }
 
-/* Bytes of the white space (ECMAScript's WhiteSpace and LineTerminator) at the start; 0: none. */
-static size_t white_bytes(struct span text)
-{
-    static const char *const wide[] = { "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
-                                        "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80", "\xef\xbb\xbf" };
-
-    if ((text.at[0] >= '\t' && text.at[0] <= '\r') || text.at[0] == ' ')
-        return 1;
-    if (text.bytes >= 3 && span_starts(text, SPAN("\xe2\x80")) && text.at[2] >= 0x80 && text.at[2] <= 0x8a)
-        return 3; /* U+2000 to U+200A */
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
-        if (span_starts(text, span_text(wide[i])))
-            return strlen(wide[i]);
-    return 0;
-}
-
 static bool is_blank(struct span id)
 {
     while (id.bytes > 0) {
-        size_t white = white_bytes(id);
+        size_t white = white_space_bytes(WHITE_ECMASCRIPT, id);
 
         if (white == 0)
             return false;
