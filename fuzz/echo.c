@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "event/echo.h"
+#include "event/packed.h"
 #include "fuzz.h"
 #include "wire/json.h"
 

@@ -21,7 +21,8 @@
 #ifndef PENSTOCK_EVENT_ECHO_H
 #define PENSTOCK_EVENT_ECHO_H
 
-#include "event/packed.h"
+#include "event/packed_piece.h"
+#include "event/packed_words.h"
 
 enum {
     ECHO_HEAD_BYTES = 9,

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "event/echo.h"
+#include "event/packed.h"
 
 /* tag: of a property's value; of a member of a list: of the property whose value it has. 0: none, the value is its own. */
 struct member { const char *key, *value; uint8_t tag; };
@@ -70,6 +71,31 @@ static struct span text_of(struct arena *arena, const char *text)
 }
 
 struct made { struct span echo, text; };
+
+/* Of one test: what it makes, and the texts that went in and came back. */
+struct desk { struct arena *arena; struct buf text, back; };
+
+static int desk_set(void **state)
+{
+    struct desk *desk = calloc(1, sizeof *desk);
+
+    desk->arena = arena_new(8 << 20, 256 << 20);
+    buf_init(&desk->text, 4 << 20);
+    buf_init(&desk->back, 4 << 20);
+    *state = desk;
+    return 0;
+}
+
+static int desk_clear(void **state)
+{
+    struct desk *desk = *state;
+
+    buf_fini(&desk->text);
+    buf_fini(&desk->back);
+    arena_free(desk->arena);
+    free(desk);
+    return 0;
+}
 
 static void list_make(struct echo_writer *writer, const struct member *list, const struct span values[256], size_t offset, struct buf *text,
                       struct arena *arena)
@@ -155,33 +181,26 @@ static int text_exact(struct span echo, struct buf *out, struct err *err)
 
 static void forms_are_what_is_drawn(void **state)
 {
-    struct arena *arena = arena_new(8 << 20, 256 << 20);
-    struct buf    text, back;
-    struct err    err = { 0 };
+    struct desk *desk = *state;
+    struct err   err = { 0 };
 
-    (void)state;
-    buf_init(&text, 1 << 20);
-    buf_init(&back, 1 << 20);
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        struct made made = make(arena, facts[i].properties, facts[i].set, facts[i].once, &text);
+        struct made made = make(desk->arena, facts[i].properties, facts[i].set, facts[i].once, &desk->text);
         size_t      stem = strlen(facts[i].stem);
 
         if (made.echo.at[0] != 2 || bytes_get_u32(made.echo.at + 1) != made.text.bytes || bytes_get_u32(made.echo.at + 5) != stem ||
             memcmp(made.echo.at + ECHO_HEAD_BYTES, facts[i].stem, stem) != 0 ||
             !span_equal(span_from(made.echo, ECHO_HEAD_BYTES + stem), facts[i].behind))
             fail_msg("%s: other bytes", facts[i].name);
-        if (text_exact(made.echo, &back, &err) < 0 || !span_equal(buf_span(&back), made.text))
-            fail_msg("%s: %.*s", facts[i].name, (int)back.bytes, (const char *)back.at);
+        if (text_exact(made.echo, &desk->back, &err) < 0 || !span_equal(buf_span(&desk->back), made.text))
+            fail_msg("%s: %.*s", facts[i].name, (int)desk->back.bytes, (const char *)desk->back.at);
         for (size_t cut = 0; cut < made.echo.bytes; cut++) { /* lists without members may be missing, and nothing else */
-            int rc = text_exact(span_of(made.echo.at, cut), &back, &err);
+            int rc = text_exact(span_of(made.echo.at, cut), &desk->back, &err);
 
-            assert_true(rc == -1 || cut == 0 || span_equal(buf_span(&back), made.text));
+            assert_true(rc == -1 || cut == 0 || span_equal(buf_span(&desk->back), made.text));
         }
-        arena_reset(arena);
+        arena_reset(desk->arena);
     }
-    buf_fini(&text);
-    buf_fini(&back);
-    arena_free(arena);
 }
 
 /* Values and offsets on both sides of what a place can tell, and lists on both sides of where their count takes one byte more. */
@@ -191,13 +210,9 @@ static void limits_of_places_and_lists(void **state)
         { 0, 255, 1, true }, { 0, 256, 1, false }, { 65535 - 13, 9, 1, true }, { 65536 - 13, 9, 1, false },
         { 0, 9, 127, true }, { 0, 9, 128, true }, { 0, 9, 16383, true }, { 0, 9, 16384, true },
     };
-    struct arena *arena = arena_new(8 << 20, 256 << 20);
-    struct buf    text, back;
-    struct err    err = { 0 };
+    struct desk *desk = *state;
+    struct err   err = { 0 };
 
-    (void)state;
-    buf_init(&text, 4 << 20);
-    buf_init(&back, 4 << 20);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char          *before = calloc(1, rows[i].before + 3), *value = calloc(1, rows[i].value + 1);
         struct member *set = calloc(rows[i].members + 1, sizeof *set);
@@ -212,18 +227,15 @@ static void limits_of_places_and_lists(void **state)
 
         const struct member properties[] = { { "\"a\"", before, 0 }, { "\"$os\"", value, 1 }, SET, { NULL, NULL, 0 } };
 
-        made = make(arena, properties, set, set + rows[i].members, &text);
+        made = make(desk->arena, properties, set, set + rows[i].members, &desk->text);
         assert_int_equal(made.echo.at[ECHO_HEAD_BYTES + bytes_get_u32(made.echo.at + 5)], rows[i].told_by_place);
-        assert_int_equal(text_exact(made.echo, &back, &err), 0);
-        assert_true(span_equal(buf_span(&back), made.text));
+        assert_int_equal(text_exact(made.echo, &desk->back, &err), 0);
+        assert_true(span_equal(buf_span(&desk->back), made.text));
         free(before);
         free(value);
         free(set);
-        arena_reset(arena);
+        arena_reset(desk->arena);
     }
-    buf_fini(&text);
-    buf_fini(&back);
-    arena_free(arena);
 }
 
 #define STEM "{\"$browser\":\"Lynx\",\"$set\":{}}"
@@ -258,18 +270,16 @@ static void damage_is_told(void **state)
 {
     static const struct span fine = SPAN(HEAD "\1" BROWSER "\6\x0c\0\x1b\1\0\0\1\0");
     struct packed_reader     reader;
-    struct buf               back;
+    struct desk             *desk = *state;
     struct err               err = { 0 };
 
-    (void)state;
-    buf_init(&back, 1 << 20);
-    assert_int_equal(text_exact(fine, &back, &err), 0);
-    assert_true(span_is(buf_span(&back), "{\"$browser\":\"Lynx\",\"$set\":{\"$browser\":\"Lynx\"}}"));
+    assert_int_equal(text_exact(fine, &desk->back, &err), 0);
+    assert_true(span_is(buf_span(&desk->back), "{\"$browser\":\"Lynx\",\"$set\":{\"$browser\":\"Lynx\"}}"));
     assert_true(packed_is(fine));
     assert_int_equal(packed_reader_init(&reader, fine, &err), -1); /* nobody's properties */
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         err = (struct err){ 0 };
-        if (text_exact(damages[i].echo, &back, &err) == 0)
+        if (text_exact(damages[i].echo, &desk->back, &err) == 0)
             fail_msg("%s: became text", damages[i].name);
         assert_int_equal(err.kind, ERR_CORRUPT);
     }
@@ -280,9 +290,8 @@ static void damage_is_told(void **state)
         bytes[at / 8] ^= (uint8_t)(1u << at % 8);
         if (at / 8 >= 1 && at / 8 < 5 && bytes_get_u32(bytes + 1) > 1 << 16)
             continue;
-        (void)!text_exact(span_of(bytes, fine.bytes), &back, &err);
+        (void)!text_exact(span_of(bytes, fine.bytes), &desk->back, &err);
     }
-    buf_fini(&back);
 }
 
 static uint64_t draw_state = 88172645463325252u;
@@ -300,14 +309,10 @@ static void drawn_events_come_back(void **state)
 {
     static const char *const values[] = { "1", "null", "\"\"", "\"Chrome\"", "{\"a\" : [1]}", "\"0123456789012345678901234567890\"",
                                           "\"a value that is longer than a piece which is copied at once\"", "-1.5e3" };
-    static char   keys[206][2][64];
-    struct arena *arena = arena_new(8 << 20, 256 << 20);
-    struct buf    text, back;
-    struct err    err = { 0 };
+    static char  keys[206][2][64];
+    struct desk *desk = *state;
+    struct err   err = { 0 };
 
-    (void)state;
-    buf_init(&text, 1 << 20);
-    buf_init(&back, 1 << 20);
     for (unsigned i = 1; i < PACKED_KEYS; i++) {
         (void)snprintf(keys[i][0], sizeof keys[i][0], "%.*s", packed_keys[i].bytes, packed_keys[i].text);
         (void)snprintf(keys[i][1], sizeof keys[i][1], "\"own %u\"", i);
@@ -337,24 +342,21 @@ static void drawn_events_come_back(void **state)
             properties[n++] = (struct member)ONCE;
         if (draw(4) == 0)
             properties[n++] = (struct member){ "\"$group_0\"", "\"x\"", 0 };
-        made = make(arena, properties, set, once, &text);
-        assert_int_equal(text_exact(made.echo, &back, &err), 0);
-        if (!span_equal(buf_span(&back), made.text))
-            fail_msg("round %d: %.*s\n%.*s", round, (int)back.bytes, (const char *)back.at, (int)made.text.bytes, (const char *)made.text.at);
-        arena_reset(arena);
+        made = make(desk->arena, properties, set, once, &desk->text);
+        assert_int_equal(text_exact(made.echo, &desk->back, &err), 0);
+        if (!span_equal(buf_span(&desk->back), made.text))
+            fail_msg("round %d: %.*s\n%.*s", round, (int)desk->back.bytes, (const char *)desk->back.at, (int)made.text.bytes, (const char *)made.text.at);
+        arena_reset(desk->arena);
     }
-    buf_fini(&text);
-    buf_fini(&back);
-    arena_free(arena);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forms_are_what_is_drawn),
-        cmocka_unit_test(limits_of_places_and_lists),
-        cmocka_unit_test(damage_is_told),
-        cmocka_unit_test(drawn_events_come_back),
+        cmocka_unit_test_setup_teardown(forms_are_what_is_drawn, desk_set, desk_clear),
+        cmocka_unit_test_setup_teardown(limits_of_places_and_lists, desk_set, desk_clear),
+        cmocka_unit_test_setup_teardown(damage_is_told, desk_set, desk_clear),
+        cmocka_unit_test_setup_teardown(drawn_events_come_back, desk_set, desk_clear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

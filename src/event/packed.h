@@ -27,28 +27,12 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/err.h"
+#include "event/packed_piece.h"
 #include "event/packed_words.h"
-
-enum {
-    PACKED_FORM = 1,
-    PACKED_ECHO = 2,
-    PACKED_HEAD_BYTES = 5,
-    PACKED_TEXT_BYTES_MAX = 64 << 20, /* above what a record of the log holds */
-    PACKED_KEY_OWN = 219, PACKED_VALUE_OWN = 63, PACKED_LONG = 255
-};
-
-/* False: it is the text. */
-static inline bool packed_is(struct span packed)
-{
-    return packed.bytes > 0 && (packed.at[0] == PACKED_FORM || packed.at[0] == PACKED_ECHO);
-}
 
 /* --- text -------------------------------------------------------------------------------------- */
 
-/* How many bytes of text come out; of damaged ones perhaps not. ERR_CORRUPT: more than PACKED_TEXT_BYTES_MAX. */
-int packed_text_bytes(struct span packed, size_t *out, struct err *err) must_check;
-/* The text itself; to has packed_text_bytes of room. ERR_CORRUPT: not of this form. */
+/* The text; to has packed_text_bytes (packed_piece.h) of room. ERR_CORRUPT: not of this form. */
 int packed_text(struct span packed, uint8_t *to, struct err *err) must_check;
 /* The same into the arena; what is text already is given as it is. */
 int packed_text_in_arena(struct span packed, struct arena *arena, struct span *out, struct err *err) must_check;
@@ -105,25 +89,8 @@ size_t packed_end(struct packed_writer *writer);
 
 /* --- inside ------------------------------------------------------------------------------------ */
 
-int packed_damaged(struct err *err);
 int packed_next_slow(struct packed_reader *reader, struct packed_member *out, struct err *err) must_check;
 void packed_run_put(struct packed_writer *writer);
-/* Keys, values and lengths as they are drawn above. Reading moves *at; false: it does not fit before end. */
-uint8_t *packed_length_put(uint8_t *at, size_t bytes);
-bool     packed_length_read(const uint8_t **at, const uint8_t *end, size_t *out) must_check;
-uint8_t *packed_own_put(uint8_t *at, unsigned own, struct span text);
-bool     packed_own_read(const uint8_t **at, const uint8_t *end, unsigned own, struct span *out) must_check;
-
-/* Copies `bytes`, which is little most times, in one piece of a fixed length where both sides have that much. */
-static inline void packed_piece_put(uint8_t *to, const uint8_t *to_end, const uint8_t *from, const uint8_t *from_end, size_t bytes)
-{
-    enum { PIECE = 32 };
-
-    if (bytes <= PIECE && to_end - to >= PIECE && from_end - from >= PIECE)
-        memcpy(to, from, PIECE);
-    else
-        memcpy(to, from, bytes);
-}
 
 static inline void packed_pair_note(struct packed_pairs *pairs, uint8_t word, struct span value)
 {
