@@ -19,7 +19,7 @@ enum { REWRITE_PART = 100 /* of the time at most is spent on it, however often s
 
 /* A walk down the store's two trees costs 2 to 4 us of CPU where its pages are in the page cache, and several times that where they
  * are not, which the kernel decides; 256 MiB are half a million persons and their ids. docs/performance.md */
-enum { MEMORY_SHARE = 16 };
+enum { MEMORY_SHARE = 16, WARM_SHARE = 4 /* what of the store is read into the page cache when it is opened */ };
 #define MEMORY_MIN ((size_t)256 << 20)
 #define MEMORY_MAX ((size_t)2 << 30)
 
@@ -40,7 +40,8 @@ int store_open(const struct role_env *env, const struct ingest_options *options,
     char                  folder[4096];
     const char           *recent = getenv("PENSTOCK_SEEN_RECENT_MAX"); /* for tests only: docs/testing.md */
     struct people_options store = { .folder = folder, .settings = stores_people(env->stores), .unit = env->unit, .owner = true,
-                                  .memory_bytes = (size_t)options->people_memory };
+                                  .memory_bytes = (size_t)options->people_memory,
+                                  .warm_bytes = machine_memory_bytes() / WARM_SHARE };
 
     folder_of(env, folder);
     if (store.memory_bytes == 0) /* of several units each has its own */

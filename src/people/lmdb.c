@@ -5,7 +5,9 @@
  * Why without MDB_WRITEMAP: with it a full disk is a SIGBUS; so it is an error from a write, and the
  * transaction is dropped whole. Nothing relaxes the sync: a commit is one data sync and one meta page write.
  * Why MDB_NOTLS: a read-only transaction belongs to its object, not to the thread that began it.
- * Why MDB_NORDAHEAD: keys of ids are random; reading ahead would throw other pages out of memory. */
+ * Why MDB_NORDAHEAD: keys of ids are random; reading ahead would throw other pages out of memory. Not of a store that is read into
+ * memory whole when it is opened (warm.h): Linux takes no notice of who uses pages of such a map, and where files are written all the
+ * while, as the log's, it lets go of the store's first and reads them anew, one by one. */
 #include "people/lmdb.h"
 
 #include <assert.h>
@@ -19,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "people/seen.h"
+#include "people/warm.h"
 
 enum {
     FORMAT = 3,          /* 2: seen ids stand in files too, which a Penstock of format 1 would not look into;
@@ -127,11 +130,22 @@ static int people_open_tables(struct lmdb *people, bool create, struct err *err)
     return rc == 0 ? 0 : people_fail(rc, "open", err);
 }
 
+/* Whether all of the file that there is will be read at the opening. */
+static bool is_read_whole(const struct people_options *options, const char *name)
+{
+    char        path[4096];
+    struct stat file;
+
+    (void)snprintf(path, sizeof path, "%s/%s", options->folder, name == NULL ? "data.mdb" : name);
+    return options->warm_bytes > 0 && (stat(path, &file) < 0 || (uint64_t)file.st_size <= options->warm_bytes);
+}
+
 /* name NULL: data.mdb, with lock.mdb. */
 static int people_open_env(struct lmdb *people, const struct people_options *options, const char *name, struct err *err)
 {
     uint64_t map = options->map_bytes_max != 0 ? options->map_bytes_max : MAP_BYTES_DEFAULT;
     char path[4096];
+    unsigned flags = MDB_NOTLS | (name == NULL ? 0u : MDB_NOSUBDIR) | (is_read_whole(options, name) ? 0u : MDB_NORDAHEAD);
     int dead, rc;
 
     if (mkdir(options->folder, 0700) < 0 && errno != EEXIST)
@@ -145,7 +159,7 @@ static int people_open_env(struct lmdb *people, const struct people_options *opt
     if (rc == 0)
         rc = mdb_env_set_maxreaders(people->env, READERS_MAX);
     if (rc == 0)
-        rc = mdb_env_open(people->env, path, MDB_NOTLS | MDB_NORDAHEAD | (name == NULL ? 0u : MDB_NOSUBDIR), 0600);
+        rc = mdb_env_open(people->env, path, flags, 0600);
     if (rc == 0)
         rc = mdb_reader_check(people->env, &dead);
     return rc == 0 ? 0 : people_fail(rc, options->folder, err);
@@ -193,7 +207,7 @@ int people_open_file(const struct people_options *options, const char *name, str
 {
     struct lmdb *people = calloc(1, sizeof *people);
     size_t memory = options->memory_bytes == 0 ? HOT_BYTES_DEFAULT : options->memory_bytes;
-    int rc;
+    int fd, rc;
 
     if (people == NULL)
         return err_set(err, ERR_FULL, "people: no memory");
@@ -201,6 +215,8 @@ int people_open_file(const struct people_options *options, const char *name, str
     people->seen_recent_max = options->seen_recent_max;
     people->folder = strdup(options->folder);
     rc = people->folder == NULL ? err_set(err, ERR_FULL, "people: no memory") : people_open_env(people, options, name, err);
+    if (rc == 0 && mdb_env_get_fd(people->env, &fd) == 0)
+        people->warm = warm_start(fd, options->warm_bytes);
     if (rc == 0 && memory >= HOT_BYTES_MIN && (people->hot = hot_new(memory)) == NULL)
         rc = err_set(err, ERR_FULL, "people: no memory");
     if (rc == 0)
@@ -219,6 +235,7 @@ static void lmdb_close(struct people *base)
 {
     struct lmdb *people = lmdb_of(base);
 
+    warm_stop(people->warm);
     seen_view_free(people->seen_view);
     seen_free(people->seen);
     if (people->env != NULL)

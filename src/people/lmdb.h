@@ -16,6 +16,7 @@ struct lmdb {
     MDB_env *env;
     MDB_dbi  tables[TABLE_COUNT];
     /* @thread the writer's */
+    struct warm *warm; /* NULL: nothing is read ahead */
     struct hot  *hot;  /* of LINKS and PERSONS; NULL: none */
     struct seen *seen; /* NULL: nobody asked yet */
     size_t       seen_recent_max;

@@ -39,6 +39,7 @@ struct people_options {
     bool        owner;         /* of PostgreSQL: the unit is taken over from whoever had it, at once; else by the first that writes */
     uint64_t    map_bytes_max; /* address space, not memory; 0: 1 TiB. Reaching it is ERR_FULL */
     size_t      memory_bytes;  /* of persons and ids that are kept at hand; 0: 4 MiB (PostgreSQL: 64); less than 64 KiB: none */
+    uint64_t    warm_bytes;   /* embedded: so much of the store is read into the page cache at once, by a thread; 0: none */
     size_t      seen_recent_max; /* event ids in memory before they become a file; 0: 1 Mi, some 50 to 150 MiB */
 };
 
