@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "fuzz.h"
-#include "log/lz4_pack.h"
+#include "wire/lz4_pack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

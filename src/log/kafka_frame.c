@@ -13,7 +13,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "log/frame.h"
-#include "log/lz4_pack.h"
+#include "wire/lz4_pack.h"
 
 #define KAFKA_FRAME_MAGIC UINT32_C(0x464b4e50) /* "PNKF" */
 enum { KAFKA_FRAME_VERSION = 1, CRC_AT = 60 };

@@ -20,7 +20,7 @@
 #include "base/crc32c.h"
 #include "base/io.h"
 #include "log/frame.h"
-#include "log/lz4_pack.h"
+#include "wire/lz4_pack.h"
 #include "log/part.h"
 #include "log/window.h"
 

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "log/log_batch.h"
-#include "log/lz4_pack.h"
+#include "wire/lz4_pack.h"
 
 int log_writer_failed(struct log_writer *writer, struct err *err)
 {

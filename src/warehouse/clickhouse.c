@@ -194,7 +194,6 @@ static void close_it(struct warehouse *warehouse)
         free(warehouse->tables[i].insert);
         free(warehouse->tables[i].there);
     }
-    arena_free(warehouse->texts);
     explicit_bzero(warehouse->password, sizeof warehouse->password);
     warehouse->magic = 0;
     free(warehouse);

@@ -20,9 +20,7 @@
 #define PENSTOCK_WAREHOUSE_CLICKHOUSE_H
 
 #include <curl/curl.h>
-#include <lz4frame.h>
 
-#include "base/arena.h"
 #include "warehouse/warehouse_backend.h"
 
 enum { CLICKHOUSE_NAME_BYTES = 128, CLICKHOUSE_COLUMNS_MAX = 64, CLICKHOUSE_SQL_BYTES_MAX = 1 << 20 };
@@ -66,7 +64,6 @@ struct clickhouse_table {
     char    *insert;          /* "INSERT INTO ... FORMAT RowBinary"; fixed after open */
     struct buf raw;           /* rows that are not packed yet */
     struct buf packed;        /* LZ4 frame, not ended */
-    LZ4F_cctx *packer;
     bool       begun;         /* the frame is */
     uint64_t   packed_raw;    /* bytes that went into it */
     uint64_t   rows;          /* in raw and packed */
@@ -91,7 +88,6 @@ struct warehouse {
     struct clickhouse_table tables[ROW_TABLE_COUNT];
     size_t                  batch_rows;
     uint64_t                batch_bytes; /* unpacked */
-    struct arena           *texts;       /* of the row that is being added */
     struct warehouse_place  place;       /* as noted last */
     uint64_t                step;        /* of penstock_blocks: twice the batch's number, one more when it is done */
     uint64_t                noted[ROW_TABLE_COUNT]; /* rows of a batch that is to be made again */
@@ -125,10 +121,10 @@ struct clickhouse_columns {
 };
 extern const struct clickhouse_columns clickhouse_columns[ROW_TABLE_COUNT];
 
-/* Adds the row in the form RowBinary, those columns of it that are in `which`. It was checked. Counts instants that had to
- * be moved into what the column holds. */
-void clickhouse_row_write(struct buf *out, const struct row *row, uint64_t which, uint32_t unit, int64_t now_us,
-                          uint64_t *clamped);
+/* Adds the row in the form RowBinary, those columns of it that are in `which`. It was checked, but for its packed properties.
+ * Counts instants that had to be moved into what the column holds. ERR_INPUT: properties are damaged; nothing was added. */
+int clickhouse_row_write(struct buf *out, const struct row *row, uint64_t which, uint32_t unit, int64_t now_us,
+                         uint64_t *clamped, struct err *err) must_check;
 
 /* --- clickhouse_batch.c ----------------------------------------------------------------------------- */
 

@@ -5,24 +5,19 @@
  * Where each row ends and comes from is kept beside it: a batch that is too large for the server goes in halves
  * (clickhouse_commit.c). */
 #include <assert.h>
+#include <lz4frame.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "warehouse/clickhouse.h"
 #include "warehouse/row_check.h"
-#include "wire/utf8.h"
+#include "wire/lz4_frame.h"
 
 enum {
     PIECE_BYTES = 256 << 10,
     RAW_BYTES_MAX = 256 << 20, /* one row has at most LOG_RECORD_BYTES_MAX (32 MiB), unpacked perhaps 64 */
-    PACKED_BYTES_MAX = 1 << 30, TEXTS_PIECE_BYTES = 1 << 20, TEXTS_BYTES_MAX = 128 << 20, LIST_BYTES_MAX = 64 << 20
-};
-
-/* The fastest level there is: the wire is not the neck, and the server unpacks each as quickly. */
-static const LZ4F_preferences_t preferences = {
-    .frameInfo = { .blockSizeID = LZ4F_max256KB, .blockMode = LZ4F_blockLinked, .contentChecksumFlag = LZ4F_contentChecksumEnabled },
-    .compressionLevel = 0, .autoFlush = 1,
+    PACKED_BYTES_MAX = 1 << 30, LIST_BYTES_MAX = 64 << 20
 };
 
 static int pack_err(struct err *err)
@@ -43,10 +38,6 @@ static void table_reset(struct clickhouse_table *table, bool all)
         } else {
             buf_reset(bufs[i]);
         }
-    }
-    if (all) {
-        (void)LZ4F_freeCompressionContext(table->packer);
-        table->packer = NULL;
     }
     table->begun = false;
     table->packed_raw = table->rows = table->batch_rows = 0;
@@ -70,44 +61,17 @@ void clickhouse_tables_reset(struct warehouse *warehouse, bool all)
     warehouse->clamped = 0;
 }
 
-static int packer_begin(struct clickhouse_table *table, struct err *err)
-{
-    uint8_t *to;
-    size_t   bytes;
-
-    if (table->packer == NULL && LZ4F_isError(LZ4F_createCompressionContext(&table->packer, LZ4F_VERSION))) {
-        table->packer = NULL;
-        return pack_err(err);
-    }
-    to = buf_reserve(&table->packed, LZ4F_HEADER_SIZE_MAX);
-    if (to == NULL)
-        return pack_err(err);
-    bytes = LZ4F_compressBegin(table->packer, to, LZ4F_HEADER_SIZE_MAX, &preferences);
-    if (LZ4F_isError(bytes))
-        return pack_err(err);
-    table->packed.bytes += bytes;
-    table->begun = true;
-    return 0;
-}
-
 /* The piece goes behind what is packed. */
 static int pack_piece(struct clickhouse_table *table, struct err *err)
 {
-    uint8_t *to;
-    size_t   bound, bytes;
-
     if (table->raw.bytes == 0)
         return 0;
-    if (!table->begun && packer_begin(table, err) < 0)
-        return -1;
-    bound = LZ4F_compressBound(table->raw.bytes, &preferences);
-    to = buf_reserve(&table->packed, bound);
-    if (to == NULL)
+    if (!table->begun)
+        lz4_frame_begin(&table->packed);
+    table->begun = true;
+    lz4_frame_add(&table->packed, buf_span(&table->raw));
+    if (table->packed.failed)
         return pack_err(err);
-    bytes = LZ4F_compressUpdate(table->packer, to, bound, table->raw.at, table->raw.bytes, NULL);
-    if (LZ4F_isError(bytes))
-        return pack_err(err);
-    table->packed.bytes += bytes;
     table->packed_raw += table->raw.bytes;
     buf_reset(&table->raw);
     return 0;
@@ -115,35 +79,19 @@ static int pack_piece(struct clickhouse_table *table, struct err *err)
 
 int clickhouse_pack_end(struct clickhouse_table *table, struct err *err)
 {
-    uint8_t *to;
-    size_t   bound, bytes;
-
     if (pack_piece(table, err) < 0)
         return -1;
     assert(table->begun);
-    bound = LZ4F_compressBound(0, &preferences);
-    to = buf_reserve(&table->packed, bound);
-    if (to == NULL)
-        return pack_err(err);
-    bytes = LZ4F_compressEnd(table->packer, to, bound, NULL);
-    if (LZ4F_isError(bytes))
-        return pack_err(err);
-    table->packed.bytes += bytes;
-    return 0;
+    lz4_frame_end(&table->packed);
+    return table->packed.failed ? pack_err(err) : 0;
 }
 
 int clickhouse_pack(struct span bytes, struct buf *out, struct err *err)
 {
-    size_t   bound = LZ4F_compressFrameBound(bytes.bytes, &preferences), made;
-    uint8_t *to = buf_reserve(out, bound);
-
-    if (to == NULL)
-        return pack_err(err);
-    made = LZ4F_compressFrame(to, bound, bytes.at, bytes.bytes, &preferences);
-    if (LZ4F_isError(made))
-        return pack_err(err);
-    out->bytes += made;
-    return 0;
+    lz4_frame_begin(out);
+    lz4_frame_add(out, bytes);
+    lz4_frame_end(out);
+    return out->failed ? pack_err(err) : 0;
 }
 
 int clickhouse_unpack(const struct clickhouse_table *table, struct buf *out, struct err *err)
@@ -185,44 +133,19 @@ static int source_compare(const void *a, const void *b)
     return one->offset < other->offset ? -1 : one->offset > other->offset;
 }
 
-/* Packed properties become text, in the arena; out is the row with these. */
-static int unpack_row(struct warehouse *warehouse, const struct row *row, struct row *out, bool *unpacked, struct err *err)
-{
-    const struct row_table_info *info = &row_tables[row->table];
-
-    *unpacked = false;
-    for (size_t i = 0; i < info->column_count; i++) {
-        struct span text;
-
-        if (!row_cell_packed(row, i))
-            continue;
-        if (!*unpacked) {
-            *out = *row;
-            *unpacked = true;
-        }
-        if (packed_text_in_arena(row->cells[i].text, warehouse->texts, &text, err) < 0) {
-            if (err->kind == ERR_CORRUPT) /* this row's fault, and nobody else's */
-                return err_set(err, ERR_INPUT, "%s.%s: packed properties are damaged", info->name, info->columns[i].name);
-            return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
-        }
-        if (!utf8_valid(text))
-            return row_not_utf8(info, i, text, err);
-        out->cells[i].text = text;
-    }
-    return 0;
-}
-
 static int add_row(struct warehouse *warehouse, const struct row *row, uint64_t *clamped, struct err *err)
 {
     struct clickhouse_table *table = &warehouse->tables[row->table];
     struct clickhouse_source source = { .offset = row->offset, .topic = row->topic };
     size_t                   before = table->raw.bytes;
+    bool there = table->there != NULL && bsearch(&source, table->there, table->there_count, sizeof source, source_compare) != NULL;
 
+    if (!there && clickhouse_row_write(&table->raw, row, table->columns, warehouse->options.unit, clock_wall_us(), clamped, err) < 0)
+        return -1;
     table->batch_rows++;
     warehouse->batch_rows++;
-    if (table->there != NULL && bsearch(&source, table->there, table->there_count, sizeof source, source_compare) != NULL)
+    if (there)
         return 0;
-    clickhouse_row_write(&table->raw, row, table->columns, warehouse->options.unit, clock_wall_us(), clamped);
     buf_add(&table->sources, span_of(&source, sizeof source));
     buf_add_u64(&table->ends, table->packed_raw + table->raw.bytes);
     if (table->raw.failed || table->sources.failed || table->ends.failed)
@@ -258,19 +181,11 @@ static int add_clamp_warning(struct warehouse *warehouse, const struct row *even
 
 int clickhouse_add(struct warehouse *warehouse, const struct row *row, struct err *err)
 {
-    struct row with_texts;
-    bool       unpacked;
-    uint64_t   clamped = 0;
+    uint64_t clamped = 0;
 
     assert(warehouse->magic == CLICKHOUSE_MAGIC && !warehouse->options.read_only);
     assert(row->table < ROW_TABLE_COUNT);
-    if (row_check(row, err) < 0)
-        return -1;
-    if (warehouse->texts == NULL && (warehouse->texts = arena_new(TEXTS_PIECE_BYTES, TEXTS_BYTES_MAX)) == NULL)
-        return pack_err(err);
-    arena_reset(warehouse->texts);
-    if (unpack_row(warehouse, row, &with_texts, &unpacked, err) < 0 ||
-        add_row(warehouse, unpacked ? &with_texts : row, &clamped, err) < 0)
+    if (row_check(row, err) < 0 || add_row(warehouse, row, &clamped, err) < 0)
         return -1;
     warehouse->clamped += clamped;
     return clamped > 0 && row->table == ROW_EVENT ? add_clamp_warning(warehouse, row, err) : 0;

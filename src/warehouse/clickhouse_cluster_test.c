@@ -118,6 +118,12 @@ static void one_row_a_key(void **state)
 
 static void what_is_no_text_is_refused_alone(void **state)
 {
+    const struct span wrong[] = {
+        SPAN("\xff\xfe"),
+        SPAN("\1\x2d\0\0\0\x0a\x45\"Lynx\"\x0b\0"),   /* packed: the value of a pair whose other half is not there */
+        SPAN("\1\xff\xff\xff\x7f\x0a\x45\"Lynx\"\x09\0"), /* more text than any row has */
+        SPAN("\1\x2d\0\0\0\x0a\x45\"Ly\xffx\"\x09\0"),
+    };
     struct warehouse      *warehouse = open_or_fail();
     struct warehouse_place place = place_of(warehouse);
     struct row             row;
@@ -125,18 +131,20 @@ static void what_is_no_text_is_refused_alone(void **state)
 
     (void)state;
     make_event(&row, 0);
-    row_set_text(&row, ROW_EVENT_PROPERTIES, SPAN("\xff\xfe"));
-    assert_int_equal(warehouse_add(warehouse, &row, &err), -1);
-    assert_int_equal(err.kind, ERR_INPUT);
-    row_set_text(&row, ROW_EVENT_PROPERTIES, SPAN("\1\x2d\0\0\0\x0a\x45\"Lynx\"\x0b\0")); /* packed, and damaged */
-    assert_int_equal(warehouse_add(warehouse, &row, &err), -1);
-    assert_int_equal(err.kind, ERR_INPUT);
+    row_set_text(&row, ROW_EVENT_EVENT, SPAN("\1 is no form of a text")); /* of properties alone */
     row_set_text(&row, ROW_EVENT_PROPERTIES, SPAN("\1\x2d\0\0\0\x0a\x45\"Lynx\"\x09\0"));
-    row_set_text(&row, ROW_EVENT_EVENT, SPAN("packed"));
     add(warehouse, &row);
-    (void)commit(warehouse, &place, 1);
-    assert_string_equal(ask(warehouse, "SELECT replaceAll(properties, '\"', '.') AS p FROM events"),
-                        "p\r\n\"{.$initial_browser.:.Lynx.,.$browser.:.Lynx.}\"\r\n");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        make_event(&row, 1 + i);
+        row_set_text(&row, ROW_EVENT_PROPERTIES, wrong[i]);
+        assert_int_equal(warehouse_add(warehouse, &row, &err), -1);
+        assert_int_equal(err.kind, ERR_INPUT);
+    }
+    make_event(&row, 9);
+    add(warehouse, &row);
+    (void)commit(warehouse, &place, 10);
+    assert_string_equal(ask(warehouse, "SELECT replaceAll(event, '\1', '1') AS e, replaceAll(properties, '\"', '.') AS p FROM events ORDER BY raw_offset"),
+                        "e,p\r\n1 is no form of a text,\"{.$initial_browser.:.Lynx.,.$browser.:.Lynx.}\"\r\nview,\"{.n.:9,.$session_id.:.s-2.}\"\r\n");
     warehouse_close(warehouse);
 }
 

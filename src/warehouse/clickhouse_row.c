@@ -5,7 +5,13 @@
  * calculate with (1900 to 2299) are moved to its ends, and that is told: an event must not be lost for its clock. */
 #include <string.h>
 
+#include "base/bytes.h"
+#include "event/packed.h"
 #include "warehouse/clickhouse.h"
+#include "warehouse/row_check.h"
+#include "wire/utf8.h"
+
+enum { CELL_BYTES_MAX = 24 }; /* beside its text: a null's byte, a length or number, and what a number of 8 bytes writes over its end */
 
 #define TIME_US_MIN ((int64_t)-2208988800 * 1000000)          /* 1900-01-01 */
 #define TIME_US_MAX ((int64_t)10413791999 * 1000000 + 999999) /* 2299-12-31 23:59:59.999999 */
@@ -15,44 +21,37 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
-static void put(struct buf *out, uint64_t value, size_t bytes)
+/* Writes up to 8 bytes, whatever counts of them. */
+static uint8_t *put(uint8_t *to, uint64_t value, size_t bytes)
 {
-    uint8_t *to = buf_reserve(out, 8);
-
-    if (to == NULL)
-        return;
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (uint8_t)(value >> 8 * i);
-    out->bytes += bytes;
+    bytes_put_u64(to, value);
+    return to + bytes;
 }
 
-static void put_text(struct buf *out, struct span text)
+static uint8_t *put_length(uint8_t *to, size_t left)
 {
-    uint8_t *to = buf_reserve(out, text.bytes + 10);
-    size_t   left = text.bytes, at = 0;
-
-    if (to == NULL)
-        return;
     for (; left >= 0x80; left >>= 7)
-        to[at++] = (uint8_t)(left | 0x80);
-    to[at++] = (uint8_t)left;
+        *to++ = (uint8_t)(left | 0x80);
+    *to++ = (uint8_t)left;
+    return to;
+}
+
+static uint8_t *put_text(uint8_t *to, struct span text)
+{
+    to = put_length(to, text.bytes);
     if (text.bytes > 0)
-        memcpy(to + at, text.at, text.bytes);
-    out->bytes += at + text.bytes;
+        memcpy(to, text.at, text.bytes);
+    return to + text.bytes;
 }
 
 /* Two numbers of 64 bits, the first half of the UUID first. */
-static void put_uuid(struct buf *out, const struct uuid *uuid)
+static uint8_t *put_uuid(uint8_t *to, const struct uuid *uuid)
 {
-    uint8_t *to = buf_reserve(out, 16);
-
-    if (to == NULL)
-        return;
     for (size_t i = 0; i < 8; i++) {
         to[i] = uuid->bytes[7 - i];
         to[8 + i] = uuid->bytes[15 - i];
     }
-    out->bytes += 16;
+    return to + 16;
 }
 
 static int64_t put_time(int64_t us, uint64_t *clamped)
@@ -73,83 +72,129 @@ static int64_t milliseconds(int64_t us)
     return us / 1000 - (us % 1000 < 0);
 }
 
-static void put_cell(struct buf *out, int type, const struct row_cell *cell, uint64_t *clamped)
+static uint8_t *put_cell(uint8_t *to, int type, const struct row_cell *cell, uint64_t *clamped)
 {
     int64_t number = cell->null ? 0 : cell->i64;
 
     switch ((enum clickhouse_type)(type & ~CLICKHOUSE_NULLABLE)) {
     case CLICKHOUSE_I8:
-        put(out, (uint64_t)clamp(number, INT8_MIN, INT8_MAX), 1);
-        return;
+        return put(to, (uint64_t)clamp(number, INT8_MIN, INT8_MAX), 1);
     case CLICKHOUSE_U8:
-        put(out, (uint64_t)clamp(number, 0, UINT8_MAX), 1);
-        return;
+        return put(to, (uint64_t)clamp(number, 0, UINT8_MAX), 1);
     case CLICKHOUSE_I16:
-        put(out, (uint64_t)clamp(number, INT16_MIN, INT16_MAX), 2);
-        return;
+        return put(to, (uint64_t)clamp(number, INT16_MIN, INT16_MAX), 2);
     case CLICKHOUSE_I64:
-        put(out, (uint64_t)number, 8);
-        return;
+        return put(to, (uint64_t)number, 8);
     case CLICKHOUSE_BOOL:
-        put(out, number != 0, 1);
-        return;
+        return put(to, number != 0, 1);
     case CLICKHOUSE_MODE:
-        put(out, cell->null ? 0 : mode_of(cell->text), 1);
-        return;
+        return put(to, cell->null ? 0 : mode_of(cell->text), 1);
     case CLICKHOUSE_TIME6:
-        put(out, (uint64_t)put_time(number, clamped), 8);
-        return;
+        return put(to, (uint64_t)put_time(number, clamped), 8);
     case CLICKHOUSE_TIME3:
-        put(out, (uint64_t)milliseconds(put_time(number, clamped)), 8);
-        return;
+        return put(to, (uint64_t)milliseconds(put_time(number, clamped)), 8);
     case CLICKHOUSE_UUID:
-        put_uuid(out, cell->null ? &(struct uuid){ { 0 } } : &cell->uuid);
-        return;
+        return put_uuid(to, cell->null ? &(struct uuid){ { 0 } } : &cell->uuid);
     case CLICKHOUSE_TEXT:
-        put_text(out, cell->null ? SPAN("") : cell->text);
-        return;
+        return put_text(to, cell->null ? SPAN("") : cell->text);
     case CLICKHOUSE_NULLABLE:
-        return;
+        return to;
     }
+    return to;
 }
 
-static void put_own(struct buf *out, int which, const struct row *row, uint32_t unit, int64_t now_us)
+static uint8_t *put_own(uint8_t *to, int which, const struct row *row, uint32_t unit, int64_t now_us)
 {
     switch (which) {
     case CLICKHOUSE_NOW:
-        put(out, (uint64_t)now_us / 1000000, 4);
-        return;
+        return put(to, (uint64_t)now_us / 1000000, 4);
     case CLICKHOUSE_OFFSET:
-        put(out, row->offset, 8);
-        return;
+        return put(to, row->offset, 8);
     case CLICKHOUSE_UNIT:
-        put(out, unit, 8);
-        return;
+        return put(to, unit, 8);
     case CLICKHOUSE_TOPIC:
-        put(out, row->topic, 1);
-        return;
+        return put(to, row->topic, 1);
     }
+    return to;
 }
 
-void clickhouse_row_write(struct buf *out, const struct row *row, uint64_t which, uint32_t unit, int64_t now_us,
-                          uint64_t *clamped)
+/* This row's fault, and nobody else's. */
+static void damaged(const struct row *row, size_t cell, struct err *err)
+{
+    err_set(err, ERR_INPUT, "%s.%s: packed properties are damaged", row_tables[row->table].name, row_tables[row->table].columns[cell].name);
+}
+
+/* Room for the row that is certainly enough; packed properties become text. 0: they are damaged. */
+static size_t row_room(const struct row *row, struct err *err)
 {
     const struct clickhouse_columns *table = &clickhouse_columns[row->table];
+    size_t                           room = table->count * CELL_BYTES_MAX;
 
     for (size_t i = 0; i < table->count; i++) {
+        int    cell = table->columns[i].cell;
+        size_t bytes;
+
+        if ((table->columns[i].type & ~CLICKHOUSE_NULLABLE) != CLICKHOUSE_TEXT || cell < 0 || row->cells[cell].null)
+            continue;
+        bytes = row->cells[cell].text.bytes;
+        if (row_cell_packed(row, (size_t)cell) && packed_text_bytes(row->cells[cell].text, &bytes, err) < 0) {
+            damaged(row, (size_t)cell, err);
+            return 0;
+        }
+        room += bytes;
+    }
+    return room;
+}
+
+/* NULL: damaged. */
+static uint8_t *put_packed(uint8_t *to, const struct row *row, size_t cell, struct err *err)
+{
+    size_t bytes;
+
+    if (packed_text_bytes(row->cells[cell].text, &bytes, err) < 0 ||
+        packed_text(row->cells[cell].text, to = put_length(to, bytes), err) < 0) {
+        damaged(row, cell, err);
+        return NULL;
+    }
+    if (!utf8_valid(span_of(to, bytes))) {
+        (void)row_not_utf8(&row_tables[row->table], cell, span_of(to, bytes), err);
+        return NULL;
+    }
+    return to + bytes;
+}
+
+int clickhouse_row_write(struct buf *out, const struct row *row, uint64_t which, uint32_t unit, int64_t now_us,
+                         uint64_t *clamped, struct err *err)
+{
+    const struct clickhouse_columns *table = &clickhouse_columns[row->table];
+    size_t                           room = row_room(row, err);
+    uint8_t                         *to = room == 0 ? NULL : buf_reserve(out, room);
+
+    if (room == 0)
+        return -1;
+    if (to == NULL)
+        return err_set(err, ERR_FULL, "no memory for a row of %zu bytes", room);
+    for (size_t i = 0; i < table->count; i++) {
         const struct clickhouse_column *column = &table->columns[i];
+        const struct row_cell          *cell;
 
         if ((which >> i & 1) == 0)
             continue;
         if (column->cell < 0) {
-            put_own(out, column->cell, row, unit, now_us);
+            to = put_own(to, column->cell, row, unit, now_us);
             continue;
         }
+        cell = &row->cells[column->cell];
         if (column->type & CLICKHOUSE_NULLABLE) {
-            put(out, row->cells[column->cell].null, 1);
-            if (row->cells[column->cell].null)
+            to = put(to, cell->null, 1);
+            if (cell->null)
                 continue;
         }
-        put_cell(out, column->type, &row->cells[column->cell], clamped);
+        to = row_cell_packed(row, (size_t)column->cell) ? put_packed(to, row, (size_t)column->cell, err)
+                                                        : put_cell(to, column->type, cell, clamped);
+        if (to == NULL)
+            return -1;
     }
+    out->bytes = (size_t)(to - out->at);
+    return 0;
 }

@@ -3,7 +3,7 @@
  * The engine compresses 2048 values of a column as one stream: some megabytes of JSON objects whose members are those of the
  * rows before. zstd's own search looks at nearly every byte for 5 to 7 equal ones and finds pieces of names and numbers; each
  * is a sequence that must be coded, and decoded. This one looks at quotes for 12 equal bytes, as that of the log does
- * (log/lz4_pack.c), and finds whole members: fewer sequences, in less time. The numbers: docs/decisions/warehouse-duckdb.md.
+ * (wire/lz4_pack.c), and finds whole members: fewer sequences, in less time. The numbers: docs/decisions/warehouse-duckdb.md.
  *
  * Blocks of a stream lie side by side in zstd's buffer, which holds the window and one block more, and begins anew at its start
  * when it is full. So a block that begins where the last one of the same stream ended can refer to all that stands before it;

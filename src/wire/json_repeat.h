@@ -1,6 +1,6 @@
 /* wire/json_repeat.h - where a search for repeats looks in rows of JSON: at quotes, for 12 equal bytes.
  *
- * Two compressors are fed with what is found so: LZ4's blocks of the log (log/lz4_pack.c) and zstd's of the warehouse
+ * Two compressors are fed with what is found so: LZ4's blocks of the log (wire/lz4_pack.c) and zstd's of the warehouse
  * (warehouse/zstd_search.c). These are the steps that both take; each reads as far as it says. */
 #ifndef PENSTOCK_WIRE_JSON_REPEAT_H
 #define PENSTOCK_WIRE_JSON_REPEAT_H

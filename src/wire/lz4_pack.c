@@ -1,4 +1,4 @@
-/* log/lz4_pack.c - a greedy search for what was there before, at the places where JSON repeats itself.
+/* wire/lz4_pack.c - a greedy search for what was there before, at the places where JSON repeats itself.
  *
  * LZ4's own search looks for 4 equal bytes at every byte. In rows of events those are nearly always the beginning
  * of a whole `"key":"value"` that was there before, or they are an accident in a number that saves one byte and costs
@@ -14,7 +14,7 @@
  *    distance  2  of the match, backwards, little-endian
  *    more      *  bytes to add to the match
  * The last sequence has literals only, at least 5, and no match begins in the last 12 bytes: LZ4's rules. */
-#include "log/lz4_pack.h"
+#include "wire/lz4_pack.h"
 
 #include <assert.h>
 

@@ -1,10 +1,10 @@
-/* log/lz4_pack.h - makes blocks of LZ4's format out of JSON, and faster than LZ4 itself does.
+/* wire/lz4_pack.h - makes blocks of LZ4's format out of JSON, and faster than LZ4 itself does.
  *
  * What comes out is a block as LZ4's own (lz4_Block_format): LZ4_decompress_safe reads it, and knows nothing of
  * this file. Other bytes than JSON are packed right as well, only less well.
  * The same bytes always give the same block. */
-#ifndef PENSTOCK_LOG_LZ4_PACK_H
-#define PENSTOCK_LOG_LZ4_PACK_H
+#ifndef PENSTOCK_WIRE_LZ4_PACK_H
+#define PENSTOCK_WIRE_LZ4_PACK_H
 
 #include "base/span.h"
 

@@ -1,4 +1,4 @@
-/* log/lz4_pack_test.c - what lz4_pack makes, LZ4 itself must read, byte for byte, and within the room that was promised. */
+/* wire/lz4_pack_test.c - what lz4_pack makes, LZ4 itself must read, byte for byte, and within the room that was promised. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <lz4.h>
 
-#include "log/lz4_pack.h"
+#include "wire/lz4_pack.h"
 
 enum { BYTES_MAX = 3 << 20, PAGE = 4096 };
 
