@@ -342,6 +342,7 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     attempt_mark(ingest->attempt, 0, ATTEMPT_NONE); /* what ends us from here on is not the event's doing */
     from_us = clock_thread_us();
     watch_step(ingest->watch, "writes rows to its log", clock_mono_us());
+    inputs_ahead(inputs);
     if (outputs_sync(ingest->outputs, ingest->hands->crew, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
         overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0 ||
         people_place_put(txn, place, err) < 0)

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/say.h"
 
-enum { BYTES_SHARE = 16 };
+enum { BYTES_SHARE = 16, AHEAD_BYTES = 8 << 20 /* 20,000 usual events, packed */ };
 
 static const enum input order[INPUT_COUNT] = { INPUT_CONTROL, INPUT_RAW, INPUT_OVERFLOW, INPUT_HISTORICAL };
 
@@ -139,6 +139,13 @@ void inputs_store_cursors(struct inputs *inputs, struct log *log, const struct p
         else
             inputs->cursors[i] = place->input_next[i];
     }
+}
+
+void inputs_ahead(struct inputs *inputs)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (inputs->gathers[i].reader != NULL && inputs_lag(inputs, (enum input)i) > 0)
+            log_reader_ahead(inputs->gathers[i].reader, AHEAD_BYTES);
 }
 
 void inputs_wait(struct inputs *inputs, int64_t timeout_us)

@@ -49,6 +49,9 @@ uint64_t inputs_lag(const struct inputs *inputs, enum input input);
 int inputs_age_us(struct inputs *inputs, enum input input, int64_t *out, struct err *err) must_check;
 /* The log's copies of the committed places: for retention, and for people to see. Trouble with them is only said. */
 void inputs_store_cursors(struct inputs *inputs, struct log *log, const struct people_place *place);
+/* What waits by now is asked of the disk, about a batch of it: the next inputs_take finds it in memory. For who waits for the disk himself,
+ * with what he writes. */
+void inputs_ahead(struct inputs *inputs);
 /* Waits until live events arrive, at most timeout_us; the other topics are looked at when it ends. */
 void inputs_wait(struct inputs *inputs, int64_t timeout_us);
 

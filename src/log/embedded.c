@@ -94,6 +94,7 @@ const struct log_ops log_embedded_ops = {
     .reader_open = embedded_reader_open,
     .reader_close = embedded_reader_close,
     .reader_once = embedded_reader_once,
+    .reader_ahead = embedded_reader_ahead,
     .reader_next = embedded_reader_next,
     .reader_wait = embedded_reader_wait,
     .reader_lag = embedded_reader_lag,

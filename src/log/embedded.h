@@ -31,6 +31,7 @@ int embedded_reader_open(struct log *log, const char *topic, uint32_t partition,
                          struct err *err) must_check;
 void embedded_reader_close(struct log_reader *reader);
 void embedded_reader_once(struct log_reader *reader);
+void embedded_reader_ahead(struct log_reader *reader, uint64_t bytes);
 int embedded_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err) must_check;
 bool embedded_reader_wait(struct log_reader *reader, int64_t timeout_us);
 uint64_t embedded_reader_lag(struct log_reader *reader, uint64_t from);

@@ -148,6 +148,12 @@ void log_reader_once(struct log_reader *reader)
     OPS(reader)->reader_once(reader);
 }
 
+void log_reader_ahead(struct log_reader *reader, uint64_t bytes)
+{
+    if (OPS(reader)->reader_ahead != NULL)
+        OPS(reader)->reader_ahead(reader, bytes);
+}
+
 int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err)
 {
     return OPS(reader)->reader_next(reader, out, err);

@@ -269,6 +269,9 @@ void log_reader_close(struct log_reader *reader);
 /* For the reader that follows a topic, and after whom nobody is expected: what it has read leaves the page cache a while
  * behind it. Others who come later read from the disk. */
 void log_reader_once(struct log_reader *reader);
+/* The next so many stored bytes are asked of the disk, as far as they are in the open segment and not in memory: for who does
+ * something else meanwhile. A wish. */
+void log_reader_ahead(struct log_reader *reader, uint64_t bytes);
 
 /* 1: the next chunk (its spans live until the next call); 0: nothing below the published end; -1: error. */
 int log_reader_next(struct log_reader *reader, struct log_chunk *out, struct err *err) must_check;

@@ -42,6 +42,7 @@ struct log_ops {
                             struct err *err);
     void     (*reader_close)(struct log_reader *reader);
     void     (*reader_once)(struct log_reader *reader);
+    void     (*reader_ahead)(struct log_reader *reader, uint64_t bytes); /* NULL: never */
     int      (*reader_next)(struct log_reader *reader, struct log_chunk *out, struct err *err);
     bool     (*reader_wait)(struct log_reader *reader, int64_t timeout_us);
     uint64_t (*reader_lag)(struct log_reader *reader, uint64_t from);

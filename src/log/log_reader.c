@@ -501,6 +501,12 @@ void embedded_reader_once(struct log_reader *reader)
     reader->once = true;
 }
 
+void embedded_reader_ahead(struct log_reader *reader, uint64_t bytes)
+{
+    if (reader->state != READER_FIND)
+        window_ahead(&reader->window, bytes);
+}
+
 void embedded_reader_close(struct log_reader *reader)
 {
     if (reader == NULL)

@@ -14,7 +14,8 @@ enum {
     WINDOW_PAGE = 4096,
     WINDOW_TRIES = 3,
     WINDOW_LET_GO_BYTES = 8 << 20, /* at a time */
-    WINDOW_FOLIO_BYTES = 2 << 20
+    WINDOW_FOLIO_BYTES = 2 << 20,
+    WINDOW_AHEAD_BYTES = 512 << 10 /* the kernel cuts a wish that is larger than its largest read */
 };
 
 void window_init(struct window *window, int fd)
@@ -35,6 +36,14 @@ static void window_let_go(struct window *window, uint64_t end)
 void window_read_once(struct window *window)
 {
     window->once = true;
+}
+
+void window_ahead(struct window *window, uint64_t bytes)
+{
+    uint64_t from = window->at + window->bytes;
+
+    for (uint64_t at = from; at < from + bytes; at += WINDOW_AHEAD_BYTES)
+        (void)posix_fadvise(window->fd, (off_t)at, WINDOW_AHEAD_BYTES, POSIX_FADV_WILLNEED);
 }
 
 void window_fini(struct window *window)

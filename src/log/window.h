@@ -29,6 +29,8 @@ void window_fini(struct window *window);
 /* What was read leaves the page cache, but for the last WINDOW_BEHIND_BYTES: nobody is expected to read it again, and others
  * need the memory (docs/decisions/log-format.md). At window_fini all of it does. */
 void window_read_once(struct window *window);
+/* Asks the disk for what comes next in the file, so many bytes of it, and does not wait. */
+void window_ahead(struct window *window, uint64_t bytes);
 /* Forgets what was read: the file may have changed. */
 void window_drop(struct window *window);
 

@@ -93,9 +93,34 @@ static void lets_go_of_what_was_read_once(void **state)
     assert_int_equal(pages_there(0, FILE_BYTES - (4 << 20)), 0);
 }
 
+/* What comes next is on its way before anybody reads it; past the file's end there is nothing to ask for. */
+static void asks_for_what_comes_next(void **state)
+{
+    enum { AHEAD = 24 << 20, FROM = 16 << 20, PART = 4 << 20 };
+    struct window  window;
+    const uint8_t *bytes;
+    struct err     err;
+
+    (void)state;
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    window_init(&window, fd);
+    assert_int_equal(window_get(&window, 0, PAGE, &bytes, &err), 1);
+    window_ahead(&window, AHEAD);
+    for (int i = 0; i < 2000 && pages_there(FROM, PART) < PART / PAGE * 9 / 10; i++)
+        (void)usleep(10000);
+    assert_true(pages_there(FROM, PART) >= PART / PAGE * 9 / 10);
+    assert_int_equal(window_get(&window, FILE_BYTES - PAGE, PAGE, &bytes, &err), 1);
+    window_ahead(&window, AHEAD);
+    assert_int_equal(window_get(&window, FILE_BYTES - PAGE, PAGE + 1, &bytes, &err), 0);
+    assert_int_equal(window_get(&window, FROM, PAGE, &bytes, &err), 1);
+    assert_int_equal(bytes[0], 'x');
+    window_fini(&window);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(keeps_what_others_may_read), cmocka_unit_test(lets_go_of_what_was_read_once) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(keeps_what_others_may_read), cmocka_unit_test(lets_go_of_what_was_read_once),
+                                        cmocka_unit_test(asks_for_what_comes_next) };
 
     return cmocka_run_group_tests(tests, make_file, close_file);
 }
