@@ -27,6 +27,7 @@ struct log_settings {
     int64_t     insync_min;   /* min.insync.replicas; 0: one less than replication, at least 1 */
     const char *form;         /* "frames", "upstream": of accepted events, as capture writes them. Readers take both */
     const char *form_rows;    /* the same of what ingest writes; "upstream": for other services' tables, not for load */
+    const char *carry;        /* further topics whose messages ingest brings over to `raw`: "a,b"; "": none */
     bool        kinds_apart;  /* form "upstream": exceptions, heatmaps, ... have topics of their own */
     const char *compression;  /* "none", "lz4", "zstd" */
     int64_t     frame_bytes_max;

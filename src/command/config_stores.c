@@ -9,6 +9,7 @@
 
 #include "command/command.h"
 #include "command/supervisor.h"
+#include "event/upstream_message.h"
 
 #define AT(field) offsetof(struct config, stores.field)
 enum { SECOND = 1000000, KIB = 1 << 10 };
@@ -63,13 +64,46 @@ static int brokers_check(const char *text, struct err *err)
 }
 
 /* What Kafka lets stand in a topic's name. */
+static const char topic_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
 static int prefix_check(const char *text, struct err *err)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t            bytes = strlen(text);
+    size_t bytes = strlen(text);
 
-    if (bytes > 100 || strspn(text, letters) != bytes)
+    if (bytes > 100 || strspn(text, topic_letters) != bytes)
         return err_set(err, ERR_INPUT, "\"%.60s\": at most 100 letters, digits and . _ -, as Kafka's names of topics", text);
+    return 0;
+}
+
+/* What Penstock itself reads or writes would go around for ever, or come twice. */
+static bool topic_carried(struct span name)
+{
+    static const char *const not[] = { "raw", "raw_historical", "raw_overflow", "replay", "control", "events", "people", "warnings",
+                                       "dead_letters", "heatmaps", "definitions", "receipts", NULL };
+
+    for (size_t i = 0; not[i] != NULL; i++)
+        if (span_is(name, not[i]))
+            return false;
+    for (int topic = 0; topic < UPSTREAM_TOPIC_COUNT; topic++)
+        if (span_is(name, upstream_topic_name((enum upstream_topic)topic)))
+            return topic == UPSTREAM_OVERFLOW || topic == UPSTREAM_EXCEPTIONS || topic == UPSTREAM_HEATMAPS ||
+                   topic == UPSTREAM_CLIENT_WARNINGS || topic == UPSTREAM_LLM;
+    return true;
+}
+
+static int carry_check(const char *text, struct err *err)
+{
+    for (const char *at = text; *at != '\0'; at += strspn(at, ", ")) {
+        size_t bytes = strcspn(at, ", ");
+
+        if (bytes == 0 || bytes > 100 || strspn(at, topic_letters) < bytes)
+            return err_set(err, ERR_INPUT, "\"%.*s\": at most 100 letters, digits and . _ -, as Kafka's names of topics",
+                           (int)(bytes < 80 ? bytes : 80), at);
+        if (!topic_carried(span_of(at, bytes)))
+            return err_set(err, ERR_INPUT, "%.*s is read or written anyway; further topics are such as %s", (int)bytes, at,
+                           upstream_topic_name(UPSTREAM_OVERFLOW));
+        at += bytes;
+    }
     return 0;
 }
 
@@ -123,9 +157,12 @@ const struct option store_options[] = {
     { "log.form_rows", OPTION_TEXT, "frames", 0, 0,
       "of what ingest writes to Kafka: frames, or upstream, as PostHog's ClickHouse tables read it; then the role load has nothing to "
       "read", AT(log.form_rows), form_check },
+    { "log.carry", OPTION_LIST, "", 0, 0,
+      "further topics of PostHog's capture, without the prefix, such as events_plugin_ingestion_overflow: ingest's machines bring their "
+      "messages over to those that are read (docs/replace-posthog.md)", AT(log.carry), carry_check },
     { "log.kinds_apart", OPTION_BOOL, "false", 0, 0,
       "with log.form: upstream, exceptions, heatmaps, clients' warnings and LLM events go to topics of their own, as PostHog's "
-      "ingestion has them; Penstock's ingest does not read those", AT(log.kinds_apart) },
+      "ingestion has them; Penstock's ingest reads those that log.carry names", AT(log.kinds_apart) },
     { "log.compression", OPTION_TEXT, "lz4", 0, 0, "of what is written to Kafka: none, lz4 or zstd (frames: lz4 then, too)", AT(log.compression),
       compression_check },
     { "log.frame_bytes_max", OPTION_BYTES, "1000KiB", 64 * KIB, 64 * MIB,

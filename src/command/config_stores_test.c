@@ -43,6 +43,7 @@ static void a_cluster_is_taken(void **state)
 
     (void)state;
     assert_int_equal(load("log:\n  backend: kafka\n  brokers: [a:9092, \"[::1]:9093\"]\n  form: upstream\n  spool: off\n"
+                          "  carry: [events_plugin_ingestion_overflow, error_tracking_events, custom]\n"
                           "  partitions: 64\n  sasl: SCRAM-SHA-512\n  sasl_user: me\n"
                           "people: {backend: postgres, url: \"postgresql://me@db/x\"}\n"
                           "warehouse: {backend: clickhouse, url: \"https://ch:8443\", cluster: main}\n"
@@ -50,6 +51,7 @@ static void a_cluster_is_taken(void **state)
     assert_true(log_on_kafka(&config.stores.log) && people_on_postgres(&config.stores.people));
     assert_true(warehouse_on_clickhouse(&config.stores.warehouse) && catalog_on_postgres(&config.stores.catalog));
     assert_string_equal(config.stores.log.brokers, "a:9092, [::1]:9093");
+    assert_string_equal(config.stores.log.carry, "events_plugin_ingestion_overflow, error_tracking_events, custom");
     assert_string_equal(config.stores.log.form, "upstream");
     assert_false(config.stores.log.spool);
     assert_int_equal(config.stores.log.partitions, 64);
@@ -67,6 +69,11 @@ static void what_cannot_be_is_told(void **state)
         { "log: {brokers: [\"a:0\"]}\n", "\"a:0\" is no address of a broker" },
         { "log: {brokers: [\"a:70000\"]}\n", "\"a:70000\" is no address of a broker" },
         { "log: {topic_prefix: \"a b\"}\n", "letters, digits" },
+        { "log: {carry: [\"a/b\"]}\n", "letters, digits" },
+        { "log: {carry: [heatmaps_ingestion, events_plugin_ingestion]}\n", "events_plugin_ingestion is read or written anyway" },
+        { "log: {carry: [events_plugin_ingestion_dlq]}\n", "events_plugin_ingestion_dlq is read or written anyway" },
+        { "log: {carry: [clickhouse_person]}\n", "clickhouse_person is read or written anyway" },
+        { "log: {carry: [raw_overflow]}\n", "raw_overflow is read or written anyway" },
         { "log: {form: json}\n", "it takes frames or upstream" },
         { "log: {replication: 2, insync_min: 3}\n", "log.insync_min is 3 and log.replication 2" },
         { "log: {sasl: PLAIN}\n", "log.sasl needs log.sasl_user" },

@@ -46,11 +46,12 @@ static const struct metric_def defs[] = {
       .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
     { .name = "ingest_handover_seconds", .labels = "", .help = "from a unit's being asked for until nothing works on it any more",
       .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
+    { .name = "ingest_carried_total", .labels = "", .help = "messages of further topics that were brought over", .kind = METRIC_COUNTER },
 };
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -100,6 +101,11 @@ void ingest_metrics_retry(struct metric_page *page)
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us)
 {
     metric_observe(page, taken ? TAKEN_OVER : HANDED_OVER, (double)took_us / 1e6);
+}
+
+void ingest_metrics_carried(struct metric_page *page, uint64_t messages)
+{
+    metric_add(page, CARRIED, messages);
 }
 
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats)

@@ -23,6 +23,7 @@ void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_CO
 void ingest_metrics_retry(struct metric_page *page);
 /* A unit that was taken works; or one that was asked for was given: so long after. */
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us);
+void ingest_metrics_carried(struct metric_page *page, uint64_t messages); /* of further topics (log/log_carry.h) */
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats);
 
 #endif

@@ -9,6 +9,7 @@
 #include "ingest/ingest_metrics.h"
 #include "ingest/outputs.h"
 #include "log/log_access.h"
+#include "log/log_carry.h"
 #include "log/log_units.h"
 
 enum { AGAIN_MS_MIN = 100, AGAIN_MS_MAX = 5000 };
@@ -19,6 +20,7 @@ struct units {
     struct log_access      access;
     pthread_rwlock_t       turn;
     struct watch          *watches; /* common.units of them */
+    struct log_carry      *carry;   /* NULL: no further topics */
 };
 
 /* Opens and works; a store or brokers that are away are waited for, since other units work on meanwhile. */
@@ -73,6 +75,21 @@ static void units_ready(void *ctx)
     role_tell(units->env, ROLE_READY);
 }
 
+static void units_carried(void *ctx, uint64_t messages)
+{
+    struct units *units = ctx;
+
+    ingest_metrics_carried(units->common.metrics, messages);
+}
+
+static int units_carry(struct units *units, struct err *err)
+{
+    const char                    *from = stores_log(units->env->stores)->carry;
+    const struct log_carry_options options = { .from = from, .to = input_topic(INPUT_RAW), .carried = units_carried, .ctx = units };
+
+    return from == NULL || from[0] == '\0' ? 0 : log_carry_start(units->common.log, &options, &units->carry, err);
+}
+
 static int units_open(struct units *units, struct err *err)
 {
     const struct stores *stores = units->env->stores;
@@ -90,7 +107,7 @@ static int units_open(struct units *units, struct err *err)
         say(SAY_DEBUG, "topics are looked at when a unit comes: %s", err->text);
     units->common.units = count;
     units->common.watches = units->watches = calloc(count, sizeof *units->watches);
-    return units->watches == NULL ? err_set(err, ERR_FULL, "no memory for %u units", count) : 0;
+    return units->watches == NULL ? err_set(err, ERR_FULL, "no memory for %u units", count) : units_carry(units, err);
 }
 
 int units_run(const struct role_env *env, struct err *err)
@@ -104,6 +121,7 @@ int units_run(const struct role_env *env, struct err *err)
     rc = units_open(&units, err);
     if (rc == 0)
         rc = log_units_run(units.common.log, "ingest", input_topic(INPUT_RAW), &work, env->stop_fd, err);
+    log_carry_stop(units.carry);
     if (units.common.log != NULL)
         log_close(units.common.log);
     if (units.common.metrics != NULL)

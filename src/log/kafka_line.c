@@ -35,6 +35,7 @@ struct held {
     uint8_t            *block; /* from malloc: the value, then the key */
     size_t              value_bytes, key_bytes, bytes; /* bytes: as the client counts them, or more */
     rd_kafka_headers_t *headers;
+    int64_t             time_ms; /* of a plain message that keeps its own; 0 */
     bool                plain, has_value;
 };
 
@@ -242,6 +243,8 @@ static int line_produce(struct line *line, uint32_t partition, struct held *held
         parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { .ptr = held->block, .size = held->value_bytes } };
     if (held->key_bytes > 0)
         parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { .ptr = held->block + held->value_bytes, .size = held->key_bytes } };
+    if (held->time_ms > 0)
+        parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = held->time_ms };
     if (held->headers != NULL)
         parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = held->headers };
     if (line_produceva(line, parts, n, NULL, err) < 0)
@@ -339,6 +342,7 @@ static struct held *held_new(const struct line_message *message)
     if (plain == NULL)
         return held;
     held->plain = true;
+    held->time_ms = message->dated ? plain->timestamp_us / 1000 : 0;
     held->value_bytes = plain->value.bytes;
     held->key_bytes = plain->key.bytes;
     held->has_value = plain->value.at != NULL;

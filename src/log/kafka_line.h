@@ -34,6 +34,7 @@ struct line_message {
     uint8_t                  *frame_take; /* from malloc; NULL: `message` is sent, and copied */
     size_t                    frame_bytes;
     const struct log_message *message;
+    bool                      dated; /* a plain message keeps its time, instead of getting that of its sending */
     void                     *token;
 };
 
