@@ -9,12 +9,17 @@
  * held for at most as long as a sync takes (never above 1 ms), until as many wait as would make a full
  * group: measured with 64 connections, 58 instead of 31 requests share a sync. Alone, or in small company, nobody is held.
  * In small company the loop may sync itself instead (loop_sync.c).
+ *
+ * Large requests are another matter: 64 of them are more than a disk should get at once, and while all of them are read it has
+ * nothing to do. So a turn ends as soon as a commit has landed, and as soon as some MiB wait and the disk is idle (lane_is_due).
+ *
  * There are three lanes, each with a topic, a committer and flights of its own: live requests, those that say
  * historical_migration, and recordings. An import fills its own syncs, nobody waits in line behind its records, and beside live traffic
  * its own wait for their turn (pace.h). A connection whose last request was an import's or a recording's is looked at after all others.
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
- *  O4  who has something to do waits in the queue; in one turn some 3 ms of it are done (1 in an overload), then epoll is asked again
+ *  O4  who has something to do waits in the queue; in one turn some 3 ms of it are done (1 in an overload), less when a lane is due, then
+ *      epoll is asked again
  *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer), and the stand-by's own */
 #ifndef PENSTOCK_CAPTURE_LOOP_H
 #define PENSTOCK_CAPTURE_LOOP_H
@@ -202,6 +207,8 @@ bool loop_sync(struct loop *loop, struct flight *flight) must_check;
 void loop_sync_took(struct loop *loop, int64_t us);
 /* loop.c. Turn by turn until its end: true; false: the other thread goes on. @thread who has the loop */
 bool loop_turns(struct loop *loop) must_check;
+/* loop.c. Whether there is something to be done for this lane's commits at once: one has landed, or what waits is a large group. */
+bool lane_is_due(const struct lane *lane);
 /* loop_imports.c. Where ingest is, for the pace. */
 void loop_pace(struct loop *loop);
 /* Bodies and records held now. */

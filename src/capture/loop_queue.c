@@ -128,7 +128,7 @@ void loop_queue_run(struct loop *loop)
         now_us = clock_mono_us();
         if (!away)
             pressure_served(&loop->pressure, now_us - from_us);
-        if (now_us >= until_us)
+        if (now_us >= until_us || lane_is_due(&loop->lanes[LANE_LIVE]))
             break;
     }
     loop->level = level;
