@@ -6,9 +6,11 @@
  * `"choice-` (a property of the person) and `"$anon_distinct_id":"..."` (somebody who came lately and was not
  * identified yet). A share of events goes to persons never seen before: 20 % in the first minute, 2 % after it.
  *
- * usage: load [-z] [-p PERSONS] [-f PERCENT] [-n EVENTS] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]
+ * usage: load [-r [-e ENCODING]] [-z] [-p PERSONS] [-f PERCENT] [-n EVENTS] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]
  *   PER events a body; RATE events a second, 0 for as many as are taken. LEDGER: a file that gets
  *   a line `microseconds acked_events` every 10 ms.
+ *   -r  bodies go as they are in the file, again and again: nothing is made unique, and little is spent
+ *   -e ENCODING  what they are said to be in, with -r
  *   -z  bodies are packed with gzip, level 1, after they were made unique
  *   -p  so many persons are known at the start (1000)
  *   -f  percent of events with a new person, always, instead of 20 and 2
@@ -35,7 +37,7 @@ enum { CONNS_MAX = 1024, BODIES_MAX = 4096, PATCHES_MAX = 1 << 16, LATENCIES_MAX
 enum patch_kind { PATCH_UUID, PATCH_DISTINCT_ID, PATCH_TIMESTAMP, PATCH_CHOICE, PATCH_ANONYMOUS };
 struct patch { uint32_t at; uint8_t kind; };
 struct body { char *request; size_t head, bytes; size_t patch_first, patch_count; };
-struct conn { int fd; const struct body *body; char *copy, *packed, *out; size_t out_bytes, sent, answer_bytes; char answer[512]; int64_t began_us; };
+struct conn { int fd; const struct body *body; char *copy, *packed, *out; size_t out_bytes, sent, answer_bytes; char answer[512]; int64_t began_us; int waits_to_write; };
 
 static struct body  bodies[BODIES_MAX];
 static size_t       body_count, patch_total, request_bytes_max;
@@ -46,7 +48,8 @@ static size_t       latency_count;
 static uint64_t     random_state = 0x9e3779b97f4a7c15u, persons = 1000, identified, acked, refused, sent_bytes;
 static int64_t      start_us;
 static int          fresh_percent_fixed = -1;
-static const char  *path;
+static const char  *path, *encoding;
+static int          raw;
 static struct libdeflate_compressor *packer; /* NULL: bodies go as they are */
 
 static int64_t now_us(clockid_t id)
@@ -112,15 +115,16 @@ static void bodies_read(const char *name, const char *target)
         if (body->request == NULL)
             die("malloc");
         head = (size_t)snprintf(body->request, 512,
-                                "POST %s HTTP/1.1\r\nHost: load\r\nContent-Type: application/json\r\nContent-Length: %u\r\n\r\n",
-                                target, bytes);
+                                "POST %s HTTP/1.1\r\nHost: load\r\nContent-Type: application/json\r\n%s%s%sContent-Length: %u\r\n\r\n",
+                                target, encoding ? "Content-Encoding: " : "", encoding ? encoding : "", encoding ? "\r\n" : "", bytes);
         if (fread(body->request + head, 1, bytes, file) != bytes)
             die("short bodies file");
         body->head = head;
         body->bytes = head + bytes;
         if (body->bytes > request_bytes_max)
             request_bytes_max = body->bytes;
-        body_find_patches(body, head);
+        if (!raw)
+            body_find_patches(body, head);
     }
     fclose(file);
 }
@@ -196,6 +200,9 @@ static void conn_write(int ep, struct conn *conn)
     if (put < 0 && errno != EAGAIN)
         die("send");
     conn->sent += put > 0 ? (size_t)put : 0;
+    if ((conn->sent < conn->out_bytes) == conn->waits_to_write)
+        return;
+    conn->waits_to_write = !conn->waits_to_write;
     struct epoll_event event = { .events = conn->sent < conn->out_bytes ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = conn };
 
     epoll_ctl(ep, EPOLL_CTL_MOD, conn->fd, &event);
@@ -206,9 +213,11 @@ static void conn_begin(int ep, struct conn *conn)
     static size_t turn;
 
     conn->body = &bodies[turn++ % body_count];
-    memcpy(conn->copy, conn->body->request, conn->body->bytes);
-    conn_patch(conn);
-    conn->out = conn->copy;
+    conn->out = raw ? conn->body->request : conn->copy;
+    if (!raw) {
+        memcpy(conn->copy, conn->body->request, conn->body->bytes);
+        conn_patch(conn);
+    }
     conn->out_bytes = conn->body->bytes;
     if (packer != NULL)
         conn_pack(conn);
@@ -259,8 +268,12 @@ int main(int argc, char **argv)
     struct rusage      used;
     int64_t            ledger_us = 0, end_us;
 
-    while ((option = getopt(argc, argv, "zp:f:n:")) != -1)
-        if (option == 'z')
+    while ((option = getopt(argc, argv, "re:zp:f:n:")) != -1)
+        if (option == 'r')
+            raw = 1;
+        else if (option == 'e')
+            encoding = optarg;
+        else if (option == 'z')
             packer = libdeflate_alloc_compressor(1);
         else if (option == 'p')
             persons = strtoull(optarg, NULL, 10);
@@ -272,7 +285,7 @@ int main(int argc, char **argv)
     argc -= optind - 1;
     argv += optind - 1;
     if (argc < 8) {
-        fprintf(stderr, "usage: load [-z] [-p PERSONS] [-f PERCENT] [-n EVENTS] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]\n");
+        fprintf(stderr, "usage: load [-r [-e ENCODING]] [-z] [-p PERSONS] [-f PERCENT] [-n EVENTS] PORT PATH FILE.bodies PER CONNS SECONDS RATE [LEDGER]\n");
         return 2;
     }
     address.sin_port = htons((uint16_t)atoi(argv[1]));

@@ -12,7 +12,7 @@
  * The file is filled with zeros ahead of the writing position and then overwritten: a sync of overwritten
  * blocks has no metadata to commit. Where large groups are written, blocks are only reserved, behind the end of the file, and
  * what lies behind it goes past the page cache. A helper
- * thread fills, in steps and on a descriptor of its own (the
+ * thread fills, in pieces, each after a sync, and on a descriptor of its own (the
  * kernel tells a failed write-back once per descriptor, so one must not take the other's error). Both are opened for
  * writing alone: whoever may write the log need not be able to read it.
  *  S1  what is past `pos` reads as zeros, or was written by a failed append and is zeroed before the next; or the file ends
@@ -53,6 +53,8 @@ struct segment {
     int             fill_fd;     /* @thread helper, once it runs; and the next */
     bool            fill_direct; /* past the page cache */
     uint64_t        fill_end, fill_goal;
+    uint64_t        fill_soon;   /* up to here at once, from there on a piece after each sync */
+    bool            fill_turn;   /* there was one */
     bool            helper_runs, filling, stopping;
     int             fill_errno; /* of a failed sync or write: S3 */
 };
