@@ -1,11 +1,15 @@
 /* parts: postgres
- * people/pg_odd_cluster_test.c - what jsonb does not take, tables that were there before us, and rows that others write. */
+ * people/pg_odd_cluster_test.c - what jsonb does not take, tables that were there before us, rows that others write, and a disk that
+ * takes no more of the copy of seen ids. */
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,6 +191,92 @@ static void tables_of_others(void **state)
     (void)pg_kit_sql(url, "DROP SCHEMA penstock CASCADE");
 }
 
+/* --- writes that fail -------------------------------------------------------------------------- */
+
+static int writes_left = -1; /* of the copy, until one fails; -1: none does */
+static unsigned writes_failed;
+
+/* Instead of the C library's, for LMDB. */
+static bool write_fails(int fd)
+{
+    char    link[40], path[300];
+    ssize_t bytes;
+
+    if (writes_left < 0)
+        return false;
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    bytes = readlink(link, path, sizeof path - 1);
+    if (bytes <= 0)
+        return false;
+    path[bytes] = '\0';
+    if (strstr(path, "/postgres-") == NULL || writes_left-- > 0)
+        return false;
+    writes_left = 0; /* and all that follow */
+    writes_failed++;
+    errno = ENOSPC;
+    return true;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset);
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset)
+{
+    static ssize_t (*real)(int, const void *, size_t, off_t);
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "pwrite");
+    return write_fails(fd) ? -1 : real(fd, bytes, count, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    static ssize_t (*real)(int, const struct iovec *, int);
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "writev");
+    return write_fails(fd) ? -1 : real(fd, parts, count);
+}
+
+/* One id, noted; whether it was there before. -1: the batch came to nothing. */
+static int note(struct people *people, unsigned number, struct err *err)
+{
+    struct people_seen id = { .project = 7, .uuid = { { 9, (uint8_t)(number >> 8), (uint8_t)number } }, .place = number };
+    struct people_txn *txn;
+
+    if (people_begin(people, true, &txn, err) < 0)
+        return -1;
+    if (people_seen_add(txn, &id, 1, 20000, err) < 0) {
+        people_abort(txn);
+        return -1;
+    }
+    return people_commit(txn, err) < 0 ? -1 : id.repeated;
+}
+
+/* The disk is full from the n-th write of the copy on: data pages, or the page that says which of them count, after which LMDB is
+ * done for good. When there is room again, ids are noted as before, and known when they come again. */
+static void a_full_disk_passes(void **state)
+{
+    enum { TURNS = 12 };
+    struct people *people = open_store();
+    struct err     err = { 0 };
+    unsigned       number = 0;
+
+    (void)state;
+    assert_int_equal(note(people, number++, &err), 0);
+    for (int turn = 0; turn < TURNS; turn++) {
+        writes_left = turn % 4;
+        for (int tries = 0; tries < 3; tries++)
+            (void)note(people, number, &err); /* it may have come as far as the server */
+        writes_left = -1;
+        if (note(people, number++, &err) < 0 && note(people, number - 1, &err) < 0 && note(people, number - 1, &err) < 0)
+            fail_msg("turn %d: %s", turn, err.text);
+        for (unsigned known = 0; known < number; known++)
+            assert_int_equal(note(people, known, &err), 1);
+        assert_int_equal(note(people, number++, &err), 0);
+    }
+    assert_true(writes_failed >= TURNS);
+    people_close(people);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup(large_ones_fit, begin),
         cmocka_unit_test_setup(others_write, begin),
         cmocka_unit_test_setup(tables_of_others, begin),
+        cmocka_unit_test_setup(a_full_disk_passes, begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,26 @@ static int copy_open(struct pg_seen *seen, struct err *err)
     return people_lmdb_open(&seen->options, &seen->copy, err);
 }
 
+/* A copy that failed is opened anew when it is needed: LMDB is done for good when it could not write its last page, and the file is as
+ * it was before that. What it lacks then is read from the server. */
+static void copy_drop(struct pg_seen *seen)
+{
+    if (seen->txn != NULL)
+        people_abort(seen->txn);
+    seen->txn = NULL;
+    people_close(seen->copy);
+    seen->copy = NULL;
+    seen->current = false;
+}
+
+static int copy_begin(struct pg_seen *seen, bool write, struct people_txn **out, struct err *err)
+{
+    if (people_begin(seen->copy, write, out, err) == 0)
+        return 0;
+    copy_drop(seen);
+    return -1;
+}
+
 static int copy_clear(struct pg_seen *seen, struct err *err)
 {
     people_close(seen->copy);
@@ -123,7 +143,7 @@ static int copy_end_get(struct pg_seen *seen, uint64_t *sequence_out, uint64_t *
     int                got;
 
     *sequence_out = *mark_out = 0;
-    if (people_begin(seen->copy, false, &txn, err) < 0)
+    if (copy_begin(seen, false, &txn, err) < 0)
         return -1;
     got = people_table_get(txn, TABLE_META, SPAN("pg_seen"), &value, err);
     if (got == 1 && value.bytes == 16) {
@@ -170,7 +190,7 @@ static int copy_rows(struct pg_seen *seen, const PGresult *result, int first, st
     int                row = first;
     struct people_txn *txn;
 
-    if (people_begin(seen->copy, true, &txn, err) < 0)
+    if (copy_begin(seen, true, &txn, err) < 0)
         return -1;
     for (size_t bytes = 0; row < PQntuples(result) && bytes < COPY_BYTES_MAX; row++) {
         bytes += pg_bytes(result, row, 3).bytes;
@@ -185,8 +205,10 @@ static int copy_rows(struct pg_seen *seen, const PGresult *result, int first, st
         people_abort(txn);
         return -1;
     }
-    if (people_commit(txn, err) < 0)
+    if (people_commit(txn, err) < 0) {
+        copy_drop(seen);
         return -1;
+    }
     seen->sequence = sequence;
     return row - first;
 }
@@ -348,7 +370,7 @@ int pg_seen_add(struct people_txn *base, struct people_seen *ids, size_t count, 
 
     day = day < 0 ? 0 : day > UINT16_MAX ? UINT16_MAX : day;
     if (seen->txn == NULL) {
-        if (copy_current(pg, err) < 0 || people_begin(seen->copy, true, &seen->txn, err) < 0)
+        if (copy_current(pg, err) < 0 || copy_begin(seen, true, &seen->txn, err) < 0)
             return -1;
         seen->count = seen->row_count = 0;
     }
@@ -406,8 +428,8 @@ void pg_seen_end(struct people_txn *base, bool committed)
         return;
     if (!committed || seen->count == 0) {
         people_abort(txn);
-    } else if (people_commit(txn, &why) < 0) { /* what it lacks is read again from the server */
-        seen->current = false;
+    } else if (people_commit(txn, &why) < 0) {
+        copy_drop(seen);
     } else {
         seen->sequence += seen->row_count;
     }
@@ -452,7 +474,7 @@ int pg_seen_find(struct people_txn *base, uint32_t project, const struct uuid *u
     if (!base->write)
         return find_in_rows(base, project, uuid, place_out, err);
     if (seen->txn == NULL) {
-        if (copy_current(pg, err) < 0 || people_begin(seen->copy, true, &seen->txn, err) < 0)
+        if (copy_current(pg, err) < 0 || copy_begin(seen, true, &seen->txn, err) < 0)
             return -1;
         seen->count = seen->row_count = 0;
     }
