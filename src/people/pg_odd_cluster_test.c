@@ -1,6 +1,6 @@
 /* parts: postgres
  * people/pg_odd_cluster_test.c - what jsonb does not take, tables that were there before us, rows that others write, and a disk that
- * takes no more of the copy of seen ids. */
+ * takes no more of the copy of seen ids, or damages it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
@@ -277,6 +277,31 @@ static void a_full_disk_passes(void **state)
     people_close(people);
 }
 
+/* It is only a copy. */
+static void a_damaged_copy_is_made_anew(void **state)
+{
+    static const char junk[8192] = "no store";
+    struct people    *people = open_store();
+    struct err        err = { 0 };
+    char              path[96];
+    FILE             *file;
+
+    (void)state;
+    for (unsigned number = 0; number < 3; number++)
+        assert_int_equal(note(people, number, &err), 0);
+    people_close(people);
+    (void)snprintf(path, sizeof path, "%s" PEOPLE_TEST_SEEN_FOLDER "/data.mdb", folder);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fwrite(junk, 1, sizeof junk, file), sizeof junk);
+    assert_int_equal(fclose(file), 0);
+    people = open_store();
+    for (unsigned number = 0; number < 3; number++)
+        assert_int_equal(note(people, number, &err), 1);
+    assert_int_equal(note(people, 3, &err), 0);
+    people_close(people);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +310,7 @@ int main(void)
         cmocka_unit_test_setup(others_write, begin),
         cmocka_unit_test_setup(tables_of_others, begin),
         cmocka_unit_test_setup(a_full_disk_passes, begin),
+        cmocka_unit_test_setup(a_damaged_copy_is_made_anew, begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

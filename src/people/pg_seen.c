@@ -91,6 +91,27 @@ static int unlink_one(const char *path, const struct stat *found, int type, stru
     return remove(path);
 }
 
+/* A copy that failed is opened anew when it is needed: LMDB is done for good when it could not write its last page, and the file is as
+ * it was before that. What it lacks then is read from the server. */
+static void copy_drop(struct pg_seen *seen)
+{
+    if (seen->txn != NULL)
+        people_abort(seen->txn);
+    seen->txn = NULL;
+    people_close(seen->copy);
+    seen->copy = NULL;
+    seen->current = false;
+}
+
+static int copy_delete(struct pg_seen *seen, struct err *err)
+{
+    copy_drop(seen);
+    if (nftw(seen->folder, unlink_one, 8, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
+        return err_errno(err, errno, "people: deleting %s", seen->folder);
+    return 0;
+}
+
+/* One that is damaged is made anew, as one that is not there. */
 static int copy_open(struct pg_seen *seen, struct err *err)
 {
     char *slash;
@@ -104,19 +125,12 @@ static int copy_open(struct pg_seen *seen, struct err *err)
         return err_errno(err, errno, "people: the folder of %s cannot be made", seen->folder);
     }
     *slash = '/';
-    return people_lmdb_open(&seen->options, &seen->copy, err);
-}
-
-/* A copy that failed is opened anew when it is needed: LMDB is done for good when it could not write its last page, and the file is as
- * it was before that. What it lacks then is read from the server. */
-static void copy_drop(struct pg_seen *seen)
-{
-    if (seen->txn != NULL)
-        people_abort(seen->txn);
-    seen->txn = NULL;
-    people_close(seen->copy);
-    seen->copy = NULL;
-    seen->current = false;
+    if (people_lmdb_open(&seen->options, &seen->copy, err) == 0)
+        return 0;
+    if (err->kind != ERR_CORRUPT)
+        return -1;
+    say(SAY_WARN, "the copy of seen event ids in %s is damaged (%s): it is made anew", seen->folder, err->text);
+    return copy_delete(seen, err) < 0 ? -1 : people_lmdb_open(&seen->options, &seen->copy, err);
 }
 
 static int copy_begin(struct pg_seen *seen, bool write, struct people_txn **out, struct err *err)
@@ -125,15 +139,6 @@ static int copy_begin(struct pg_seen *seen, bool write, struct people_txn **out,
         return 0;
     copy_drop(seen);
     return -1;
-}
-
-static int copy_clear(struct pg_seen *seen, struct err *err)
-{
-    people_close(seen->copy);
-    seen->copy = NULL;
-    if (nftw(seen->folder, unlink_one, 8, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
-        return err_errno(err, errno, "people: deleting %s", seen->folder);
-    return copy_open(seen, err);
 }
 
 static int copy_end_get(struct pg_seen *seen, uint64_t *sequence_out, uint64_t *mark_out, struct err *err)
@@ -287,7 +292,7 @@ static int copy_current(struct pg *pg, struct err *err)
     if (rc == 0) {
         say(SAY_WARN, "the copy of seen event ids in %s is not of this PostgreSQL, or ahead of it: it is made anew", seen->folder);
         seen->sequence = 0;
-        rc = copy_clear(seen, err) < 0 ? -1 : 1;
+        rc = copy_delete(seen, err) < 0 || copy_open(seen, err) < 0 ? -1 : 1;
     }
     if (rc == 1)
         rc = copy_follow(pg, arena, err);
