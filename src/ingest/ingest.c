@@ -15,6 +15,7 @@
 #include <sys/random.h>
 
 #include "base/say.h"
+#include "ingest/batch_limit.h"
 #include "ingest/requests.h"
 #include "wire/time.h"
 
@@ -395,6 +396,10 @@ static bool learn(struct ingest *ingest, const struct passes *passes, const stru
         ingest->too_large = passes->crowded;
         return true;
     }
+    if (people_conflict(ingest->people)) {
+        ingest->batch_limit = batch_limit_met(ingest->batch_limit, count);
+        return false;
+    }
     if (err->kind != ERR_FULL || count == 0)
         return false;
     if (count > 1) { /* memory, or the disk: a smaller batch needs less of both */
@@ -519,8 +524,6 @@ int ingest_step(struct ingest *ingest, struct err *err)
     note_batch(ingest, &passes, &place, began_us);
     fate_metrics_batch(ingest->fate_metrics, &passes.tally);
     ingest->place = place;
-    if (ingest->batch_limit < (size_t)ingest->options->batch_records)
-        ingest->batch_limit = ingest->batch_limit * 2 < (size_t)ingest->options->batch_records
-                                  ? ingest->batch_limit * 2 : (size_t)ingest->options->batch_records;
+    ingest->batch_limit = batch_limit_grown(ingest->batch_limit, (size_t)ingest->options->batch_records);
     return 1;
 }

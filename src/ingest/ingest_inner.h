@@ -54,7 +54,7 @@ struct ingest {
     struct warning_gate     *gate;
     struct definer          *definer;
     struct cookieless       *cookieless;
-    size_t                   batch_limit;   /* halved when memory did not suffice, doubled by success */
+    size_t                   batch_limit;   /* less when memory did not suffice, or others met it; doubled by success */
     uint64_t                 too_large;     /* mark of a record that does not fit into memory even alone, or ATTEMPT_NONE */
     struct log_eraser       *log_eraser;
     struct store_rewriter    rewriter;

@@ -16,6 +16,7 @@
  *  G5  who met another at a row takes turns for a while: its next batches begin one after the other with those of all who did. So of
  *      batches that all want the same persons one at least comes through, however many units there are. A turn is a lock of the
  *      session, asked for when nothing is held, and waited for at most 3 s: nothing depends on it but the time that is lost
+ *  G6  who met another keeps what is at hand: what the other changed is told (pg_follow.c). A second time in a row it is forgotten
  * A reading transaction is one snapshot (REPEATABLE READ, READ ONLY). One transaction at a time. */
 #ifndef PENSTOCK_PEOPLE_PG_H
 #define PENSTOCK_PEOPLE_PG_H
@@ -66,6 +67,7 @@ struct pg {
     struct pg_txn   *txn;    /* the one there is */
     struct pg_seen  *seen;   /* NULL: nobody asked yet */
     unsigned         conflicts; /* in a row */
+    unsigned         failed;    /* commits in a row that came to nothing */
     unsigned         turns;     /* G5: so many batches more */
 };
 

@@ -2,7 +2,8 @@
  *
  * Why nothing is open at the server while a batch is worked on: a transaction that waits for its client holds back what the
  * server may clean up, and locks that are held over a client's work are held over its death too. The price is that a conflict is
- * found at the end, and the batch begun anew; two units meet at a person seldom.
+ * found at the end, and the batch begun anew; units that met take turns (G5), and shorter batches
+ * (ingest/ingest.c).
  * Trying again is the caller's: ingest begins the batch anew after each ERR_RETRY (ingest/ingest.c), from the place that it
  * reads here. */
 #include <assert.h>
@@ -340,8 +341,8 @@ static int pg_commit(struct people_txn *base, struct err *err)
         if (rc < 0)
             *err = why;
     } else if (err->kind == ERR_RETRY) {
-        if (pg->hot != NULL)
-            hot_clear(pg->hot); /* somebody changed what was at hand, perhaps without saying so */
+        if (pg->hot != NULL && pg->failed++ > 0)
+            hot_clear(pg->hot); /* it was not a unit that said so (pg_follow.c): the second time it is asked about everything */
         pg->people.conflict = pg->conn.conflict;
         if (!pg->conn.conflict || pg->conn.in_turn) /* the queue is not enough: others are quicker who do not stand in it yet */
             conflict_wait(pg);
@@ -351,7 +352,7 @@ static int pg_commit(struct people_txn *base, struct err *err)
         pg->fenced = true;
     }
     if (rc == 0) {
-        pg->conflicts = 0;
+        pg->conflicts = pg->failed = 0;
         pg->turns -= pg->turns > 0;
         pg_keep(base);
         pg_table_keep(base);

@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "people/batch.h"
+#include "people/pg.h"
 #include "people/pg_test_kit.h"
 #undef people_open
 
@@ -421,12 +422,12 @@ static void fenced(void **state)
 
 /* --- turns ------------------------------------------------------------------------------------- */
 
-static void must_begin_batch(struct people *people, struct people_txn **txn)
+static void must_begin_batch_of(struct people *people, struct span distinct_id, struct people_txn **txn)
 {
     struct people_place    place = { .input_next = { 1 } };
-    struct people_expected id = { PROJECT, SPAN("met") };
+    struct people_expected id = { PROJECT, distinct_id };
     struct people_batch   *batch;
-    struct people_event    event = { .project = PROJECT, .distinct_id = SPAN("met"), .timestamp_us = 1700000000000000 };
+    struct people_event    event = { .project = PROJECT, .distinct_id = distinct_id, .timestamp_us = 1700000000000000 };
     struct people_result   result;
     struct json_members    members;
     struct arena          *arena = arena_new(1 << 16, (size_t)1 << 30);
@@ -445,6 +446,11 @@ static void must_begin_batch(struct people *people, struct people_txn **txn)
     assert_int_equal(people_batch_finish(batch, row_ignored, NULL, &err), 0);
     assert_int_equal(people_place_put(*txn, &place, &err), 0);
     arena_free(arena);
+}
+
+static void must_begin_batch(struct people *people, struct people_txn **txn)
+{
+    must_begin_batch_of(people, SPAN("met"), txn);
 }
 
 struct turn {
@@ -520,10 +526,58 @@ static void who_met_takes_turns(void **state)
     }
 }
 
+/* Whom two units meet at is read anew; all others stay at hand. Who changes persons without saying so is believed the third time. */
+static void what_is_at_hand_stays(void **state)
+{
+    char                   folder[] = "/tmp/penstock_units_XXXXXX", other[] = "/tmp/penstock_units_XXXXXX", url[500];
+    struct people_settings settings = { .backend = "postgres", .url = url, .password_file = "" };
+    struct people         *people[2];
+    struct people_txn     *txn, *other_txn;
+    struct pg_link         apart = { .project = PROJECT, .distinct_id = SPAN("apart") };
+    struct person          found;
+    bool                   trusted = false;
+    struct err             err = { 0 };
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_non_null(mkdtemp(other));
+    pg_kit_database(folder, url);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(people_open(&(struct people_options){ .folder = i == 0 ? folder : other, .settings = &settings, .unit = i, .owner = true },
+                                     &people[i], &err), 0);
+    must_begin_batch_of(people[0], SPAN("apart"), &txn);
+    assert_int_equal(people_commit(txn, &err), 0);
+    must_begin_batch(people[0], &txn);
+    assert_int_equal(people_commit(txn, &err), 0);
+    must_begin_batch(people[0], &txn);
+    must_begin_batch(people[1], &other_txn);
+    assert_int_equal(people_commit(other_txn, &err), 0);
+    assert_int_equal(people_commit(txn, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    must_begin_batch(people[0], &txn);
+    assert_true(pg_hot_link(pg_of(people[0]), &apart));
+    assert_true(pg_hot_person(pg_of(people[0]), apart.person, &found, &trusted));
+    assert_true(trusted);
+    assert_int_equal(people_commit(txn, &err), 0);
+
+    (void)pg_kit_sql(url, "UPDATE posthog_person SET version = version + 1"); /* not Penstock */
+    for (int i = 0; i < 2; i++) {
+        must_begin_batch(people[0], &txn);
+        assert_int_equal(people_commit(txn, &err), -1);
+        assert_int_equal(err.kind, ERR_RETRY);
+    }
+    must_begin_batch(people[0], &txn);
+    assert_int_equal(people_commit(txn, &err), 0);
+    for (unsigned i = 0; i < 2; i++)
+        people_close(people[i]);
+    (void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)nftw(other, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_met_takes_turns),
+        cmocka_unit_test(who_met_takes_turns), cmocka_unit_test(what_is_at_hand_stays),
         cmocka_unit_test(fenced),         cmocka_unit_test(units_meet),             cmocka_unit_test(backends_end),
         cmocka_unit_test(rows_are_locked), cmocka_unit_test(nothing_may_be_written), cmocka_unit_test(server_crashes),
     };
