@@ -131,7 +131,8 @@ static inline int pg_kit_next(struct people *people, uint64_t *out, struct err *
         return -1;
     rc = people_place_get(txn, &place, err);
     people_abort(txn);
-    *out = place.input_next[0];
+    if (rc == 0) /* a server that went away meanwhile has said nothing */
+        *out = place.input_next[0];
     return rc;
 }
 

@@ -314,6 +314,7 @@ static void run_units(unsigned seed, bool one_by_one, disturbance *disturb)
         extra += units[i].tries - units[i].kept;
     }
     print_message("    seed %u: %d batches, %u begun anew\n", seed, UNITS * BATCHES, extra);
+    assert_true(units[0].kept > 0 && units[1].kept > 0 && units[2].kept > 0);
     check_everything(shared.url);
     if (one_by_one)
         check_order(&shared);
