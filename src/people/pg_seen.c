@@ -23,7 +23,7 @@
 
 enum {
     ROWS_AT_ONCE = 64, ROWS_AT_ONCE_MAX = 4096, ADD_AT_ONCE = 4096, DAYS_KNOWN = 4, ROWS_MAX = 8,
-    COPY_BYTES_MAX = 1 << 20 /* of one transaction of the copy, and a row more */
+    COPY_BYTES_MAX = 4 << 20 /* of one transaction of the copy, and a row more: each is a sync, which took most of the time of a new machine */
 };
 
 struct pg_seen {
