@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What becomes of capture when more comes than it can do: `bench/overload.py [--json] [--seconds N] [--conns N] [--load W1|W3|W4]`.
 
-Capture alone (`penstock serve --role capture`, with capture.compress, so that not the disk is what is full) on one core, clients that do not wait (bench/flood.c) on the other. First
+Capture alone (`penstock serve --role capture`; --compress: with capture.compress, where the disk would be what is full) on one core, clients that do not wait (bench/flood.c) on the other. First
 its peak: 64 connections as fast as they are answered, and again at the end (a shared machine changes meanwhile; what
 follows is compared with the mean). Then so many requests a second as 1.5, 5 and 20 times the peak would be, each on any of --conns
 connections, every 20th on a new one. A row: what was taken, of the peak; the wait of what was taken and of what was sent
@@ -60,7 +60,7 @@ def run(folder, args):
     made = os.path.join(folder, "bodies")
     machine.make_bodies(made)
     write_large(made)
-    server = start_capture(os.path.join(folder, "server"), "capture:\n  compress: true\n  queue_wait: %s\n" % args.queue_wait)
+    server = start_capture(os.path.join(folder, "server"), "capture:\n  compress: %s\n  queue_wait: %s\n" % ("true" if args.compress else "false", args.queue_wait))
     try:
         pids = server.pids()
         flood(server, made, args.load, 64, 1, 20000)
@@ -90,6 +90,7 @@ def main():
     ap.add_argument("--conns", type=int, default=1000)
     ap.add_argument("--load", choices=sorted(LOADS), default="W4")
     ap.add_argument("--queue-wait", default="40ms", help="the setting capture.queue_wait; 0: nobody is sent away")
+    ap.add_argument("--compress", action="store_true", help="capture.compress")
     ap.add_argument("--times", type=float, nargs="+", default=[1.5, 5, 20])
     args = ap.parse_args()
     folder = machine.temporary_folder()

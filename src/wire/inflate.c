@@ -6,7 +6,8 @@
  * more members) the second try has room for all that deflate can make of these bytes (1032 to 1) or for
  * all that the ceiling leaves: memory that is reserved but not written is not resident. Large bodies
  * get that room at once, because what malloc keeps of a first buffer stays resident beside the second.
- * So nobody gets more than two passes, or more memory than the ceiling and half a megabyte. Doubling
+ * So nobody gets more than two passes, or more memory than the ceiling and a megabyte. (It was half a megabyte: a batch
+ * of 1000 events then got 20 MiB of new memory each time, a seventh of what it cost.) Doubling
  * step by step was tried: up to ten passes, and 3 MiB above a ceiling of 20.
  * While nothing is in `out` yet, a larger buffer replaces the old one instead of growing it: a copy of
  * half-inflated bytes that will be written again would be resident twice. */
@@ -21,7 +22,7 @@ enum {
     RATIO_MAX = 1032,         /* deflate: 258 bytes from 2 bits */
     FIELDS_BYTES_MAX = 65536, /* FEXTRA, FNAME and FCOMMENT together; docs/limits.md */
     TRAILER_BYTES = 8,
-    FIRST_BYTES_MAX = 512 << 10 /* of a first buffer that may have to give way to a second */
+    FIRST_BYTES_MAX = 1 << 20 /* of a first buffer that may have to give way to a second; an ordinary batch fits */
 };
 
 enum { FHCRC = 2, FEXTRA = 4, FNAME = 8, FCOMMENT = 16, FRESERVED = 0xe0 };
