@@ -15,6 +15,7 @@
 #include "event/packed.h"
 #include "warehouse/engine.h"
 #include "warehouse/row_check.h"
+#include "warehouse/text_checked.h"
 #include "wire/utf8.h"
 
 /* The chunks' strings. A row has at most LOG_RECORD_BYTES_MAX (32 MiB) of them, so one always fits. The arena keeps
@@ -371,7 +372,9 @@ static int finish_batch(struct warehouse *warehouse, const struct warehouse_plac
         return err_set(err, ERR_FULL, "no memory for a statement");
     }
     warehouse->in_batch = true;
+    text_checked_begin(); /* rows of ours alone, which are compressed now */
     rc = engine_run(warehouse, warehouse->loader, (const char *)sql.at, err);
+    text_checked_end();
     buf_fini(&sql);
     /* In want of memory 1.5.6 does not take a commit back whole: it showed rows of the batch and hid as many of the next. */
     warehouse->in_doubt = rc < 0 && strstr(err->text, "Failed to commit") != NULL &&

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "warehouse/text_checked.h"
 #include "warehouse/zstd_level.h"
 
 #define DUCKDB_HINT "get it with `./dev deps`, or name it as load.library in the config file"
@@ -84,6 +85,7 @@ int duckdb_load(const char *library, struct duckdb *out, struct err *err)
     memcpy(&found.name, &symbol, sizeof symbol);
     DUCKDB_FUNCTIONS(DUCKDB_FIND)
     zstd_level_use(handle);
+    text_checked_use(handle);
     *out = found;
     return 0;
 }

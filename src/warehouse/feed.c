@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "warehouse/engine.h"
+#include "warehouse/text_checked.h"
 
 enum { INSERT_BYTES_MAX = 16 << 10 };
 
@@ -210,11 +211,15 @@ int engine_feed(struct warehouse *warehouse, enum row_table id, struct err *err)
     const struct duckdb *duckdb = &warehouse->duckdb;
     struct engine_table *table = &warehouse->tables[id];
     duckdb_result        result;
+    duckdb_state         state;
     int                  rc = 0;
 
     if (table->insert == NULL && feed_prepare(warehouse, id, err) < 0)
         return -1;
-    if (duckdb->execute_prepared(table->insert, &result) != DUCKDB_SUCCESS)
+    text_checked_begin(); /* by engine_add */
+    state = duckdb->execute_prepared(table->insert, &result);
+    text_checked_end();
+    if (state != DUCKDB_SUCCESS)
         rc = engine_err(err, row_tables[id].name, duckdb->result_error(&result));
     duckdb->destroy_result(&result);
     return rc;
