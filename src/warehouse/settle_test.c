@@ -173,6 +173,41 @@ static void a_file_of_before_is_carried_on(void **state)
     warehouse_close(warehouse);
 }
 
+/* Whatever versions are: none, the highest, both sides of what a number of arrival could be taken for. */
+static void every_version_settles(void **state)
+{
+    static const struct { const char *key; int64_t version; uint8_t person; } rows[] = { /* -1: none */
+        { "none", -1, 1 },
+        { "none, twice", -1, 1 }, { "none, twice", -1, 2 },
+        { "none, then the first", -1, 1 }, { "none, then the first", 0, 2 },
+        { "the first, then none", 0, 2 }, { "the first, then none", -1, 1 },
+        { "the highest", INT64_MAX, 2 }, { "the highest", INT64_MAX - 1, 1 },
+        { "the highest, twice", INT64_MAX, 1 }, { "the highest, twice", INT64_MAX, 2 },
+        { "high", (int64_t)1 << 40, 1 }, { "high", ((int64_t)1 << 40) + 1, 2 },
+    };
+    struct warehouse *warehouse = open_or_fail(false);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct row row;
+
+        row_init(&row, ROW_DISTINCT);
+        row_set_i64(&row, ROW_DISTINCT_TEAM_ID, 1);
+        row_set_text(&row, ROW_DISTINCT_DISTINCT_ID, span_text(rows[i].key));
+        row_set_uuid(&row, ROW_DISTINCT_PERSON_ID, (struct uuid){ { rows[i].person } });
+        if (rows[i].version >= 0)
+            row_set_i64(&row, ROW_DISTINCT_VERSION, rows[i].version);
+        add(warehouse, &row);
+    }
+    settle_next(warehouse);
+    commit(warehouse, 1);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT distinct_id, left(person_id::VARCHAR, 2) AS p, version AS v FROM person_distinct_ids_settled ORDER BY 1"),
+                        "distinct_id,p,v\r\nhigh,02,1099511627777\r\nnone,01,\r\n\"none, then the first\",02,0\r\n\"none, twice\",02,\r\n"
+                        "\"the first, then none\",02,0\r\nthe highest,02,9223372036854775807\r\n\"the highest, twice\",02,9223372036854775807\r\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) n FROM person_distinct_ids_recent"), "n\r\n0\r\n");
+    warehouse_close(warehouse);
+}
+
 /* A checkpoint that puts a whole table together holds the loader for seconds: docs/decisions/warehouse-duckdb.md. */
 static void a_checkpoint_has_a_bound(void **state)
 {
@@ -189,6 +224,7 @@ int main(void)
         cmocka_unit_test_setup(a_checkpoint_has_a_bound, set_up),
         cmocka_unit_test_setup(highest_version_of_a_key_wins, set_up),
         cmocka_unit_test_setup(rows_of_a_key_settle, set_up),
+        cmocka_unit_test_setup(every_version_settles, set_up),
         cmocka_unit_test_setup(a_file_of_before_is_carried_on, set_up),
     };
 
