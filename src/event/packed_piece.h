@@ -49,15 +49,17 @@ static inline uint8_t *packed_own_put(uint8_t *at, unsigned own, struct span tex
     return at + text.bytes;
 }
 
-/* Copies `bytes`, which is little most times, in one piece of a fixed length where both sides have that much. */
+/* Copies `bytes`, which is little most times, in pieces of a fixed length where both sides have that much. */
 static inline void packed_piece_put(uint8_t *to, const uint8_t *to_end, const uint8_t *from, const uint8_t *from_end, size_t bytes)
 {
-    enum { PIECE = 32 };
+    enum { PIECE = 32, PIECES_BYTES_MAX = 256 };
 
-    if (bytes <= PIECE && to_end - to >= PIECE && from_end - from >= PIECE)
-        memcpy(to, from, PIECE);
-    else
+    if (bytes > PIECES_BYTES_MAX || to_end - to < (ptrdiff_t)bytes + PIECE - 1 || from_end - from < (ptrdiff_t)bytes + PIECE - 1) {
         memcpy(to, from, bytes);
+        return;
+    }
+    for (size_t done = 0; done < bytes; done += PIECE)
+        memcpy(to + done, from + done, PIECE);
 }
 
 #endif
