@@ -261,17 +261,24 @@ static const char *sql_type(enum row_type type)
     return "VARCHAR";
 }
 
+/* A chain of elements is as long as an object, and as like those of the rows before: what the engine would choose tries symbol tables over all
+ * of it (docs/decisions/warehouse-duckdb.md). A file that has the column already keeps it as it is. */
+static const char *column_sql_type(const struct row_table_info *info, size_t column)
+{
+    return sql_type(info == &row_tables[ROW_EVENT] && column == ROW_EVENT_ELEMENTS_CHAIN ? ROW_JSON : info->columns[column].type);
+}
+
 /* suffix: of the name. last: columns of ours. */
 static void add_table_sql(struct buf *sql, const struct row_table_info *info, const char *suffix, const char *last)
 {
     buf_add_format(sql, "CREATE TABLE IF NOT EXISTS %s%s(", info->name, suffix);
     for (size_t i = 0; i < info->column_count; i++)
-        buf_add_format(sql, "%s\"%s\" %s", i == 0 ? "" : ", ", info->columns[i].name, sql_type(info->columns[i].type));
+        buf_add_format(sql, "%s\"%s\" %s", i == 0 ? "" : ", ", info->columns[i].name, column_sql_type(info, i));
     buf_add_format(sql, "%s);\n", last);
     /* Columns that row.h gained since the file was made. */
     for (size_t i = 0; i < info->column_count; i++)
         buf_add_format(sql, "ALTER TABLE %s%s ADD COLUMN IF NOT EXISTS \"%s\" %s;\n", info->name, suffix,
-                       info->columns[i].name, sql_type(info->columns[i].type));
+                       info->columns[i].name, column_sql_type(info, i));
 }
 
 /* The pieces of the elements chain that people ask for, worked out when asked: nothing to load. */

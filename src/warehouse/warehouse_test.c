@@ -293,6 +293,30 @@ static void the_level_of_zstd_is_ours(void **state)
     dlclose(library);
 }
 
+/* What the engine would choose for long texts that are much alike costs a tenth of loading (docs/decisions/warehouse-duckdb.md). */
+static void long_texts_are_compressed_by_zstd(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+    struct row        row = event_of("{\"a\":1}");
+
+    (void)state;
+    for (int i = 0; i < WAREHOUSE_GROUP_ROWS; i++) {
+        char chain[400];
+
+        (void)sprintf(chain, "a.nav-%d:attr__class=\"nav item-%d\"href=\"/%d/%d\"nth-child=\"%d\";li.menu:nth-child=\"1\";body:nth-child=\"2\"", i % 7, i, i % 100, i,
+                      i % 9);
+        row_set_text(&row, ROW_EVENT_ELEMENTS_CHAIN, i % 3 == 0 ? span_text(chain) : SPAN(""));
+        add(warehouse, &row);
+    }
+    commit(warehouse, WAREHOUSE_GROUP_ROWS);
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT DISTINCT column_name c, compression z FROM pragma_storage_info('events')"
+                                                      " WHERE segment_type = 'VARCHAR' AND column_name IN ('properties', 'elements_chain') ORDER BY 1"),
+                        "c,z\r\nelements_chain,ZSTD\r\nproperties,ZSTD\r\n");
+    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) n, count(DISTINCT elements_chain) d, count(*) FILTER (elements_chain LIKE 'a.nav-%\"2\"') l FROM events"),
+                        "n,d,l\r\n8192,2732,2731\r\n");
+    warehouse_close(warehouse);
+}
+
 static void a_library_that_is_none_is_told(void **state)
 {
     struct warehouse_options options = { .path = path, .library = "/lib/x86_64-linux-gnu/libm.so.6" };
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup(rows_and_place_are_one, set_up),
         cmocka_unit_test_setup(older_files_get_the_newer_tables, set_up),
         cmocka_unit_test_setup(the_level_of_zstd_is_ours, set_up),
+        cmocka_unit_test_setup(long_texts_are_compressed_by_zstd, set_up),
         cmocka_unit_test_setup(a_library_that_is_none_is_told, set_up),
         cmocka_unit_test_setup(an_event_is_stored_after_it_was_accepted, set_up),
     };

@@ -147,19 +147,19 @@ static void texts_come_out_of_the_file(void **state)
 
         row_init(&row, ROW_EVENT);
         row_set_text(&row, ROW_EVENT_PROPERTIES, span_of(text, bytes));
-        row_set_text(&row, ROW_EVENT_ELEMENTS_CHAIN, span_of(text, bytes)); /* of no zstd */
+        row_set_text(&row, ROW_EVENT_EVENT, span_of(text, bytes)); /* of no zstd */
         add(warehouse, &row);
     }
     (void)commit(warehouse, 1);
     warehouse_close(warehouse);
     warehouse = open_or_fail(true);
     assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
-                            "SELECT count(*) AS n, count(*) FILTER (properties = elements_chain) AS same FROM events"),
+                            "SELECT count(*) AS n, count(*) FILTER (properties = event) AS same FROM events"),
                         "n,same\r\n8192,8192\r\n");
     assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
                             "SELECT DISTINCT column_name, compression = 'ZSTD' AS z FROM pragma_storage_info('events') WHERE "
-                            "segment_type = 'VARCHAR' AND column_name IN ('properties', 'elements_chain') ORDER BY 1"),
-                        "column_name,z\r\nelements_chain,false\r\nproperties,true\r\n");
+                            "segment_type = 'VARCHAR' AND column_name IN ('properties', 'event') ORDER BY 1"),
+                        "column_name,z\r\nevent,false\r\nproperties,true\r\n");
     warehouse_close(warehouse);
 }
 
