@@ -13,6 +13,10 @@ enum {
     TROUBLES_MAX = 20 /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
 };
 #define CHORES_EVERY_US ((int64_t)5 * 1000000)
+/* Batches of a few events begin so far apart: each costs four syncs or more, whatever is in it, and who syncs beside us, as capture does
+ * before it answers, waits for them. An event that comes after a pause is taken at once. */
+#define SMALL_TURN_US ((int64_t)25000)
+enum { SMALL_RECORDS = 500 };
 
 /* true: the stop signal came. */
 static bool stop_asked(const struct role_env *env, int64_t wait_us)
@@ -20,6 +24,17 @@ static bool stop_asked(const struct role_env *env, int64_t wait_us)
     struct pollfd pollfd = { .fd = env->stop_fd, .events = POLLIN };
 
     return poll(&pollfd, 1, (int)(wait_us / 1000)) > 0;
+}
+
+/* Until the next batch may begin. Not where the log's syncs are other machines', nor while something waits for batches themselves. */
+static int64_t turn_left_us(const struct ingest *ingest, int64_t began_us)
+{
+    int64_t left_us = began_us + SMALL_TURN_US - clock_mono_us();
+
+    if (left_us <= 0 || log_is_kafka(ingest->log) || ingest->moves_left || attempt_wary(ingest->attempt) ||
+        inputs_lag(&ingest->inputs, INPUT_RAW) >= SMALL_RECORDS)
+        return 0;
+    return left_us;
 }
 
 /* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
@@ -88,6 +103,7 @@ int ingest_work(struct ingest *ingest, struct err *err)
     inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
     while (!stop_asked(ingest->env, 0)) {
         struct err failed = { 0 };
+        int64_t    began_us = clock_mono_us();
         int        rc = ingest_step(ingest, &failed);
         int64_t    took_us = rc < 0 ? -1 : watch_works(ingest->watch, ingest->env->unit, clock_mono_us());
 
@@ -99,6 +115,8 @@ int ingest_work(struct ingest *ingest, struct err *err)
             inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
             wait_us = RETRY_WAIT_US_MIN;
             stops = 0;
+            if (stop_asked(ingest->env, turn_left_us(ingest, began_us)))
+                break;
         } else if (rc < 0) {
             rc = wait_out(ingest, &failed, &wait_us, &stops, err);
             if (rc != 0)

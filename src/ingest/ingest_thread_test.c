@@ -145,9 +145,51 @@ static void test_threads(void **state)
     site_fini(&quiet);
 }
 
+/* Until ingest has said that it is through with all that was fed. */
+static void wait_taken(struct site *site)
+{
+    struct err err = { 0 };
+    uint64_t   taken = 0;
+
+    for (int tries = 0; tries < 60000; tries++) {
+        if (log_cursor_load(site->log, input_topic(INPUT_RAW), 0, "ingest", &taken, &err) > 0 && taken == log_writer_end(site->raw))
+            return;
+        (void)usleep(1000);
+    }
+    fail_msg("ingest stands at %llu of %llu", (unsigned long long)taken, (unsigned long long)log_writer_end(site->raw));
+}
+
+/* Events that come one by one, each as soon as the last was taken, make no more batches than one in 25 ms (docs/limits.md). */
+static void test_small_batches_are_apart(void **state)
+{
+    enum { BATCHES = 20, APART_US = 25000 };
+    struct site site;
+    pthread_t   thread;
+    void       *failure;
+    int64_t     began_us;
+    char        byte = 0;
+
+    (void)state;
+    site_init(&site, 200);
+    assert_int_equal(pthread_create(&thread, NULL, role_main, &site.env), 0);
+    site_feed(&site, 1);
+    wait_taken(&site);
+    began_us = clock_mono_us();
+    for (int i = 0; i < BATCHES; i++) {
+        site_feed(&site, 1);
+        wait_taken(&site);
+    }
+    assert_true(clock_mono_us() - began_us >= (BATCHES - 1) * APART_US);
+    assert_int_equal(write(site.stop[1], &byte, 1), 1);
+    assert_int_equal(pthread_join(thread, &failure), 0);
+    assert_null(failure);
+    site_fini(&site);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_threads) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_threads),
+                                        cmocka_unit_test(test_small_batches_are_apart) };
 
     setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* rows carry the clock: they are compared bytewise */
     return cmocka_run_group_tests(tests, NULL, NULL);
