@@ -190,7 +190,7 @@ static void zeros_ahead_end_on_pages(void **state)
     open_writer(fix, NULL);
     append(fix, 3, 1001);
     (void)snprintf(file, sizeof file, "%s/raw/0/%020d.seg", fix->path, 0);
-    for (int i = 0; i < 6000 && st.st_size <= 8 << 20; i++) { /* a piece of them after each sync */
+    for (int i = 0; i < 3000 && st.st_size <= 8 << 20; i++) { /* a piece of them after each sync: what they need soon is less */
         append(fix, 1, 1001);
         usleep(10000);
         assert_int_equal(stat(file, &st), 0);
