@@ -4,7 +4,8 @@ named alone: cluster. With --deploy WHERE (tests/flow/deploy.py: cluster, or som
 cluster and flow, and the flow tests' servers keep what they keep there.
 
 A part is some test cases, or a build that must give no warning. Output of each part goes to build/test/PART.log; what
-failed is shown. The last line is always `N passed, N failed`, the sum over all cases and programs."""
+failed is shown with the end of what it said, at once and, so that nobody searches a long log for it, again at the end. The last line is
+always `N passed, N failed`, the sum over all cases and programs."""
 import concurrent.futures
 import glob
 import os
@@ -21,6 +22,7 @@ import parts  # noqa: E402
 
 LOGS = os.path.join(ROOT, "build", "test")
 NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # of `./dev test`: Debian's is too old for today's SDKs
+AGAIN_LINES_MAX = 300  # of what failed, at the end
 LOG_LOCK = threading.Lock()  # of two tests that end at once
 CHECKS = ("check_layers", "check_docs", "check_style")
 # Where threads meet; the other tests are done after one thread.
@@ -45,7 +47,23 @@ def run(part, argv, **options):
 
 
 def tail(text, lines=60):
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(line[:2000] for line in text.splitlines()[-lines:])
+
+
+def fails(part, name, text):
+    """Says it now, and remembers it for the end."""
+    failures.append("FAILED %s: %s\n%s" % (part, name, text))
+    print(failures[-1], flush=True)
+
+
+def again():
+    """What failed, once more: of few all that was shown, of many the names and as much as fits."""
+    if failures:
+        print("\n--- what failed %s" % ("-" * 60))
+        for text in failures:
+            name, _, said = text.partition("\n")
+            print(name + "\n" + tail(said, max(AGAIN_LINES_MAX // len(failures), 4)))
+        print("-" * 76, flush=True)
 
 
 def build(part, preset):
@@ -55,7 +73,7 @@ def build(part, preset):
         code, text = run(part, ["ninja", "-C", "build/" + preset])
     if code != 0:
         errors = [line for line in text.splitlines() if "error:" in line or "FAILED:" in line]
-        print("\n".join(errors[:30]) or tail(text))
+        fails(part, "the build " + preset, "\n".join(errors[:30]) or tail(text))
     return code == 0
 
 
@@ -75,16 +93,17 @@ def ctest(part, preset, only=None):
     if preset == "tsan" and subprocess.run(["setarch", "-R", "true"], stderr=subprocess.DEVNULL).returncode == 0:
         argv = ["setarch", "-R"] + argv
     code, text = run(part, argv + (["-R", only] if only else []))
-    programs = dict(re.findall(r"Test +#(\d+): .*?\.\.\.+ *(Passed|\*\*\*\w+|\*\*\*Not Run)", text))
+    # `Passed`, `***Failed`, `***Timeout`, `Subprocess aborted***Exception:`, ...
+    programs = re.findall(r"Test +#(\d+): (\S+) \.*(.*?) +([\d.]+ sec)", text)
     passed = failed = 0
-    for number, verdict in programs.items():
+    for number, name, verdict, took in programs:
         output = re.findall(r"^%s: (.*)$" % number, text, re.M)
-        good, bad = count(output, verdict == "Passed")
+        good, bad = count(output, verdict.strip() == "Passed")
         passed, failed = passed + good, failed + bad
         if bad:
-            print(tail("\n".join(output)))
+            fails(part, "%s, %s, after %s" % (name, verdict.strip(" *"), took), tail("\n".join(output)))
     if code != 0 and failed == 0 or not programs:
-        print(tail(text))
+        fails(part, "ctest", tail(text))
         failed += 1
     return passed, failed
 
@@ -97,7 +116,7 @@ def part_checks():
         code, text = run("checks", [sys.executable, "ops/" + check])
         passed, failed = passed + (code == 0), failed + (code != 0)
         if code != 0:
-            print(text)
+            fails("checks", check, text[:20000])
     return passed, failed
 
 
@@ -125,9 +144,11 @@ def part_flow():
         return 0, 1
     code, text = run("flow", [sys.executable, "tests/flow/run.py"] + (["--deploy", deployment] if deployment else []))
     found = re.search(r"flow: (\d+) passed, (\d+) failed", text)
-    if code != 0:
-        first = text.find("FAILED")
-        print(text[first if first >= 0 else 0:][:20000])
+    before = len(failures)
+    for name, said in re.findall(r"^FAILED +[\d.]+ s  (\S+)\n(.*?)(?=^ok     |^FAILED |^flow: |\Z)", text, re.M | re.S):
+        fails("flow", name, said if len(said) < 12000 else said[:2000] + "\n[...]\n" + said[-10000:])
+    if code != 0 and len(failures) == before:
+        fails("flow", "tests/flow/run.py", tail(text))
     return (int(found[1]), int(found[2])) if found else (0, 1)
 
 
@@ -170,11 +191,11 @@ def cluster_group(words, members, jobs):
                         _, good, bad, text = job.result()
                         passed, failed, tried = passed + good, failed + bad, tried + 1
                         if bad:
-                            print("%s\n%s\n%s" % (name, tail(text), up.logs()), flush=True)
+                            fails("cluster", name, "%s\n%s" % (tail(text), up.logs()))
                         if bad and jobs == 1:
                             break
         except Exception as wrong:
-            print("%s: %s" % (" ".join(words), wrong))
+            fails("cluster", " ".join(words), str(wrong))
             failed += len(left) - tried
             break
         left = left[tried:]
@@ -202,6 +223,7 @@ def part_cluster():
     return sum(good for good, _ in results), sum(bad for _, bad in results)
 
 
+failures = []  # what fails() was told
 deployment = ""  # of main: where the flow tests' servers keep what they keep
 PARTS = {"checks": part_checks, "release": part_release, "asan": part_asan, "tsan": part_tsan, "clang": part_clang,
          "flow": part_flow, "cluster": part_cluster}
@@ -233,6 +255,7 @@ def main():
         passed, failed = PARTS[name]()
         total_passed, total_failed = total_passed + passed, total_failed + failed
         print("%-8s %5d passed, %d failed, %.0f s" % (name, passed, failed, time.time() - began), flush=True)
+    again()
     print("%d passed, %d failed" % (total_passed, total_failed))
     sys.exit(1 if total_failed else 0)
 

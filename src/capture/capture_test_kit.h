@@ -183,6 +183,25 @@ static inline int kit_connect(const struct kit *of)
     return fd;
 }
 
+static inline int64_t kit_deadline_us(void)
+{
+    return clock_mono_us() + KIT_WAIT_MS * INT64_C(1000);
+}
+
+/* Capture ends, to be started again by the supervisor, when nobody has told the catalog in five seconds; here nobody starts it again. */
+static inline void kit_start_catalog(struct kit *of)
+{
+    int64_t until_us = kit_deadline_us();
+    char    path[120];
+
+    assert_int_equal(pthread_create(&of->catalog_thread, NULL, kit_catalog, of), 0);
+    (void)snprintf(path, sizeof path, "%s/" CATALOG_IMAGE_FILE, of->run_folder);
+    while (access(path, R_OK) != 0) {
+        assert_true(clock_mono_us() < until_us);
+        (void)poll(NULL, 0, 1);
+    }
+}
+
 static inline void kit_start(struct kit *of)
 {
     struct log_options options = { .folder = NULL };
@@ -198,7 +217,7 @@ static inline void kit_start(struct kit *of)
                                   .stop_fd = of->stop_fd,
                                   .tls_fd = of->tls_fd,
                                   .options = &of->settings };
-    assert_int_equal(pthread_create(&of->catalog_thread, NULL, kit_catalog, of), 0);
+    kit_start_catalog(of);
     assert_int_equal(pthread_create(&of->thread, NULL, kit_main, of), 0);
     (void)snprintf(folder, sizeof folder, "%s/log", of->folder);
     options.folder = folder;
@@ -414,7 +433,7 @@ static inline void kit_expect(int fd, int status, const char *what)
     int got = kit_receive(fd, &answer);
 
     if (got != status)
-        fail_msg("%s: got %d, expected %d: %s", what, got, status, answer.text);
+        fail_msg("%s: got %d, expected %d: %s; the role %s", what, got, status, answer.text, kit.err.text);
 }
 
 /* The server ends it, without another word. */
@@ -466,11 +485,6 @@ static inline void kit_check_records(const char *name, const char *wanted)
 
 /* --- what the server says of itself ------------------------------------------------------------- */
 
-static inline int64_t kit_deadline_us(void)
-{
-    return clock_mono_us() + KIT_WAIT_MS * INT64_C(1000);
-}
-
 static inline double kit_metric(const char *name)
 {
     double value = 0;
@@ -487,7 +501,7 @@ static inline void kit_wait(const char *name, double from, double to)
 
     while ((is = kit_metric(name)) < from || is > to) {
         if (clock_mono_us() > until_us)
-            fail_msg("%s is %g, expected %g to %g", name, is, from, to);
+            fail_msg("%s is %g, expected %g to %g; the role %s", name, is, from, to, kit.err.text);
         (void)poll(NULL, 0, 1);
     }
 }

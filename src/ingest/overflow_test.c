@@ -310,5 +310,6 @@ int main(void)
         cmocka_unit_test(test_every_file_call),
     };
 
+    setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* who is kept from reading for a second is behind, whatever he meant to do */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,7 +108,7 @@ static void a_row_of_a_newer_penstock_waits_for_it(void **state)
     for (int i = 0; i < 4; i++) { /* nor is it set aside as one that ends its reader */
         struct process process = start();
         double         troubled = 0;
-        int64_t        until_us = clock_mono_us() + 20000000;
+        int64_t        until_us = clock_mono_us() + 120000000;
         uint64_t       cursor = 0;
 
         while (troubled < 1 && clock_mono_us() < until_us) {
@@ -229,13 +229,14 @@ static void *write_on(void *at)
 }
 
 /* Q1 by force: the loader is killed at random moments while events arrive; at the end each is there once. Three kills in a row may
- * meet the same row, and it is set aside as one that ends the process: then its letter is there, once. */
+ * meet the same row, and it is set aside as one that ends the process: then its letter is there, once. On a slow machine they do so
+ * again and again. */
 static void killed_at_any_moment(void **state)
 {
     struct writing writing = { .writer = open_topic("events") };
     struct process process;
     pthread_t      thread;
-    char           want[200];
+    char           want[200], sql[500];
     int            kills = getenv("PENSTOCK_TEST_KILLS") != NULL ? atoi(getenv("PENSTOCK_TEST_KILLS")) : 50;
 
     (void)state;
@@ -253,9 +254,12 @@ static void killed_at_any_moment(void **state)
     process = start();
     snprintf(want, sizeof want, "n,d,top,next,rows,few\r\n%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",true\r\n", writing.written,
              writing.written, writing.written - 1, writing.written, writing.written);
-    expect("WITH letters AS (SELECT count(*) AS c FROM dead_letters) SELECT count(*) + any_value(c) AS n, count(DISTINCT raw_offset) +"
-           " any_value(c) AS d, max(raw_offset) AS top, any_value(next_0) AS next, any_value(p.events) + any_value(c) AS rows, any_value(c) <= 3"
-           " AS few FROM events, penstock_place p, letters", want);
+    snprintf(sql, sizeof sql,
+             "WITH letters AS (SELECT count(*) AS c, max(raw_offset) AS top FROM dead_letters) SELECT count(*) + any_value(c) AS n,"
+             " count(DISTINCT events.raw_offset) + any_value(c) AS d, greatest(max(events.raw_offset), coalesce(any_value(letters.top), 0)) AS top,"
+             " any_value(next_0) AS next, any_value(p.events) + any_value(c) AS rows, any_value(c) <= %d AS few"
+             " FROM events, penstock_place p, letters", kills / POISON_CRASHES_MAX);
+    expect(sql, want);
     assert_int_equal(finish(process), 0);
     log_writer_close(writing.writer);
 }
@@ -355,6 +359,7 @@ static void orders_are_carried_out_once(void **state)
     publish(receipts, batch);
     for (int round = 0; round < 12; round++) {
         process = start();
+        until_nobody_is_suspected();
         usleep(20000u * (unsigned)round);
         kill(process.pid, SIGKILL);
         (void)finish(process);

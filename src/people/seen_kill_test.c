@@ -134,7 +134,7 @@ static void committed_ids_are_found(void **state)
         }
         for (int waited = 0; waitpid(pid, &status, WNOHANG) == 0; waited++) {
             (void)usleep(500);
-            if (waited == 10000)
+            if (waited == 120000)
                 (void)kill(pid, SIGKILL); /* the fuse was longer than the day */
         }
         if (!WIFSIGNALED(status))

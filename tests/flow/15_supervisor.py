@@ -9,7 +9,7 @@ import time
 from harness import BINARY, ROLES, Serve, command, contention, repeats, uuid7
 
 
-def first_200(serve, token, began, seconds=20):
+def first_200(serve, token, began, seconds=60):
     """Seconds from began to the first accepted event. One whose answer did not come in time may have been accepted: it is the same again."""
     uuid = uuid7()
     while time.time() < began + seconds:
@@ -92,14 +92,16 @@ def test_connections_wait_while_capture_is_away():
 
 def test_back_off_of_a_role_that_dies_at_once():
     with Serve() as serve:
-        end = time.time() + 2.0
-        while time.time() < end:
+        began, restarts = time.time(), {"ingest": 0}
+        while time.time() < began + 2.0 or restarts["ingest"] < 2:  # on a machine where a start takes longer there are fewer
             serve.kill("ingest")
             time.sleep(0.005)
-        restarts = {role["role"]: role["restarts"] for role in serve.status()["roles"]}
-        # 0, 200, 400, 800 ms were agreed: four starts within 1.4 s, the fifth would come after 3 s.
-        # On a machine where a start takes longer there are fewer.
-        assert 2 <= restarts["ingest"] <= 5 and restarts["capture"] == 0, restarts
+            if time.time() >= began + 2.0:
+                restarts = {role["role"]: role["restarts"] for role in serve.status()["roles"]}
+                assert time.time() < began + 60, restarts
+        # 0, 200, 400, 800 ms were agreed: four starts within 1.4 s, the fifth would come after 3 s; it may be under way.
+        most = 1 + sum(at <= time.time() - began for at in (0, 0.2, 0.6, 1.4, 3.0, 6.2, 12.6, 22.6, 32.6, 42.6, 52.6))
+        assert 2 <= restarts["ingest"] <= most and restarts["capture"] == 0, (restarts, most)
         assert serve.get("/_readiness").status == 200
 
 
@@ -132,7 +134,9 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_serves_at_once():
             began = time.time()
             serve.start(wait=False)
             times.append(first_200(serve, token, began))
-            assert not [pid for pid in pids if lives(pid)]
+            while [pid for pid in pids if lives(pid)]:  # who was killed while the disk had him ends when it lets him go
+                assert time.time() < began + 60, "they outlive their supervisor"
+                time.sleep(0.01)
         assert min(times) <= bar(1.0), "the next ones served after %s s" % times
         status = serve.settle()
         assert status["accepted"] - repeats(status) == 6 and status["stored"] == 6, status
@@ -144,7 +148,7 @@ def test_stop_is_orderly_and_quick():
             serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
             pids = [serve.role_pid(role) for role in ROLES]
             serve.process.send_signal(number)
-            assert serve.process.wait(10) == 0
+            assert serve.process.wait(60) == 0
             assert not [pid for pid in pids if lives(pid)]
             assert "while stopping" not in serve.log(), serve.log()
             status = serve.status()
@@ -156,7 +160,7 @@ def test_the_whole_group_gets_the_signal():
     with Serve() as serve:
         for pid in [serve.role_pid(role) for role in ROLES] + [serve.process.pid]:
             os.kill(pid, signal.SIGTERM)
-        assert serve.process.wait(10) == 0
+        assert serve.process.wait(60) == 0
         assert "while stopping" not in serve.log() and "starting it again" not in serve.log(), serve.log()
 
 
@@ -173,4 +177,4 @@ def test_roles_alone_serve_together():
             for other in others:
                 other.send_signal(signal.SIGTERM)
             for other in others:
-                assert other.wait(10) == 0
+                assert other.wait(60) == 0

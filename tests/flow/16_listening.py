@@ -11,12 +11,12 @@ from harness import BINARY, Serve, command
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=60)
         self.path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.connect(self.path)
 
 
@@ -41,12 +41,12 @@ def test_several_addresses_at_once():
         assert four.startswith("http://127.0.0.1:") and six.startswith("http://[::1]:") and local == "unix:" + path
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         for _ in range(3):
-            post(http.client.HTTPConnection("127.0.0.1", int(four.rsplit(":", 1)[1]), timeout=10), token, "four")
-            post(http.client.HTTPConnection("::1", int(six.rsplit(":", 1)[1]), timeout=10), token, "six")
+            post(http.client.HTTPConnection("127.0.0.1", int(four.rsplit(":", 1)[1]), timeout=60), token, "four")
+            post(http.client.HTTPConnection("::1", int(six.rsplit(":", 1)[1]), timeout=60), token, "six")
             post(UnixConnection(path), token, "local")
         serve.kill("capture")  # all three stay open
         post(UnixConnection(path), token, "local")
-        post(http.client.HTTPConnection("::1", int(six.rsplit(":", 1)[1]), timeout=10), token, "six")
+        post(http.client.HTTPConnection("::1", int(six.rsplit(":", 1)[1]), timeout=60), token, "six")
         serve.settle()
         rows = {row["event"]: row["n"] for row in serve.sql("SELECT event, count(*) AS n FROM events GROUP BY event")}
         assert rows == {"four": 3, "six": 4, "local": 4}, rows

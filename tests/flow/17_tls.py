@@ -246,8 +246,8 @@ def test_a_renewal_without_a_word():
         while "No such file" not in secure.serve.log() and time.time() < end:
             time.sleep(0.1)
         assert secure.serial() != serial and "No such file" in secure.serve.log()
-        secure.use(*b)
         loads = secure.metric("capture_tls_certificate_loads_total")
+        secure.use(*b)
         end = time.time() + 60
         while secure.metric("capture_tls_certificate_loads_total") == loads and time.time() < end:
             time.sleep(0.1)
@@ -297,4 +297,7 @@ def test_who_never_shakes_hands_hurts_nobody():
                 pass
             wire.close()
         assert secure.metric("capture_tls_handshakes_failed_total") >= 400
-        assert secure.metric("capture_active_connections") <= 3
+        end = time.time() + 60
+        while secure.metric("capture_active_connections") > 3:  # it hears of the last of the flood when it comes to them
+            assert time.time() < end
+            time.sleep(0.05)

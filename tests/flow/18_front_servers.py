@@ -1,5 +1,6 @@
 """Behind other servers: HAProxy with PROXY headers of both versions, nginx with X-Forwarded-For over a unix socket, with and
 without TLS between; and that nobody can say he is somebody else."""
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -36,11 +37,18 @@ def read_all(wire):
 
 
 def talk(port, *pieces, pause=0.0):
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as wire:
-        for piece in pieces:
-            wire.sendall(piece)
-            time.sleep(pause)
-        return read_all(wire)
+    """What is answered. The time for a PROXY header runs from the connect: who was kept from speaking for the half of it comes again."""
+    while True:
+        began = time.time()
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as wire:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for piece in pieces:
+                    wire.sendall(piece)
+                    time.sleep(pause)
+            late = time.time() - began > 0.5
+            answer = read_all(wire)
+        if answer or not late:
+            return answer
 
 
 def ports(serve):
@@ -104,7 +112,7 @@ def test_for_proxies_alone():
         with open(os.path.join(serve.folder, "alone.log"), "w") as log:
             process = subprocess.Popen([BINARY, "serve", "--data", serve.data, "--listen", "127.0.0.1:0 proxy"], stderr=log)
         try:
-            end = time.time() + 20
+            end = time.time() + 60
             while not serve.status()["listen"] and time.time() < end:
                 time.sleep(0.05)
             status = serve.status()
@@ -130,7 +138,7 @@ def test_only_trusted_peers_and_trusted_hops():
                 "nothing": ("X-Real-IP: 1.1.1.1\r\n", None)}
         for name, (header, _) in rows.items():
             with socket.socket(socket.AF_UNIX) as wire:
-                wire.settimeout(10)
+                wire.settimeout(60)
                 wire.connect(path)
                 wire.sendall(request_bytes(token, name, header))
                 assert read_all(wire).startswith(b"HTTP/1.1 200")
@@ -143,7 +151,7 @@ class Front:
     def __init__(self, argv, port, log):
         self.port = port
         self.process = subprocess.Popen(argv, stdout=log, stderr=log)
-        end = time.time() + 10
+        end = time.time() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -213,8 +221,9 @@ listen http
             ask(fronts[1], token, "two", liar, "127.0.0.6")
             ask(fronts[2], token, "encrypted", liar, "127.0.0.7")
             ask(fronts[3], token, "http", liar, "127.0.0.8")
+            # While it runs: one that is ended in the middle of a check did not shake hands to the end.
+            assert metric(serve, "capture_proxy_refused_total") == 0 and metric(serve, "capture_tls_handshakes_failed_total") == 0
         assert ips(serve) == {"one": "127.0.0.5", "two": "127.0.0.6", "encrypted": "127.0.0.7", "http": "127.0.0.8"}
-        assert metric(serve, "capture_proxy_refused_total") == 0 and metric(serve, "capture_tls_handshakes_failed_total") == 0
 
 
 def test_behind_nginx():

@@ -55,12 +55,12 @@ def test_a_binary_that_ends_right_after_it_took_over_is_replaced_by_the_one_befo
             dies = upgrades.script(serve.folder, "dies.sh", 'test -n "$PENSTOCK_TRIAL" && exec %s "$@"\nkill -SEGV $$\n' % BINARY)
             done = serve.cli("upgrade", "--binary", dies, check=False)
             assert done.returncode == 1 and "ended right after it took over" in done.stderr, done.stderr
-            assert serve.process.wait(10) == -signal.SIGSEGV
+            assert serve.process.wait(60) == -signal.SIGSEGV
             pid = int(serve.cli("status", "--json").stdout and next(
                 line.split()[1] for line in open("/proc/%d/status" % serve.role_pid("capture")) if line.startswith("PPid")))
             assert pid != first
             count = len(answered)
-            end = time.time() + 20
+            end = time.time() + 60
             while len(answered) < count + 5:
                 assert time.time() < end, serve.log()[-3000:]
                 time.sleep(0.02)
@@ -110,7 +110,7 @@ def test_sighup_and_sigusr2_do_the_same():
             write(serve, "capture.idle_timeout: %ds\n" % (60 + turn))
             before = serve.role_pid("capture")
             serve.process.send_signal(number)
-            end = time.time() + 10
+            end = time.time() + 60
             while serve.role_pid("capture") in (None, before):
                 assert time.time() < end and serve.process.poll() is None, serve.log()
                 time.sleep(0.01)
@@ -244,7 +244,7 @@ def test_a_stop_lets_requests_under_way_end():
         began = time.time()
         stopper = threading.Thread(target=serve.stop)
         stopper.start()
-        answer, end = b" 200 ", began + 20
+        answer, end = b" 200 ", began + 60
         while b" 200 " in answer and time.time() < end:  # until capture has heard of it
             kept.sendall(b"GET /_readiness HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = kept.recv(400)
@@ -269,7 +269,7 @@ def test_nobody_serves_beside_an_upgraded_server_and_its_end_is_the_roles():
         pids = [serve.role_pid(role) for role in ROLES]
         serve.process.kill()
         serve.process.wait()
-        end = time.time() + 20
+        end = time.time() + 60
         while any(os.path.exists("/proc/%d" % pid) and open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] not in "ZX"
                   for pid in pids):
             assert time.time() < end, "the roles outlived their supervisor"

@@ -1,4 +1,5 @@
 """Cookieless mode: visitors told apart without an id of theirs, over kills; what each setting does; no address is stored."""
+import datetime
 import json
 import re
 
@@ -7,10 +8,13 @@ from harness import Serve, uuid7
 AGENTS = ["Firefox", "Safari", "Chrome"]
 
 
+BEGAN = datetime.datetime.now(datetime.timezone.utc).isoformat()  # one day of all events, also around midnight
+
+
 def event(name, agent, more=None, distinct_id="$posthog_cookieless"):
     props = {"$cookieless_mode": True, "$raw_user_agent": agent, "$host": "www.shop.example:8000", "$timezone": "Europe/Berlin"}
     props.update(more or {})
-    return {"event": name, "distinct_id": distinct_id, "uuid": uuid7(), "properties": props}
+    return {"event": name, "distinct_id": distinct_id, "uuid": uuid7(), "timestamp": BEGAN, "properties": props}
 
 
 def send(serve, token, events):

@@ -124,7 +124,11 @@ def test_recordings_survive_kills():
         thread = threading.Thread(target=feed)
         thread.start()
         for _ in range(5):
+            count, end = len(sent), time.time() + 60
             time.sleep(dice.uniform(0.2, 0.6))
+            while len(sent) < count + 5:  # and each time in the middle of some
+                assert time.time() < end, serve.log()[-3000:]
+                time.sleep(0.01)
             serve.kill("capture")
         stop.set()
         thread.join()

@@ -96,12 +96,14 @@ class Serve:
         return self
 
     def __exit__(self, kind, *_):
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if kind is not None:  # where the folder cannot be looked at, this is all that is left of it
+                print("kept for a look: %s; the end of its log:\n%s" % (self.folder, "\n".join(self.log().splitlines()[-40:])[-6000:]), flush=True)
         if self.own_folder and kind is None and not os.environ.get("KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
             deploy.drop(self.data)
-        elif kind is not None:
-            print("kept for a look: " + self.folder)
 
     # --- the processes -------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ few at a time. Prints a line a test and `flow: N passed, N failed`. WHERE is as 
 servers that this needs are started first, once, and tests that a store of a data folder is the subject of are left out and
 counted: `# embedded: log people: why` in front of a test function, or in the first lines of its file for all of it."""
 import concurrent.futures
+import contextlib
+import faulthandler
 import glob
 import importlib.util
 import os
@@ -11,11 +13,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECONDS_MAX = 600
+running = set()  # tests, each a session of its own
+END_SECONDS_MAX = 60  # of one that was told to end: it stops its servers and says what they said
 
 
 def load(path):
@@ -35,22 +40,40 @@ def names(path):
 
 
 def run_one(path, name):
-    began = time.time()
-    try:
-        done = subprocess.run([sys.executable, os.path.abspath(__file__), "--one", path, name], capture_output=True,
-                              text=True, timeout=SECONDS_MAX)
-        ok, text = done.returncode == 0, done.stdout + done.stderr
-    except subprocess.TimeoutExpired as late:
-        ok, text = False, "no end after %d s\n%s" % (SECONDS_MAX, late.stdout or "")
-    return ok, time.time() - began, text
+    """(whether it passed, seconds, what it said). One that does not end says where it stands, and all that it started ends with it."""
+    began, late = time.time(), ""
+    with tempfile.TemporaryFile() as said:  # no pipe: whoever is left over would keep it open
+        test = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--one", path, name], stdin=subprocess.DEVNULL,
+                                stdout=said, stderr=said, start_new_session=True)
+        running.add(test)
+        try:
+            test.wait(SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            late = "no end after %d s\n" % SECONDS_MAX
+            for number in (signal.SIGUSR1, signal.SIGINT):  # the stacks of all its threads, then its end
+                test.send_signal(number)
+                time.sleep(1)
+            try:
+                test.wait(END_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                late += "and %d s after it was told to end\n" % END_SECONDS_MAX
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(test.pid, signal.SIGKILL)
+            test.wait()
+            running.discard(test)
+        said.seek(0)
+        text = late + said.read().decode("utf-8", "replace")
+    return test.returncode == 0 and not late, time.time() - began, text
 
 
 def main():
     sys.path.insert(0, HERE)
     if len(sys.argv) == 4 and sys.argv[1] == "--one":
+        faulthandler.register(signal.SIGUSR1)
         try:
             getattr(load(sys.argv[2]), sys.argv[3])()
-        except Exception:
+        except (Exception, KeyboardInterrupt):
             traceback.print_exc()
             sys.exit(1)
         return
@@ -85,12 +108,18 @@ def run_all(tests):
     jobs = os.environ.get("FLOW_JOBS") or ("2" if deploy.embedded() else "4")  # on a cluster they wait more than they work
     with concurrent.futures.ThreadPoolExecutor(int(jobs)) as pool:
         jobs = [(path, name, pool.submit(run_one, path, name)) for path, name in tests]
-        for path, name, job in jobs:
-            ok, seconds, text = job.result()
-            passed, failed = passed + ok, failed + (not ok)
-            print("%s %6.1f s  %s:%s" % ("ok    " if ok else "FAILED", seconds, os.path.basename(path), name), flush=True)
-            if not ok:
-                print(text, flush=True)
+        try:
+            for path, name, job in jobs:
+                ok, seconds, text = job.result()
+                passed, failed = passed + ok, failed + (not ok)
+                print("%s %6.1f s  %s:%s" % ("ok    " if ok else "FAILED", seconds, os.path.basename(path), name), flush=True)
+                if not ok:
+                    print(text, flush=True)
+        except (KeyboardInterrupt, SystemExit):  # a terminal's Ctrl-C does not reach the tests
+            pool.shutdown(wait=False, cancel_futures=True)
+            for test in list(running):
+                test.send_signal(signal.SIGINT)
+            raise
     print("flow: %d passed, %d failed" % (passed, failed))
     return 1 if failed or not tests else 0
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 from harness import ROOT
 
@@ -12,6 +13,16 @@ HERE = os.path.join(ROOT, "tests", "sdk")
 FOLDER = os.path.join(ROOT, "build", "sdks")
 NODE = os.path.join(ROOT, "build", "deps", "node", "bin")  # fetched by `./dev test`; without it the machine's own
 PACKAGES = json.load(open(os.path.join(HERE, "packages.json")))
+
+
+def _fetch(argv, **options):
+    """As _run; a registry that is away for a moment is asked again."""
+    for pause in (5, 20):
+        try:
+            return _run(argv, **options)
+        except AssertionError:
+            time.sleep(pause)
+    return _run(argv, **options)
 
 
 def _run(argv, **options):
@@ -41,14 +52,14 @@ def node_modules(group="npm", folder="node"):
     def make(path):
         with open(os.path.join(path, "package.json"), "w") as out:
             out.write("{}")
-        _run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *wanted], cwd=path)
+        _fetch(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *wanted], cwd=path)
     return os.path.join(_once(folder, make), "node_modules")
 
 
 def bundle(name):
     """The full browser bundle of a version of posthog-js."""
     def make(path):
-        archive = _run(["npm", "pack", "--silent", PACKAGES["npm_bundles"][name]], cwd=path).strip().splitlines()[-1]
+        archive = _fetch(["npm", "pack", "--silent", PACKAGES["npm_bundles"][name]], cwd=path).strip().splitlines()[-1]
         _run(["tar", "xzf", archive], cwd=path)
     dist = os.path.join(_once(name, make), "package", "dist")
     for file in ("array.full.js", "array.js"):
@@ -61,7 +72,7 @@ def python(name):
     """The interpreter of an environment with that package."""
     def make(path):
         _run([sys.executable, "-m", "venv", path])
-        _run([os.path.join(path, "bin", "pip"), "install", "--quiet", PACKAGES["pip"][name]])
+        _fetch([os.path.join(path, "bin", "pip"), "install", "--quiet", PACKAGES["pip"][name]])
     return os.path.join(_once(name, make), "bin", "python")
 
 

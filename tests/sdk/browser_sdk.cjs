@@ -46,6 +46,21 @@ const server = http.createServer((request, response) => {
   response.end(path === '/sdk.js' ? fs.readFileSync(bundle) : path === '/blank' ? '<!doctype html><title>blank</title>' : page(path))
 })
 
+// How many events the server has heard of. It has no other sender.
+async function received () {
+  const found = (await (await fetch(host + '/metrics')).text()).match(/^capture_events_received_total\{[^}]*\} (\d+)/m)
+  return found ? Number(found[1]) : 0
+}
+
+// Until all that was captured has arrived: a request that is under way when its page is left would be cut. A minute at most: what does
+// not come then is missed by the test.
+async function arrived (tab) {
+  const said = JSON.parse(await tab.evaluate(() => localStorage.said || '{}'))
+  const count = Object.values(said).reduce((sum, n) => sum + n, 0)
+  for (let tries = 0; tries < 600 && await received() < count; tries++) await pause(100)
+  return said
+}
+
 async function use (tab) {
   await tab.evaluate(() => {
     posthog.capture('all values', {
@@ -67,12 +82,13 @@ async function use (tab) {
   await tab.click('#pay')
   await tab.fill('#name', 'Ada')
   for (let i = 0; i < 4; i++) await tab.click('#ok')
-  if (scenario !== 'leave') await pause(3600) // the queue is sent every 3 s
+  if (scenario !== 'leave') await arrived(tab) // the queue is sent every 3 s
   // A request that a leaving page has under way is cut by the browser; without a queue the click's own would be.
   if (scenario === 'unbatched') await tab.goto(new URL('/two?utm_source=letter', tab.url()).href)
   else await tab.click('#on')
   await tab.waitForURL('**/two**')
-  await pause(scenario === 'basic' ? 3600 : 800)
+  await pause(800)
+  if (scenario === 'basic') await arrived(tab)
 }
 
 async function main () {
@@ -88,20 +104,21 @@ async function main () {
   })
   const tab = await context.newPage()
   await tab.goto(origin + '/one?utm_source=first')
+  await tab.waitForFunction(() => window.posthog && posthog.__loaded, null, { timeout: 60000 })
   await pause(1000)
   if (scenario === 'batch') {
     await tab.evaluate(() => { for (let i = 0; i < 250; i++) posthog.capture('batched', { i }) })
-    await pause(4500)
+    await arrived(tab)
   } else if (scenario === 'exception') {
     await tab.evaluate(() => {
       if (posthog.captureException) posthog.captureException(new TypeError('handled'), { where: 'here' })
       setTimeout(() => { throw new RangeError('thrown') }, 0)
     })
-    await pause(4500)
+    await pause(800)
+    await arrived(tab)
   } else await use(tab)
   await tab.goto(origin + '/blank')
-  const said = JSON.parse(await tab.evaluate(() => localStorage.said || '{}'))
-  await pause(500)
+  const said = await arrived(tab)
   await browser.close()
   server.close()
   console.log(JSON.stringify({ events: Object.values(said).reduce((sum, n) => sum + n, 0), by_name: said }))

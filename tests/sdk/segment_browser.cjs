@@ -52,6 +52,17 @@ async function call (tab, type, ...args) {
   await tab.evaluate(([type, args]) => { sdk[type](...args) }, [type, args])
 }
 
+// A minute at most: what does not come then is missed by the test.
+async function until (what) {
+  for (let tries = 0; tries < 600 && !await what(); tries++) await pause(100)
+}
+
+// How many events the server has heard of. It has no other sender.
+async function received () {
+  const found = (await (await fetch(host + '/metrics')).text()).match(/^capture_events_received_total\{[^}]*\} (\d+)/m)
+  return found ? Number(found[1]) : 0
+}
+
 async function main () {
   if (!(sdk === 'segment' ? segment : rudder)[scenario]) throw new Error('no scenario ' + scenario)
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -73,6 +84,11 @@ async function main () {
     tab.on('request', request => console.error(request.method(), request.url(), request.postData()))
     tab.on('response', response => console.error(response.status(), response.url()))
   }
+  const answered = new Set() // ids of messages that were taken
+  tab.on('response', response => {
+    if (response.status() === 200)
+      for (const [, id] of (response.request().postData() || '').matchAll(/"messageId":"([^"]+)"/g)) answered.add(id)
+  })
   await tab.goto(origin + '/one?utm_source=letter&utm_campaign=spring')
   await pause(800)
   const anonymous = await tab.evaluate(() => window.anonymous())
@@ -82,6 +98,7 @@ async function main () {
     large: 9007199254740992, power: 1e21, tree: { a: [1, { b: 'c' }] }
   })
   await pause(300) // Segment's SDK names the user when it sends, not when it is called
+  if (scenario !== 'leave') await until(() => scenario === 'retries' || answered.size >= 2)
   await call(tab, 'identify', 'ada', { email: 'ada@example.com', age: 36 })
   await call(tab, 'track', 'bought', { price: 12.5 })
   await call(tab, 'group', 'acme', { name: 'Acme', seats: 12 })
@@ -90,9 +107,11 @@ async function main () {
     await call(tab, 'screen', 'Main')
     await call(tab, 'track', 'in group', {}, { context: { groupId: 'acme' } })
   } else await call(tab, 'track', 'in group', {}, { groupId: 'acme' })
-  await pause(scenario === 'leave' ? 100 : scenario === 'retries' ? 9000 : 1500)
+  const count = Object.values(said).reduce((sum, n) => sum + n, 0)
+  if (scenario === 'leave') await pause(100)
+  else await until(() => answered.size >= count)
   await tab.goto(origin + '/blank')
-  await pause(500)
+  if (scenario === 'leave') await until(async () => await received() >= count)
   await browser.close()
   server.close()
   console.log(JSON.stringify({ events: Object.values(said).reduce((sum, n) => sum + n, 0), by_name: said, anonymous, problems }))

@@ -17,7 +17,7 @@ from harness import ROLES, Serve
 from ledger import Crowd
 
 
-def ready_after(serve, since, seconds=10):
+def ready_after(serve, since, seconds=60):
     """Seconds from `since` to the first answer of a probe that says it is taking events."""
     end = time.time() + seconds
     while time.time() < end:

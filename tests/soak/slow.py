@@ -3,7 +3,7 @@
 second, each beside a healthy client. Whoever is closed comes again, a thousand a second at most.
 
 Fails when a slow one lives longer than its deadline and 3 s; when the memory of capture grows by more than 64 MiB for 10,000
-(of few readers: 36, the bound of all replies that wait); when more than one in fifty healthy requests is refused; when the
+(of few readers: 36, the bound of all replies that wait); when of the healthy requests one in fifty more is refused than by the second server; when the
 healthy client's p99 is more than a tenth longer than that of a second server, which has no slow clients, in the same seconds:
 the median of several turns, each of which compares the two (a fourth longer is let pass: two equal servers differ by that on a
 busy machine). The seed is not used: nothing here is random."""
@@ -57,7 +57,8 @@ def beside(serves, made, name, turns, seconds, rate):
         order = serves if turn % 2 == 0 else serves[::-1]  # who is started first is a little ahead
         found = dict(zip(order, healthy(order, made, seconds, rate)))
         attacked, calm = found[serves[0]], found[serves[1]]
-        assert attacked["shed"] <= attacked["due"] / 50 and attacked["broken"] == 0, "beside %s: %s" % (name, attacked)
+        # What both are refused is the disk's, which they share.
+        assert attacked["shed"] <= calm["shed"] + attacked["due"] / 50 and attacked["broken"] == 0, "beside %s: %s" % (name, attacked)
         ours.append(attacked["p99_us"] / 1e3)
         quiet.append(calm["p99_us"] / 1e3)
         ratios.append(attacked["p99_us"] / max(calm["p99_us"], 1))
