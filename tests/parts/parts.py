@@ -32,6 +32,9 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 COMMENT = re.compile(r"^\s*(?:/\*|#|\"\"\")\s*parts:\s*([\w: ]*?)\s*(?:\*/)?\s*$", re.M)
 
 
+given = set()  # by free_ports: none twice, where one was not bound yet
+
+
 def free_ports(count):
     """Ports that nobody listens at, below the range from which the kernel takes those of outgoing connections: also while the one who
     asked has not bound it yet, or is down for a moment, no connection of somebody else has it."""
@@ -45,7 +48,9 @@ def free_ports(count):
                 one.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        found.append(port)
+        if port not in given:
+            found.append(port)
+            given.add(port)
     return found
 
 
