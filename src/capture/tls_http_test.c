@@ -178,6 +178,18 @@ static void requests(void **state)
     free(large);
 }
 
+/* A client that is right, and was not kept from shaking hands for the half of the time for it. */
+static SSL *hello_at_once(SSL_CTX *ctx)
+{
+    for (;;) {
+        int64_t from_us = clock_mono_us();
+        SSL    *ssl = hello(ctx, NULL, NULL);
+
+        if (ssl != NULL || clock_mono_us() - from_us < 1000000)
+            return ssl;
+    }
+}
+
 static void refused_hellos(void **state)
 {
     const struct test_pair *const pairs[] = { &first };
@@ -196,7 +208,7 @@ static void refused_hellos(void **state)
     SSL_CTX_set_alpn_protos(h2, (const unsigned char *)"\x02h2", 3);
     assert_null(hello(h2, NULL, NULL));
     SSL_CTX_set_alpn_protos(h2, (const unsigned char *)"\x02h2\x08http/1.1", 12);
-    ssl = hello(h2, NULL, NULL);
+    ssl = hello_at_once(h2);
     assert_non_null(ssl);
     SSL_get0_alpn_selected(ssl, &chosen, &chosen_bytes);
     assert_true(chosen_bytes == 8 && memcmp(chosen, "http/1.1", 8) == 0);
@@ -232,7 +244,7 @@ static void refused_hellos(void **state)
     /* TLS 1.2 knows renegotiation, with which a client could make a server work for nothing. */
     SSL_CTX_free(h2);
     h2 = client(TLS1_2_VERSION);
-    ssl = hello(h2, NULL, NULL);
+    ssl = hello_at_once(h2);
     assert_non_null(ssl);
     ask(ssl);
     assert_int_equal(SSL_renegotiate(ssl), 1);
