@@ -21,6 +21,8 @@
               (tests/soak/memory.py)
   slow        N slow connections of each kind beside a healthy client (tests/soak/slow.py)
   seen-models N random histories of event ids against an array (src/people/seen_model_test.c)
+  filesystems what keeps files on ext4 with a journal, XFS and btrfs, and N kills of a log's writer on each (tests/soak/filesystems.py).
+              Needs root and loop devices, so not in the hour
 
 A line for each: ok or FAILED, the name, N, the seed with which the same comes again, seconds, what was seen."""
 import os
@@ -33,7 +35,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, "build", "release")
 CLUSTER = [sys.executable, os.path.join(ROOT, "tests", "parts", "with.py"), "kafka", "postgres", "clickhouse", "--", sys.executable]
 THREE_BROKERS = [word.replace("kafka", "kafka:3") if word == "kafka" else word for word in CLUSTER]
-# Name, program, N when none is given, N of one turn in the hour (a minute or two each on two cores).
+# Name, program, N when none is given, N of one turn in the hour (a minute or two each on two cores); None: it is no part of that.
 CAMPAIGNS = {
     "kills": ([sys.executable, os.path.join(ROOT, "tests", "soak", "kills.py")], 200, 100),
     "disks": ([sys.executable, os.path.join(ROOT, "tests", "soak", "power.py")], 200, 50),
@@ -54,6 +56,7 @@ CAMPAIGNS = {
     "memory": ([sys.executable, os.path.join(ROOT, "tests", "soak", "memory.py")], 500, 100),
     "slow": ([sys.executable, os.path.join(ROOT, "tests", "soak", "slow.py")], 10000, 10000),
     "seen-models": ([os.path.join(BUILD, "seen_model_test")], 2000, 1000),
+    "filesystems": ([sys.executable, os.path.join(ROOT, "tests", "soak", "filesystems.py")], 200, None),
 }
 
 
@@ -92,6 +95,8 @@ def main():
     passed = failed = 0
     while time.time() < end:
         for name, (_, _, count) in CAMPAIGNS.items():
+            if count is None:
+                continue
             ok = run(name, count, random.randrange(1, 1 << 30))
             passed, failed = passed + ok, failed + (not ok)
             if time.time() >= end:
