@@ -8,8 +8,13 @@ import importlib
 import json
 import threading
 
+import deploy
 import sdks
 from harness import Serve, repeats
+
+# A message that Segment's browser SDK sends again has the name that its user has by then. Where the log is apart, one uuid under two
+# ids may be two rows (docs/compat.md): there the user is named when nothing is left to be sent again.
+SEGMENT_RETRIES = "retries" if deploy.embedded("log") else "retries-named-later"
 
 
 class Lossy:
@@ -126,7 +131,7 @@ def check_browser(serve, sdk):
 
 def scenario_is_stored(sdk, scenario):
     with Serve() as serve:
-        lossy = Lossy(serve) if scenario == "retries" else None
+        lossy = Lossy(serve) if scenario.startswith("retries") else None
         said = sdks.drive_segment(sdk, scenario, "http://127.0.0.1:%d" % (lossy or serve).port, serve.token())
         status = serve.settle()
         if lossy:
@@ -171,7 +176,7 @@ def test_rudder_python():
 
 
 def test_segment_browser():
-    all_stored("segment-browser", ["settings", "host", "batching", "leave", "retries"])
+    all_stored("segment-browser", ["settings", "host", "batching", "leave", SEGMENT_RETRIES])
 
 
 def test_segment_browser_by_tls():

@@ -1,4 +1,6 @@
 // Drives Segment's and RudderStack's browser SDKs in headless Chromium: node segment_browser.cjs HOST WRITE_KEY SCENARIO SDK FOLDER
+// SCENARIO retries: the user is named while the first messages may still be sent again, and then they are sent in that name;
+// retries-named-later: not before they were taken.
 // FOLDER holds the SDK's own scripts, which the page loads as they are. Prints {"events": N, "by_name": {...}, "anonymous": id}.
 const fs = require('fs')
 const http = require('http')
@@ -14,6 +16,7 @@ const said = {}
 const segment = {
   settings: [{ writeKey: key, cdnURL: host }, {}],
   retries: [{ writeKey: key, cdnURL: host }, {}],
+  'retries-named-later': [{ writeKey: key, cdnURL: host }, {}],
   host: [{ writeKey: key, cdnURL: host }, { integrations: { 'Segment.io': { apiHost: host.slice(7) + '/v1', protocol: 'http' } } }],
   batching: [{ writeKey: key, cdnURL: host }, { integrations: { 'Segment.io': { deliveryStrategy: { strategy: 'batching', config: { size: 4, timeout: 300 } } } } }],
   leave: [{ writeKey: key, cdnURL: host }, { integrations: { 'Segment.io': { deliveryStrategy: { strategy: 'batching', config: { size: 50, timeout: 60000 } } } } }]
@@ -21,6 +24,7 @@ const segment = {
 const rudder = {
   host: { configUrl: host },
   retries: { configUrl: host },
+  'retries-named-later': { configUrl: host },
   batching: { configUrl: host, queueOptions: { batch: { enabled: true, maxItems: 4, flushInterval: 300 } } },
   leave: { configUrl: host, useBeacon: true }
 }
