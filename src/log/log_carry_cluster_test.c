@@ -17,6 +17,7 @@
 #include "log/kafka_client.h"
 #include "log/kafka_partition.h"
 #include "log/kafka_topics.h"
+#include "log/kcat_test_kit.h"
 #include "log/log_carry.h"
 #include "log/upstream_hooks.h"
 
@@ -121,18 +122,6 @@ static void topics_new(void)
     topic_make("kinds", 1);
 }
 
-static void kcat_write(const char *topic, const char *flags, const char *values)
-{
-    char  command[600];
-    FILE *to;
-
-    (void)snprintf(command, sizeof command, "kcat -P -b %s -t %s%s %s", kafka.brokers, prefix, topic, flags);
-    to = popen(command, "w");
-    assert_non_null(to);
-    assert_int_equal(fwrite(values, 1, strlen(values), to), strlen(values));
-    assert_int_equal(pclose(to), 0);
-}
-
 struct message { char text[LINE_BYTES]; }; /* "partition|time|key|headers|value" */
 
 /* What stands on a topic; how many. The caller's, from malloc. */
@@ -234,9 +223,9 @@ static void each_goes_where_its_id_is(void **state)
         if (strcmp(events[i].topic, "late") == 0)
             topic_make("late", 2);
         event_text(text, events[i].id, 1);
-        kcat_write(events[i].topic, events[i].flags, text);
+        kcat_write(kafka.brokers, prefix, events[i].topic, events[i].flags, text);
     }
-    kcat_write("over", "-p 2 -H token=phc_alpha", "rubbish");
+    kcat_write(kafka.brokers, prefix, "over", "-p 2 -H token=phc_alpha", "rubbish");
     for (int64_t until_us = clock_mono_us() + PATIENCE_US;;) {
         size_t all = carried(EVENTS + 1, &there);
 
@@ -336,7 +325,7 @@ static void killed_again_and_again(void **state)
                 at += strlen(at);
             }
             (void)snprintf(flags, sizeof flags, "-p %u", p);
-            kcat_write("over", flags, text);
+            kcat_write(kafka.brokers, prefix, "over", flags, text);
         }
         if (number % (EACH / KILLS) == EACH / KILLS - 1) {
             struct message *some;

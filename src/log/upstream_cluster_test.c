@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "event/row.h"
+#include "log/kcat_test_kit.h"
 #include "log/topic_scan.h"
 #include "log/upstream_hooks.h"
 
@@ -51,18 +52,6 @@ static void kcat_read(const char *topic, char *to, size_t bytes)
     assert_non_null(pipe);
     got = fread(to, 1, bytes - 1, pipe);
     to[got] = 0;
-    assert_int_equal(pclose(pipe), 0);
-}
-
-static void kcat_write(const char *topic, const char *flags, const char *value)
-{
-    char  command[600];
-    FILE *pipe;
-
-    (void)snprintf(command, sizeof command, "kcat -P -b %s -t %s%s %s", kafka.brokers, prefix, topic, flags);
-    pipe = popen(command, "w");
-    assert_non_null(pipe);
-    assert_int_equal(fwrite(value, 1, strlen(value), pipe), strlen(value));
     assert_int_equal(pclose(pipe), 0);
 }
 
@@ -158,7 +147,7 @@ static void a_message_made_by_hand_is_an_event(void **state)
     MUST(log_writer_open(log, "raw", 0, NULL, &writer, &err)); /* makes the topic */
     log_writer_close(writer);
     MUST(log_reader_open(log, "raw", 0, 0, &reader, &err));
-    kcat_write("events_plugin_ingestion", "-k phc_alpha:u-1 -H token=phc_alpha -H distinct_id=u-1 -H now=2026-02-03T04:05:06Z -H content-encoding -H force_disable_person_processing=true",
+    kcat_write(kafka.brokers, prefix, "events_plugin_ingestion", "-k phc_alpha:u-1 -H token=phc_alpha -H distinct_id=u-1 -H now=2026-02-03T04:05:06Z -H content-encoding -H force_disable_person_processing=true",
                "{\"uuid\":\"" UUID "\",\"distinct_id\":\"u-1\",\"ip\":\"203.0.113.7\",\"data\":\"{\\\"event\\\":\\\"signup\\\",\\\"properties\\\":{\\\"a\\\":1}}\","
                "\"now\":\"2026-02-03T04:05:06Z\",\"token\":\"phc_alpha\",\"event\":\"signup\",\"timestamp\":\"2026-02-03T03:00:00Z\"}");
     read_record(reader, &record, &chunk);
@@ -168,8 +157,8 @@ static void a_message_made_by_hand_is_an_event(void **state)
     assert_true(span_is(record.data, "{\"event\":\"signup\",\"properties\":{\"a\":1}}"));
     assert_true(record.received_us == INT64_C(1770091506000000) && record.timestamp_us == INT64_C(1770087600000000));
     /* what is none is a dead letter, and the one behind it is read */
-    kcat_write("events_plugin_ingestion", "-H token=phc_alpha", "rubbish");
-    kcat_write("events_plugin_ingestion", "", "{\"uuid\":\"" UUID "\",\"distinct_id\":1,\"data\":\"{}\",\"event\":\"last\"}");
+    kcat_write(kafka.brokers, prefix, "events_plugin_ingestion", "-H token=phc_alpha", "rubbish");
+    kcat_write(kafka.brokers, prefix, "events_plugin_ingestion", "", "{\"uuid\":\"" UUID "\",\"distinct_id\":1,\"data\":\"{}\",\"event\":\"last\"}");
     read_record(reader, &record, &chunk);
     assert_int_equal(record.kind, RECORD_REJECTED);
     assert_true(span_starts(record.data, SPAN("rubbish")) && span_is(record.token, "phc_alpha"));
