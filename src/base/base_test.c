@@ -1,5 +1,6 @@
 /* base/base_test.c - the words that everybody uses, as rows of facts. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -9,6 +10,7 @@
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "base/thread.h"
 
 /* RFC 3720 appendix B.4 and the check value of the CRC catalogue. */
 static void crc32c_known_values(void **state)
@@ -87,6 +89,28 @@ static void err_gains_context(void **state)
     assert_string_equal(err.text, "raw: append: No space left on device");
 }
 
+static void *mask_tell(void *ctx)
+{
+    (void)pthread_sigmask(SIG_SETMASK, NULL, ctx);
+    return NULL;
+}
+
+static void a_thread_gets_no_signals(void **state)
+{
+    sigset_t  before, its, after;
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &before), 0);
+    assert_int_equal(thread_start(&thread, mask_tell, &its), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
+    for (int number = 1; number < 32; number++) {
+        assert_int_equal(sigismember(&its, number), number != SIGKILL && number != SIGSTOP);
+        assert_int_equal(sigismember(&after, number), sigismember(&before, number));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +118,7 @@ int main(void)
         cmocka_unit_test(arena_stops_at_its_ceiling),
         cmocka_unit_test(buf_marks_what_did_not_fit),
         cmocka_unit_test(err_gains_context),
+        cmocka_unit_test(a_thread_gets_no_signals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+
+#include "base/thread.h"
 
 /*  FREE -> PARSING -> PARSED -> ORDERING -> ORDERED -> AHEAD -> READY -> PUTTING -> FREE
  *                                              `----------------------------^ */
@@ -301,18 +302,10 @@ unsigned crew_slots(const struct crew *crew)
     return crew->slots;
 }
 
-/* Signals are the role's main thread's. */
 static int hand_start(struct crew *crew, unsigned hand)
 {
-    sigset_t all, before;
-    int      rc;
-
     crew->args[hand] = (struct hand_arg){ crew, hand };
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&crew->threads[hand], NULL, hand_main, &crew->args[hand]);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
+    return thread_start(&crew->threads[hand], hand_main, &crew->args[hand]);
 }
 
 int crew_new(unsigned hands, struct crew **out, struct err *err)

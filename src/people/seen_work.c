@@ -5,11 +5,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/io.h"
 #include "base/say.h"
+#include "base/thread.h"
 #include "people/seen_writer.h"
 
 enum { STEP_ENTRIES = 16384, DOOMED_MAX = 64 };
@@ -323,7 +323,6 @@ static void *work_main(void *ctx)
 int seen_work_start(int dir_fd, uint64_t seed, struct seen_work **out, struct err *err)
 {
     struct seen_work *work = calloc(1, sizeof *work);
-    sigset_t          all, before;
     int               rc;
 
     if (work == NULL)
@@ -333,10 +332,7 @@ int seen_work_start(int dir_fd, uint64_t seed, struct seen_work **out, struct er
     (void)pthread_mutex_init(&work->lock, NULL);
     (void)pthread_cond_init(&work->wake, NULL);
     (void)pthread_cond_init(&work->done, NULL);
-    (void)sigfillset(&all); /* signals are for the threads that know them */
-    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
-    rc = pthread_create(&work->thread, NULL, work_main, work);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    rc = thread_start(&work->thread, work_main, work);
     if (rc != 0) {
         free(work);
         return err_errno(err, rc, "people: no thread for the seen ids");

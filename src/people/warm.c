@@ -6,13 +6,12 @@
 #include "people/warm.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "base/thread.h"
 
 enum { PIECE_BYTES = 1 << 20 };
 
@@ -41,8 +40,6 @@ struct warm *warm_start(int fd, uint64_t bytes_max)
 {
     struct warm *warm;
     struct stat  file;
-    sigset_t     all, before;
-    int          rc;
 
     if (bytes_max == 0 || fstat(fd, &file) < 0 || file.st_size <= 0)
         return NULL;
@@ -53,11 +50,7 @@ struct warm *warm_start(int fd, uint64_t bytes_max)
     }
     warm->fd = fd;
     warm->bytes = (uint64_t)file.st_size < bytes_max ? (uint64_t)file.st_size : bytes_max;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
-    rc = pthread_create(&warm->thread, NULL, warm_main, warm);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
+    if (thread_start(&warm->thread, warm_main, warm) != 0) {
         free(warm->piece);
         free(warm);
         return NULL;
