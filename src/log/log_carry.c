@@ -16,10 +16,10 @@
 #include "log/kafka_client.h"
 #include "log/kafka_line.h"
 #include "log/kafka_log.h"
+#include "log/kafka_member.h"
 #include "log/kafka_message.h"
 #include "log/kafka_partition.h"
 #include "log/log_batch.h"
-#include "log/log_group.h"
 
 enum {
     CARRY_ROUND_BYTES = 4 << 20,
@@ -27,6 +27,7 @@ enum {
     ANSWERS_AT_ONCE = 64,
     KEY_BYTES_MAX = 1 << 20,
     POLL_MS = 100,
+    HEARTBEAT_MS = 1000,
     ANSWER_US = 30000000, /* brokers that take a round no sooner are away */
     COMMIT_MS = 5000,
     AGAIN_MS_MIN = 200, AGAIN_MS_MAX = 5000
@@ -122,19 +123,12 @@ static void carry_close(struct log_carry *carry)
 
 static int client_make(struct log_carry *carry, struct err *err)
 {
-    const struct log_kafka_options *options = carry->log->options;
-    rd_kafka_conf_t                *conf;
-    char                            group[KAFKA_TOPIC_NAME_BYTES_MAX + 1], session[16];
+    rd_kafka_conf_t *conf;
 
-    (void)snprintf(group, sizeof group, "%.150spenstock.carry", options->topic_prefix != NULL ? options->topic_prefix : "");
-    (void)snprintf(session, sizeof session, "%d000", (int)KAFKA_GROUP_SECONDS);
-    if (kafka_client_conf(options->brokers, options->client_properties, KAFKA_CLIENT_CONSUMER, &conf, err) < 0)
+    if (kafka_member_conf(carry->log->options, "carry", HEARTBEAT_MS, &conf, err) < 0)
         return -1;
-    if (kafka_client_set(conf, "group.id", group, err) < 0 || kafka_client_set(conf, "session.timeout.ms", session, err) < 0 ||
-        kafka_client_set(conf, "heartbeat.interval.ms", "1000", err) < 0 || kafka_client_set(conf, "auto.offset.reset", "earliest", err) < 0 ||
-        kafka_client_set(conf, "partition.assignment.strategy", "cooperative-sticky", err) < 0 ||
-        kafka_client_set(conf, "queued.max.messages.kbytes", "8192", err) < 0 ||
-        kafka_client_set(conf, "topic.metadata.refresh.interval.ms", "5000", err) < 0) { /* a topic may be made later */
+    if (kafka_client_set(conf, "auto.offset.reset", "earliest", err) < 0 ||
+        kafka_client_set(conf, "queued.max.messages.kbytes", "8192", err) < 0) {
         rd_kafka_conf_destroy(conf);
         return -1;
     }

@@ -20,9 +20,9 @@
 #include "base/crc32c.h"
 #include "base/io.h"
 #include "log/frame.h"
-#include "wire/lz4_pack.h"
 #include "log/part.h"
 #include "log/window.h"
+#include "wire/lz4_pack.h"
 
 struct eraser {
     const struct part *part;

@@ -21,9 +21,11 @@
 #include "base/say.h"
 #include "log/kafka_client.h"
 #include "log/kafka_log.h"
+#include "log/kafka_member.h"
 
 enum {
     POLL_MS = 50,
+    HEARTBEAT_MS = 100,
     ROUND_MS = 800 /* of the second between a client's joins, what is left at least when the group has answered */
 };
 
@@ -119,19 +121,13 @@ static void *group_main(void *arg)
 
 static int client_make(const struct kafka_log *log, const char *role, struct log_group *group, struct err *err)
 {
-    const char      *prefix = log->options->topic_prefix != NULL ? log->options->topic_prefix : "";
     rd_kafka_conf_t *conf;
-    char             name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], session[16];
+    char             name[80];
 
-    (void)snprintf(name, sizeof name, "%.150spenstock.%.64s.members", prefix, role);
-    (void)snprintf(session, sizeof session, "%d000", (int)KAFKA_GROUP_SECONDS);
-    if (kafka_client_conf(log->options->brokers, log->options->client_properties, KAFKA_CLIENT_CONSUMER, &conf, err) < 0)
+    (void)snprintf(name, sizeof name, "%.64s.members", role);
+    if (kafka_member_conf(log->options, name, HEARTBEAT_MS, &conf, err) < 0)
         return -1;
-    if (kafka_client_set(conf, "group.id", name, err) < 0 || kafka_client_set(conf, "session.timeout.ms", session, err) < 0 ||
-        kafka_client_set(conf, "heartbeat.interval.ms", "100", err) < 0 ||
-        kafka_client_set(conf, "partition.assignment.strategy", "cooperative-sticky", err) < 0 ||
-        kafka_client_set(conf, "queued.min.messages", "1", err) < 0 ||
-        kafka_client_set(conf, "topic.metadata.refresh.interval.ms", "5000", err) < 0) {
+    if (kafka_client_set(conf, "queued.min.messages", "1", err) < 0) {
         rd_kafka_conf_destroy(conf);
         return -1;
     }
