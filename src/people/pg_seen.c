@@ -320,6 +320,17 @@ void pg_seen_stats(const struct people *people, struct people_seen_stats *out)
 
 /* --- a transaction ----------------------------------------------------------------------------- */
 
+/* The copy's transaction, which goes with that of the server. */
+static int work_begin(struct pg *pg, struct err *err)
+{
+    struct pg_seen *seen = pg->seen;
+
+    if (seen->txn != NULL)
+        return 0;
+    seen->count = seen->row_count = 0;
+    return copy_current(pg, err) < 0 ? -1 : copy_begin(seen, true, &seen->txn, err);
+}
+
 /* Days' partitions: made before they are written, dropped when they are over. */
 static int days_prepare(struct pg *pg, int32_t day, struct err *err)
 {
@@ -374,11 +385,8 @@ int pg_seen_add(struct people_txn *base, struct people_seen *ids, size_t count, 
     struct pg_seen *seen = pg->seen;
 
     day = day < 0 ? 0 : day > UINT16_MAX ? UINT16_MAX : day;
-    if (seen->txn == NULL) {
-        if (copy_current(pg, err) < 0 || copy_begin(seen, true, &seen->txn, err) < 0)
-            return -1;
-        seen->count = seen->row_count = 0;
-    }
+    if (work_begin(pg, err) < 0)
+        return -1;
     if (seen->row_count == 0 || seen->rows[seen->row_count - 1].day != day) { /* one, but where a day begins meanwhile */
         if (days_prepare(pg, day, err) < 0)
             return -1;
@@ -478,10 +486,7 @@ int pg_seen_find(struct people_txn *base, uint32_t project, const struct uuid *u
 
     if (!base->write)
         return find_in_rows(base, project, uuid, place_out, err);
-    if (seen->txn == NULL) {
-        if (copy_current(pg, err) < 0 || copy_begin(seen, true, &seen->txn, err) < 0)
-            return -1;
-        seen->count = seen->row_count = 0;
-    }
+    if (work_begin(pg, err) < 0)
+        return -1;
     return people_seen_find(seen->txn, project, uuid, place_out, err);
 }
