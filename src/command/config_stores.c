@@ -9,6 +9,8 @@
 
 #include "command/command.h"
 #include "command/supervisor.h"
+#include "event/record.h"
+#include "event/row.h"
 #include "event/upstream_message.h"
 
 #define AT(field) offsetof(struct config, stores.field)
@@ -78,11 +80,13 @@ static int prefix_check(const char *text, struct err *err)
 /* What Penstock itself reads or writes would go around for ever, or come twice. */
 static bool topic_carried(struct span name)
 {
-    static const char *const not[] = { "raw", "raw_historical", "raw_overflow", "replay", "control", "events", "people", "warnings",
-                                       "dead_letters", "heatmaps", "definitions", "receipts", NULL };
-
-    for (size_t i = 0; not[i] != NULL; i++)
-        if (span_is(name, not[i]))
+    if (span_is(name, "replay"))
+        return false;
+    for (int input = 0; input < INPUT_COUNT; input++)
+        if (span_is(name, input_topic((enum input)input)))
+            return false;
+    for (int table = 0; table < ROW_TABLE_COUNT; table++)
+        if (span_is(name, row_tables[table].topic))
             return false;
     for (int topic = 0; topic < UPSTREAM_TOPIC_COUNT; topic++)
         if (span_is(name, upstream_topic_name((enum upstream_topic)topic)))
