@@ -20,7 +20,7 @@ for folder in ("flow", "parts"):
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", folder))
 import cases  # noqa: E402
 from kafka import say as control  # noqa: E402
-from harness import Serve, contention  # noqa: E402
+from harness import Serve, contention, wait_for  # noqa: E402
 
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
 SECONDS = float(os.environ.get("PENSTOCK_OUTAGE_SECONDS", "8"))
@@ -180,13 +180,6 @@ def check(senders, prefix):
 
 def kafka_of(serve):
     return json.loads(serve.cli("status", "--json").stdout)["kafka"]["raw"]
-
-
-def wait_for(what, seconds=60):
-    end = time.time() + seconds
-    while not what():
-        assert time.time() < end, "not so after %d s" % seconds
-        time.sleep(0.1)
 
 
 def drained(serve):

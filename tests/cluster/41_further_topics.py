@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path[:0] = [os.path.join(ROOT, "tests", "cluster"), os.path.join(ROOT, "tests", "flow")]
 import machines  # noqa: E402
 import topics  # noqa: E402
-from harness import uuid7  # noqa: E402
+from harness import uuid7, wait_for  # noqa: E402
 
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
 FURTHER = ["events_plugin_ingestion_overflow", "error_tracking_events", "heatmaps_ingestion", "ingestion-clientwarnings-main-1",
@@ -67,13 +67,6 @@ class Sender(threading.Thread):
         time.sleep(0.1)
 
 
-def wait_for(what, seconds=180):
-    end = time.time() + seconds
-    while not what():
-        assert time.time() < end, "not so after %d s" % seconds
-        time.sleep(0.5)
-
-
 def rows(site, column, table):
     return [row["v"] for row in site.sql("SELECT toString(%s) AS v FROM %s" % (column, table))]
 
@@ -100,8 +93,8 @@ def main():
         assert not sender.is_alive(), "the sender does not end"
         if sender.failed:
             raise sender.failed
-        wait_for(lambda: set(rows(site, "uuid", "events")) >= sender.events and len(set(rows(site, "current_url", "heatmaps"))) >= len(sender.maps))
-        wait_for(lambda: len(warned(site)) >= sender.warnings)
+        wait_for(lambda: set(rows(site, "uuid", "events")) >= sender.events and len(set(rows(site, "current_url", "heatmaps"))) >= len(sender.maps), 180)
+        wait_for(lambda: len(warned(site)) >= sender.warnings, 180)
         status = site.settle()
         stored = rows(site, "uuid", "events")
         assert sorted(stored) == sorted(sender.events), (len(stored), len(sender.events), len(set(stored)))

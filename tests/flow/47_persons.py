@@ -2,10 +2,9 @@
 import json
 import os
 import random
-import time
 
 import deploy
-from harness import Serve, uuid7
+from harness import Serve, uuid7, wait_for
 
 
 def person(serve, who, check=True):
@@ -15,16 +14,6 @@ def person(serve, who, check=True):
 
 def receipts(serve):
     return {(row["kind"], int(row["id"])): row for row in serve.sql("SELECT * FROM receipts")}
-
-
-def wait_for(what, seconds=30):
-    until = time.time() + seconds
-    while time.time() < until:
-        got = what()
-        if got:
-            return got
-        time.sleep(0.1)
-    raise AssertionError("waited %d s in vain" % seconds)
 
 
 def send(serve, events):
@@ -45,15 +34,15 @@ def test_deleted_taken_back_and_split():
         assert person(serve, ada["uuid"])["uuid"] == ada["uuid"], "found by its uuid"
 
         number = json.loads(serve.cli("person", "delete", "kiosk", "--json").stdout)["request"]
-        waiting = wait_for(lambda: person(serve, "ada")["requests"])
+        waiting = wait_for(lambda: person(serve, "ada")["requests"], 30)
         assert waiting[0]["request"] == number and not waiting[0]["with_events"], waiting
         serve.cli("person", "undelete", str(number))
-        wait_for(lambda: not person(serve, "ada")["requests"])
+        wait_for(lambda: not person(serve, "ada")["requests"], 30)
         again = serve.cli("person", "undelete", str(number), check=False)
         assert again.returncode == 2 and "no deletion" in again.stderr, again.stderr
 
         serve.cli("person", "split", "ada", "kiosk")
-        wait_for(lambda: person(serve, "kiosk")["uuid"] != ada["uuid"])
+        wait_for(lambda: person(serve, "kiosk")["uuid"] != ada["uuid"], 30)
         wrong = serve.cli("person", "split", "ada", "kiosk", check=False)
         assert wrong.returncode == 2 and "no distinct id of this person" in wrong.stderr, wrong.stderr
         wrong = serve.cli("person", "split", "kiosk", "kiosk", check=False)
@@ -63,12 +52,12 @@ def test_deleted_taken_back_and_split():
         serve.stop()
         serve.cli("person", "delete", "--now", "ada")
         serve.start()
-        wait_for(lambda: person(serve, "ada", check=False) is None)
+        wait_for(lambda: person(serve, "ada", check=False) is None, 30)
         send(serve, [{"distinct_id": "ada"}])
         assert person(serve, "ada")["version"] > 100
-        rows = wait_for(lambda: serve.sql("SELECT version, is_deleted FROM persons WHERE id = '%s' AND NOT is_deleted" % ada["uuid"]))
+        rows = wait_for(lambda: serve.sql("SELECT version, is_deleted FROM persons WHERE id = '%s' AND NOT is_deleted" % ada["uuid"]), 30)
         assert len(rows) == 1, rows
-        got = wait_for(lambda: len(receipts(serve)) == 4 and receipts(serve))
+        got = wait_for(lambda: len(receipts(serve)) == 4 and receipts(serve), 30)
         assert sorted((kind, row["state"]) for (kind, _), row in got.items()) == [
             ("delete", "done"), ("delete", "undone"), ("split", "done"), ("undelete", "done")], got
 
@@ -88,7 +77,7 @@ def test_what_was_asked_for_is_done_after_a_power_cut():
                 with open(head, "wb") as out:
                     out.write(kept)
             serve.start()
-            wait_for(lambda: person(serve, who, check=False) is None)
+            wait_for(lambda: person(serve, who, check=False) is None, 30)
             serve.settle(30)
 
 
@@ -200,7 +189,7 @@ def test_erased_is_gone_and_nothing_else_is():
         serve.cli("person", "delete", "--with-events", "--now", secret)
         assert len(files_with(serve, secret)) > 3, "can it be found at all?"
         wait_for(lambda: sum(kind == "erase_log" for kind, _ in receipts(serve)) == 3, 90)
-        wait_for(lambda: serve.sql("SELECT count(*) AS n FROM penstock_erased WHERE name = ''")[0]["n"] in (0, "0"))
+        wait_for(lambda: serve.sql("SELECT count(*) AS n FROM penstock_erased WHERE name = ''")[0]["n"] in (0, "0"), 30)
         assert serve.sql("SELECT count(*) AS n FROM dead_letters")[0]["n"] in (0, "0")
         wait_for(lambda: not any(name.startswith("people/") for name in files_with(serve, secret)), 200)  # a hundred times what the last one took
         if deploy.embedded("people"):

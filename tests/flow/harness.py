@@ -74,6 +74,17 @@ def repeats(status):
     return 0 if deploy.embedded("log") else status["deduplicated"]
 
 
+def wait_for(what, seconds=60):
+    """What it gives, once that is something."""
+    end = time.time() + seconds
+    while True:
+        got = what()
+        if got:
+            return got
+        assert time.time() < end, "not so after %d s" % seconds
+        time.sleep(0.1)
+
+
 class Serve:
     def __init__(self, data=None, config=None, env=None, extra=(), wait=True):
         self.own_folder = data is None
