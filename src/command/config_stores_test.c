@@ -74,6 +74,8 @@ static void what_cannot_be_is_told(void **state)
         { "log: {carry: [events_plugin_ingestion_dlq]}\n", "events_plugin_ingestion_dlq is read or written anyway" },
         { "log: {carry: [clickhouse_person]}\n", "clickhouse_person is read or written anyway" },
         { "log: {carry: [raw_overflow]}\n", "raw_overflow is read or written anyway" },
+        { "log: {carry: [people]}\n", "people is read or written anyway" },
+        { "log: {carry: [replay]}\n", "replay is read or written anyway" },
         { "log: {form: json}\n", "it takes frames or upstream" },
         { "log: {replication: 2, insync_min: 3}\n", "log.insync_min is 3 and log.replication 2" },
         { "log: {sasl: PLAIN}\n", "log.sasl needs log.sasl_user" },
