@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes request bodies for the load programs.
 
-usage: bodies.py FOLDER
+usage: bodies.py FOLDER [CLICKS]
 
 The same events in each (about 1 KB, what a browser SDK sends for a page view):
   w1.bodies  one event a request             POST /e/
@@ -24,6 +24,8 @@ WORDS = ("amber basin cedar delta ember fjord grove harbor island juniper kelp l
 NAMES = ["$pageview", "$autocapture", "$pageleave", "order paid", "cart opened", "video ended",
          "search used", "invite sent", "$feature_flag_called", "report shared"]
 PERSONS = 5000
+CLICKS = 40  # percent
+LAYOUTS, LEAVES = 40, 80  # a site's pages share what is around their buttons
 
 
 def hex_digits(rnd, count):
@@ -69,9 +71,36 @@ def event(rnd):
     }
 
 
-def mixed(rnd):
+def element(rnd, tag, *more):
+    names = sorted(rnd.sample(WORDS, rnd.randrange(1, 4)))
+    attributes = [("attr__class", " ".join(names)), *more, ("nth-child", rnd.randrange(1, 9)), ("nth-of-type", rnd.randrange(1, 4))]
+    return tag + "".join("." + name for name in names) + ":" + "".join('%s="%s"' % a for a in sorted(attributes))
+
+
+def chains(rnd):
+    """What `$elements_chain` of clicks on one site holds: the clicked element first, then what it stands in."""
+    layouts = [[element(rnd, rnd.choice(["div", "section", "main", "ul", "li", "form"])) for _ in range(rnd.randrange(2, 10))] +
+               ['body:nth-child="2"nth-of-type="1"'] for _ in range(LAYOUTS)]
+    leaves = []
+    for _ in range(LEAVES):
+        text, target = "%s %s" % (rnd.choice(WORDS), rnd.choice(WORDS)), "/%s/%s" % (rnd.choice(WORDS), rnd.choice(WORDS))
+        leaves.append((text, element(rnd, "a", ("attr__data-plan", rnd.choice(WORDS)), ("attr__href", target), ("href", target),
+                                     ("text", text))))
+    return [(text, ";".join([leaf] + layout)) for layout in layouts for text, leaf in leaves]
+
+
+def click(rnd, of, all_chains):
+    """Makes the event what an SDK sends when somebody clicks."""
+    text, chain = rnd.choice(all_chains)
+    of["event"] = "$autocapture"
+    of["properties"].update({"$event_type": "click", "$ce_version": 1, "$elements_chain": chain, "$el_text": text})
+
+
+def mixed(rnd, clicking, all_chains, clicks):
     """A batch as it comes from living sites. What bench/load.c overwrites has its final length here."""
     events = [event(rnd) for _ in range(100)]
+    for clicked in events[100 - clicks:]:
+        click(clicking, clicked, all_chains)
     for changing in events[:10]:
         changing["properties"]["$set"] = {"last_choice": "choice-" + hex_digits(rnd, 8)}
     events[10]["event"] = "$identify"
@@ -91,13 +120,16 @@ def write(folder, name, bodies):
 
 
 def main():
-    folder = sys.argv[1]
-    rnd = random.Random(7)
+    folder, clicks = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else CLICKS
+    rnd, clicking = random.Random(7), random.Random(8)
+    all_chains = chains(clicking)
+    if not 0 <= clicks <= 85:  # the first 11 are others
+        sys.exit("CLICKS is 0 to 85 of 100, not %d" % clicks)
     os.makedirs(folder, exist_ok=True)
     batches = [text({"api_key": TOKEN, "batch": [event(rnd) for _ in range(100)]}) for _ in range(40)]
     write(folder, "w1", [text(dict(event(rnd), api_key=TOKEN)) for _ in range(2000)])
     write(folder, "w2", batches)
-    write(folder, "mix", [text({"api_key": TOKEN, "batch": mixed(rnd)}) for _ in range(40)])
+    write(folder, "mix", [text({"api_key": TOKEN, "batch": mixed(rnd, clicking, all_chains, clicks)}) for _ in range(40)])
     write(folder, "w3", [gzip.compress(body, 6, mtime=0) for body in batches])
 
 

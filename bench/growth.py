@@ -56,12 +56,13 @@ def main():
     ap.add_argument("--seconds", type=int, default=20)
     ap.add_argument("--rate", type=float, default=20000)
     ap.add_argument("--people-memory", default="0", help="ingest.people_memory")
+    ap.add_argument("--clicks", type=int, help="as of bench pipeline")
     ap.add_argument("--plot", help="an SVG file to write")
     ap.add_argument("--json", action="store_true")
     args = ap.parse_args()
     folder, server, points, rows, persons = machine.temporary_folder(), None, [], 0, 1000
     try:
-        machine.make_bodies(folder)
+        machine.make_bodies(folder, args.clicks)
         with open(os.path.join(folder, "penstock.yaml"), "w") as out:
             out.write("ingest:\n  people_memory: %s\n" % args.people_memory)
         server = machine.start_penstock(os.path.join(folder, "penstock"), core=None, extra=["--config", os.path.join(folder, "penstock.yaml")])

@@ -224,8 +224,9 @@ def temporary_folder():
     return tempfile.mkdtemp(dir=base)
 
 
-def make_bodies(folder):
-    subprocess.run(["python3", os.path.join(HERE, "bodies.py"), folder], check=True)
+def make_bodies(folder, clicks=None):
+    """clicks: percent of the mix (bodies.py); None: its default."""
+    subprocess.run(["python3", os.path.join(HERE, "bodies.py"), folder] + ([] if clicks is None else [str(clicks)]), check=True)
 
 
 def machine_text():

@@ -2,8 +2,8 @@
 """The whole way, HTTP to committed DuckDB rows: `./dev bench pipeline [--json] [--seconds N] [--rate N]`.
 
 Batches of 100 events in gzip, every event unique (bench/load.c); 10 of 100 change a property of their person, one
-merges two persons, 20 % come from new persons in the first minute and 2 % after it. The loader runs beside the roles
-on the same cores. CPU is that of all
+merges two persons, 40 are clicks with a chain of elements (`--clicks 0`: none, as in results that do not speak of
+them), 20 % come from new persons in the first minute and 2 % after it. The loader runs beside the roles on the same cores. CPU is that of all
 Penstock processes together, from the first event to the last row. Visible: from the answer of an event to the
 commit of its row, from the loader's count and the metric load_rows_total sampled every 10 ms.
 """
@@ -62,13 +62,14 @@ def main():
     ap.add_argument("--connections", type=int, default=16)
     ap.add_argument("--persons", type=int, default=1000, help="so many distinct ids are in use from the start")
     ap.add_argument("--fresh", type=int, help="percent of events by new persons, all the time")
+    ap.add_argument("--clicks", type=int, help="percent of events that are clicks with a chain of elements: 0 to 85; 40")
     ap.add_argument("--plain", action="store_true", help="no gzip")
     ap.add_argument("--threads", type=int, default=0, help="of ingest; 0: its default")
     args = ap.parse_args()
     folder = machine.temporary_folder()
     server = None
     try:
-        machine.make_bodies(folder)
+        machine.make_bodies(folder, args.clicks)
         config = os.path.join(folder, "penstock.yaml")
         with open(config, "w") as out:
             out.write("ingest:\n  threads: %d\n" % args.threads)
