@@ -1,6 +1,9 @@
-/* base/say.c - one write(2) a line, so that lines of several threads and processes do not mix. */
+/* base/say.c - one write(2) a line, so that lines of several threads and processes do not mix.
+ *
+ * Why the pipe is asked first and not made non-blocking: it is the same open file for whoever else has it, a shell or a service manager. */
 #include "base/say.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +14,7 @@
 
 static const char    *say_role = "penstock";  /* written by say_init, before threads */
 static enum say_level say_level = SAY_INFO;   /* the same */
+static _Atomic uint64_t say_lost;             /* lines that nobody took, since the last one that somebody did */
 
 void say_init(const char *role, enum say_level level)
 {
@@ -21,6 +25,13 @@ void say_init(const char *role, enum say_level level)
 static void say_line(enum say_level level, const char *tail, const char *fmt, va_list args)
     __attribute__((format(printf, 3, 0)));
 
+bool say_taken(void)
+{
+    struct pollfd to = { STDERR_FILENO, POLLOUT, 0 };
+
+    return poll(&to, 1, 0) != 0; /* what cannot be asked is written to */
+}
+
 static void say_line(enum say_level level, const char *tail, const char *fmt, va_list args)
 {
     static const char *const names[] = { "error", "warn", "info", "debug" };
@@ -28,9 +39,15 @@ static void say_line(enum say_level level, const char *tail, const char *fmt, va
     struct timespec now;
     struct tm       utc;
     size_t          used;
+    uint64_t        lost;
 
     if (level > say_level)
         return;
+    if (!say_taken()) {
+        atomic_fetch_add_explicit(&say_lost, 1, memory_order_relaxed);
+        return;
+    }
+    lost = atomic_exchange_explicit(&say_lost, 0, memory_order_relaxed);
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
@@ -41,9 +58,12 @@ static void say_line(enum say_level level, const char *tail, const char *fmt, va
     for (size_t i = 0; i < used; i++) /* what strangers sent must not move a terminal's cursor */
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
-    used += (size_t)snprintf(line + used, sizeof line - used, "%s\n", tail);
+    used += (size_t)snprintf(line + used, sizeof line - used, "%s", tail);
+    if (lost > 0)
+        used += (size_t)snprintf(line + used, sizeof line - used, " (after %llu lines that nobody took)", (unsigned long long)lost);
+    line[used++] = '\n';
     if (write(STDERR_FILENO, line, used) < 0)
-        return; /* nobody is left to tell */
+        atomic_fetch_add_explicit(&say_lost, lost + 1, memory_order_relaxed);
 }
 
 void say(enum say_level level, const char *fmt, ...)

@@ -71,7 +71,7 @@ int serve_run(const struct command_args *args)
         supervisor_listen(supervisor, &err) < 0) {
         code = command_failed(&err);
     } else {
-        if (!adopts && supervisor_role_chosen(args, "capture"))
+        if (!adopts && supervisor_role_chosen(args, "capture") && say_taken())
             banner(args, &config, token, first);
         say_init("serve", SAY_INFO);
         if (supervisor_run(supervisor, &err) < 0)

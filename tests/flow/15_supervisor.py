@@ -1,12 +1,13 @@
 """The supervisor: roles come back, nobody serves twice, a dead supervisor leaves nothing behind, stop is a stop."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
 
-from harness import BINARY, ROLES, Serve, command, contention, repeats, uuid7
+from harness import BINARY, ROLES, Serve, command, contention, repeats, uuid7, wait_for
 
 
 def first_200(serve, token, began, seconds=60):
@@ -153,6 +154,46 @@ def test_stop_is_orderly_and_quick():
             assert "while stopping" not in serve.log(), serve.log()
             status = serve.status()
             assert status["accepted"] == 1 and [role["up"] for role in status["roles"]] == [False] * 3, status
+
+
+def full_pipe():
+    """Both ends of a pipe that nobody has read from for a while: it takes no byte more."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"\n" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return reader, writer
+
+
+def test_nobody_waits_for_who_reads_the_log():
+    """What it says goes into the pipe of a collector that rests: all goes on, roles that die come back, and later it says how much is missing."""
+    with Serve() as serve:
+        token = serve.token()
+        serve.stop()
+        os.unlink(os.path.join(serve.data, "run", "listen"))
+        reader, writer = full_pipe()
+        serve.process = subprocess.Popen([BINARY, "serve", "--data", serve.data, "--listen", "127.0.0.1:%d" % serve.port], stdout=subprocess.DEVNULL, stderr=writer, env=serve.env)
+        os.close(writer)
+        serve.wait_ready()
+        for role in ROLES:
+            before = serve.role_pid(role)
+            serve.kill(role)
+            wait_for(lambda: serve.role_pid(role) not in (None, before))
+            first_200(serve, token, time.time())
+        status = serve.settle()
+        assert status["stored"] == len(ROLES), status
+        os.set_blocking(reader, False)
+        os.read(reader, 1 << 20)
+        before = serve.role_pid("load")
+        serve.kill("load")
+        wait_for(lambda: serve.role_pid("load") not in (None, before))
+        said = os.read(reader, 1 << 20).decode()
+        assert re.search(r"serve: role load .* killed by signal 9 .* \(after \d+ lines that nobody took\)\n", said), said
+        serve.stop()
+        os.close(reader)
 
 
 def test_the_whole_group_gets_the_signal():
