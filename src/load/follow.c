@@ -263,17 +263,18 @@ static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse
     return 1;
 }
 
-/* An order to erase stops its topic until it was carried out (load/eraser.h). 1: it is one; 0; -1: what is to be loaded before it is
- * not known. */
+/* An order to erase stops its topic until it was carried out (load/eraser.h). 1: it is one; 0; -1: there is no memory for it, or what is
+ * to be loaded before it is not known. */
 static int meets_order(struct follow *follow, struct span body, struct err *err)
 {
     struct eraser *eraser = &follow->eraser;
     bool           again = follow->topics[FOLLOW_RECEIPTS].until != NO_OFFSET;
     struct err     why;
 
-    if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row) ||
-        eraser_meet(eraser, &follow->row, body, again, &why) < 0)
+    if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row))
         return 0;
+    if (eraser_meet(eraser, &follow->row, body, again, err) < 0)
+        return err_wrap(err, follow_topics[FOLLOW_RECEIPTS]); /* a row like others it must not become: nobody would carry it out */
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         const struct follow_topic *topic = &follow->topics[i];
 
