@@ -24,6 +24,9 @@ def first_200(serve, token, began, seconds=60):
     raise AssertionError("no 200 within %d s:\n%s" % (seconds, serve.log()))
 
 
+QUICK_ONCE_S = 120  # a machine that others use may be slow at any moment, and is not at every one of two minutes; who waits where he need not always is
+
+
 def bar(seconds):
     """Of a machine that has its processors for itself, and of one that shares them with others, as with a cluster's servers."""
     return seconds * max(1.0, contention() / 4)
@@ -40,8 +43,8 @@ def lives(pid):
 
 # embedded: log people warehouse catalog: its bar is that of one machine, which waits for no other server
 def test_first_200_after_exec_in_an_empty_folder():
-    took, crowd = [], 0
-    while len(took) < 3 or (min(took) > 0.3 * crowd and len(took) < 8):
+    took, crowd, end = [], 0, time.time() + QUICK_ONCE_S
+    while len(took) < 3 or (min(took) > 0.3 * crowd and time.time() < end):
         crowd = max(crowd, contention())
         began = time.time()
         with Serve(wait=False) as serve:
@@ -62,9 +65,11 @@ def test_each_role_is_back_within_a_second():
         token = serve.token()
         probes, kills = 0, []
         for role in ROLES:
-            took = []
-            while not took or min(took) > bar(1.0):  # what a second is to it is not told by one that others had the processor in
-                assert len(took) < 4, "%s was back after %s s:\n%s" % (role, took, serve.log())
+            took, end = [], time.time() + QUICK_ONCE_S
+            while not took or min(took) > bar(1.0):
+                assert time.time() < end, "%s was back after %s s:\n%s" % (role, took, serve.log())
+                if took:
+                    time.sleep(1.5)  # one that lived for less than a second would not be started at once
                 before = serve.role_pid(role)
                 began = time.time()
                 serve.kill(role)
@@ -126,8 +131,10 @@ def test_a_port_in_use_is_told():
 def test_a_killed_supervisor_leaves_nothing_and_the_next_serves_at_once():
     with Serve() as serve:
         token = serve.token()
-        times = []
-        for number in range(3):
+        times, number, end = [], 0, time.time() + QUICK_ONCE_S
+        while number < 3 or min(times) > bar(1.0):
+            assert time.time() < end or number < 3, "the next ones served after %s s" % times
+            number += 1
             serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u%d" % number})
             pids = [serve.role_pid(role) for role in ROLES]
             serve.process.kill()
@@ -138,9 +145,8 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_serves_at_once():
             while [pid for pid in pids if lives(pid)]:  # who was killed while the disk had him ends when it lets him go
                 assert time.time() < began + 60, "they outlive their supervisor"
                 time.sleep(0.01)
-        assert min(times) <= bar(1.0), "the next ones served after %s s" % times
         status = serve.settle()
-        assert status["accepted"] - repeats(status) == 6 and status["stored"] == 6, status
+        assert status["accepted"] - repeats(status) == 2 * number and status["stored"] == 2 * number, status
 
 
 def test_stop_is_orderly_and_quick():

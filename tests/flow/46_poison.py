@@ -63,7 +63,8 @@ def poisoned(env, step, unit=0):
         wait, = serve.sql("SELECT max(epoch_us(inserted_at) - epoch_us(captured_at)) / 1e6 AS s FROM events WHERE event = 'neighbour'")
         told = json.loads(serve.cli("trace", own, "--json").stdout)
         assert told["fate"] == "dead-lettered" and told["letter"]["reason"] == "crashed", told
-        print("%s: neighbours waited %.2f s at most" % (step, float(wait["s"])))
+        restarts = {role["role"]: role["restarts"] for role in serve.status()["roles"]}
+        print("%s: neighbours waited %.2f s at most, %s" % (step, float(wait["s"]), restarts))
         assert float(wait["s"]) <= NEIGHBOURS_WAIT_S_MAX * busy, "a neighbour waited %s s" % wait["s"]
         replay = serve.cli("dlq", "replay", own, check=False)
         if step == "load":

@@ -1,12 +1,14 @@
 """Imports go a way of their own: a topic, a place, a speed. Everything of both lanes is stored once, in its order."""
 import json
+import os
 import random
 import re
+import signal
 import threading
 import time
 
 import deploy
-from harness import ROLES, Serve, uuid7
+from harness import ROLES, Serve, uuid7, wait_for
 
 HISTORICAL = 1 << 60  # places of imports begin here
 
@@ -152,9 +154,10 @@ def test_hot_ids_keep_their_order():
     """Vector J12. Small batches, a small burst, and an ingest that is killed over a backlog: one id is moved aside, more than once."""
     dice = random.Random(53)
     with Serve(config="ingest:\n  batch_records: 20\n  overflow_burst: 30\n  overflow_per_second: 1\n") as serve:
-        token, accepted = serve.token(), 0
+        token, accepted, pid = serve.token(), 0, None
         for turn in range(6):
-            serve.kill("ingest")
+            pid = wait_for(lambda: serve.role_pid("ingest") if serve.role_pid("ingest") != pid else None)
+            os.kill(pid, signal.SIGSTOP)  # however long it takes to send: all of it waits
             for _ in range(20):
                 names = ["hot" if dice.random() < 0.6 else "id%d" % dice.randrange(20) for _ in range(20)]
                 body = batch(token, range(20), False)
@@ -162,6 +165,7 @@ def test_hot_ids_keep_their_order():
                     event["distinct_id"] = name
                 serve.post("/batch/", body)
                 accepted += 20
+            os.kill(pid, signal.SIGKILL)
             if turn == 2:
                 serve.settle(120)  # nothing is aside any more
         status = serve.settle(120)
