@@ -6,7 +6,12 @@
  * Why beside LMDB at all, whose pages are in memory too: a walk down a tree touches some 15 lines of memory one after
  * the other, each known only when the one before has come. Here it is three, and a slice's can be asked for at once.
  *
- * entry, at a multiple of 16 bytes of the ring: struct entry, key, value, padding. */
+ * Small entries, which ids are, stay longer than the others: an id takes a sixth of what its person takes, and the walk that it saves is
+ * the longer one, so where not all is at hand it is better to have all ids and fewer persons. Where the ring comes to one again that is in
+ * use still, it is written anew before it is written over, as long as those that stay so take no more than half of the ring.
+ *
+ * entry, at a multiple of 16 bytes of the ring: struct entry, key, value, padding. What is left at the ring's end, where the next one does
+ * not fit, is an entry without a key. */
 #include "people/hot.h"
 
 #include <assert.h>
@@ -21,9 +26,11 @@
 enum {
     UNIT = 16,
     WAYS = 8,                   /* of a bucket: one line of memory */
-    BYTES_A_BUCKET = 1024,      /* of the ring: a person and the id that leads to it take about this */
+    BYTES_A_BUCKET = 512,       /* of the ring, at least; a person and the id that leads to it take about this */
     FIRST_PART = 64,            /* of the buckets are in use at the beginning */
     SPARE_MAX = 127,
+    SMALL_UNITS = 8,            /* an id of 80 bytes is */
+    CARRY_UNITS_MAX = 64 * SMALL_UNITS, /* that one put writes anew */
     POSITION_BITS = 40
 };
 #define TAG_MASK      ((UINT64_C(1) << (64 - POSITION_BITS)) - 1)
@@ -46,7 +53,10 @@ struct hot {
     uint8_t       *ring;
     uint64_t       units;      /* of the ring */
     uint64_t       head;       /* position of the next entry */
+    uint64_t       tail;       /* position of the oldest that is not written over */
+    uint64_t       small;      /* units of small entries between both */
     uint64_t       given;      /* units put since the transaction began */
+    uint64_t       puts;       /* entries put since the beginning */
     struct bucket *buckets;
     uint64_t       bucket_mask;  /* those in use: as many as what was put so far wants, so that a small site touches little memory */
     uint64_t       buckets_max;
@@ -80,7 +90,7 @@ struct hot *hot_new(size_t bytes)
     hot->bucket_mask = (buckets < FIRST_PART ? 1 : buckets / FIRST_PART) - 1;
     hot->buckets_max = buckets;
     hot->units = (bytes - buckets * sizeof *hot->buckets) / UNIT;
-    hot->head = 1;
+    hot->head = hot->tail = 1;
     hot->ring = pages_new(hot->units * UNIT);
     hot->buckets = pages_new(buckets * sizeof *hot->buckets);
     if (hot->ring == NULL || hot->buckets == NULL) {
@@ -109,8 +119,10 @@ void hot_clear(struct hot *hot)
         return; /* nothing was put */
     if (madvise(hot->buckets, bytes, MADV_DONTNEED) != 0) /* pages that nobody touches again cost nothing so */
         memset(hot->buckets, 0, bytes);
-    hot->head = 1;
+    hot->head = hot->tail = 1;
+    hot->small = 0;
     hot->given = 0;
+    hot->puts = 0;
 }
 
 static uint64_t way_position(uint64_t way)
@@ -150,7 +162,7 @@ void hot_begin(struct hot *hot)
     hot->given = 0;
     if (hot->head > POSITION_LAST - 2 * hot->units)
         hot_clear(hot);
-    while (hot->bucket_mask + 1 < hot->buckets_max && hot->head * UNIT > (hot->bucket_mask + 1) * BYTES_A_BUCKET / 2)
+    while (hot->bucket_mask + 1 < hot->buckets_max && hot->puts > (hot->bucket_mask + 1) * WAYS / 4)
         index_grow(hot);
 }
 
@@ -207,25 +219,107 @@ static uint64_t *way_for(const struct hot *hot, uint64_t hash)
     return oldest;
 }
 
+static uint64_t entry_room(const struct entry *entry)
+{
+    return entry_units(entry->value_bytes, entry->key_bytes) + entry->spare;
+}
+
+/* Units to the ring's end, when so many do not fit there: an entry lies in one piece. */
+static uint64_t skip_for(const struct hot *hot, uint64_t units)
+{
+    uint64_t at = hot->head % hot->units;
+
+    return at + units > hot->units ? hot->units - at : 0;
+}
+
+static bool budget_holds(const struct hot *hot, uint64_t units)
+{
+    return hot->given + units <= hot->units / 2;
+}
+
+static void head_move(struct hot *hot, uint64_t units)
+{
+    hot->head += units;
+    hot->given += units;
+}
+
+static uint64_t *way_at(const struct hot *hot, const struct entry *entry, uint64_t position)
+{
+    struct bucket *bucket = bucket_of(hot, entry->hash);
+    uint64_t       way = position << (64 - POSITION_BITS) | tag_of(entry->hash);
+
+    for (int i = 0; i < WAYS; i++)
+        if (bucket->ways[i] == way)
+            return &bucket->ways[i];
+    return NULL;
+}
+
+/* What is left of the ring's end is passed. */
+static void end_pass(struct hot *hot, uint64_t units)
+{
+    *entry_at(hot, hot->head) = (struct entry){ .value_bytes = (uint32_t)((units - 1) * UNIT) };
+    head_move(hot, units);
+}
+
+/* The oldest entry makes room, or stays by being written anew. *carry: units that may be written so. */
+static void tail_pass(struct hot *hot, uint64_t wanted, uint64_t *carry)
+{
+    struct entry *entry = entry_at(hot, hot->tail);
+    uint64_t      position = hot->tail, room = entry_room(entry), skip = skip_for(hot, room), *way;
+
+    hot->tail += room;
+    __builtin_prefetch(entry_at(hot, hot->tail)); /* the one that comes next here */
+    if (entry->key_bytes == 0 || room > SMALL_UNITS)
+        return;
+    hot->small -= room;
+    if (entry->absent || room > *carry || hot->small + room > hot->units / 2 || !budget_holds(hot, room + wanted) ||
+        (way = way_at(hot, entry, position)) == NULL)
+        return;
+    if (skip != 0) { /* there is room for that, but not for the entry too */
+        end_pass(hot, skip);
+        return;
+    }
+    memmove(entry_at(hot, hot->head), entry, room * UNIT);
+    *way = hot->head << (64 - POSITION_BITS) | tag_of(entry_at(hot, hot->head)->hash);
+    head_move(hot, room);
+    hot->small += room;
+    *carry -= room;
+}
+
+/* So many units behind the head get free; what is not used of the ring's end has been passed. */
+static void room_make(struct hot *hot, uint64_t units)
+{
+    uint64_t carry = CARRY_UNITS_MAX, skip;
+
+    for (;;) {
+        skip = skip_for(hot, units);
+        if (hot->head + skip + units <= hot->tail + hot->units)
+            break;
+        tail_pass(hot, 2 * units, &carry); /* the end may have to be passed yet */
+    }
+    if (skip != 0)
+        end_pass(hot, skip);
+}
+
 /* The entry is written behind the head; false: it does not fit, now or at all (H1, H2). */
 static bool entry_put(struct hot *hot, uint64_t *way, const struct entry *head, struct span value, struct span key)
 {
-    uint64_t units = entry_units(value.bytes, key.bytes), at = hot->head % hot->units, skip = 0;
+    uint64_t units = entry_units(value.bytes, key.bytes);
     uint8_t *to;
 
-    if (at + units > hot->units) /* it lies in one piece */
-        skip = hot->units - at;
-    if (units > hot->units / 8 || hot->given + skip + units > hot->units / 2)
+    if (units > hot->units / 8 || !budget_holds(hot, 2 * units))
         return false;
-    hot->head += skip;
-    to = hot->ring + hot->head % hot->units * UNIT;
+    room_make(hot, units);
+    to = (uint8_t *)entry_at(hot, hot->head);
     memcpy(to, head, sizeof *head);
     memcpy(to + sizeof *head, key.at, key.bytes);
     if (value.bytes > 0)
         memcpy(to + sizeof *head + key.bytes, value.at, value.bytes);
     *way = hot->head << (64 - POSITION_BITS) | tag_of(head->hash);
-    hot->head += units;
-    hot->given += skip + units;
+    head_move(hot, units);
+    hot->puts++;
+    if (units <= SMALL_UNITS)
+        hot->small += units;
     return true;
 }
 
@@ -253,7 +347,7 @@ struct span hot_replace(struct hot *hot, unsigned table, struct span key, struct
 
     if (entry == NULL || hot->head - way_position(*way) > hot->units / 2 || value.bytes > UINT32_MAX)
         return hot_put(hot, table, key, value);
-    room = entry_units(entry->value_bytes, entry->key_bytes) + entry->spare;
+    room = entry_room(entry);
     if (units > room || room - units > SPARE_MAX)
         return hot_put(hot, table, key, value);
     entry->value_bytes = (uint32_t)value.bytes;
@@ -292,7 +386,7 @@ enum hot_answer hot_get(struct hot *hot, unsigned table, struct span key, struct
     entry = entry_at(hot, way_position(*way));
     age = hot->head - way_position(*way);
     if (age > hot->units / 2) {
-        if (age + 2 * entry_units(entry->value_bytes, entry->key_bytes) > hot->units) {
+        if (age + 2 * entry_units(entry->value_bytes, entry->key_bytes) + CARRY_UNITS_MAX > hot->units) {
             *way = 0; /* its copy would be written over itself */
             return HOT_UNKNOWN;
         }

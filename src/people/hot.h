@@ -4,7 +4,8 @@
  * the store makes hot_forget or hot_put follow (lmdb.c does it for all that goes through it), and after a
  * transaction that came to nothing all is forgotten (hot_clear).
  * One ring of memory: a new entry is written behind the last one, over the oldest. An entry that is asked for while
- * it is in the older half is written anew, so what is used stays.
+ * it is in the older half is written anew, so what is used stays; and small ones, which ids are, are written anew where the ring comes to
+ * them again, as long as they take no more than half of it.
  *  H1  what hot_get gave stays as it is until the transaction ends, whatever is put meanwhile, unless its own key's is replaced
  *  H2  the memory is bounded; what does not fit is not kept
  * @thread the writer's */

@@ -164,6 +164,165 @@ static void what_is_used_stays(void **state)
     hot_free(hot);
 }
 
+static size_t smalls_known(struct hot *hot, size_t count)
+{
+    size_t known = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        char        room[80];
+        struct span key = key_of(i, room, sizeof room), got;
+
+        if (hot_get(hot, 0, key, &got) != HOT_THERE)
+            continue;
+        assert_true(span_equal(got, key)); /* its value */
+        known++;
+    }
+    return known;
+}
+
+static void larges_pass(struct hot *hot, size_t first, size_t count)
+{
+    static uint8_t value[1000];
+
+    for (size_t i = first; i < first + count; i++) {
+        char room[80];
+
+        if (i % 10 == 0)
+            hot_begin(hot);
+        (void)hot_put(hot, 1, key_of(i, room, sizeof room), span_of(value, 600 + i % 400));
+    }
+}
+
+static void smalls_put(struct hot *hot, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) {
+        char        room[80];
+        struct span key = key_of(i, room, sizeof room);
+
+        if (i % 10 == 0)
+            hot_begin(hot);
+        (void)hot_put(hot, 0, key, key);
+    }
+}
+
+/* Small ones outlive many turns of large ones, though nobody asks for them. */
+static void small_ones_stay(void **state)
+{
+    enum { SMALLS = 1000, TURN = 1200 };
+    struct hot *hot = hot_new(1 << 20);
+    size_t      known;
+
+    (void)state;
+    assert_non_null(hot);
+    for (size_t first = 0; first < SMALLS; first += 10) {
+        smalls_put(hot, first, 10);
+        larges_pass(hot, first, 10);
+    }
+    for (size_t turn = 0; turn < 10; turn++)
+        larges_pass(hot, turn * TURN, TURN);
+    hot_begin(hot);
+    known = smalls_known(hot, SMALLS);
+    if (known * 100 < SMALLS * 95)
+        fail_msg("%zu of %d small ones are known", known, SMALLS);
+    hot_free(hot);
+}
+
+/* However many small ones there are, they leave half of the memory to the large ones. */
+static void small_ones_leave_room(void **state)
+{
+    enum { SMALLS = 100000, LARGES = 300 };
+    struct hot *hot = hot_new(1 << 20);
+    size_t      known = 0;
+
+    (void)state;
+    assert_non_null(hot);
+    smalls_put(hot, 0, SMALLS);
+    larges_pass(hot, 0, 2000); /* as much again as there is room for */
+    hot_begin(hot);
+    for (size_t i = 2000 - LARGES; i < 2000; i++) {
+        char        room[80];
+        struct span got;
+
+        known += hot_get(hot, 1, key_of(i, room, sizeof room), &got) == HOT_THERE;
+    }
+    if (known * 100 < LARGES * 95)
+        fail_msg("%zu of the last %d large ones are known", known, LARGES);
+    hot_free(hot);
+}
+
+/* The largest small one takes 128 bytes of the ring, with its head; others in these tests more. Gives what is kept. */
+static struct span fill(struct hot *hot, size_t n, size_t ring_bytes)
+{
+    static uint8_t value[1024];
+    char           room[16];
+
+    memset(value, (int)n, sizeof value);
+    hot_begin(hot);
+    return hot_put(hot, 0, span_of(room, (size_t)snprintf(room, sizeof room, "k%06zu", n)), span_of(value, ring_bytes - 16 - 7));
+}
+
+/* Nothing is written over that was given in this transaction, also not by small ones that are written anew (H1). */
+static void small_ones_touch_nothing_given(void **state)
+{
+    enum { RING = 3584 * 16 /* of HOT_BYTES_MIN */, SMALLS = RING / 2 / 128, LARGE = 320, LARGES = RING / 2 / LARGE - 1 };
+
+    (void)state;
+    for (size_t bytes = 160; bytes < 1000; bytes += 16) {
+        struct hot *hot = hot_new(HOT_BYTES_MIN);
+        struct span given[LARGES];
+        uint8_t     value[1000] = { 0 };
+        size_t      puts = 0;
+
+        assert_non_null(hot);
+        for (size_t n = 0; n < SMALLS; n++)
+            assert_non_null(fill(hot, n, 128).at);
+        for (size_t n = 0; n < LARGES; n++) {
+            given[n] = fill(hot, SMALLS + n, LARGE);
+            assert_non_null(given[n].at);
+        }
+        hot_begin(hot); /* they are less than half a turn old: a get gives them as they lie here */
+        while (hot_put(hot, 1, span_of(&puts, sizeof puts), span_of(value, bytes)).at != NULL)
+            puts++;
+        assert_true(puts > 0);
+        for (size_t n = 0; n < LARGES; n++)
+            for (size_t b = 0; b < given[n].bytes; b++)
+                assert_int_equal(given[n].at[b], (uint8_t)(SMALLS + n));
+        hot_free(hot);
+    }
+}
+
+/* As asked_for_late, with small ones in front of it that are written anew before it is. */
+static void asked_for_behind_small_ones(void **state)
+{
+    enum { SMALLS = 100 };
+    uint8_t value[900];
+    size_t  known = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof value; i++)
+        value[i] = (uint8_t)(i * 7);
+    for (size_t passed = HOT_BYTES_MIN / 2; passed < HOT_BYTES_MIN; passed += 16) {
+        struct hot *hot = hot_new(HOT_BYTES_MIN);
+        struct span got;
+        size_t      n = 0, bytes = 0;
+
+        assert_non_null(hot);
+        while (n < SMALLS)
+            (void)fill(hot, n++, 128);
+        (void)hot_put(hot, 1, SPAN("late"), span_of(value, sizeof value));
+        for (; bytes + 512 < passed; bytes += 256)
+            (void)fill(hot, n++, 256);
+        (void)fill(hot, n, passed - bytes);
+        hot_begin(hot);
+        if (hot_get(hot, 1, SPAN("late"), &got) == HOT_THERE) {
+            assert_true(got.bytes == sizeof value && memcmp(got.at, value, sizeof value) == 0);
+            known++;
+        }
+        hot_free(hot);
+    }
+    assert_true(known > 0);
+}
+
 /* The index begins small and grows with what is put; what was known before stays known. */
 static void what_is_known_stays_known_as_it_grows(void **state)
 {
@@ -267,6 +426,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_a_model), cmocka_unit_test(what_changes_takes_no_room), cmocka_unit_test(what_is_used_stays), cmocka_unit_test(asked_for_late),
         cmocka_unit_test(what_is_known_stays_known_as_it_grows),
+        cmocka_unit_test(small_ones_stay), cmocka_unit_test(small_ones_leave_room),
+        cmocka_unit_test(small_ones_touch_nothing_given), cmocka_unit_test(asked_for_behind_small_ones),
         cmocka_unit_test(too_large),
         cmocka_unit_test(expected),
     };
