@@ -13,9 +13,10 @@
  *      again, behind which the lost one can no longer come in, and then reading how often it has committed
  *  G4  taking over again may be repeated, and what was sent of it before may still arrive: each asks for a higher epoch than
  *      those before, and is done only while the place names this opening of the store (a random number) and its epoch is lower
- *  G5  who met another at a row takes turns for a while: its next batches begin one after the other with those of all who did. So of
- *      batches that all want the same persons one at least comes through, however many units there are. A turn is a lock of the
- *      session, asked for when nothing is held, and waited for at most 3 s: nothing depends on it but the time that is lost
+ *  G5  a batch is worked on in a turn. Usually all units share one; who met another at a row has its next batches in turns of its
+ *      own, beside nobody, also not beside who won. So of batches that all want the same persons none is done for nothing but the
+ *      first, however many units there are. A turn is a lock of the session, asked for when nothing is held, and waited for at
+ *      most 3 s: nothing depends on it but the time that is lost. Who did not get it asks for none during TURN_PAUSE_US
  *  G6  who met another keeps what is at hand: what the other changed is told (pg_follow.c). A second time in a row it is forgotten
  * A reading transaction is one snapshot (REPEATABLE READ, READ ONLY). One transaction at a time. */
 #ifndef PENSTOCK_PEOPLE_PG_H
@@ -68,7 +69,10 @@ struct pg {
     struct pg_seen  *seen;   /* NULL: nobody asked yet */
     unsigned         conflicts; /* in a row */
     unsigned         failed;    /* commits in a row that came to nothing */
-    unsigned         turns;     /* G5: so many batches more */
+    unsigned         turns;     /* G5: so many batches more beside nobody */
+    unsigned         turns_next, beside; /* how many the next conflict brings; and commits beside others since the last one */
+    int              turn_wait_ms;  /* for a turn, at most */
+    int64_t          turn_pause_us; /* until then none is asked for */
 };
 
 enum pg_link_kind { PG_LINK_NONE, PG_LINK_ROW, PG_LINK_DELETED };

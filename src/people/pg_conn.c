@@ -154,7 +154,7 @@ void pg_disconnect(struct pg_conn *conn)
     if (conn->pq != NULL)
         PQfinish(conn->pq);
     conn->pq = NULL;
-    conn->open_transaction = conn->read_only = conn->in_turn = false;
+    conn->open_transaction = conn->read_only = conn->in_turn = conn->alone = false;
     memset(conn->prepared, 0, sizeof conn->prepared);
 }
 

@@ -29,7 +29,7 @@ struct pg_conn {
     bool    open_transaction; /* BEGIN was sent, and its end has not been seen */
     bool    read_only;        /* it may not write */
     bool    conflict;         /* what failed last failed because of what others do, and may go well at once */
-    bool    in_turn;          /* the session has the turn (pg.h G5) */
+    bool    in_turn, alone;   /* the session has a turn (pg.h G5); with nobody beside it */
 };
 
 /* Connects, if it has no connection. ERR_INPUT: the URL; else ERR_RETRY. */

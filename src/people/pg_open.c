@@ -19,10 +19,13 @@
 #include "people/pg.h"
 #include "people/pg_schema.h"
 
-enum { ARENA_CHUNK_BYTES = 1 << 20, HOT_BYTES_DEFAULT = 64 << 20, RESOLVE_TRIES = 5, TURNS_AFTER_CONFLICT = 8 };
+enum { ARENA_CHUNK_BYTES = 1 << 20, HOT_BYTES_DEFAULT = 64 << 20, RESOLVE_TRIES = 5, TURNS_MIN = 8, TURNS_MAX = 128,
+       BESIDE_FOR_LONG = 64 };
 #define ARENA_BYTES_MAX ((size_t)2 << 30)
 #define RESOLVE_WAIT_US 200000
 #define CONFLICT_WAIT_US_MAX 250000
+#define TURN_PAUSE_US 10000000
+#define TURN_WAIT_MS 3000
 
 int pg_full(struct err *err)
 {
@@ -153,6 +156,7 @@ int people_pg_open(const struct people_options *options, struct people **out, st
         return err_set(err, ERR_FULL, "people: no memory");
     pg->people.ops = &people_pg_ops;
     pg->unit = options->unit;
+    pg->turn_wait_ms = TURN_WAIT_MS;
     pg->url = strdup(settings->url);
     pg->password_file = strdup(settings->password_file == NULL ? "" : settings->password_file);
     pg->settings = (struct people_settings){ .backend = settings->backend, .url = pg->url, .password_file = pg->password_file };
@@ -190,34 +194,48 @@ static int pg_epoch(struct people *people, uint64_t *out, struct err *err)
 
 /* --- turns (G5) --------------------------------------------------------------------------------- */
 
-/* Not had in time: somebody stands still with it. Then it is done without. */
+/* Not had in time: somebody stands still with it. Then it is done without, for a while: each wait holds up those behind it. */
 static void turn_take(struct pg *pg)
 {
-    struct pg_call calls[] = { { .sql = PG_TURN_WAIT_SQL }, { .sql = PG_TURN_TAKE_SQL } };
+    struct pg_call calls[] = { { .sql = PG_TURN_WAIT_SQL }, { .sql = pg->turns > 0 ? PG_TURN_ALONE_SQL : PG_TURN_BESIDE_SQL } };
     struct err     ignored;
     bool           lost;
 
-    if (pg->turns == 0 || pg->conn.in_turn)
+    if (pg->conn.in_turn || clock_mono_us() < pg->turn_pause_us)
         return;
-    if (pg_run(&pg->conn, calls, 2, &lost, &ignored) == 0)
+    pg_add_i32(&calls[0], pg->arena, pg->turn_wait_ms);
+    if (pg_run(&pg->conn, calls, 2, &lost, &ignored) == 0) {
         pg->conn.in_turn = true;
-    else
+        pg->conn.alone = pg->turns > 0;
+    } else {
         pg->turns = 0;
+        pg->turn_pause_us = clock_mono_us() + TURN_PAUSE_US;
+    }
     pg_calls_end(calls, 2);
 }
 
 static void turn_give(struct pg *pg)
 {
-    struct pg_call call = { .sql = PG_TURN_GIVE_SQL };
+    struct pg_call call = { .sql = pg->conn.alone ? PG_TURN_GIVE_SQL : PG_TURN_GIVE_BESIDE_SQL };
     struct err     ignored;
     bool           lost;
 
     if (!pg->conn.in_turn)
         return;
-    pg->conn.in_turn = false;
+    pg->conn.in_turn = pg->conn.alone = false;
     if (pg_run(&pg->conn, &call, 1, &lost, &ignored) < 0)
         pg_disconnect(&pg->conn); /* which gives it */
     pg_calls_end(&call, 1);
+}
+
+/* Where units meet again as soon as they are beside one another again, each conflict brings more turns. */
+static void turns_bring(struct pg *pg)
+{
+    if (pg->turns_next < TURNS_MIN || pg->beside >= BESIDE_FOR_LONG)
+        pg->turns_next = TURNS_MIN;
+    pg->turns = pg->turns_next;
+    pg->turns_next = pg->turns_next < TURNS_MAX / 2 ? pg->turns_next * 2 : TURNS_MAX;
+    pg->beside = 0;
 }
 
 /* --- transactions ------------------------------------------------------------------------------ */
@@ -344,15 +362,16 @@ static int pg_commit(struct people_txn *base, struct err *err)
         if (pg->hot != NULL && pg->failed++ > 0)
             hot_clear(pg->hot); /* it was not a unit that said so (pg_follow.c): the second time it is asked about everything */
         pg->people.conflict = pg->conn.conflict;
-        if (!pg->conn.conflict || pg->conn.in_turn) /* the queue is not enough: others are quicker who do not stand in it yet */
+        if (!pg->conn.conflict || pg->conn.alone || !pg->conn.in_turn) /* the queue is not enough: others do not stand in it */
             conflict_wait(pg);
         if (pg->conn.conflict)
-            pg->turns = TURNS_AFTER_CONFLICT;
+            turns_bring(pg);
     } else if (err->kind == ERR_STOP && strstr(err->text, "PS001") != NULL) {
         pg->fenced = true;
     }
     if (rc == 0) {
         pg->conflicts = pg->failed = 0;
+        pg->beside += pg->turns == 0 && pg->beside < BESIDE_FOR_LONG;
         pg->turns -= pg->turns > 0;
         pg_keep(base);
         pg_table_keep(base);

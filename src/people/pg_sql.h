@@ -24,9 +24,11 @@
              "WHERE unit = $1::int4 AND epoch = $2::int8 AND commits = $3::int8 RETURNING 1) "                  \
              "SELECT penstock.own((SELECT count(*) FROM w) = 1)")                                               \
     /* --- batches that met at a row, one after the other: of the session, so that it ends with it */           \
-    X(TURN_WAIT, "SELECT set_config('lock_timeout', '3000', true)")                                             \
-    X(TURN_TAKE, "SELECT pg_advisory_lock(5065432, 1)")                                                         \
+    X(TURN_WAIT, "SELECT set_config('lock_timeout', $1::int4::text, true)")                                     \
+    X(TURN_ALONE, "SELECT pg_advisory_lock(5065432, 1)")                                                        \
+    X(TURN_BESIDE, "SELECT pg_advisory_lock_shared(5065432, 1)")                                                \
     X(TURN_GIVE, "SELECT pg_advisory_unlock(5065432, 1)")                                                       \
+    X(TURN_GIVE_BESIDE, "SELECT pg_advisory_unlock_shared(5065432, 1)")                                         \
     /* --- erasures (pg_erase.c) */                                                                             \
     X(ERASED, "SELECT coalesce(sum(erased), 0)::int8 FROM penstock.places")                                     \
     X(COMMIT_BESIDE, "SELECT pg_advisory_xact_lock_shared(1885695603, 1)")                                      \
