@@ -269,6 +269,9 @@ int config_stores_check(const struct config *config, struct err *err)
     if (log_on_kafka(&stores->log) && needs("log.backend: kafka", "log.brokers", stores->log.brokers,
                                             "brokers: [kafka-1:9092, kafka-2:9092]", err) < 0)
         return -1;
+    if (!log_on_kafka(&stores->log) && stores->log.carry[0] != '\0')
+        return err_set(err, ERR_INPUT, "log.carry names topics of Kafka, and log.backend is embedded: nobody would read them. "
+                       "Say `backend: kafka`, or take log.carry out");
     if (stores->log.insync_min > stores->log.replication)
         return err_set(err, ERR_INPUT, "log.insync_min is %lld and log.replication %lld: an event can have no more copies than "
                        "there are", (long long)stores->log.insync_min, (long long)stores->log.replication);

@@ -76,6 +76,7 @@ static void what_cannot_be_is_told(void **state)
         { "log: {carry: [raw_overflow]}\n", "raw_overflow is read or written anyway" },
         { "log: {carry: [people]}\n", "people is read or written anyway" },
         { "log: {carry: [replay]}\n", "replay is read or written anyway" },
+        { "log: {carry: [custom]}\n", "log.carry names topics of Kafka, and log.backend is embedded" },
         { "log: {form: json}\n", "it takes frames or upstream" },
         { "log: {replication: 2, insync_min: 3}\n", "log.insync_min is 3 and log.replication 2" },
         { "log: {sasl: PLAIN}\n", "log.sasl needs log.sasl_user" },
