@@ -148,6 +148,17 @@ static int64_t lane_pace_us(const struct lane *lane)
     return pace_due_us(&loop->pace, loop->mono_us, flight->since_us);
 }
 
+/* Until when large live requests wait for others; not past now: they need not. Kafka's log has its own delay (linger). */
+static int64_t lane_delay_us(const struct lane *lane)
+{
+    const struct loop   *loop = lane->loop;
+    const struct flight *flight = &lane->flights[lane->filling];
+
+    if (lane->number != LANE_LIVE || loop->draining || loop->shared->log_remote)
+        return 0;
+    return group_delay_until_us(&lane->delay, flight->since_us, flight->waiting, log_batch_bytes(flight->batch));
+}
+
 /* Until when a lane's filling flight stays; INT64_MAX: until the other one lands. */
 static int64_t lane_due_us(const struct lane *lane)
 {
@@ -157,6 +168,8 @@ static int64_t lane_due_us(const struct lane *lane)
         return INT64_MAX;
     if (lane_pace_us(lane) > now_us)
         return lane_pace_us(lane);
+    if (lane_delay_us(lane) > now_us)
+        return lane_delay_us(lane);
     return lane->hold_until_us > now_us ? lane->hold_until_us : now_us + LOOP_RETRY_MS * 1000; /* the committer had no room */
 }
 
@@ -322,9 +335,10 @@ static bool lane_submit(struct lane *lane)
         return true;
     if (lane->hold_until_us > loop->mono_us && flight->waiting < lane->hold_waiting && log_batch_bytes(flight->batch) < LOOP_GROUP_BYTES)
         return true;
-    if (lane_pace_us(lane) > loop->mono_us)
+    if (lane_pace_us(lane) > loop->mono_us || lane_delay_us(lane) > loop->mono_us)
         return true;
     lane->hold_until_us = 0;
+    group_delay_gone(&lane->delay, loop->mono_us, flight->waiting);
     if (lane->number == LANE_IMPORTS)
         pace_gone(&loop->pace, loop->mono_us);
     flight->submitted_us = loop->mono_us;

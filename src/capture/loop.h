@@ -29,6 +29,7 @@
 #include "capture/addresses.h"
 #include "capture/capture_metrics.h"
 #include "capture/conn.h"
+#include "capture/group_delay.h"
 #include "capture/intake.h"
 #include "capture/pace.h"
 #include "capture/pressure.h"
@@ -108,6 +109,7 @@ struct lane {
     uint64_t      landed, failed; /* commits that are over; the last of them that failed, by its number from 1 */
     int64_t       hold_until_us; /* 0, or: who was just answered may come back until then */
     size_t        hold_waiting;  /* and this many make a full group */
+    struct group_delay delay;
 };
 
 /* A listening socket as one loop watches it. */
