@@ -36,6 +36,7 @@ struct status {
     bool             changed; /* there was a reload or an upgrade since the server started */
     struct supervisor_changed change;
     double           lane_age_s[INPUT_COUNT], low_rate; /* as ingest tells them; 0 when it is not there */
+    double           further; /* likewise: messages of further topics (log.carry) in this machine's partitions */
 };
 
 static const enum input lanes[] = { INPUT_RAW, INPUT_HISTORICAL, INPUT_OVERFLOW };
@@ -54,6 +55,7 @@ static void lanes_read(const char *data, struct status *out)
             (void)metric_read(run, "ingest", "ingest_lag_seconds", label, &out->lane_age_s[lanes[i]]);
     }
     (void)metric_read(run, "ingest", "ingest_low_rate_records", "", &out->low_rate);
+    (void)metric_read(run, "ingest", "ingest_further_lag_records", "", &out->further);
 }
 
 static void lanes_json(const struct status *status, struct buf *out)
@@ -62,7 +64,7 @@ static void lanes_json(const struct status *status, struct buf *out)
     for (size_t i = 0; i < LANES; i++)
         buf_add_format(out, "%s{\"topic\":\"%s\",\"lag\":%" PRIu64 ",\"oldest_seconds\":%.0f}", i > 0 ? "," : "",
                        input_topic(lanes[i]), status->account.lane_lag[lanes[i]], status->lane_age_s[lanes[i]]);
-    buf_add_format(out, "],\"low_rate\":%.0f", status->low_rate);
+    buf_add_format(out, "],\"low_rate\":%.0f,\"further_lag\":%.0f", status->low_rate, status->further);
 }
 
 /* Only when something waits aside: most have never heard of lanes. */
@@ -246,6 +248,8 @@ static void status_text(const struct status *status)
                    line->state.last, line->lag);
     }
     lanes_text(status);
+    if (status->further > 0)
+        printf("\nfurther  %.0f messages of the topics in log.carry wait in this machine's partitions of them\n", status->further);
     status_spool_text(status->data);
     printf("\ndisk     %.1f GiB free of %.1f\n", (double)status->disk_free_bytes / (1 << 30),
            (double)status->disk_bytes / (1 << 30));

@@ -47,11 +47,13 @@ static const struct metric_def defs[] = {
     { .name = "ingest_handover_seconds", .labels = "", .help = "from a unit's being asked for until nothing works on it any more",
       .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
     { .name = "ingest_carried_total", .labels = "", .help = "messages of further topics that were brought over", .kind = METRIC_COUNTER },
+    { .name = "ingest_further_lag_records", .labels = "", .help = "messages of further topics that wait in this machine's partitions",
+      .kind = METRIC_GAUGE },
 };
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED, FURTHER
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -106,6 +108,11 @@ void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us)
 void ingest_metrics_carried(struct metric_page *page, uint64_t messages)
 {
     metric_add(page, CARRIED, messages);
+}
+
+void ingest_metrics_further(struct metric_page *page, uint64_t waiting)
+{
+    metric_set(page, FURTHER, (int64_t)waiting);
 }
 
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats)

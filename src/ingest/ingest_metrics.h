@@ -23,7 +23,9 @@ void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_CO
 void ingest_metrics_retry(struct metric_page *page);
 /* A unit that was taken works; or one that was asked for was given: so long after. */
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us);
-void ingest_metrics_carried(struct metric_page *page, uint64_t messages); /* of further topics (log/log_carry.h) */
+/* Of further topics (log/log_carry.h): so many more came over; and so many wait. */
+void ingest_metrics_carried(struct metric_page *page, uint64_t messages);
+void ingest_metrics_further(struct metric_page *page, uint64_t waiting);
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats);
 
 #endif

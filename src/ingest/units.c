@@ -82,10 +82,18 @@ static void units_carried(void *ctx, uint64_t messages)
     ingest_metrics_carried(units->common.metrics, messages);
 }
 
+static void units_further(void *ctx, uint64_t waiting)
+{
+    struct units *units = ctx;
+
+    ingest_metrics_further(units->common.metrics, waiting);
+}
+
 static int units_carry(struct units *units, struct err *err)
 {
     const char                    *from = stores_log(units->env->stores)->carry;
-    const struct log_carry_options options = { .from = from, .to = input_topic(INPUT_RAW), .carried = units_carried, .ctx = units };
+    const struct log_carry_options options = { .from = from, .to = input_topic(INPUT_RAW), .carried = units_carried,
+                                              .waiting = units_further, .ctx = units };
 
     return from == NULL || from[0] == '\0' ? 0 : log_carry_start(units->common.log, &options, &units->carry, err);
 }

@@ -30,6 +30,8 @@ enum {
     HEARTBEAT_MS = 1000,
     ANSWER_US = 30000000, /* brokers that take a round no sooner are away */
     COMMIT_MS = 5000,
+    TELL_US = 1000000, POSITION_MS = 1000,
+    KNOWN_US = 10000000, /* a member that has no partition for so long has none, and ends that are not told by then are not waited for */
     AGAIN_MS_MIN = 200, AGAIN_MS_MAX = 5000
 };
 
@@ -44,6 +46,9 @@ struct log_carry {
     struct log_batch                *batch;  /* one message as a record: for its key */
     struct buf                       room;
     size_t                           under_way;
+    size_t                           undone; /* messages of rounds whose end is not committed */
+    int64_t                          opened_us; /* the client */
+    int64_t                          told_us; /* when it was said last how many wait */
     pthread_t                        thread;
     atomic_bool                      stopping;
 };
@@ -87,22 +92,74 @@ static void done_commit(struct log_carry *carry)
     rd_kafka_event_t      *answer = NULL;
 
     done_keep_ours(carry);
-    if (carry->done->cnt == 0)
+    if (carry->done->cnt == 0) {
+        carry->undone = 0;
         return;
+    }
     answers = rd_kafka_queue_new(carry->client);
     error = rd_kafka_commit_queue(carry->client, carry->done, answers, NULL, NULL);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         answer = rd_kafka_queue_poll(answers, COMMIT_MS);
         error = answer == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(answer);
     }
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         done_clear(carry);
-    else
+        carry->undone = 0;
+    } else {
         say_seldom(&gate, error == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ? SAY_DEBUG : SAY_WARN, "further topics: offsets: %s",
                    kafka_client_text(error));
+    }
     if (answer != NULL)
         rd_kafka_event_destroy(answer);
     rd_kafka_queue_destroy(answers);
+}
+
+/* --- what waits --------------------------------------------------------------------------------- */
+
+/* Where reading stands, of partitions of which nothing was read yet: what the group has committed. */
+static void begins_find(struct log_carry *carry, rd_kafka_topic_partition_list_t *ours)
+{
+    rd_kafka_topic_partition_list_t *unread = rd_kafka_topic_partition_list_new(ours->cnt);
+
+    for (int i = 0; i < ours->cnt; i++)
+        if (ours->elems[i].offset < 0)
+            (void)rd_kafka_topic_partition_list_add(unread, ours->elems[i].topic, ours->elems[i].partition);
+    if (unread->cnt > 0 && rd_kafka_committed(carry->client, unread, POSITION_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        for (int i = 0; i < unread->cnt; i++)
+            rd_kafka_topic_partition_list_find(ours, unread->elems[i].topic, unread->elems[i].partition)->offset = unread->elems[i].offset;
+    rd_kafka_topic_partition_list_destroy(unread);
+}
+
+/* The ends are those that the brokers told with what was fetched last. What was said last holds until they are known. */
+static void waiting_tell(struct log_carry *carry, bool now)
+{
+    rd_kafka_topic_partition_list_t *ours;
+    uint64_t                         waiting = carry->undone;
+    bool                             known;
+
+    if (carry->options.waiting == NULL || carry->client == NULL || (!now && clock_mono_us() - carry->told_us < TELL_US) ||
+        rd_kafka_assignment(carry->client, &ours) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    known = ours->cnt > 0;
+    if (rd_kafka_position(carry->client, ours) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        begins_find(carry, ours);
+    for (int i = 0; i < ours->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &ours->elems[i];
+        int64_t                           begin = 0, end = 0;
+
+        if (rd_kafka_get_watermark_offsets(carry->client, at->topic, at->partition, &begin, &end) != RD_KAFKA_RESP_ERR_NO_ERROR || begin < 0) {
+            known = false; /* nothing was fetched of it yet */
+            continue;
+        }
+        if (at->offset > begin)
+            begin = at->offset;
+        waiting += end > begin ? (uint64_t)(end - begin) : 0;
+    }
+    rd_kafka_topic_partition_list_destroy(ours);
+    if (!known && clock_mono_us() - carry->opened_us < KNOWN_US)
+        return;
+    carry->told_us = clock_mono_us();
+    carry->options.waiting(carry->options.ctx, waiting);
 }
 
 /* --- opening ----------------------------------------------------------------------------------- */
@@ -117,7 +174,7 @@ static void carry_close(struct log_carry *carry)
         carry->line->ops->close(carry->line);
     carry->client = NULL;
     carry->line = NULL;
-    carry->under_way = 0;
+    carry->under_way = carry->undone = 0;
     done_clear(carry);
 }
 
@@ -135,6 +192,7 @@ static int client_make(struct log_carry *carry, struct err *err)
     if (kafka_client_new(KAFKA_CLIENT_CONSUMER, conf, &carry->client, err) < 0)
         return -1;
     (void)rd_kafka_poll_set_consumer(carry->client);
+    carry->opened_us = clock_mono_us();
     return 0;
 }
 
@@ -251,6 +309,7 @@ static int round_send(struct log_carry *carry, struct err *err)
             say_seldom(&gate, SAY_WARN, "further topics: %s: %s", message->rkt != NULL ? rd_kafka_topic_name(message->rkt) : "kafka",
                        kafka_client_text(message->err));
         } else {
+            carry->undone++;
             rc = message_send(carry, message, &bytes, err);
             if (rc == 0)
                 done_note(carry, rd_kafka_topic_name(message->rkt), message->partition, message->offset + 1);
@@ -285,10 +344,11 @@ static int carry_round(struct log_carry *carry, struct err *err)
     if (carry_open(carry, err) < 0)
         return -1;
     count = round_send(carry, err);
-    if (count < 0)
+    if (count < 0 || (carry->done->cnt > 0 && round_end(carry, err) < 0)) {
+        waiting_tell(carry, true); /* until it goes on that is what is known */
         return -1;
-    if (carry->done->cnt > 0 && round_end(carry, err) < 0)
-        return -1;
+    }
+    waiting_tell(carry, false);
     if (count > 0 && carry->options.carried != NULL)
         carry->options.carried(carry->options.ctx, (uint64_t)count);
     return 0;
@@ -314,6 +374,8 @@ static void *carry_main(void *arg)
         wait_ms = wait_ms * 2 < AGAIN_MS_MAX ? wait_ms * 2 : AGAIN_MS_MAX;
     }
     carry_close(carry);
+    if (carry->options.waiting != NULL)
+        carry->options.waiting(carry->options.ctx, 0); /* others have the partitions now */
     return NULL;
 }
 

@@ -22,6 +22,8 @@ struct log_carry_options {
     const char *from; /* names of topics without the log's prefix, parted by commas and blanks. Copied */
     const char *to;   /* a topic of ours with many writers; borrowed */
     void      (*carried)(void *ctx, uint64_t messages); /* so many more are there; NULL: nobody wants to know. @thread the carrier's */
+    void      (*waiting)(void *ctx, uint64_t messages); /* so many wait in the partitions that this member has, now; about once a second, and 0
+                                                           at the stop; NULL: nobody wants to know. @thread the carrier's */
     void       *ctx;
 };
 

@@ -96,10 +96,10 @@ static void carrier_end(struct carrier *carrier, bool killed)
     assert_true(killed ? WIFSIGNALED(status) : WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-static void topic_make(const char *topic, uint32_t partitions)
+static void topic_make_for(const char *topic, uint32_t partitions, int64_t message_bytes_max)
 {
     char                     name[200];
-    struct kafka_topic_wish  wish = { .name = name, .partitions = partitions, .replication = 1 };
+    struct kafka_topic_wish  wish = { .name = name, .partitions = partitions, .replication = 1, .message_bytes_max = message_bytes_max };
     struct kafka_topic_found found;
     rd_kafka_conf_t         *conf;
     rd_kafka_t              *client;
@@ -111,15 +111,25 @@ static void topic_make(const char *topic, uint32_t partitions)
     rd_kafka_destroy(client);
 }
 
-static void topics_new(void)
+static void topic_make(const char *topic, uint32_t partitions)
+{
+    topic_make_for(topic, partitions, 0);
+}
+
+static void topics_new_for(int64_t message_bytes_max)
 {
     static unsigned turn;
 
     (void)snprintf(prefix, sizeof prefix, "y%d_%lld_%u.", (int)getpid(), (long long)clock_wall_us(), turn++);
     log_settings();
-    topic_make("events_plugin_ingestion", PARTITIONS);
+    topic_make_for("events_plugin_ingestion", PARTITIONS, message_bytes_max);
     topic_make("over", 3); /* any number will do */
     topic_make("kinds", 1);
+}
+
+static void topics_new(void)
+{
+    topics_new_for(0);
 }
 
 struct message { char text[LINE_BYTES]; }; /* "partition|time|key|headers|value" */
@@ -355,10 +365,70 @@ static void killed_again_and_again(void **state)
     free(text);
 }
 
+/* --- what waits --------------------------------------------------------------------------------- */
+
+struct told { _Atomic uint64_t carried, waiting, times, same; }; /* same: told so often without another number between */
+
+static void on_carried(void *ctx, uint64_t messages) { ((struct told *)ctx)->carried += messages; }
+
+static void on_waiting(void *ctx, uint64_t messages)
+{
+    struct told *told = ctx;
+
+    told->same = told->times++ > 0 && told->waiting == messages ? told->same + 1 : 1;
+    told->waiting = messages;
+}
+
+/* Until so many came over; and until it was said since, several times and nothing else, that so many wait. */
+static void told_wait(struct told *told, uint64_t waiting, uint64_t carried_over)
+{
+    int64_t until_us = clock_mono_us() + PATIENCE_US;
+
+    while (told->carried < carried_over)
+        assert_true(clock_mono_us() < until_us);
+    told->same = 0;
+    while (told->waiting != waiting || told->same < 5) {
+        if (clock_mono_us() > until_us)
+            fail_msg("%llu wait, not %llu", (unsigned long long)told->waiting, (unsigned long long)waiting);
+        (void)usleep(10000);
+    }
+}
+
+static void what_waits_is_told(void **state)
+{
+    enum { SMALL = 9, LARGE_BYTES = 3000 };
+    struct log_carry *carry;
+    struct log       *log;
+    struct told       told = { 0 };
+    static char       text[LARGE_BYTES + SMALL * LINE_BYTES];
+    size_t            at = LARGE_BYTES;
+
+    (void)state;
+    memset(text, 'x', LARGE_BYTES);
+    text[LARGE_BYTES - 1] = '\n';
+    for (unsigned n = 0; n < SMALL; n++) {
+        event_text(text + at, n, n);
+        at += strlen(text + at);
+    }
+    for (int stuck = 1; stuck >= 0; stuck--) { /* behind a message that is not taken; and without it */
+        topics_new_for(2000);
+        kcat_write(kafka.brokers, prefix, "kinds", "", stuck ? text : text + LARGE_BYTES);
+        told = (struct told){ 0 };
+        MUST(log_open(&(struct log_options){ .kafka = &kafka }, &log, &err));
+        MUST(log_carry_start(log, &(struct log_carry_options){ .from = FURTHER, .to = "raw", .carried = on_carried, .waiting = on_waiting,
+                                                               .ctx = &told }, &carry, &err));
+        told_wait(&told, stuck ? SMALL + 1 : 0, stuck ? 0 : SMALL);
+        log_carry_stop(carry);
+        assert_true(told.waiting == 0);
+        log_close(log);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_goes_where_its_id_is),
+        cmocka_unit_test(what_waits_is_told),
         cmocka_unit_test(killed_again_and_again),
     };
 
