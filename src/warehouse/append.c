@@ -144,9 +144,14 @@ static int table_pass(struct warehouse *warehouse, enum row_table id, struct err
     struct engine_table *table = &warehouse->tables[id];
     struct engine_set   *set = table->set;
 
-    if (table->chunk_rows == 0)
+    if (set == NULL)
         return 0;
-    set->rows[set->filling] = table->chunk_rows;
+    if (table->chunk_rows > 0)
+        set->rows[set->filling] = table->chunk_rows;
+    else if (set->filling > 0) /* the row that a chunk was begun for was refused: those before it go without */
+        set->filling--;
+    else /* nothing but what refused rows left */
+        return arena_bytes(set->texts) > 0 ? set_begin(warehouse, id, err) : 0;
     for (unsigned i = 0; i <= set->filling; i++)
         duckdb->data_chunk_set_size(set->chunks[i], set->rows[i]);
     if (id == ROW_EVENT)

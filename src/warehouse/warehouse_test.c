@@ -1,6 +1,7 @@
 /* warehouse/warehouse_test.c - what goes in comes out: every type, every awkward text, the file and its place. After a crash:
  * recount_test.c; rows of a key: settle_test.c; queries: query_test.c. */
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -317,6 +318,31 @@ static void long_texts_are_compressed_by_zstd(void **state)
     warehouse_close(warehouse);
 }
 
+/* A refused row that would have been the first of a chunk: the rows before it are in the commit that says so, and not in the next. */
+static void a_refused_row_leaves_the_rows_before_it(void **state)
+{
+    struct warehouse *warehouse = open_or_fail(false);
+    struct row        row = event_of("{\"a\":1}");
+    uint64_t          rows = 0;
+
+    (void)state;
+    while (rows < WAREHOUSE_GROUP_ROWS) {
+        struct err err = { .text = "" };
+        char       want[40];
+
+        row_set_text(&row, ROW_EVENT_PROPERTIES, SPAN("{\"a\":1}"));
+        for (int i = 0; i < 2048; i++, rows++) /* as many as the engine's chunks have */
+            add(warehouse, &row);
+        row_set_text(&row, ROW_EVENT_PROPERTIES, SPAN("\1\0\0\0"));
+        assert_int_equal(warehouse_add(warehouse, &row, &err), -1);
+        assert_int_equal(err.kind, ERR_INPUT);
+        assert_int_equal(commit(warehouse, rows).loaded[ROW_EVENT], rows);
+        snprintf(want, sizeof want, "n\r\n%" PRIu64 "\r\n", rows);
+        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), want);
+    }
+    warehouse_close(warehouse);
+}
+
 static void a_library_that_is_none_is_told(void **state)
 {
     struct warehouse_options options = { .path = path, .library = "/lib/x86_64-linux-gnu/libm.so.6" };
@@ -361,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup(older_files_get_the_newer_tables, set_up),
         cmocka_unit_test_setup(the_level_of_zstd_is_ours, set_up),
         cmocka_unit_test_setup(long_texts_are_compressed_by_zstd, set_up),
+        cmocka_unit_test_setup(a_refused_row_leaves_the_rows_before_it, set_up),
         cmocka_unit_test_setup(a_library_that_is_none_is_told, set_up),
         cmocka_unit_test_setup(an_event_is_stored_after_it_was_accepted, set_up),
     };
