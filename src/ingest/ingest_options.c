@@ -12,7 +12,7 @@ const struct option ingest_option_table[] = {
     { "threads", OPTION_COUNT, "0", 0, 16, "threads that process events; 0: half as many as there are cores, at most 4",
       OPTION_AT(threads) },
     { "people_memory", OPTION_BYTES, "0", 0, (int64_t)1 << 40,
-      "memory for persons and distinct ids that were used lately, as it is needed; 0: a sixteenth of the machine's, 256 MiB at least and 2 GiB at "
+      "memory for persons and distinct ids that were used lately, as it is needed; 0: a thirty-second of the machine's, 256 MiB at least and 2 GiB at "
       "most (with the log on Kafka 256 MiB for each unit); below 64 KiB: none, each is read from the store", OPTION_AT(people_memory) },
     { "output_retention", OPTION_DURATION, "72h", 0, INT64_MAX,
       "how long finished rows stay in the log after they were loaded; 0: for ever", OPTION_AT(output_retention_us) },

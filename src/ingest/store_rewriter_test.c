@@ -8,10 +8,10 @@
 
 #include "ingest/store_rewriter.h"
 
-static void a_sixteenth_within_bounds(void **state)
+static void a_thirty_second_within_bounds(void **state)
 {
     static const struct { uint64_t machine_mib, want_mib; } rows[] = {
-        { 512, 256 }, { 2048, 256 }, { 4096, 256 }, { 4112, 257 }, { 8192, 512 }, { 24576, 1536 }, { 32768, 2048 }, { 32784, 2048 },
+        { 512, 256 }, { 2048, 256 }, { 4096, 256 }, { 8192, 256 }, { 8224, 257 }, { 16384, 512 }, { 24576, 768 }, { 65536, 2048 }, { 65568, 2048 },
         { (uint64_t)1 << 30, 2048 },
     };
 
@@ -22,7 +22,7 @@ static void a_sixteenth_within_bounds(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_sixteenth_within_bounds) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_thirty_second_within_bounds) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
