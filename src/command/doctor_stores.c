@@ -28,6 +28,17 @@ static void setting_check(struct doctor *doctor, PGconn *conn, const char *part,
     PQclear(result);
 }
 
+/* Who may not see their state sees that they are there. */
+static void standbys_check(struct doctor *doctor, PGconn *conn, const char *part)
+{
+    PGresult *result = PQexec(conn, "SELECT count(*) FROM pg_stat_replication WHERE current_setting('synchronous_standby_names') = ''");
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "0") != 0)
+        verdict(doctor, WARN, part, "standbys follow (%s) and a commit waits for none of them: one that takes over may lack what was committed, "
+                "and rows may be missing or double then; name them in synchronous_standby_names", PQgetvalue(result, 0, 0));
+    PQclear(result);
+}
+
 static void postgres_check(struct doctor *doctor, const char *part, const char *url, const char *file, const char *variable)
 {
     const char *names[] = { "dbname", "connect_timeout", "options", "password", NULL };
@@ -56,6 +67,7 @@ static void postgres_check(struct doctor *doctor, const char *part, const char *
         setting_check(doctor, conn, part, "fsync", "off", "what it has acknowledged is lost when its machine loses power; set it on");
         setting_check(doctor, conn, part, "synchronous_commit", "off", "the last commits are lost when it dies; set it on");
         setting_check(doctor, conn, part, "full_page_writes", "off", "a loss of power can damage pages; set it on");
+        standbys_check(doctor, conn, part);
         setting_check(doctor, conn, part, "transaction_read_only", "on", "nothing can be written: is this a standby?");
     }
     PQfinish(conn);

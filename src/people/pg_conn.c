@@ -3,6 +3,9 @@
  * libpq's blocking calls wait for ever for a server that has stopped answering; so everything is sent and read without
  * blocking, and poll() waits with a limit. The server's own limits (statement_timeout, lock_timeout) come first, and say
  * more about what was waited for.
+ * A commit that the server confirmed has to stay: rows are shown on its word (ingest/outputs.c), and a place that goes back would have others written
+ * over them. So a session does not take part in a server's, a database's or a role's `synchronous_commit = off` (or `local`, which does
+ * not wait for the standby that is waited for otherwise).
  * Plans are made once and for any number of rows (force_generic_plan): a table that was empty when the connection was made
  * must not be read from end to end when it has grown, so plans that do that are discouraged. */
 #include "people/pg_conn.h"
@@ -33,6 +36,8 @@ static const char settings_sql[] =
     "set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false), "
     "set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), "
     "set_config('enable_seqscan', 'off', false), "
+    "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' "
+    "ELSE current_setting('synchronous_commit') END, false), "
     /* a role of the name of our own schema would have upstream's tables made there */
     "set_config('search_path', regexp_replace(current_setting('search_path'), '\"\\$user\", *', ''), false)";
 
