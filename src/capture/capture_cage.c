@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 
 #include "base/cage.h"
 #include "base/say.h"
+#include "base/users.h"
 #include "capture/loop.h"
 
 enum { CAGE_PATHS_MAX = 3 * CAPTURE_LANES + 16 };
@@ -106,7 +106,8 @@ static int folder_give(const struct cage_path *path, uid_t uid, gid_t gid, struc
 
 int capture_cage_find_user(const struct capture_settings *settings, struct capture_user *out, struct err *err)
 {
-    const struct passwd *user;
+    struct user user;
+    bool        there;
 
     *out = (struct capture_user){ .told = "" };
     if (geteuid() != 0)
@@ -114,14 +115,15 @@ int capture_cage_find_user(const struct capture_settings *settings, struct captu
     out->told = "root: set capture.user to another one";
     if (settings->user[0] == '\0' || strcmp(settings->user, "root") == 0)
         return 0;
-    user = getpwnam(settings->user);
-    if (user == NULL && strcmp(settings->user, "penstock") == 0) {
+    if (users_find(settings->user, &user, &there, err) < 0) /* or it would stay root where it is not to */
+        return -1;
+    if (!there && strcmp(settings->user, "penstock") == 0) {
         out->told = "root, for there is no user penstock: useradd --system penstock";
         return 0;
     }
-    if (user == NULL)
+    if (!there)
         return err_set(err, ERR_INPUT, "capture.user: there is no user \"%.60s\" on this machine", settings->user);
-    *out = (struct capture_user){ .other = true, .uid = user->pw_uid, .gid = user->pw_gid, .told = settings->user };
+    *out = (struct capture_user){ .other = true, .uid = user.uid, .gid = user.gid, .told = settings->user };
     return 0;
 }
 

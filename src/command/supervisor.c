@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/say.h"
+#include "base/users.h"
 #include "capture/capture.h"
 #include "catalog/catalog_image.h"
 #include "command/command.h"
@@ -535,6 +536,7 @@ int supervisor_run(struct supervisor *supervisor, struct err *err)
 {
     if (signals_open(supervisor, err) < 0)
         return -1;
+    users_load(); /* or a role without memory ends by a signal */
     for (size_t i = 0; i < supervisor->count; i++)
         if (supervisor->children[i].state == CHILD_STOPPED &&
             supervisor_child_start(supervisor, &supervisor->children[i], err) < 0)

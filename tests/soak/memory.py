@@ -3,7 +3,7 @@
 
 First capture: for requests of each kind (all endpoints, wrappings, sizes) every allocation on their way fails once, the
 first, the second, ... until none is left; then everything fails for a moment. Capture lives on, and answers 200, 503 or not at
-all. Then ingest and load, while clients send: N times the n-th allocation fails, or several in a row, at random, also
+all. Then it begins N times three, and the n-th allocation fails, or two or three from it on. Then ingest and load, while clients send: N times the n-th allocation fails, or several in a row, at random, also
 while the role starts. A role may end itself, saying why, but never by a signal. At the end everything acknowledged is
 there, once (tests/flow/ledger.py), and nothing that was refused.
 """
@@ -156,6 +156,27 @@ def capture_campaign(seed, stride):
         sum(hits.values()), ", ".join("%s %d" % pair for pair in hits.items()), dict(sender.statuses))
 
 
+def starts_campaign(allocations_max, repeats, role="capture", user="nobody"):
+    """Capture begins, and its n-th allocation fails, or that and some after it, for each n: it ends saying why and is started again,
+    or goes on. It is told to become another user, and never takes it that there is none."""
+    memory, ends = allocations.Allocations(), 0
+    with Serve(env=memory.environment(), config="capture.user: %s\n" % user, extra=["--role", role], wait=False) as serve:
+        serve.wait_ready()
+        for n in range(allocations_max):
+            for repeat in repeats:
+                serve.kill("all")
+                memory.arm(role, countdown=n, repeat=repeat)
+                serve.start()
+                assert memory.hits(), "a start has only %d allocations" % n
+                memory.disarm()
+        log = serve.log()
+        ends = len(re.findall(r"role \w+ \(process \d+\) ended", log))
+        bad = [line for line in log.splitlines() if "killed by signal" in line or "there is no user" in line]
+        assert not bad, "of %d starts: %s\n%s" % (allocations_max * len(repeats), bad[:3], log[-3000:])
+    memory.close()
+    return "starts: %d, of them %d ended and were made again" % (allocations_max * len(repeats), ends)
+
+
 def arm_at_random(memory, role, rnd, starts):
     """starts: each start that fails makes the supervisor wait longer, so few do."""
     memory.arm(role, countdown=rnd.choice((0, 1, 2, 3, 5, 8, rnd.randrange(30), rnd.randrange(300), rnd.randrange(3000))),
@@ -213,6 +234,7 @@ def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1, 1 << 30)
     print(capture_campaign(seed, 1), flush=True)
+    print(starts_campaign(rounds, (1, 2, 3)), flush=True)
     told = roles_campaign(rounds, seed, 3600)
     print(told)
     print("result: every allocation of capture failed once; " + told)
