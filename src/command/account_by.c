@@ -385,3 +385,19 @@ out:
     catalog_close(catalog);
     return rc;
 }
+
+enum account_verdict account_lines_judge(const struct account_lines *lines, bool check)
+{
+    uint64_t lack = 0;
+
+    for (size_t i = 0; i < lines->count; i++) {
+        const struct account_line *line = &lines->at[i];
+
+        if (line->difference != 0 || (check && line->rows > line->stored))
+            return ACCOUNT_WRONG;
+        lack += check ? line->stored - line->rows : 0;
+    }
+    if (lack > lines->not_looked_at)
+        return ACCOUNT_WRONG;
+    return check && lines->not_looked_at > 0 ? ACCOUNT_UNKNOWN : ACCOUNT_RIGHT;
+}

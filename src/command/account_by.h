@@ -28,6 +28,12 @@ struct account_lines {
     uint64_t             unplaced;      /* finished, not in the warehouse, and nobody knows whose: stored in a line */
 };
 
+/* UNKNOWN: no line is wrong that would not be right with what could not be looked at (such records can only be rows that are not there yet). */
+enum account_verdict { ACCOUNT_RIGHT, ACCOUNT_WRONG, ACCOUNT_UNKNOWN };
+
+/* check: as in account_lines_read. Without it only the equation itself is judged, which needs nothing of what waits. */
+enum account_verdict account_lines_judge(const struct account_lines *lines, bool check);
+
 /* by: flags as above. check: the warehouse's rows are counted, too, which reads two columns of all of them. */
 int account_lines_read(const char *data, unsigned by, bool check, struct arena *arena, struct account_lines *out,
                        struct err *err) must_check;

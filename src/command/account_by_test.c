@@ -111,10 +111,38 @@ static void erased_letters_of_the_loader_stay_counted(void **state)
     }
 }
 
+/* Records that could not be looked at are rows that are not there yet, at most: they explain so many that are missing, and none too many. */
+static void what_could_not_be_looked_at_is_not_wrong(void **state)
+{
+    static const struct {
+        struct account_line  lines[2];
+        uint64_t             not_looked_at;
+        enum account_verdict checked, unchecked;
+    } rows[] = {
+        { { { .stored = 5, .rows = 5 }, { .stored = 2, .rows = 2 } }, 0, ACCOUNT_RIGHT, ACCOUNT_RIGHT },
+        { { { .stored = 5, .rows = 4 }, { .stored = 2, .rows = 2 } }, 0, ACCOUNT_WRONG, ACCOUNT_RIGHT },
+        { { { .stored = 5, .rows = 4 }, { .stored = 2, .rows = 1 } }, 2, ACCOUNT_UNKNOWN, ACCOUNT_RIGHT },
+        { { { .stored = 5, .rows = 4 }, { .stored = 2, .rows = 1 } }, 1, ACCOUNT_WRONG, ACCOUNT_RIGHT },
+        { { { .stored = 5, .rows = 6 }, { .stored = 2, .rows = 1 } }, 9, ACCOUNT_WRONG, ACCOUNT_RIGHT },
+        { { { .stored = 5, .rows = 5 }, { .stored = 2, .rows = 2 } }, 9, ACCOUNT_UNKNOWN, ACCOUNT_RIGHT },
+        { { { .stored = 5, .rows = 4, .difference = -1 }, { .stored = 2, .rows = 2 } }, 9, ACCOUNT_WRONG, ACCOUNT_WRONG },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct account_line  at[2] = { rows[i].lines[0], rows[i].lines[1] };
+        struct account_lines lines = { .at = at, .count = 2, .not_looked_at = rows[i].not_looked_at };
+
+        assert_int_equal(account_lines_judge(&lines, true), rows[i].checked);
+        assert_int_equal(account_lines_judge(&lines, false), rows[i].unchecked);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_file_without_the_newer_tables, set_up, tear_down),
+        cmocka_unit_test(what_could_not_be_looked_at_is_not_wrong),
         cmocka_unit_test_setup_teardown(erased_letters_of_the_loader_stay_counted, set_up, tear_down),
     };
 

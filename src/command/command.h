@@ -14,7 +14,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+/* UNKNOWN: what was asked cannot be said now, and nothing wrong was seen; ask again. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNKNOWN = 3 };
 
 /* value NULL: a switch. Ended by a NULL name. A flag given twice counts once (the last), unless the command
  * asks for each. */

@@ -45,8 +45,9 @@ static const struct command_flag flags_person_delete[] = {
 };
 static const struct command_flag flags_status[] = {
     FLAG_DATA,
-    { "--by", "project|hour|fate", "a line for each; several with commas. Exit code 1 when a line does not add up" },
-    { "--check", NULL, "with --by: also count the warehouse's rows, which reads two columns of all of them" },
+    { "--by", "project|hour|fate", "a line for each; several with commas. Exit code 1 when a line does not add up, 3 when that is not known, as a store is away" },
+    { "--check", NULL, "with --by: also count the warehouse's rows, which reads two columns of all of them; exit code 3: not all that "
+      "waits could be looked at, ask again" },
     FLAG_JSON, FLAG_END,
 };
 static const struct command_flag flags_warehouse_rebuild[] = {

@@ -20,6 +20,7 @@ struct by {
     struct catalog          *catalog;
     struct catalog_snapshot *names; /* of projects; NULL: no catalog */
     struct account_lines     lines;
+    enum account_verdict     verdict;
 };
 
 /* "project", "hour", "fate", or several with commas. */
@@ -45,9 +46,12 @@ static int by_read(const struct command_args *args, struct by *out)
     return 0;
 }
 
-static bool line_wrong(const struct by *by, const struct account_line *line)
+/* What a line that does not add up is marked with. */
+static const char *line_mark(const struct by *by, const struct account_line *line)
 {
-    return line->difference != 0 || (by->check && line->rows != line->stored);
+    if (line->difference == 0 && (!by->check || line->rows == line->stored))
+        return "";
+    return by->verdict == ACCOUNT_UNKNOWN ? "  <-- not known: not all of it could be looked at" : "  <-- does not add up";
 }
 
 /* --- names ------------------------------------------------------------------------------------- */
@@ -99,7 +103,7 @@ static void line_print(const struct by *by, const struct account_line *line, con
            line->stored, line->dropped, line->deduplicated, line->dead_lettered, line->pending, line->difference);
     if (by->check)
         printf(" %12" PRIu64, line->rows);
-    printf("%s\n", line_wrong(by, line) ? "  <-- does not add up" : "");
+    printf("%s\n", line_mark(by, line));
 }
 
 static void fate_print(const struct by *by, const struct account_line *line, const char *total, const char *name, uint64_t events,
@@ -161,7 +165,8 @@ static void table_print(const struct by *by)
         printf("\n%" PRIu64 " that were finished are not in the warehouse, and whose they are is not known; they stand as stored above "
                "(see: penstock dlq list --reason unreadable_row)\n", by->lines.unplaced);
     if (by->lines.not_looked_at > 0)
-        printf("\n%" PRIu64 " more wait and are in no line\n", by->lines.not_looked_at);
+        printf("\n%" PRIu64 " more wait and could not be looked at; they are in no line as pending%s\n", by->lines.not_looked_at,
+               by->verdict == ACCOUNT_UNKNOWN ? "; whether all adds up is not known" : "");
 }
 
 /* --- JSON -------------------------------------------------------------------------------------- */
@@ -199,6 +204,7 @@ static void line_json(const struct by *by, const struct account_line *line, stru
 
 static int json_print(const struct by *by, struct err *err)
 {
+    static const char *const verdicts[] = { [ACCOUNT_RIGHT] = "right", [ACCOUNT_WRONG] = "wrong", [ACCOUNT_UNKNOWN] = "unknown" };
     struct buf out;
     int        rc = 0;
 
@@ -208,8 +214,8 @@ static int json_print(const struct by *by, struct err *err)
         buf_add_text(&out, i > 0 ? ",\n " : "\n ");
         line_json(by, &by->lines.at[i], &out);
     }
-    buf_add_format(&out, "],\n \"unplaced\":%" PRIu64 ",\"not_looked_at\":%" PRIu64 "}\n", by->lines.unplaced,
-                   by->lines.not_looked_at);
+    buf_add_format(&out, "],\n \"unplaced\":%" PRIu64 ",\"not_looked_at\":%" PRIu64 ",\"verdict\":\"%s\"}\n", by->lines.unplaced,
+                   by->lines.not_looked_at, verdicts[by->verdict]);
     if (out.failed)
         rc = err_set(err, ERR_FULL, "%zu lines are too many to print", by->lines.count);
     else
@@ -225,6 +231,7 @@ static int by_print(const struct command_args *args, struct by *by, struct arena
 
     if (account_lines_read(args_data(args), by->flags, by->check, arena, &by->lines, err) < 0)
         return -1;
+    by->verdict = account_lines_judge(&by->lines, by->check);
     /* Names are a kindness: lines without them are still right. */
     if (command_catalog_of(args_data(args), &by->catalog, &ignored) < 0 || catalog_snapshot_load(by->catalog, &by->names, &ignored) < 0)
         by->names = NULL;
@@ -247,11 +254,16 @@ int status_by_run(const struct command_args *args)
     }
     if (arena == NULL)
         (void)err_set(&err, ERR_FULL, "no memory");
-    if (arena == NULL || by_print(args, &by, arena, &err) < 0)
+    if (arena == NULL || by_print(args, &by, arena, &err) < 0) {
         code = command_failed(&err);
-    for (size_t i = 0; code == EXIT_DONE && i < by.lines.count; i++)
-        if (line_wrong(&by, &by.lines.at[i]))
-            code = EXIT_FAILED;
+        if (err.kind == ERR_RETRY)
+            code = EXIT_UNKNOWN; /* a store is away */
+    } else if (by.verdict != ACCOUNT_RIGHT) {
+        code = by.verdict == ACCOUNT_WRONG ? EXIT_FAILED : EXIT_UNKNOWN;
+    }
+    if (code == EXIT_UNKNOWN && err.kind == ERR_NONE)
+        fprintf(stderr, "penstock: %" PRIu64 " records that wait could not be looked at, so whether all adds up is not known: ask again\n",
+                by.lines.not_looked_at);
     catalog_snapshot_free(by.names);
     catalog_close(by.catalog);
     arena_free(arena);

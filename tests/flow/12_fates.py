@@ -1,11 +1,12 @@
 """The equation of fates line by line: by project, by hour, by fate, at every moment."""
 import collections
 import json
+import os
 import re
 import threading
 
 import deploy
-from harness import Serve, uuid7
+from harness import Serve, free_port, uuid7, wait_for
 
 
 def second_project(serve):
@@ -120,3 +121,20 @@ def test_what_waits_is_in_its_line():
         serve.extra = []
         serve.start()
         assert serve.settle()["stored"] == 3
+
+
+# embedded: log: it is taken for one on brokers that are away
+def test_what_cannot_be_looked_at_is_not_known():
+    with Serve(extra=["--role", "capture,ingest"]) as serve:
+        token = serve.token("phc_unknown")
+        serve.post_when_known(token, "/batch/", {"api_key": token, "batch": [{"event": "e", "distinct_id": "u"}] * 3})
+        wait_for(lambda: serve.status()["roles"][1]["lag"] == 0)  # finished, and nobody loads them
+        line, = json.loads(serve.cli("status", "--by", "project", "--check", "--json").stdout)["lines"]
+        assert (line["accepted"], line["pending"], line["rows"]) == (3, 3, 0), line
+        serve.stop()
+        os.unlink(os.path.join(serve.data, "run", "stores.yaml"))
+        with open(os.path.join(serve.data, "penstock.yaml"), "w") as config:
+            config.write("log.backend: kafka\nlog.brokers: 127.0.0.1:%d\nlog.partitions: 1\n" % free_port())
+        told = serve.cli("status", "--by", "project", "--check", check=False)
+        assert told.returncode == 3 and "does not add up" not in told.stdout and "kafka" in told.stderr, told
+        os.unlink(os.path.join(serve.data, "penstock.yaml"))
