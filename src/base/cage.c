@@ -51,7 +51,7 @@ static const struct { long number; const char *name; } calls_allowed[] = {
     CALL(accept4), CALL(shutdown), CALL(close), CALL(getsockname), CALL(getpeername), CALL(getsockopt), CALL(setsockopt),
     CALL(epoll_create1), CALL(epoll_ctl), CALL(epoll_pwait), CALL(epoll_pwait2), CALL(ppoll), CALL(eventfd2), CALL(pipe2),
     /* files: Landlock says which */
-    CALL(pread64), CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(lseek), CALL(openat), CALL(fcntl), CALL(flock),
+    CALL(pread64), CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(pwritev2), CALL(lseek), CALL(openat), CALL(fcntl), CALL(flock),
     CALL(fstat), CALL(statx), CALL(fstatfs), CALL(statfs), CALL(newfstatat), CALL(faccessat), CALL(faccessat2), CALL(getdents64),
     CALL(fsync), CALL(fdatasync), CALL(sync_file_range), CALL(ftruncate), CALL(fallocate), CALL(renameat), CALL(renameat2), CALL(unlinkat),
     /* memory, threads, time */

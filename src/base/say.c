@@ -1,12 +1,21 @@
 /* base/say.c - one write(2) a line, so that lines of several threads and processes do not mix.
  *
- * Why the pipe is asked first and not made non-blocking: it is the same open file for whoever else has it, a shell or a service manager. */
+ * The pipe at stderr is not made non-blocking: it is the same open file for whoever else has it, a shell or a service manager. Asking
+ * before writing is not enough, since somebody may fill the last page in between. So a pipe is opened anew through /proc, which gives
+ * an open file of our own, with flags of its own; one that somebody else made, which we may not open, is told at each write not to
+ * wait (RWF_NOWAIT, on pipes since Linux 6.4), as sockets are (MSG_DONTWAIT). What is left: a pipe that may not be opened on an older
+ * kernel, and terminals, are asked, and two who write in the same moment may wait for its reader. */
 #include "base/say.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,10 +25,42 @@ static const char    *say_role = "penstock";  /* written by say_init, before thr
 static enum say_level say_level = SAY_INFO;   /* the same */
 static _Atomic uint64_t say_lost;             /* lines that nobody took, since the last one that somebody did */
 
+static struct { int fd; dev_t dev; ino_t ino; } say_own = { .fd = -1 }; /* the same: stderr, opened anew if it was a pipe */
+
+/* What stderr is; 0: it cannot be asked. */
+static mode_t say_kind(struct stat *st)
+{
+    return fstat(STDERR_FILENO, st) < 0 ? 0 : st->st_mode & S_IFMT;
+}
+
 void say_init(const char *role, enum say_level level)
 {
+    struct stat st;
+
     say_role = role;
     say_level = level;
+    if (say_own.fd >= 0)
+        (void)close(say_own.fd);
+    say_own.fd = say_kind(&st) != S_IFIFO ? -1 : open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    say_own.dev = st.st_dev;
+    say_own.ino = st.st_ino;
+}
+
+/* A whole line, or nothing. */
+static ssize_t say_write(const char *line, size_t bytes)
+{
+    struct iovec iov = { (void *)(uintptr_t)line, bytes };
+    struct stat  st;
+    mode_t       kind = say_kind(&st);
+    ssize_t      put;
+
+    if (kind == S_IFSOCK)
+        return send(STDERR_FILENO, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (kind == S_IFIFO && say_own.fd >= 0 && st.st_dev == say_own.dev && st.st_ino == say_own.ino) /* it may be another by now */
+        return write(say_own.fd, line, bytes);
+    if (kind == S_IFIFO && ((put = pwritev2(STDERR_FILENO, &iov, 1, -1, RWF_NOWAIT)) >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)))
+        return put;
+    return write(STDERR_FILENO, line, bytes);
 }
 
 static void say_line(enum say_level level, const char *tail, const char *fmt, va_list args)
@@ -62,7 +103,7 @@ static void say_line(enum say_level level, const char *tail, const char *fmt, va
     if (lost > 0)
         used += (size_t)snprintf(line + used, sizeof line - used, " (after %llu lines that nobody took)", (unsigned long long)lost);
     line[used++] = '\n';
-    if (write(STDERR_FILENO, line, used) < 0)
+    if (say_write(line, used) < 0)
         atomic_fetch_add_explicit(&say_lost, lost + 1, memory_order_relaxed);
 }
 

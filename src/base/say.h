@@ -12,7 +12,7 @@
 
 enum say_level { SAY_ERROR, SAY_WARN, SAY_INFO, SAY_DEBUG };
 
-/* Before other threads start. role is borrowed for ever. */
+/* Before other threads start, and before what a cage forbids. role is borrowed for ever. */
 void say_init(const char *role, enum say_level level);
 void say(enum say_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

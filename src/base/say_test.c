@@ -1,5 +1,6 @@
 /* base/say_test.c - who speaks does not wait for who listens. */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -76,6 +78,17 @@ static char *drain(const struct listener *listener)
     return text;
 }
 
+/* As a process does at its start: what stood there before is not asked. */
+static int listen_from_the_start(void **state)
+{
+    int rc = listen_by_pipe(state);
+
+    say_init("penstock", SAY_INFO);
+    say(SAY_INFO, "what tests before left out is told now");
+    (void)drain(*state);
+    return rc;
+}
+
 static void lines_are_told(void **state)
 {
     char *text;
@@ -91,8 +104,8 @@ static void lines_are_told(void **state)
 
 static void a_full_pipe_holds_nobody(void **state)
 {
-    static struct say_gate gate;
-    char                  *text;
+    struct say_gate gate = { 0 };
+    char           *text;
 
     fill(*state);
     say(SAY_ERROR, "left out");
@@ -155,6 +168,71 @@ static void lines_of_several_are_whole(void **state)
     assert_int_equal(told + left_out, THREADS * LINES);
 }
 
+enum { ROUNDS = 200, SPEAKERS = 5, LONG = 900 }; /* so many lines of that length are more than a page */
+
+static struct { bool meets; pthread_barrier_t asked, ready, done; } crowd;
+
+/* In front of libc's: who asked whether there is room goes on when all have. */
+int poll(struct pollfd *at, nfds_t count, int timeout_ms)
+{
+    const struct timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000 };
+    int                   rc = ppoll(at, count, timeout_ms < 0 ? NULL : &timeout, NULL);
+
+    if (crowd.meets)
+        (void)pthread_barrier_wait(&crowd.asked);
+    return rc;
+}
+
+static void *speak_at_once(void *ctx)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        (void)pthread_barrier_wait(&crowd.ready);
+        say(SAY_INFO, "%0*d", LONG, round);
+        (void)pthread_barrier_wait(&crowd.done);
+    }
+    return ctx;
+}
+
+/* One page is free, and its reader rests: one takes it, and the others must not wait for another. Asking whether there is room is not
+ * enough for that: all are told that there is. */
+static void one_page_for_several_holds_nobody(void **state)
+{
+    struct listener *listener = *state;
+    pthread_t        threads[SPEAKERS];
+    char             page[4096];
+
+    crowd.meets = true;
+    assert_int_equal(pthread_barrier_init(&crowd.asked, NULL, SPEAKERS), 0);
+    assert_int_equal(pthread_barrier_init(&crowd.ready, NULL, SPEAKERS + 1), 0);
+    assert_int_equal(pthread_barrier_init(&crowd.done, NULL, SPEAKERS + 1), 0);
+    for (int i = 0; i < SPEAKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, speak_at_once, NULL), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        fill(listener);
+        assert_int_equal(read(listener->pipe[0], page, sizeof page), sizeof page);
+        (void)alarm(HANGS_S);
+        (void)pthread_barrier_wait(&crowd.ready);
+        (void)pthread_barrier_wait(&crowd.done);
+    }
+    for (int i = 0; i < SPEAKERS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    crowd.meets = false;
+    (void)pthread_barrier_destroy(&crowd.asked);
+    (void)pthread_barrier_destroy(&crowd.ready);
+    (void)pthread_barrier_destroy(&crowd.done);
+}
+
+/* A pipe that could not be opened anew: told at each write not to wait, where the kernel can. */
+static void nor_where_it_may_not_be_opened(void **state)
+{
+    struct listener *listener = *state;
+    struct iovec     nothing = { "", 1 };
+
+    if (pwritev2(listener->pipe[1], &nothing, 1, -1, RWF_NOWAIT) < 0)
+        skip();
+    one_page_for_several_holds_nobody(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +240,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_pipe_holds_nobody, listen_by_pipe, listen_again),
         cmocka_unit_test_setup_teardown(a_reader_that_went_is_no_death, listen_by_pipe, listen_again),
         cmocka_unit_test_setup_teardown(lines_of_several_are_whole, listen_by_pipe, listen_again),
+        cmocka_unit_test_setup_teardown(nor_where_it_may_not_be_opened, listen_by_pipe, listen_again),
+        cmocka_unit_test_setup_teardown(lines_are_told, listen_from_the_start, listen_again),
+        cmocka_unit_test_setup_teardown(a_full_pipe_holds_nobody, listen_from_the_start, listen_again),
+        cmocka_unit_test_setup_teardown(lines_of_several_are_whole, listen_from_the_start, listen_again),
+        cmocka_unit_test_setup_teardown(one_page_for_several_holds_nobody, listen_from_the_start, listen_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
