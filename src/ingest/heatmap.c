@@ -194,15 +194,29 @@ static int scroll_take(struct work *work, struct heatmap *heatmap, struct err *e
 
 /* --- all of it --------------------------------------------------------------------------------- */
 
+/* An event of its own is dropped for it. Any other only loses its points: where capture parts the two (event/upstream_record.h),
+ * nothing else happens to it either. */
+static void refuse(struct work *work, enum fate fate, const char *reason)
+{
+    if (work->item->kind == EVENT_HEATMAP)
+        item_decide(work->item, fate);
+    else
+        warning_text(warning_add(&work->item->warnings, WARNING_HEATMAP), "reason", span_text(reason));
+}
+
 /* The guards: an id that everybody uses tells nothing, and a point without the size of the screen neither. */
 static bool usable(struct work *work, struct heatmap *heatmap)
 {
-    if (people_id_is_illegal(work->item->record.distinct_id))
-        item_decide(work->item, FATE_HEATMAP_ID);
-    else if (!scaled_of(member_list_get(&work->properties, KEY_VIEWPORT_HEIGHT), &heatmap->viewport_height) ||
-             !scaled_of(member_list_get(&work->properties, KEY_VIEWPORT_WIDTH), &heatmap->viewport_width))
-        item_decide(work->item, FATE_HEATMAP_VIEWPORT);
-    return item_pending(work->item);
+    if (people_id_is_illegal(work->item->record.distinct_id)) {
+        refuse(work, FATE_HEATMAP_ID, "the distinct id is one that many clients share");
+        return false;
+    }
+    if (!scaled_of(member_list_get(&work->properties, KEY_VIEWPORT_HEIGHT), &heatmap->viewport_height) ||
+        !scaled_of(member_list_get(&work->properties, KEY_VIEWPORT_WIDTH), &heatmap->viewport_width)) {
+        refuse(work, FATE_HEATMAP_VIEWPORT, "$viewport_height and $viewport_width are not both numbers");
+        return false;
+    }
+    return true;
 }
 
 static int read_points(struct work *work, const struct json_value *data, bool scrolled, struct err *err)

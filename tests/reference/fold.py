@@ -94,7 +94,7 @@ def with_path(url, path):
 
 
 def points_of(props, warnings, uuid):
-    """The points of an event's pages, as (type, x, y, fixed, url); None: the event is dropped."""
+    """The points of an event's pages, as (type, x, y, fixed, url); None: they are of no use."""
     data = as_object(props.get("$heatmap_data"))
     scrolled = truthy(props.get("$prev_pageview_pathname")) and truthy(props.get("$current_url"))
     if not data and not scrolled:
@@ -151,7 +151,10 @@ class Fold:
         props = rawjson.members(properties) if properties else {}
         points = points_of(props, self.warnings, uuid)
         if points is None or is_illegal(distinct_id) and points:
-            return
+            if name == "$$heatmap":
+                return
+            points = []  # the event itself has done nothing wrong
+            self.warnings.append(("invalid_heatmap_data", uuid))
         session = text_of(props["$session_id"]) if props.get("$session_id", "null") != "null" else "undefined"
         screen = (scaled(props.get("$viewport_height")), scaled(props.get("$viewport_width")), session, distinct_id)
         self.points += [point + screen + (None,) for point in points]
