@@ -48,25 +48,42 @@ static void warn_groups(struct work *work, const char *reason, struct span type,
         warning_text(warning, "receivedType", span_text(value_kind_name(key)));
 }
 
-/* One entry of `$groups`; what cannot be a group is told and passed over. */
-static void group_push(struct work *work, const struct json_member *member)
+/* The text of a group's key. A key that is none names no group, but its type is given an index, and the row has what was sent: an index
+ * that depended on keys would differ from one sender to the next. */
+static int key_read(struct work *work, const struct json_member *member, struct span *out, struct err *err)
+{
+    *out = SPAN("");
+    if (member->value.kind == JSON_NULL)
+        return 0;
+    if (!value_as_text(&member->value, work->env->arena, out)) {
+        if (member->value.kind == JSON_STRING)
+            return err_set(err, ERR_FULL, "no room in the arena for a group's key");
+        warn_groups(work, "a group's key is a text or a number", member->key, &member->value);
+    } else if (too_long(*out)) {
+        warn_key_too_long(work, *out);
+        *out = SPAN("");
+    }
+    return 0;
+}
+
+/* One entry of `$groups`. */
+static int group_push(struct work *work, const struct json_member *member, struct err *err)
 {
     struct item      *item = work->item;
     struct item_group group = { .type = member->key, .raw_key = member->value.raw };
 
-    if (member->value.kind == JSON_NULL)
-        return;
-    if (!value_as_text(&member->value, work->env->arena, &group.key)) {
-        warn_groups(work, "a group's key is a text or a number", group.type, &member->value);
-    } else if (group.type.bytes == 0 || too_long(group.type)) {
+    if (group.type.bytes == 0 || too_long(group.type)) {
         warn_groups(work, "a group's type is a text of 1 to 400 characters", group.type, NULL);
-    } else if (too_long(group.key)) {
-        warn_key_too_long(work, group.key);
-    } else if (item->group_count == ITEM_GROUPS_MAX) {
-        warn_groups(work, "only the first 64 groups of an event are looked at", SPAN(""), NULL);
-    } else {
-        item->groups[item->group_count++] = group;
+        return 0;
     }
+    if (item->group_count == ITEM_GROUPS_MAX) {
+        warn_groups(work, "only the first 64 groups of an event are looked at", SPAN(""), NULL);
+        return 0;
+    }
+    if (key_read(work, member, &group.key, err) < 0)
+        return -1;
+    item->groups[item->group_count++] = group;
+    return 0;
 }
 
 static int groups_read(struct work *work, const struct json_value *value, struct err *err)
@@ -87,7 +104,8 @@ static int groups_read(struct work *work, const struct json_value *value, struct
     if (work->item->groups == NULL)
         return err_set(err, ERR_FULL, "no room in the arena for an event's groups");
     for (size_t i = 0; i < members.count && i <= ITEM_GROUPS_MAX; i++)
-        group_push(work, &members.at[i]);
+        if (group_push(work, &members.at[i], err) < 0)
+            return -1;
     return 0;
 }
 

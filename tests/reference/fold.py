@@ -176,6 +176,7 @@ class Fold:
                     self.warnings.append((type_, uuid))
                     return
         sets, set_once, unset = self.person_changes(name, props, top_set, top_set_once, personless)
+        numbered = {}  # `$group_N` of the row
         if personless:
             row = self.personless(distinct_id, timestamp)
             if name == "$groupidentify" and props.get("$group_type", "null") != "null" and props.get("$group_set", "null") != "null":
@@ -184,8 +185,9 @@ class Fold:
             person = self.decide(distinct_id, name, props, uuid, timestamp, sets, set_once)
             after = self.update(person, name, sets, set_once, unset, uuid)
             row = {"person_id": person.uuid, "person_properties": after, "mode": "full", "identified": person.identified}
+            numbered = self.groups_named(props)
             row["group"] = self.group_changes(name, props, timestamp)
-        row.update(distinct_id=distinct_id, event=name[:200])
+        row.update(distinct_id=distinct_id, event=name[:200], numbered=numbered)
         self.rows[uuid] = row
 
     def person_changes(self, name, props, top_set, top_set_once, personless):
@@ -195,15 +197,15 @@ class Fold:
         sets.update(as_object(top_set))
         once.update(as_object(top_set_once))
         server = props.get("$is_server") == "true"
-        alias = props.get("$os_name", "null") != "null" and not server # of $os
+        alias = props.get("$os_name", "null") != "null" and not server # of $os, where that is absent or null
+        if alias and props.get("$os", "null") == "null":
+            props = dict(props, **{"$os": props["$os_name"]})
         for key in COPIED:
             if key not in props or (server and key in ("$os", "$os_version")) or (key == "$os_name" and alias):
                 continue
             sets.setdefault(key, props[key])
             once.setdefault("$initial_" + (key[1:] if key.startswith("$") else key), props[key])
         if alias:
-            sets.setdefault("$os", props["$os_name"])
-            once.setdefault("$initial_os", props["$os_name"])
             sets.pop("$os_name", None)
             once.pop("$initial_os_name", None)
         raw = props.get("$unset", "[]")
@@ -306,10 +308,13 @@ class Fold:
         self.group_types.append(group_type)
         return len(self.group_types) - 1
 
+    def groups_named(self, props):
+        """Each type that is named has an index, whatever its key; five have."""
+        named = {self.group_index(group_type): key for group_type, key in as_object(props.get("$groups")).items()}
+        return {"$group_%d" % index: key for index, key in named.items() if index is not None}
+
     def group_changes(self, name, props, timestamp):
         """The index of the group that was changed; None: none was."""
-        for group_type in as_object(props.get("$groups")):
-            self.group_index(group_type)
         if name != "$groupidentify" or not truthy(props.get("$group_type")) or not truthy(props.get("$group_key")):
             return None
         given = props.get("$group_set", "null")

@@ -32,9 +32,10 @@ DATED = ["signup_date", "last_seen_at", "Timezone", "when", "utm_date"]
 PAGES = ["https://a.example/p", "https://a.example:8443/q?x=1", "", " ", "not a url"]
 POINTS = ['{"x":%d,"y":%d,"target_fixed":true,"type":"click"}', '{"x":%d,"y":%d,"type":"rageclick"}', '{"x":%d.5,"y":-%d,"type":"mousemove"}',
           '{"x":"%d","y":%d,"type":"click"}', '{"x":%d,"z":%d,"type":"click"}', '{"x":%d,"y":%d,"type":7}', "[%d,%d]"]
-KEYS = ["a", "b", "plan", "$browser", "$current_url", "utm_source", "$geoip_latitude", "$os_name", "email"]
+KEYS = ["a", "b", "plan", "$browser", "$current_url", "utm_source", "$geoip_latitude", "$os", "$os_name", "email"]
 NAMES = {"view": 40, "$identify": 20, "$create_alias": 8, "$merge_dangerously": 4, "$set": 8, "$groupidentify": 8, "$exception": 2,
          "$feature_flag_called": 5, "$$heatmap": 4}
+GROUP_KEYS = ['"key0"', '"key1"', '"key2"', "42", "null", '["key0"]', '{"a":1}', '""', "true"]
 START = 1770000000
 
 Event = collections.namedtuple("Event", "history who name properties uuid at top")
@@ -77,7 +78,7 @@ def properties_of(rnd, ids, name):
     if rnd.random() < 0.05:
         props["$is_server"] = "true"
     if rnd.random() < 0.2:
-        props["$groups"] = json.dumps({"type%d" % rnd.randrange(7): "key%d" % rnd.randrange(3)})
+        props["$groups"] = "{%s}" % ",".join('"type%d":%s' % (i, rnd.choice(GROUP_KEYS)) for i in rnd.sample(range(7), rnd.choice([1, 1, 2])))
     other = rnd.choice(ids + ILLEGAL[:2]) if rnd.random() < 0.95 else rnd.choice(ILLEGAL)
     if name == "$identify" and rnd.random() < 0.9:
         props["$anon_distinct_id"] = json.dumps(other)
@@ -211,7 +212,7 @@ def same(a, b):
 def compare(serve, fold):
     """[(history or None, what is wrong)]"""
     wrong, history_of = [], lambda distinct_id: int(distinct_id[1:].split("-")[0]) if distinct_id.startswith("h") else None
-    rows = {r["uuid"]: r for r in serve.sql("SELECT uuid, distinct_id, person_id, person_mode, person_properties FROM events")}
+    rows = {r["uuid"]: r for r in serve.sql("SELECT uuid, distinct_id, person_id, person_mode, person_properties, properties FROM events")}
     for uuid in set(rows) ^ set(fold.rows):
         who = (rows.get(uuid) or fold.rows.get(uuid))["distinct_id"]
         wrong.append((history_of(who), "%s is %s row" % (uuid, "an unexpected" if uuid in rows else "a missing")))
@@ -225,6 +226,9 @@ def compare(serve, fold):
         elif not same(rawjson.members(row["person_properties"]), want["person_properties"]):
             wrong.append((history_of(want["distinct_id"]), "%s %s: its person is %s, expected %s" % (
                 uuid, want["event"], row["person_properties"], want["person_properties"])))
+        numbered = {k: v for k, v in rawjson.members(row["properties"]).items() if k.startswith("$group_") and k[7:].isdigit()}
+        if numbered != want["numbered"]:
+            wrong.append((None, "%s has %s, expected %s" % (uuid, numbered, want["numbered"])))
     links = serve.sql("SELECT distinct_id, person_id FROM person_distinct_ids WHERE NOT is_deleted")
     if len({r["distinct_id"] for r in links}) != len(links):
         wrong.append((None, "an id stands twice in person_distinct_ids"))
