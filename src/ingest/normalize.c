@@ -348,7 +348,7 @@ static int take_elements(struct work *work, struct err *err)
     struct item             *item = work->item;
 
     item->elements_chain = SPAN("");
-    if (chain != NULL && chain->kind == JSON_STRING) {
+    if (value_truthy(chain) && chain->kind == JSON_STRING) {
         item->elements_chain = json_text(chain, work->env->arena);
         if (item->elements_chain.at == NULL)
             return err_set(err, ERR_FULL, "no room in the arena for an elements chain");

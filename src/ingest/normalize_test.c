@@ -253,6 +253,8 @@ static const struct fact facts[] = {
     /* elements */
     { "vector H02: a finished chain is used as it is", "view", PROPS("{\"$elements_chain\":\"x\",\"$elements\":[{\"tag_name\":\"a\"}]}"),
       .expected = { { "elements_chain", "x" }, { "properties", "{}" } } },
+    { "a chain without a letter is none: the elements count", "view", PROPS("{\"$elements_chain\":\"\",\"$elements\":[{\"tag_name\":\"a\"}]}"),
+      .expected = { { "elements_chain", "a:nth-child=\"0\"nth-of-type=\"0\"" }, { "properties", "{}" } } },
     { "vector H03: no elements", "view", PROPS("{\"$elements\":[]}"), .expected = { { "elements_chain", "" }, { "properties", "{}" } } },
     { "vector H03: elements that are text", "view", PROPS("{\"$elements\":\"str\"}"), .expected = { { "elements_chain", "" } } },
     { "one element", "view", PROPS("{\"$elements\":[{\"tag_name\":\"b\"}]}"),
