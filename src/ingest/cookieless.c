@@ -210,6 +210,12 @@ static void property_fill(struct item *item, enum property_key key, struct span 
         }
 }
 
+/* Under the one id of all visitors, which is nobody's: also `$identify` with it joins nobody, or all of them would be one person. */
+static bool is_anonymous(const struct item *item)
+{
+    return span_is(item->record.distinct_id, COOKIELESS_SENTINEL);
+}
+
 /* base: of the visitor; hash: of the visitor since the last `$identify`. */
 static int ids_fill(struct item *item, const uint8_t base[VISIT_HASH_BYTES], const uint8_t hash[VISIT_HASH_BYTES],
                     const struct uuid *session, struct arena *arena, struct err *err)
@@ -228,9 +234,9 @@ static int ids_fill(struct item *item, const uint8_t base[VISIT_HASH_BYTES], con
     if (item->visitor->stateful && item->kind == EVENT_IDENTIFY) {
         property_fill(item, KEY_ANON_DISTINCT_ID, id);
         item->who.merge_other = unquoted(id);
-    } else if (!item->visitor->stateful || span_is(item->record.distinct_id, COOKIELESS_SENTINEL)) {
-        item->record.distinct_id = item->who.distinct_id = unquoted(id);
     }
+    if (!item->visitor->stateful || is_anonymous(item))
+        item->record.distinct_id = item->who.distinct_id = unquoted(id);
     return 0;
 }
 
@@ -242,7 +248,7 @@ static int identifies_before(struct people_txn *txn, const struct item *item, co
 {
     uint32_t day = item->visitor->day, project = item->project->id, count;
 
-    if (item->kind == EVENT_IDENTIFY) {
+    if (item->kind == EVENT_IDENTIFY && !is_anonymous(item)) {
         if (people_identifies_add(txn, day, project, base, &item->record.uuid, &count, err) < 0)
             return -1;
         *out = count;
@@ -250,7 +256,7 @@ static int identifies_before(struct people_txn *txn, const struct item *item, co
     }
     if (people_identifies(txn, day, project, base, &count, err) < 0)
         return -1;
-    *out = span_is(item->record.distinct_id, COOKIELESS_SENTINEL) ? (int64_t)count : (int64_t)count - 1;
+    *out = is_anonymous(item) ? (int64_t)count : (int64_t)count - 1;
     return 0;
 }
 

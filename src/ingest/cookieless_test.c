@@ -279,6 +279,33 @@ static void test_identifies(void **state)
     cookieless_free(cookieless);
 }
 
+/* A page that identifies with the id which it was told, the one of all visitors, identifies nobody: else that id would make them one person. */
+static void test_sentinel_identifies_nobody(void **state)
+{
+    static struct fixture fixture;
+    struct got            anon, identify, later;
+    struct row            row;
+    char                  text[64];
+
+    (void)state;
+    fixture_begin(&fixture, STATEFUL, "UTC");
+    anon = send_visit(&fixture, "view", COOKIELESS_SENTINEL, 0, none);
+    identify = send_visit(&fixture, "$identify", COOKIELESS_SENTINEL, 1, none);
+    assert_string_equal(identify.distinct_id, anon.distinct_id);
+    assert_string_equal(identify.session, anon.session);
+    assert_string_equal(identify.person, anon.person);
+    assert_int_equal(fixture_count(&fixture, ROW_DISTINCT), 0);
+    assert_int_equal(fixture_count(&fixture, ROW_PERSON), 0); /* not even identified */
+    later = send_visit(&fixture, "view", COOKIELESS_SENTINEL, 2, none);
+    assert_string_equal(later.distinct_id, anon.distinct_id);
+    later = send_visit(&fixture, "$identify", "ada", 3, none);
+    assert_string_equal(later.person, anon.person);
+    assert_true(fixture_row(&fixture, ROW_DISTINCT, 0, &row));
+    fixture_value(&row, "distinct_id", text, sizeof text);
+    assert_string_equal(text, "ada");
+    fixture_fini(&fixture);
+}
+
 /* --- salts -------------------------------------------------------------------------------------- */
 
 /* A batch that is given up leaves no salt; one that is committed keeps it until its day is over. */
@@ -395,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts), cmocka_unit_test(test_visits), cmocka_unit_test(test_identifies),
+        cmocka_unit_test(test_sentinel_identifies_nobody),
         cmocka_unit_test(test_salts), cmocka_unit_test(test_domains),
     };
 
