@@ -56,7 +56,7 @@ enum {
     JSON_NARROW = 32   /* do without those; for tests, as JSON_PORTABLE */
 };
 
-/* Which of 64 bytes from `base` on end a run of plain characters, for the path that looks at so many at once. Base 0: none yet. */
+/* Which of 64 bytes from `base` on end a run of plain characters, for the paths that look at so many at once. Base 0: none yet. */
 struct json_window {
     uintptr_t base;
     uint64_t  stops;

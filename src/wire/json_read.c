@@ -32,9 +32,9 @@ void json_reader_init(struct json_reader *reader, struct span text, unsigned fla
     reader->problem = JSON_FINE;
     reader->window = (struct json_window){ 0, 0 };
 #if defined(__x86_64__)
-    if ((flags & JSON_PORTABLE) == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi")) {
+    if ((flags & JSON_PORTABLE) == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
         reader->flags |= JSON_VECTOR;
-        if ((flags & JSON_NARROW) == 0 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("bmi2"))
+        if ((flags & JSON_NARROW) == 0 && __builtin_cpu_supports("avx512bw"))
             reader->flags |= JSON_WIDE;
     }
 #endif
@@ -108,7 +108,7 @@ int json_object_next_of(struct json_reader *reader, uint64_t lengths, struct jso
     if (reader->flags & JSON_WIDE)
         return json_scan_object_next_of_avx512(reader, lengths, key_out);
     if (reader->flags & JSON_VECTOR)
-        return json_scan_object_next_of_avx2(reader, lengths, key_out);
+        return json_scan_object_next_of_avx2_far(reader, lengths, key_out);
 #endif
     return json_scan_object_next_of_plain(reader, lengths, key_out);
 }
@@ -140,6 +140,14 @@ int json_array_next(struct json_reader *reader)
     return json_peek(reader) < 0 ? -1 : 1;
 }
 
+#if defined(__x86_64__)
+/* White space before it may hide a container: then it is walked the other way, which is as right. */
+static bool opens_container(const struct json_reader *reader)
+{
+    return reader->at < reader->end && (*reader->at == '{' || *reader->at == '[');
+}
+#endif
+
 int json_skip(struct json_reader *reader, struct json_value *value_out)
 {
     if (reader->problem != JSON_FINE)
@@ -148,7 +156,7 @@ int json_skip(struct json_reader *reader, struct json_value *value_out)
     if (reader->flags & JSON_WIDE)
         return json_scan_skip_avx512(reader, value_out);
     if (reader->flags & JSON_VECTOR)
-        return json_scan_skip_avx2(reader, value_out);
+        return opens_container(reader) ? json_scan_skip_avx2_far(reader, value_out) : json_scan_skip_avx2(reader, value_out);
 #endif
     return json_scan_skip_plain(reader, value_out);
 }

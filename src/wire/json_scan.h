@@ -1,7 +1,7 @@
 /* wire/json_scan.h - the inside of the JSON reader, shared by its files and by nobody else.
  *
- * The walking code (json_scan_body.h) is compiled three times: with AVX-512, with AVX2 and in plain C. json_read.c picks
- * one by the reader's JSON_WIDE and JSON_VECTOR flags, once per call. */
+ * The walking code (json_scan_body.h) is compiled once per path: with AVX-512, with AVX2 for steps and for long ways,
+ * and in plain C. json_read.c picks one by the reader's JSON_WIDE and JSON_VECTOR flags, once per call. */
 #ifndef PENSTOCK_WIRE_JSON_SCAN_H
 #define PENSTOCK_WIRE_JSON_SCAN_H
 
@@ -14,16 +14,21 @@ enum { JSON_KEY_BYTES_TOLD = 63 };
 /* levels[] of the reader */
 enum { LEVEL_FRESH = 1, LEVEL_OBJECT = 2 };
 
-#define JSON_SCAN_DECLARE(path)                                                                                        \
+#define JSON_SCAN_NEAR(path)                                                                                           \
     int json_scan_skip_##path(struct json_reader *reader, struct json_value *value_out) must_check;                   \
-    int json_scan_object_next_##path(struct json_reader *reader, struct json_value *key_out) must_check;             \
+    int json_scan_object_next_##path(struct json_reader *reader, struct json_value *key_out) must_check;
+#define JSON_SCAN_FAR(path)                                                                                            \
+    int json_scan_skip_##path(struct json_reader *reader, struct json_value *value_out) must_check;                   \
     int json_scan_object_next_of_##path(struct json_reader *reader, uint64_t lengths, struct json_value *key_out)      \
         must_check;
 
-JSON_SCAN_DECLARE(plain)
+JSON_SCAN_NEAR(plain)
+JSON_SCAN_FAR(plain)
 #if defined(__x86_64__)
-JSON_SCAN_DECLARE(avx2)
-JSON_SCAN_DECLARE(avx512)
+JSON_SCAN_NEAR(avx2)
+JSON_SCAN_FAR(avx2_far)
+JSON_SCAN_NEAR(avx512)
+JSON_SCAN_FAR(avx512)
 #endif
 
 /* Marks the reader; -1, always. */

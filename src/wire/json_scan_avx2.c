@@ -1,4 +1,4 @@
-/* wire/json_scan_avx2.c - the walk with 32-byte compares; only called where the CPU has them.
+/* wire/json_scan_avx2.c - the walk from member to member with 32-byte compares; only called where the CPU has them.
  *
  * Most strings of an event are short: for the first 40 bytes (a quoted UUID and a bit) words are
  * quicker than vectors, because from load to known position they take 6 cycles less, and every string
@@ -12,6 +12,8 @@
 
 #define SCAN(name)  name##_avx2
 #define SCAN_TARGET __attribute__((target("avx2,bmi")))
+#define SCAN_NEAR   1
+#define SCAN_FAR    0
 
 enum { WORDS_FIRST = 5 };
 

@@ -1,6 +1,8 @@
 /* wire/json_scan_body.h - the walk over one value; included once per path by json_scan_*.c, which define
  *   SCAN(name)   the name with the path's suffix
  *   SCAN_TARGET  the function attribute, or nothing
+ *   SCAN_NEAR, SCAN_FAR   whether the path is for steps from member to member, and for whole containers and
+ *                         several members at once; most are for both
  *   SCAN(plain_end)(start, at, end, window)   the first byte in at..end that is a quote, a backslash, below
  *                                     0x20 or above 0x7f; end when there is none
  *
@@ -247,6 +249,7 @@ SCAN_TARGET static inline const uint8_t *SCAN(key)(struct json_reader *reader, c
     return json_pass_space(at + 1, end);
 }
 
+#if SCAN_NEAR
 SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct json_value *key_out)
 {
     const uint8_t *first, *behind, *at;
@@ -259,7 +262,9 @@ SCAN_TARGET int SCAN(json_scan_object_next)(struct json_reader *reader, struct j
     *key_out = (struct json_value){ .kind = JSON_STRING, .escaped = escaped, .raw = span_of(first, (size_t)(behind - first)) };
     return 1;
 }
+#endif
 
+#if SCAN_FAR
 SCAN_TARGET int SCAN(json_scan_object_next_of)(struct json_reader *reader, uint64_t lengths, struct json_value *key_out)
 {
     const uint8_t *at = reader->at;
@@ -285,3 +290,4 @@ SCAN_TARGET int SCAN(json_scan_object_next_of)(struct json_reader *reader, uint6
             return -1;
     }
 }
+#endif

@@ -4,6 +4,8 @@
 
 #define SCAN(name) name##_plain
 #define SCAN_TARGET
+#define SCAN_NEAR 1
+#define SCAN_FAR 1
 
 static inline const uint8_t *plain_end_plain(const uint8_t *start, const uint8_t *at, const uint8_t *end, struct json_window *window)
 {
