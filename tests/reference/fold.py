@@ -8,6 +8,7 @@ Values are raw JSON text all the way, as in Penstock: {key: text}.
     fold.event(distinct_id, name, properties_text, uuid, timestamp, top_set=..., top_set_once=...)
     fold.persons, fold.links, fold.groups, fold.rows, fold.points, fold.warnings
 """
+import datetime
 import json
 import math
 import os
@@ -79,6 +80,10 @@ def identical(a, b):
 
 def as_object(raw):
     return rawjson.members(raw) if raw is not None and raw.startswith("{") else {}
+
+
+def is_group_type(raw):
+    return truthy(raw) and raw[0] not in "{["
 
 
 def scaled(raw):
@@ -167,19 +172,22 @@ class Fold:
         asks_for_flag = name == "$feature_flag_called" and props.get("$process_person_profile") != "true"
         if asks_for_flag and not as_object(props.get("$groups")) and distinct_id not in self.links:
             personless = True  # a question for a flag makes nobody
-        if personless and name in MERGES:
-            self.warnings.append(("invalid_event_when_process_person_profile_is_false", uuid))
-            return
         if name in MERGES:
             for key, type_ in (("$anon_distinct_id", "invalid_anon_distinct_id"), ("alias", "invalid_alias")):
                 if props.get(key, "null")[0] not in 'n"':
                     self.warnings.append((type_, uuid))
                     return
+        if personless and name in MERGES:
+            self.warnings.append(("invalid_event_when_process_person_profile_is_false", uuid))
+            return
         sets, set_once, unset = self.person_changes(name, props, top_set, top_set_once, personless)
+        if name == "survey shown" and not personless:
+            at = datetime.datetime.fromtimestamp(timestamp, datetime.timezone.utc)
+            sets.setdefault("$survey_last_seen_date", '"%s"' % at.strftime("%Y-%m-%dT%H:%M:%SZ"))
         numbered = {}  # `$group_N` of the row
         if personless:
             row = self.personless(distinct_id, timestamp)
-            if name == "$groupidentify" and props.get("$group_type", "null") != "null" and props.get("$group_set", "null") != "null":
+            if name == "$groupidentify" and is_group_type(props.get("$group_type")) and props.get("$group_set", "null") != "null":
                 self.group_index(text_of(props["$group_type"])) # its type is known from now on, and no more
         else:
             person = self.decide(distinct_id, name, props, uuid, timestamp, sets, set_once)
@@ -196,11 +204,12 @@ class Fold:
         sets, once = as_object(props.get("$set")), as_object(props.get("$set_once"))
         sets.update(as_object(top_set))
         once.update(as_object(top_set_once))
+        copied = COPIED if name != "$snapshot" else []
         server = props.get("$is_server") == "true"
-        alias = props.get("$os_name", "null") != "null" and not server # of $os, where that is absent or null
+        alias = copied and props.get("$os_name", "null") != "null" and not server # of $os, where that is absent or null
         if alias and props.get("$os", "null") == "null":
             props = dict(props, **{"$os": props["$os_name"]})
-        for key in COPIED:
+        for key in copied:
             if key not in props or (server and key in ("$os", "$os_version")) or (key == "$os_name" and alias):
                 continue
             sets.setdefault(key, props[key])
@@ -315,7 +324,7 @@ class Fold:
 
     def group_changes(self, name, props, timestamp):
         """The index of the group that was changed; None: none was."""
-        if name != "$groupidentify" or not truthy(props.get("$group_type")) or not truthy(props.get("$group_key")):
+        if name != "$groupidentify" or not is_group_type(props.get("$group_type")) or not truthy(props.get("$group_key")):
             return None
         given = props.get("$group_set", "null")
         if given != "null" and not given.startswith("{"):

@@ -26,7 +26,8 @@ from names import Names
 
 ILLEGAL = ["null", "0", "anonymous", "Guest", "[object Object]", "undefined", "'None'", " "]
 VALUES = ["1", "1.0", "2", '"a"', '"b"', "null", "true", "[1]", '{"x":1}', "12345678901234567890", '"\\u00e9"', '"é"']
-DATES = ["9999999999", "1000000000", '"2024-03-01"', '"01/03/2024 10:11:12"', '"2024-03-01T10:20:30.5Z"', '"2024-3-1"',
+DATES = ["9999999999", "1000000000", '"2024-03-01"', '"2024-13-39"', '"2024-13-99"', '"12/31/2024"', '"31/12/2024"', '"2024/03/01 29:69:69 or so"',
+         '"01/03/2024 10:11:12"', '"2024-03-01T10:20:30.5Z"', '"2024-3-1"',
          '"Thu, 01 Feb 2024 10:00:00 +0000"', '" TRUE "', '"true"', "-1", "2.5e9", "null"]
 DATED = ["signup_date", "last_seen_at", "Timezone", "when", "utm_date"]
 PAGES = ["https://a.example/p", "https://a.example:8443/q?x=1", "", " ", "not a url"]
@@ -34,7 +35,8 @@ POINTS = ['{"x":%d,"y":%d,"target_fixed":true,"type":"click"}', '{"x":%d,"y":%d,
           '{"x":"%d","y":%d,"type":"click"}', '{"x":%d,"z":%d,"type":"click"}', '{"x":%d,"y":%d,"type":7}', "[%d,%d]"]
 KEYS = ["a", "b", "plan", "$browser", "$current_url", "utm_source", "$geoip_latitude", "$os", "$os_name", "email"]
 NAMES = {"view": 40, "$identify": 20, "$create_alias": 8, "$merge_dangerously": 4, "$set": 8, "$groupidentify": 8, "$exception": 2,
-         "$feature_flag_called": 5, "$$heatmap": 4}
+         "$feature_flag_called": 5, "$$heatmap": 4, "survey shown": 2, "$snapshot": 1}
+NO_OBJECTS = ['"oops"', "[1]", "null", "7", "{}"]
 GROUP_KEYS = ['"key0"', '"key1"', '"key2"', "42", "null", '["key0"]', '{"a":1}', '""', "true"]
 START = 1770000000
 
@@ -60,13 +62,19 @@ def pages_of(rnd, props):
         props["$prev_pageview_max_scroll"] = rnd.choice(["0", "800", "807.9", '"x"', "null"])
 
 
+def some_object(rnd):
+    return "{%s}" % ",".join('"%s":%s' % (k, rnd.choice(VALUES)) for k in rnd.sample(KEYS, rnd.randrange(1, 4)))
+
+
 def properties_of(rnd, ids, name):
     props = {}
     for key in rnd.sample(KEYS, rnd.randrange(4)):
         props[key] = rnd.choice(VALUES)
     for key in ("$set", "$set_once"):
         if rnd.random() < 0.4:
-            props[key] = "{%s}" % ",".join('"%s":%s' % (k, rnd.choice(VALUES)) for k in rnd.sample(KEYS, rnd.randrange(1, 4)))
+            props[key] = some_object(rnd)
+        elif rnd.random() < 0.03:
+            props[key] = rnd.choice(NO_OBJECTS)
     for key in rnd.sample(DATED, rnd.choice([0, 0, 1, 2])):
         props[key] = rnd.choice(DATES)
     if name == "$$heatmap" or (name in ("view", "$set") and rnd.random() < 0.1):
@@ -75,19 +83,21 @@ def properties_of(rnd, ids, name):
         props["$unset"] = rnd.choice(['["a","zz"]', '{"plan":""}', '["email"]', '"a"', "[7]"])
     if rnd.random() < 0.12:
         props["$process_person_profile"] = "false"
+    elif rnd.random() < 0.05:
+        props["$process_person_profile"] = rnd.choice(["true", '"false"', "0", "null", "{}"])
     if rnd.random() < 0.05:
-        props["$is_server"] = "true"
+        props["$is_server"] = rnd.choice(["true", "true", '"true"', "1"])
     if rnd.random() < 0.2:
         props["$groups"] = "{%s}" % ",".join('"type%d":%s' % (i, rnd.choice(GROUP_KEYS)) for i in rnd.sample(range(7), rnd.choice([1, 1, 2])))
     other = rnd.choice(ids + ILLEGAL[:2]) if rnd.random() < 0.95 else rnd.choice(ILLEGAL)
     if name == "$identify" and rnd.random() < 0.9:
-        props["$anon_distinct_id"] = json.dumps(other)
+        props["$anon_distinct_id"] = json.dumps(other) if rnd.random() < 0.97 else rnd.choice(["null", "0", '""', "{}"])
     if name in ("$create_alias", "$merge_dangerously"):
         props["alias"] = json.dumps(other) if rnd.random() < 0.95 else rnd.choice(["null", "0", "[1]", '""'])
     if name == "$groupidentify":
-        props["$group_type"] = '"type%d"' % rnd.randrange(7)
-        props["$group_key"] = rnd.choice(['"key0"', '"key1"', "42", '""'])
-        props["$group_set"] = rnd.choice(['{"n":%d}' % rnd.randrange(3), '{"m":"x"}', "null", "{}",
+        props["$group_type"] = '"type%d"' % rnd.randrange(7) if rnd.random() < 0.97 else rnd.choice(['""', "null", "{}"])
+        props["$group_key"] = rnd.choice(['"key0"', '"key1"', "42", '""', "null"])
+        props["$group_set"] = rnd.choice(['{"n":%d}' % rnd.randrange(3), '{"m":"x"}', "null", "{}", '"x"', "[1]",
                                           '{"%s":%s}' % (rnd.choice(DATED), rnd.choice(DATES))])
     return props
 
@@ -104,7 +114,8 @@ def merge(shape, ids, step, rnd):
     return ids[step % n], ids[(step + rnd.randrange(1, n)) % n]  # ring, with cycles
 
 
-def history(rnd, number, count):
+def history(rnd, number, count, shared=True):
+    """shared: some events are of ids that all histories have."""
     ids = ["h%d-%d" % (number, i) for i in range(rnd.randrange(3, 12))]
     shape = rnd.choice(["any"] * 3 + ["chain", "star", "inward star", "ring"])
     out = []
@@ -115,7 +126,12 @@ def history(rnd, number, count):
             who, other = merge(shape, ids, i, rnd)
             props["$anon_distinct_id" if name == "$identify" else "alias"] = json.dumps(other)
         at = START + i * rnd.choice([1, 1, 40]) - (rnd.randrange(30 * 86400) if rnd.random() < 0.05 else 0)
-        top = '{"top":%s}' % rnd.choice(VALUES) if rnd.random() < 0.1 else None
+        top = {}  # beside the properties
+        for key in ("$set", "$set_once", "$unset"):
+            if rnd.random() < 0.06:
+                top[key] = some_object(rnd)
+        if shared and rnd.random() < 0.02:
+            who = rnd.choice(ILLEGAL[:-1])  # capture takes no blank one
         text = "{%s}" % ",".join("%s:%s" % (json.dumps(k), v) for k, v in props.items())
         out.append(Event(number, who, name, text, uuid7(), at, top))
         if rnd.random() < 0.05:
@@ -123,9 +139,13 @@ def history(rnd, number, count):
     return out
 
 
-def histories(seed, count, events_each):
+def histories(seed, count, events_each, shared=True):
     """{number: [event]}; the numbers are the seeds of the histories."""
-    return {n: history(random.Random(n), n, events_each) for n in range(seed, seed + count)}
+    return {n: history(random.Random(n), n, events_each, shared) for n in range(seed, seed + count)}
+
+
+def tell(fold, event):
+    fold.event(event.who, event.name, event.properties, event.uuid, event.at, event.top.get("$set"), event.top.get("$set_once"))
 
 
 # --- sending -------------------------------------------------------------------------------------
@@ -142,7 +162,7 @@ class Writer(threading.Thread):
         when = datetime.datetime.fromtimestamp(event.at, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         return '{"distinct_id":%s,"event":%s,"properties":%s,"uuid":"%s","timestamp":"%s"%s}' % (
             json.dumps(event.who), json.dumps(event.name), event.properties, event.uuid, when,
-            ',"$set":' + event.top if event.top else "")
+            "".join(',"%s":%s' % item for item in event.top.items()))
 
     def post(self, body):
         try:
@@ -250,7 +270,7 @@ def compare(serve, fold):
         want = fold.groups.get(key)
         if key not in groups or want is None or not same(rawjson.members(groups[key]), want["properties"]):
             wrong.append((None, "group %s is %s, expected %s" % (key, groups.get(key), want)))
-    return wrong + compare_points(serve, fold) + compare_names(serve, fold)
+    return wrong + compare_points(serve, fold) + compare_names(serve, fold) + compare_warnings(serve, fold)
 
 
 def differing(what, found, expected):
@@ -266,6 +286,14 @@ def compare_points(serve, fold):
         (row["type"], int(row["x"]), int(row["y"]), str(row["pointer_target_fixed"]).lower() == "true", row["current_url"],
          int(row["viewport_height"]), int(row["viewport_width"]), row["session_id"], row["distinct_id"], row["event_uuid"])
         for row in rows), collections.Counter(fold.points))
+
+
+def compare_warnings(serve, fold):
+    """Of the types that always come."""
+    types = ("cannot_merge_already_identified", "cannot_merge_with_illegal_distinct_id", "invalid_event_when_process_person_profile_is_false")
+    rows = serve.sql("SELECT type, event_uuid FROM ingestion_warnings WHERE type IN ('%s')" % "', '".join(types))
+    return differing("warning", collections.Counter((row["type"], row["event_uuid"]) for row in rows),
+                     collections.Counter(warning for warning in fold.warnings if warning[0] in types))
 
 
 def compare_names(serve, fold):
@@ -291,8 +319,7 @@ def check(stories, writers=1, kills=0, seed=1, threads=0):
         by_uuid = {event.uuid: event for events in stories.values() for event in events}
         fold = Fold(team=1)
         for uuid in accepted:
-            event = by_uuid[uuid]
-            fold.event(event.who, event.name, event.properties, event.uuid, event.at, top_set=event.top)
+            tell(fold, by_uuid[uuid])
         missing = by_uuid.keys() - set(accepted)
         return [(by_uuid[u].history, "%s was acknowledged and is not in the log" % u) for u in missing] + compare(serve, fold)
 

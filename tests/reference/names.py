@@ -15,8 +15,8 @@ CLOCK = r"\d{2}:\d{2}:\d{2}(\.\d+)?"
 DATES = [re.compile(pattern + r"\Z") for pattern in (
     r"\d{4}-\d{2}-\d{2}[Tt ]" + CLOCK + r"([Zz]|[+-]\d{2}:\d{2})",                                      # RFC 3339
     r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?\d{1,2} (" + MONTHS + r") \d{4} \d{2}:\d{2}(:\d{2})? ([+-]\d{4}|GMT|UT|UTC)",  # RFC 2822
-    r"\d{4}[-/]\d{2}[-/]\d{2}([T ]" + CLOCK + r")?",
-    r"\d{2}[-/]\d{2}[-/]\d{4}([T ]" + CLOCK + r")?")]
+    r"\d{4}[-/][0-2]\d[-/][0-3]\d([T ][0-2]\d:[0-6]\d:[0-6]\d.*)?",  # by the look of it: vector I02
+    r"[0-2]\d[-/][0-3]\d[-/]\d{4}([T ][0-2]\d:[0-6]\d:[0-6]\d.*)?")]
 
 
 def looks_like_a_date(text):

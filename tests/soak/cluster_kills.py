@@ -28,7 +28,7 @@ from fold import Fold  # noqa: E402
 
 ROLES = ["capture", "capture", "ingest", "ingest", "load", "load"]
 PARTITIONS = 4
-TABLES = re.compile(r"\b(FROM|JOIN) (events|persons|person_distinct_ids|groups|heatmaps)\b")
+TABLES = re.compile(r"\b(FROM|JOIN) (events|persons|person_distinct_ids|groups|heatmaps|ingestion_warnings)\b")
 CONFIG = "ingest:\n  geoip_folder: \"off\"\n  threads: 1\nload:\n  batch_wait: 250ms\n"
 
 
@@ -55,7 +55,7 @@ class Stories:
 
     def __init__(self, project, seed, count, events_each, writers, pace):
         self.project, rnd = project, random.Random(seed)
-        made = histories.histories(seed % 100000 * 1000, count, events_each)
+        made = histories.histories(seed % 100000 * 1000, count, events_each, shared=False)  # those would be in other partitions than the rest
         self.stories = families.one_partition(made, project.value, PARTITIONS)
         queues = [[] for _ in range(writers)]
         heads = {n: iter(events) for n, events in self.stories.items()}
@@ -68,7 +68,7 @@ class Stories:
     def types(self):
         """The project's kinds of groups, in an order that all units know before anything else comes."""
         self.first = [histories.Event(0, "types", "$groupidentify", '{"$group_type":"type%d","$group_key":"first","$group_set":{"n":%d}}' % (n, n),
-                                      histories.uuid7(), histories.START, None) for n in range(5)]
+                                      histories.uuid7(), histories.START, {}) for n in range(5)]
         for event in self.first:
             self.project.post_when_known(self.project.value, "/e/", {
                 "api_key": self.project.value, "event": event.name, "distinct_id": event.who, "uuid": event.uuid,
@@ -96,8 +96,7 @@ class Stories:
         accepted = [uuid for uuid in dumped(self.project) if uuid in by_uuid]
         fold = Fold(team=self.project.team)
         for uuid in [event.uuid for event in self.first] + accepted:
-            event = by_uuid[uuid]
-            fold.event(event.who, event.name, event.properties, event.uuid, event.at, top_set=event.top)
+            histories.tell(fold, by_uuid[uuid])
         told = {event.uuid for writer, queue in zip(self.writers, self.queues) for event in queue[:writer.at]}
         missing = told - set(accepted)
         wrong = ["%s was acknowledged and is not in the log" % uuid for uuid in missing]
