@@ -191,7 +191,8 @@ static void take_details(struct work *work, struct warning *warning, const struc
     for (size_t i = 0; i < members.count; i++) {
         const struct json_member *member = &members.at[i];
 
-        if (span_is(member->key, "category") || span_is(member->key, "severity") || span_is(member->key, "pipelineStep"))
+        if (span_is(member->key, "category") || span_is(member->key, "severity") ||
+            (span_is(member->key, "pipelineStep") && member->value.kind != JSON_STRING))
             continue;
         warning->has_event = warning->has_event || span_is(member->key, "eventUuid");
         warning->has_distinct_id = warning->has_distinct_id || span_is(member->key, "distinctId");
