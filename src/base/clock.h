@@ -12,6 +12,11 @@
 int64_t clock_wall_us(void);
 /* Since an unknown start; for deadlines and durations. */
 int64_t clock_mono_us(void);
+/* Since the machine started, the time in which it was suspended included: beside the wall clock it tells whether that was set. Stands
+ * still where the wall clock is fixed. */
+int64_t clock_boot_us(void);
+/* Which start of the machine that counts from; never 0. Reads a file at the first call. */
+uint64_t clock_boot_id(void);
 /* CPU time that this thread has used. */
 int64_t clock_thread_us(void);
 

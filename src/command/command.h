@@ -124,6 +124,7 @@ int limit_remove_run(const struct command_args *args);
 int log_info_run(const struct command_args *args);
 int log_verify_run(const struct command_args *args);
 int log_dump_run(const struct command_args *args);
+int retention_confirm_run(const struct command_args *args);
 int doctor_run(const struct command_args *args);
 int cage_run(const struct command_args *args);
 int reload_run(const struct command_args *args);

@@ -336,6 +336,11 @@ const struct command commands[] = {
     { "log dump", "TOPIC", 1, 1, "print a topic's records, one JSON object a line", "",
       "penstock log dump raw --count 5\npenstock log dump events --from 1000 --count 1\n"
       "penstock log dump raw --hex", flags_log_dump, log_dump_run },
+    { "retention confirm", "", 0, 0, "say that the clock is right and time has passed, so that old data go",
+      "When the clock jumps forward, or the machine was off, retention of the log goes by the time in which the machine ran, and what\n"
+      "became due by the jump waits an hour. This ends that: what is old by the clock goes within seconds, and cannot be brought back.\n"
+      "Look at the clock first. `penstock status` says what is held.",
+      "penstock retention confirm\npenstock retention confirm --data /var/lib/penstock", flags_data_json, retention_confirm_run },
     { "warehouse rebuild", "", 0, 0, "build the warehouse anew from the log, while events go on being accepted",
       "For a warehouse that is damaged, or that somebody changed. The old file is kept beside the new one, under another name. What\n"
       "the log has no more (ingest.output_retention) would be missing in the new one: then --partial is needed. Queries\n"

@@ -22,6 +22,7 @@
 #include "command/command.h"
 #include "command/config.h"
 #include "command/doctor.h"
+#include "command/retention_command.h"
 #include "command/supervisor.h"
 #include "command/tls_files.h"
 #include "ingest/geoip.h"
@@ -362,6 +363,16 @@ static void check_account(struct doctor *doctor)
                 account.dropped, account.deduplicated, account.dead_lettered, account.pending);
 }
 
+static void check_retention(struct doctor *doctor)
+{
+    struct retention_held held;
+
+    retention_held_read(doctor->data, &held);
+    if (held.segments > 0)
+        verdict(doctor, WARN, "retention", "the clock jumped %.1f hours forward (or this machine was off): %" PRIu64 " segments of the log (%" PRIu64
+                " MiB) are old by it and kept. If it is right now: penstock retention confirm", (double)held.us / 3.6e9, held.segments, held.bytes >> 20);
+}
+
 int doctor_run(const struct command_args *args)
 {
     static struct config config;
@@ -392,6 +403,7 @@ int doctor_run(const struct command_args *args)
         doctor_stores(&doctor, &config.stores);
     if (there) {
         check_roles(&doctor);
+        check_retention(&doctor);
         check_account(&doctor);
     }
     if (doctor.json)

@@ -290,7 +290,7 @@ static int store_tally(struct ingest *ingest, struct people_txn *txn, const stru
     if (people_fates_add(txn, tally->rows, tally->count, err) < 0 ||
         people_ended_add(txn, tally->ended, tally->ended_count, err) < 0)
         return -1;
-    return people_fates_forget(txn, (uint32_t)(passes->now_us / TIME_US_HOUR) - 24 * PEOPLE_FATES_DAYS, err);
+    return people_fates_forget(txn, (uint32_t)(passes->steady_us / TIME_US_HOUR) - 24 * PEOPLE_FATES_DAYS, err);
 }
 
 /* I2: what was taken has a fate, or was moved aside. */
@@ -305,13 +305,13 @@ static bool fates_add_up(const struct ingest *ingest, const struct people_place 
 
 /* Everything up to the commit. On failure txn is gone and nothing has happened, but for rows that
  * ingest_recover will cut. */
-static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, struct err *err)
+static int process(struct ingest *ingest, struct people_place *place, struct passes *passes, int64_t requests_wait_us, struct err *err)
 {
     struct inputs         *inputs = &ingest->inputs;
     const struct gathered *batch = &inputs->batch;
     struct people_txn     *txn;
     const struct requests  requests = { .arena = ingest->arena, .now_us = inputs->now_us,
-                                       .undo_us = ingest->options->undo_window_us, .unit = ingest->env->unit,
+                                       .undo_us = ingest->options->undo_window_us, .wait_us = requests_wait_us, .unit = ingest->env->unit,
                                        .log_stays = log_is_kafka(ingest->log), .sink = sink_row, .sink_ctx = ingest };
     int64_t                from_us, synced_us, request_us;
     int                    moves;
@@ -490,6 +490,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
 {
     struct people_place place = ingest->place;
     struct passes       passes;
+    struct log_clock    clock;
     int64_t             began_us = clock_mono_us();
     int                 rc;
 
@@ -500,11 +501,12 @@ int ingest_step(struct ingest *ingest, struct err *err)
     if (rc < 0 || (rc == 0 && !ingest->moves_left && ingest->log_done_below == 0 && ingest->inputs.now_us < ingest->request_us))
         return rc; /* without events there may still be ids to be moved, or something to be done for an operator */
     refresh_catalog(ingest);
+    outputs_clock(ingest->outputs, clock_wall_us(), &clock);
     passes = (struct passes){
         .arena = ingest->arena, .alone = &ingest->hands->alone, .hands = ingest->hands->at, .crew = ingest->hands->crew,
         .slices = ingest->hands->slices, .keys = &ingest->keys, .catalog = ingest->snapshot, .gate = ingest->gate,
         .definer = ingest->definer, .cookieless = ingest->cookieless, .attempt = ingest->attempt, .crash_on = ingest->crash_on,
-        .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .sink = sink_row,
+        .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .steady_us = clock.steady_us, .sink = sink_row,
         .put = put_row, .sink_ctx = ingest,
         .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,
                     .joins_per_hour_max = (uint64_t)ingest->options->joins_per_hour_max }
@@ -512,7 +514,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     watch_step(ingest->watch, "waits until its process's other units let it work", clock_mono_us());
     turn_take(ingest);
     attempt_begin_of(ingest->attempt, ingest->inputs.first, ingest->inputs.next, inputs_events(&ingest->inputs) + ingest->inputs.taken[INPUT_CONTROL]);
-    rc = process(ingest, &place, &passes, err);
+    rc = process(ingest, &place, &passes, clock.calm_us < LOG_CLOCK_CALM_US ? LOG_CLOCK_CALM_US - clock.calm_us : 0, err);
     attempt_end(ingest->attempt, rc < 0 ? ingest->inputs.first : ingest->inputs.next);
     turn_give(ingest);
     if (rc < 0) {

@@ -40,6 +40,7 @@ struct ingest {
     /* @thread ingest */
     struct catalog_snapshot *snapshot;
     int64_t                  chores_us; /* when they are next due */
+    int64_t                  held_us;   /* as chores_us: what retention holds is counted */
     struct outputs          *outputs;
     struct inputs            inputs;
     struct lanes             lanes;

@@ -13,6 +13,7 @@ enum {
     TROUBLES_MAX = 20 /* ERR_STOP in a row without a batch between: let the supervisor start us anew */
 };
 #define CHORES_EVERY_US ((int64_t)5 * 1000000)
+#define HELD_EVERY_US ((int64_t)10 * 1000000)
 /* Batches of a few events begin so far apart: each costs four syncs or more, whatever is in it, and who syncs beside us, as capture does
  * before it answers, waits for them. An event that comes after a pause is taken at once. */
 #define SMALL_TURN_US ((int64_t)25000)
@@ -37,6 +38,29 @@ static int64_t turn_left_us(const struct ingest *ingest, int64_t began_us)
     return left_us;
 }
 
+static void held_add(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors, size_t cursor_count)
+{
+    uint64_t *bytes = ctx;
+
+    (void)cursors;
+    (void)cursor_count;
+    *bytes += info->held_bytes;
+}
+
+/* For people, who can say that the clock is right. */
+static void held_count(struct ingest *ingest)
+{
+    int64_t    now_us = clock_mono_us();
+    uint64_t   bytes = 0;
+    struct err ignored = { .kind = ERR_NONE };
+
+    if (log_is_kafka(ingest->log) || now_us < ingest->held_us)
+        return;
+    ingest->held_us = now_us + HELD_EVERY_US;
+    if (log_info(ingest->log, held_add, &bytes, &ignored) == 0)
+        ingest_metrics_held(ingest->metrics, bytes);
+}
+
 /* The cursor is for retention and for people to see; old files go. Trouble here harms no event. */
 static int do_chores(struct ingest *ingest, struct err *failed)
 {
@@ -52,6 +76,7 @@ static int do_chores(struct ingest *ingest, struct err *failed)
     ingest_metrics_seen(ingest->metrics, &seen);
     if (outputs_retain(ingest->outputs, clock_wall_us(), &err) < 0)
         say_seldom(&gate, SAY_WARN, "deleting old rows: %s", err.text);
+    held_count(ingest);
     if (cookieless_days_over(ingest->people, clock_wall_us()))
         ingest->moves_left = true; /* an empty batch forgets them */
     if (ingest->log_done_below == 0 && ingest->log_eraser != NULL)

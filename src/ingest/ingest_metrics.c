@@ -49,11 +49,13 @@ static const struct metric_def defs[] = {
     { .name = "ingest_carried_total", .labels = "", .help = "messages of further topics that were brought over", .kind = METRIC_COUNTER },
     { .name = "ingest_further_lag_records", .labels = "", .help = "messages of further topics that wait in this machine's partitions",
       .kind = METRIC_GAUGE },
+    { .name = "ingest_retention_held_bytes", .labels = "", .help = "of the log, older than retention by a clock that jumped, and kept until that is confirmed",
+      .kind = METRIC_GAUGE },
 };
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED, FURTHER
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED, FURTHER, HELD
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -113,6 +115,11 @@ void ingest_metrics_carried(struct metric_page *page, uint64_t messages)
 void ingest_metrics_further(struct metric_page *page, uint64_t waiting)
 {
     metric_set(page, FURTHER, (int64_t)waiting);
+}
+
+void ingest_metrics_held(struct metric_page *page, uint64_t bytes)
+{
+    metric_set(page, HELD, (int64_t)bytes);
 }
 
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats)

@@ -26,6 +26,8 @@ void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us);
 /* Of further topics (log/log_carry.h): so many more came over; and so many wait. */
 void ingest_metrics_carried(struct metric_page *page, uint64_t messages);
 void ingest_metrics_further(struct metric_page *page, uint64_t waiting);
+/* What retention keeps because the clock jumped (log_partition_info). */
+void ingest_metrics_held(struct metric_page *page, uint64_t bytes);
 void ingest_metrics_seen(struct metric_page *page, const struct people_seen_stats *stats);
 
 #endif

@@ -62,6 +62,7 @@ static int topic_open(struct outputs *outputs, enum output output, uint64_t end,
         .retention_us = info->again ? OUTPUTS_AGAIN_RETENTION_US : outputs->options.retention_us,
         .disk_reserve_bytes = OUTPUTS_RESERVE_BYTES,
         .cursors_needed = info->readers,
+        .clock_guard = true,
         .epoch = outputs->options.epoch,
         .epoch_committed = outputs->epoch_committed,
     };
@@ -300,4 +301,9 @@ int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)
         if (outputs->topics[i].writer != NULL && log_writer_retain(outputs->topics[i].writer, now_us, err) < 0)
             return err_wrap(err, output_infos[i].topic);
     return 0;
+}
+
+void outputs_clock(struct outputs *outputs, int64_t now_us, struct log_clock *out)
+{
+    log_writer_clock(outputs->topics[OUTPUT_EVENTS].writer, now_us, out);
 }

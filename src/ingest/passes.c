@@ -202,7 +202,7 @@ static int ask_people(struct passes *passes, struct people_txn *txn, struct peop
         if (item->result.merge_too_large) {
             item_bury(item, "people", "Merge limit exceeded",
                       SPAN("the person that would be merged has more distinct ids than ingest.merge_ids_max"), slice->arena);
-            if (repeats_letter(txn, item, passes->now_us, err) < 0)
+            if (repeats_letter(txn, item, passes->steady_us, err) < 0)
                 return -1;
             continue;
         }
@@ -279,7 +279,7 @@ static int slice_order(struct belt *belt, struct slice *slice, struct err *err)
     for (size_t i = 0; i < slice->count; i++)
         if (count_read(passes, &slice->items[i], err) < 0)
             return -1;
-    if (repeats_drop(belt->txn, slice, passes->now_us, err) < 0)
+    if (repeats_drop(belt->txn, slice, passes->steady_us, err) < 0)
         return -1;
     note_time(passes, 1, &from_us);
     people_batch_event_arena(belt->people, slice->arena);

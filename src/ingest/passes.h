@@ -47,6 +47,7 @@ struct passes {
     uint64_t                         too_large; /* mark of a record that is known not to fit, or ATTEMPT_NONE */
     struct people_limits             limits;
     int64_t                          now_us;
+    int64_t                          steady_us; /* the clock without its jumps (log_clock): days of event ids are counted by it */
     row_sink                        *sink;
     row_put                         *put;
     void                            *sink_ctx;

@@ -9,9 +9,9 @@
 
 enum { LETTERS_PROJECT = 0 };
 
-static int32_t day_of(int64_t now_us)
+static int32_t day_of(int64_t steady_us)
 {
-    return (int32_t)(now_us / TIME_US_DAY);
+    return (int32_t)(steady_us / TIME_US_DAY);
 }
 
 static int letter_id(const struct item *item, struct people_seen *out, struct err *err)
@@ -27,7 +27,7 @@ static int letter_id(const struct item *item, struct people_seen *out, struct er
 
 /* The event's uuid is noted. 1: it is a repeat nonetheless; 0: it was set aside when it came before, and is sent again by
  * somebody who can do better now; -1. */
-static int is_repeat(struct people_txn *txn, const struct item *item, int64_t now_us, struct err *err)
+static int is_repeat(struct people_txn *txn, const struct item *item, int64_t steady_us, struct err *err)
 {
     struct people_seen letter;
     uint64_t           place;
@@ -38,12 +38,12 @@ static int is_repeat(struct people_txn *txn, const struct item *item, int64_t no
     if (letter_id(item, &letter, err) < 0)
         return -1;
     got = people_seen_find(txn, letter.project, &letter.uuid, &place, err);
-    if (got > 0 && people_unseen_put(txn, item->project->id, &item->record.uuid, day_of(now_us), err) < 0)
+    if (got > 0 && people_unseen_put(txn, item->project->id, &item->record.uuid, day_of(steady_us), err) < 0)
         return -1;
     return got;
 }
 
-int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t now_us, struct err *err)
+int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t steady_us, struct err *err)
 {
     struct item        *items = slice->items;
     size_t              count = slice->count, asked = 0;
@@ -59,7 +59,7 @@ int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t now_
         else if (items[i].fate == FATE_DEAD_LETTERED && letter_id(&items[i], &ids[asked++], err) < 0)
             return -1;
     }
-    if (asked > 0 && people_seen_add(txn, ids, asked, day_of(now_us), err) < 0)
+    if (asked > 0 && people_seen_add(txn, ids, asked, day_of(steady_us), err) < 0)
         return -1;
     asked = 0;
     for (size_t i = 0; i < count; i++) {
@@ -68,7 +68,7 @@ int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t now_
 
         if ((!pending && items[i].fate != FATE_DEAD_LETTERED) || !ids[asked++].repeated)
             continue;
-        repeat = pending ? is_repeat(txn, &items[i], now_us, err) : 1;
+        repeat = pending ? is_repeat(txn, &items[i], steady_us, err) : 1;
         if (repeat < 0)
             return -1;
         if (repeat == 1)
@@ -77,13 +77,13 @@ int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t now_
     return 0;
 }
 
-int repeats_letter(struct people_txn *txn, struct item *item, int64_t now_us, struct err *err)
+int repeats_letter(struct people_txn *txn, struct item *item, int64_t steady_us, struct err *err)
 {
     struct people_seen letter;
 
-    if (letter_id(item, &letter, err) < 0 || people_seen_add(txn, &letter, 1, day_of(now_us), err) < 0)
+    if (letter_id(item, &letter, err) < 0 || people_seen_add(txn, &letter, 1, day_of(steady_us), err) < 0)
         return -1;
     if (letter.repeated) /* it was one for another reason */
         item_drop_repeat(item);
-    return people_unseen_put(txn, item->project->id, &item->record.uuid, day_of(now_us), err);
+    return people_unseen_put(txn, item->project->id, &item->record.uuid, day_of(steady_us), err);
 }

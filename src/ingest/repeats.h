@@ -15,8 +15,8 @@
 #include "people/people.h"
 
 /* Decides what came before, of pending items and of those that are letters already: FATE_DEDUPLICATED. First wins. */
-int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t now_us, struct err *err) must_check;
+int repeats_drop(struct people_txn *txn, const struct slice *slice, int64_t steady_us, struct err *err) must_check;
 /* The item was pending after repeats_drop, and is a letter now: its uuid was noted, and is to be taken once more. */
-int repeats_letter(struct people_txn *txn, struct item *item, int64_t now_us, struct err *err) must_check;
+int repeats_letter(struct people_txn *txn, struct item *item, int64_t steady_us, struct err *err) must_check;
 
 #endif

@@ -217,18 +217,30 @@ static int do_delete(const struct requests *requests, struct people_txn *txn, st
                 erase ? "people done" : "done", due->due_us, &operated, err);
 }
 
+/* When it may be done; now_us at the latest, if it is due and need not wait. */
+static int64_t ready_us(const struct requests *requests, const struct people_request *waiting)
+{
+    bool at_once = (waiting->control.flags & (CONTROL_NOW | CONTROL_ERASED)) != 0;
+
+    if (waiting->due_us > requests->now_us || requests->wait_us == 0 || at_once)
+        return waiting->due_us;
+    return requests->now_us + requests->wait_us;
+}
+
 int requests_do(const struct requests *requests, struct people_txn *txn, int64_t *next_us_out, struct err *err)
 {
     struct people_request waiting;
     uint64_t              after = PEOPLE_REQUEST_NONE;
+    int64_t               ready;
     int                   got, rc;
 
     *next_us_out = REQUESTS_NEVER;
     while ((got = people_request_next(txn, after, &waiting, err)) == 1) {
         after = waiting.number;
-        if (waiting.due_us > requests->now_us) {
-            if (waiting.due_us < *next_us_out)
-                *next_us_out = waiting.due_us;
+        ready = ready_us(requests, &waiting);
+        if (ready > requests->now_us) {
+            if (ready < *next_us_out)
+                *next_us_out = ready;
             continue;
         }
         rc = do_delete(requests, txn, &waiting, err);
@@ -286,6 +298,11 @@ int requests_expire(const struct requests *requests, struct people_txn *txn, con
     if (people_expired_day_get(txn, &last, err) < 0)
         return -1;
     follows = last == today - 1;
+    if (follows && requests->wait_us > 0) {
+        if (requests->now_us + requests->wait_us < *next_us_in_out)
+            *next_us_in_out = requests->now_us + requests->wait_us;
+        return 0;
+    }
     if (last < today || last > today + 1) {
         for (size_t i = 0; follows && i < count; i++)
             if (projects[i].retention_days > 0 && expire_project(requests, &projects[i], today, err) < 0)

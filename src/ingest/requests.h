@@ -15,6 +15,8 @@
 struct requests {
     struct arena *arena; /* of the batch */
     int64_t       now_us, undo_us;
+    int64_t       wait_us;   /* what became due waits so long yet: the clock jumped forward a short while ago. An undo window ends and a day
+                            * begins too early by that; what was asked for at once is done */
     uint32_t      unit;      /* the log's partition */
     bool          log_stays; /* nothing can be erased in the log: it is Kafka's */
     row_sink     *sink;
@@ -26,12 +28,14 @@ struct requests {
 /* Records of the topic, in order. What cannot be read is told, and passed over. */
 int requests_take(const struct requests *requests, struct people_txn *txn, const struct raw_record *records, size_t count,
                   struct err *err) must_check;
-/* Does what operators asked for that is due. *next_us_out: when the next one is, REQUESTS_NEVER: there is none. */
+/* Does what operators asked for that is due, and does not wait for a clock that jumped. *next_us_out: when the next one is,
+ * REQUESTS_NEVER: there is none. */
 int requests_do(const struct requests *requests, struct people_txn *txn, int64_t *next_us_out, struct err *err) must_check;
 /* Once a day, for each project that keeps its events for a number of days only: an order to load, a receipt of the kind
  * "expire". Not on a day that does not follow the last one that was looked at: when the clock jumped, or nothing ran for
  * days, the day after the next one is the first again, so that a wrong clock has a day to be noticed before anything
- * goes. Of several units the first does it for all: an order is the whole project's, and its receipt is one. *next_us_in_out: lowered to the next time. */
+ * goes; and not while the clock jumped just now. Of several units the first does it for all: an order is the whole project's, and
+ * its receipt is one. *next_us_in_out: lowered to the next time. */
 int requests_expire(const struct requests *requests, struct people_txn *txn, const struct catalog_snapshot *catalog,
                     int64_t *next_us_in_out, struct err *err) must_check;
 /* Some project keeps its events for a number of days only. */

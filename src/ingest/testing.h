@@ -198,7 +198,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
     struct passes     passes = {
         .arena = fixture->arena, .alone = &fixture->slice, .hands = &hand, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer, .cookieless = fixture->cookieless,
         .attempt = fixture->attempt, .too_large = fixture->too_large > 0 ? fixture->too_large - 1 : ATTEMPT_NONE,
-        .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
+        .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .steady_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
         .limits = fixture->limits
     };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "log/embedded.h"
 #include "log/part.h"
@@ -27,6 +28,7 @@ int embedded_open(const struct log_options *options, struct log **out, struct er
 
     if (log == NULL)
         return err_set(err, ERR_FULL, "no memory for the log");
+    (void)clock_boot_id(); /* while files can be read: capture locks itself in soon, and retention asks later */
     log->ops = &log_embedded_ops;
     made = io_mkdir(AT_FDCWD, options->folder, 0750) == 0;
     if (!made && errno != EEXIST) {
@@ -82,6 +84,7 @@ const struct log_ops log_embedded_ops = {
     .writer_sync = embedded_writer_sync,
     .writer_publish = embedded_writer_publish,
     .writer_retain = embedded_writer_retain,
+    .writer_clock = embedded_writer_clock,
     .commit_start = embedded_commit_start,
     .commit_stop = embedded_commit_stop,
     .commit_submit = embedded_commit_submit,
@@ -104,6 +107,7 @@ const struct log_ops log_embedded_ops = {
     .cursor_load = embedded_cursor_load,
     .erase = embedded_erase,
     .roll_ask = embedded_roll_ask,
+    .clock_confirm = embedded_clock_confirm,
     .info = embedded_info,
     .verify = embedded_verify,
 };

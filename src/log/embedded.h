@@ -16,6 +16,7 @@ int embedded_writer_append(struct log_writer *writer, const struct log_batch *ba
 int embedded_writer_sync(struct log_writer *writer, struct err *err) must_check;
 void embedded_writer_publish(struct log_writer *writer, uint64_t end);
 int embedded_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
+void embedded_writer_clock(struct log_writer *writer, int64_t now_us, struct log_clock *out);
 int embedded_commit_start(struct log_writer *writer_take, const struct log_commit_options *options,
                           struct log_commit **out, struct err *err) must_check;
 void embedded_commit_stop(struct log_commit *commit);
@@ -44,6 +45,7 @@ int embedded_cursor_load(struct log *log, const char *topic, uint32_t partition,
 int embedded_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below,
                    size_t segments_max, log_erase_wanted *wanted, void *ctx, struct log_erased *out, struct err *err) must_check;
 int embedded_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
+int embedded_clock_confirm(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
 int embedded_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err) must_check;
 int embedded_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
                     struct log_verify_result *out, struct err *err) must_check;

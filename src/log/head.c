@@ -15,7 +15,8 @@
 #include "base/crc32c.h"
 #include "base/io.h"
 
-enum { HEAD_BYTES = 4096, HEAD_SEQ_AT = 28, HEAD_SLOT_AT = 64, HEAD_SLOT_BYTES = 64, HEAD_TRIES = 64 };
+enum { HEAD_BYTES = 4096, HEAD_SEQ_AT = 28, HEAD_SLOT_AT = 64, HEAD_SLOT_BYTES = 64, HEAD_NOTE_AT = 192, HEAD_TRIES = 64 };
+_Static_assert(HEAD_NOTE_AT + HEAD_NOTE_BYTES == HEAD_BYTES && HEAD_NOTE_BYTES % 8 == 0, "the note is the rest of the page");
 #define HEAD_MAGIC UINT64_C(0x4441454854534e50)
 
 static uint64_t head_u64(const struct head *head, size_t at)
@@ -212,6 +213,19 @@ void head_publish(struct head *head, const struct head_place *place)
 {
     head_advance(head, place);
     head_wake(head);
+}
+
+void head_note_get(const struct head *head, uint8_t note[HEAD_NOTE_BYTES])
+{
+    for (size_t i = 0; i < HEAD_NOTE_BYTES; i += 8)
+        bytes_put_u64(note + i, head_u64(head, HEAD_NOTE_AT + i));
+}
+
+void head_note_put(struct head *head, const uint8_t note[HEAD_NOTE_BYTES])
+{
+    for (size_t i = 0; i < HEAD_NOTE_BYTES; i += 8)
+        if (head_u64(head, HEAD_NOTE_AT + i) != bytes_get_u64(note + i))
+            head_put_u64(head, HEAD_NOTE_AT + i, bytes_get_u64(note + i));
 }
 
 int head_sync(struct head *head, const struct part *part, struct err *err)

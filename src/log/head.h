@@ -11,6 +11,7 @@
  *   64     64  slot 0    0: end u64 | 8: segment base u64 | 16: place of the last published frame u64
  *                        24: seq u32 | 28: crc32c of the slot's bytes before
  *  128     64  slot 1
+ *  192   3904  a note: how the clock jumped (steady.h)
  *
  * H1  a slot says only what was durable when it was written, so an old one is harmless after a power cut
  * H2  a killed or interrupted publishing leaves the other slot whole
@@ -20,6 +21,8 @@
 #define PENSTOCK_LOG_HEAD_H
 
 #include "log/part.h"
+
+enum { HEAD_NOTE_BYTES = 3904 };
 
 struct head {
     int      fd;
@@ -49,6 +52,9 @@ void head_set_identity(struct head *head, uint64_t id, uint32_t epoch, uint32_t 
 void head_set(struct head *head, const struct head_place *place);
 /* The next slot, then the readers are woken. */
 void head_publish(struct head *head, const struct head_place *place);
+/* As it stands: whoever wrote it has its own sum. */
+void head_note_get(const struct head *head, uint8_t note[HEAD_NOTE_BYTES]);
+void head_note_put(struct head *head, const uint8_t note[HEAD_NOTE_BYTES]);
 int  head_sync(struct head *head, const struct part *part, struct err *err) must_check;
 
 /* Sleeps while seq is unchanged. */

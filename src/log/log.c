@@ -82,6 +82,14 @@ int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err
     return OPS(writer)->writer_retain(writer, now_us, err);
 }
 
+void log_writer_clock(struct log_writer *writer, int64_t now_us, struct log_clock *out)
+{
+    if (OPS(writer)->writer_clock != NULL)
+        OPS(writer)->writer_clock(writer, now_us, out);
+    else
+        *out = (struct log_clock){ now_us, INT64_MAX };
+}
+
 int log_commit_start(struct log_writer *writer_take, const struct log_commit_options *options, struct log_commit **out,
                      struct err *err)
 {
@@ -206,6 +214,11 @@ int log_erase(struct log *log, const char *topic, uint32_t partition, uint64_t f
 int log_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err)
 {
     return OPS(log)->roll_ask(log, topic, partition, err);
+}
+
+int log_clock_confirm(struct log *log, const char *topic, uint32_t partition, struct err *err)
+{
+    return OPS(log)->clock_confirm == NULL ? 0 : OPS(log)->clock_confirm(log, topic, partition, err);
 }
 
 int log_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)

@@ -54,6 +54,8 @@ struct log_topic_options {
     uint64_t       epoch;               /* Kafka, topics with one writer: of this opening. No other one ever had it, and it is
                                          * higher than all before; 0: made of the clock. Embedded: the folder's lock is enough */
     uint64_t       epoch_committed;     /* the same: of the writer whose end was recorded last; 0: none was */
+    bool           clock_guard;         /* log_writer_retain is told the machine's clock, and jumps of it make nothing old (steady.h);
+                                         * embedded: on Kafka brokers delete */
     bool           for_commit;          /* Kafka: log_commit_start comes next. The opening starts no thread and asks no broker; a
                                          * spool, if there is one, is opened and locked */
 };
@@ -179,6 +181,17 @@ int log_writer_sync(struct log_writer *writer, struct err *err) must_check;
 void log_writer_publish(struct log_writer *writer, uint64_t end);
 /* Deletes what retention allows; cheap when there is nothing to do. Call now and then (seconds). */
 int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
+/* After a jump of the clock who acts on what became due waits so long, so that somebody can look (source: spec/reliability.md G10). */
+#define LOG_CLOCK_CALM_US ((int64_t)3600 * 1000000)
+/* The clock without its jumps, as a writer with clock_guard saw them; others, and all on Kafka: the clock. */
+struct log_clock {
+    int64_t steady_us; /* now_us, less what it jumped */
+    int64_t calm_us;   /* the machine ran so long since the clock last jumped forward by a minute or more; INT64_MAX: for ever */
+};
+void log_writer_clock(struct log_writer *writer, int64_t now_us, struct log_clock *out);
+/* The clock is right and the time has passed: the writers, when they next call log_writer_retain, forget its jumps. One who does not
+ * run does so when it does. */
+int log_clock_confirm(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
 
 /* --- group commit: many threads, one sync ------------------------------------------------------ */
 
@@ -330,6 +343,11 @@ struct log_partition_info {
     uint64_t bytes;      /* on disk */
     uint32_t segments;
     uint32_t epoch;
+    /* Embedded, clock_guard; as of the writer's last look: what is old by the clock and kept since it jumped, and by how much it did */
+    uint32_t held_segments;
+    uint64_t held_bytes;
+    int64_t  held_us;
+    bool     clock_jumped; /* log_clock_confirm would change something */
 };
 struct log_cursor_info {
     char     consumer[LOG_CURSOR_NAME_BYTES_MAX + 1];

@@ -289,15 +289,5 @@ int embedded_erase(struct log *log, const char *topic, uint32_t partition, uint6
 
 int embedded_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err)
 {
-    struct part part;
-    int         rc = part_open(&part, log, topic, partition, false, err), fd;
-
-    if (rc <= 0)
-        return rc;
-    fd = io_open(part.dir_fd, "roll", O_WRONLY | O_CREAT, 0600);
-    rc = fd < 0 ? err_errno(err, errno, "%s: ask for a new segment", part.label) : 0;
-    if (fd >= 0)
-        io_close(fd);
-    part_close(&part);
-    return rc;
+    return part_ask(log, topic, partition, "roll", err);
 }

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "log/log_cursor.h"
 #include "log/log_reader.h"
+#include "log/steady.h"
 
 enum { INFO_CURSORS_MAX = 64 };
 
@@ -137,6 +138,25 @@ static size_t info_cursors(const struct part *part, struct log_cursor_info *curs
     return count;
 }
 
+static void info_clock(struct log_reader *reader, struct log_partition_info *info)
+{
+    struct err    ignored = { .kind = ERR_NONE };
+    struct steady steady;
+    struct head   head;
+    uint64_t      id;
+    uint32_t      epoch, owner;
+
+    if (head_open_reader(&head, &reader->part, &ignored) < 1)
+        return;
+    if (head_identity(&head, &id, &epoch, &owner) && steady_load(&head, id, &steady)) {
+        info->held_segments = steady.held_segments;
+        info->held_bytes = steady.held_bytes;
+        info->held_us = steady.held_us;
+        info->clock_jumped = steady.count > 0 || (steady.jumped_us != INT64_MIN && steady_us(&steady) - steady.jumped_us < LOG_CLOCK_CALM_US);
+    }
+    head_close(&head);
+}
+
 static int info_partition(struct log *log, const char *topic, uint32_t partition, log_info_seen *seen, void *ctx,
                           struct err *err)
 {
@@ -168,6 +188,7 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
         if (fstatat(reader->part.dir_fd, name, &st, 0) == 0)
             info.bytes += (uint64_t)st.st_blocks * 512;
     }
+    info_clock(reader, &info);
     cursor_count = info_cursors(&reader->part, cursors, INFO_CURSORS_MAX);
     seen(ctx, &info, cursors, cursor_count);
     embedded_reader_close(reader);

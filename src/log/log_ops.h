@@ -25,6 +25,7 @@ struct log_ops {
     int      (*writer_sync)(struct log_writer *writer, struct err *err);
     void     (*writer_publish)(struct log_writer *writer, uint64_t end);
     int      (*writer_retain)(struct log_writer *writer, int64_t now_us, struct err *err);
+    void     (*writer_clock)(struct log_writer *writer, int64_t now_us, struct log_clock *out); /* NULL: no guard */
 
     int  (*commit_start)(struct log_writer *writer_take, const struct log_commit_options *options, struct log_commit **out,
                          struct err *err);
@@ -58,6 +59,7 @@ struct log_ops {
     int (*erase)(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,
                  log_erase_wanted *wanted, void *ctx, struct log_erased *out, struct err *err);
     int (*roll_ask)(struct log *log, const char *topic, uint32_t partition, struct err *err);
+    int (*clock_confirm)(struct log *log, const char *topic, uint32_t partition, struct err *err); /* NULL: nothing is held */
     int (*info)(struct log *log, log_info_seen *seen, void *ctx, struct err *err);
     int (*verify)(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
                   struct log_verify_result *out, struct err *err);

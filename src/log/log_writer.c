@@ -313,6 +313,8 @@ int log_writer_wake(struct log_writer *writer, struct err *err)
     }
     writer->epoch = epoch;
     head_set_identity(&writer->head, writer->id, epoch, (uint32_t)getpid());
+    if (writer->options.clock_guard)
+        log_writer_clock_load(writer, writer->seg.base);
     return 0;
 }
 

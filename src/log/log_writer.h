@@ -9,6 +9,7 @@
 #include "log/head.h"
 #include "log/part.h"
 #include "log/segment.h"
+#include "log/steady.h"
 
 enum {
     LOG_WRITER_MAGIC = 0x77726974,
@@ -39,6 +40,8 @@ struct log_writer { /* embedded */
     struct frame             last;
     uint64_t                 synced_last_at; /* the last frame that was synced; 0: not known */
     uint8_t                  headers[WRITER_GROUP_MAX][FRAME_HEADER_BYTES];
+    struct steady            steady;     /* clock_guard: how the clock jumped */
+    int64_t                  steady_put_us, odd_look_us; /* since the machine's start: last written down; all segments are next looked at */
     uint8_t                 *packed; /* LZ4 */
     size_t                   packed_size;
 };
@@ -58,6 +61,10 @@ void log_writer_rest(struct log_writer *writer);
 /* Back again, if nobody has it now and nobody wrote meanwhile; else ERR_STOP. One who opened it and wrote nothing left the
  * file as recovery finds it: with the same end, and a higher epoch, which is taken over. */
 int log_writer_wake(struct log_writer *writer, struct err *err) must_check;
+/* Reads what is known of jumps of the clock: at the opening, and when somebody else may have written meanwhile. */
+void log_writer_clock_load(struct log_writer *writer, uint64_t last_base);
+/* log_writer_retain with clock_guard, at this time. */
+int log_writer_retain_at(struct log_writer *writer, const struct steady_now *now, struct err *err) must_check;
 /* Puts a frame without records at the end: it proves the sync before it and describes the last frame. */
 int log_writer_mark(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
 

@@ -310,6 +310,8 @@ static int writer_recover(struct log_writer *writer, struct err *err)
     writer->published = head.end;
     head_set_identity(&writer->head, writer->id, writer->epoch, (uint32_t)getpid());
     head_set(&writer->head, &head);
+    if (writer->options.clock_guard)
+        log_writer_clock_load(writer, segments.count > 0 ? segments.bases[segments.count - 1] : writer->seg.base);
     rc = 0;
 done:
     part_segments_fini(&segments);

@@ -269,6 +269,21 @@ int part_epoch_store(const struct part *part, uint64_t id, uint32_t epoch, struc
     return rc;
 }
 
+int part_ask(const struct log *log, const char *topic, uint32_t partition, const char *name, struct err *err)
+{
+    struct part part;
+    int         rc = part_open(&part, log, topic, partition, false, err), fd;
+
+    if (rc <= 0)
+        return rc;
+    fd = io_open(part.dir_fd, name, O_WRONLY | O_CREAT, 0600);
+    rc = fd < 0 ? err_errno(err, errno, "%s: make %s", part.label, name) : 0;
+    if (fd >= 0)
+        io_close(fd);
+    part_close(&part);
+    return rc;
+}
+
 void part_quarantine(const struct part *part, uint64_t base, uint64_t count, uint64_t seg_base, uint64_t file_at,
                      const char *what)
 {

@@ -11,6 +11,7 @@
  *                                  16      4  epoch of the last opening
  *                                  20      4  crc32c of the bytes before
  *   quarantine                     one line a lost range
+ *   roll, confirm                  asks something of the writer, which removes it (log_roll_ask, log_clock_confirm)
  *   cursors/NAME                   log_cursor.c
  *
  * Threads: a struct part belongs to one; several may be open on the same folder. */
@@ -75,6 +76,10 @@ int part_segment_header_read(const struct part *part, uint64_t base, struct part
 /* 1: whole; 0: missing or damaged. */
 int part_epoch_load(const struct part *part, uint64_t *id_out, uint32_t *epoch_out, struct err *err) must_check;
 int part_epoch_store(const struct part *part, uint64_t id, uint32_t epoch, struct err *err) must_check;
+
+/* Makes an empty file of that name, for the writer to find (and to remove): somebody asks something of it. 0 as well when there is no
+ * such partition. */
+int part_ask(const struct log *log, const char *topic, uint32_t partition, const char *name, struct err *err) must_check;
 
 /* Adds a line to the quarantine file unless it is there already. A failure is no failure of the caller's:
  * it must go on serving what is whole. */

@@ -36,14 +36,20 @@ load.idle: 1s
 class Clock(shims.Control):
     """The wall clock of the servers, the commands and the senders."""
     NAME = "clock"
-    added = 0
+    added = 0  # time that passes: the clock that tells jumps from it counts it, too
+    jumped = 0
 
     def now(self):
-        return time.time() + self.added
+        return time.time() + self.added + self.jumped
 
     def advance(self, seconds):
         self.added += seconds
         self.at[0:8] = struct.pack("<q", self.added * 1000000)
+
+    def jump(self, seconds):
+        """Somebody sets the wall clock."""
+        self.jumped += seconds
+        self.at[8:16] = struct.pack("<q", self.jumped * 1000000)
 
     def uuid7(self):
         number = bytearray(int(self.now() * 1000).to_bytes(6, "big") + os.urandom(10))
