@@ -266,6 +266,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
                                                        .body = body,
                                                        .body_bytes = body_bytes },
                                           .engage = endpoint->engage,
+                                          .llm_only = endpoint->path == ENDPOINT_PATH_AI_BATCH,
                                           .ip = conn_client_ip(conn),
                                           .now_us = loop->wall_us,
                                           .rules = conn_rules(conn),

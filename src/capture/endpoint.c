@@ -16,6 +16,7 @@ static const struct {
     { "/capture", { ENDPOINT_EVENTS, ENDPOINT_PATH_CAPTURE, BOTH, true, false } },
     { "/track", { ENDPOINT_EVENTS, ENDPOINT_PATH_TRACK, BOTH, true, false } },
     { "/engage", { ENDPOINT_EVENTS, ENDPOINT_PATH_ENGAGE, BOTH, true, true } },
+    { "/i/v0/ai/batch", { ENDPOINT_EVENTS, ENDPOINT_PATH_AI_BATCH, BOTH, false, false } },
     { "/s", { ENDPOINT_REPLAY, ENDPOINT_PATH_S, BOTH, false, false } },
     { "/i/v1/analytics/events", { ENDPOINT_V1_EVENTS, ENDPOINT_PATH_I_V1_EVENTS, ENDPOINT_POST, false, false } },
     { "/flags", { ENDPOINT_FLAGS, ENDPOINT_PATH_FLAGS, BOTH, false, false } },

@@ -30,8 +30,8 @@ enum endpoint_kind {
 #define ENDPOINT_PATHS(X)                                                                                  \
     X(I_V0_E, "/i/v0/e") X(BATCH, "/batch") X(E, "/e") X(CAPTURE, "/capture") X(TRACK, "/track")             \
     X(ENGAGE, "/engage") X(S, "/s") X(FLAGS, "/flags") X(DECIDE, "/decide") X(CONFIG, "/array/{token}/config") \
-    X(I_V1_EVENTS, "/i/v1/analytics/events") X(SEGMENT, "/v1/{type}") X(SEGMENT_CONFIG, "/v1/projects/{key}/settings") \
-    X(PROBE, "probe") X(OTHER, "other")
+    X(I_V1_EVENTS, "/i/v1/analytics/events") X(AI_BATCH, "/i/v0/ai/batch") X(SEGMENT, "/v1/{type}")         \
+    X(SEGMENT_CONFIG, "/v1/projects/{key}/settings") X(PROBE, "probe") X(OTHER, "other")
 #define ENDPOINT_PATH_ENUM(name, text) ENDPOINT_PATH_##name,
 enum endpoint_path { ENDPOINT_PATHS(ENDPOINT_PATH_ENUM) ENDPOINT_PATH_COUNT };
 

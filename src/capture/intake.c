@@ -88,6 +88,20 @@ static enum refusal_cause intake_cause(enum record_rejection rejection)
     }
 }
 
+/* How large an event of this request may be. */
+static size_t intake_event_bytes_max(const struct intake_work *work)
+{
+    const struct capture_settings *settings = work->intake->parts.settings;
+
+    return (size_t)(work->request->llm_only ? settings->llm_event_bytes_max : settings->event_bytes_max);
+}
+
+static int intake_refuse_misrouted(struct intake_work *work, uint32_t index)
+{
+    return refusal_set(work->refusal, 400, REFUSAL_MISROUTED,
+                       "event %u is none of a language model: /i/v0/ai/batch takes names that begin with $ai_, send others to /batch", index);
+}
+
 /* What a client would be told about this draft. index: -1 when it is the only event. */
 static void intake_explain(struct refusal *refusal, enum record_rejection rejection, const char *detail, int64_t index)
 {
@@ -129,8 +143,7 @@ static int intake_reject(struct intake_work *work, const struct draft *draft, ui
     record.timestamp_us = work->common.received_us;
     record.detail = span_text(detail);
     record.data = draft->object;
-    if (record.data.bytes > (size_t)work->intake->parts.settings->event_bytes_max &&
-        record.data.bytes > INTAKE_REJECTED_DATA_BYTES)
+    if (record.data.bytes > intake_event_bytes_max(work) && record.data.bytes > INTAKE_REJECTED_DATA_BYTES)
         record.data.bytes = INTAKE_REJECTED_DATA_BYTES;
     text = draft_has(&draft->uuid) ? span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2) : (struct span){ 0 };
     if (text.bytes == 0 || !uuid_parse(text, &record.uuid)) {
@@ -202,9 +215,9 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
 
     record.kind = RECORD_EVENT;
     record.index = index;
-    if (draft->object.bytes > (size_t)settings->event_bytes_max) {
-        (void)snprintf(detail, sizeof detail, "the event has %zu bytes, the limit is %lld", draft->object.bytes,
-                       (long long)settings->event_bytes_max);
+    if (draft->object.bytes > intake_event_bytes_max(work)) {
+        (void)snprintf(detail, sizeof detail, "the event has %zu bytes, the limit is %zu", draft->object.bytes,
+                       intake_event_bytes_max(work));
         return intake_reject(work, draft, index, RECORD_REJECTED_TOO_LARGE, detail);
     }
     if (draft_has(&draft->event)) {
@@ -236,6 +249,8 @@ static int intake_accept(struct intake_work *work, const struct draft *draft, ui
     work->result->blank_ids += record.distinct_id.at[0] <= ' ' || record.distinct_id.at[record.distinct_id.bytes - 1] <= ' ';
     record.data = draft->object;
     record.pipeline = pipeline_of(record.event);
+    if (work->request->llm_only && record.pipeline != PIPELINE_LLM)
+        return intake_refuse_misrouted(work, index);
     if (record.pipeline != PIPELINE_ANALYTICS)
         record.flags &= ~(unsigned)RECORD_HISTORICAL;
     intake_stamp(work, draft, &record, &client_us);

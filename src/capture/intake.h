@@ -14,6 +14,7 @@
 struct intake_request {
     struct payload_request payload;
     bool                   engage; /* a nameless object is a person update */
+    bool                   llm_only; /* events of language models, which may be larger; any other refuses the whole request */
     struct span            ip;     /* of the client, as text */
     int64_t                now_us;
     struct rules_request   rules;

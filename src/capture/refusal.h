@@ -24,7 +24,7 @@
     X(QUOTA_LLM, "llm_events_over_quota") X(QUOTA_EVENTS, "events_over_quota")                               \
     X(QUOTA_RECORDINGS, "recordings_over_quota") X(BILLING, "billing_limit_exceeded")                        \
     X(RESTRICTED, "event_restriction_drop") X(OVERLOAD, "overload") X(ADDRESS, "address_limit")              \
-    X(NO_SNAPSHOT, "no_snapshot") X(NO_SESSION_ID, "no_session_id") X(INVALID_SESSION, "invalid_session")
+    X(MISROUTED, "misrouted_event") X(NO_SNAPSHOT, "no_snapshot") X(NO_SESSION_ID, "no_session_id") X(INVALID_SESSION, "invalid_session")
 #define REFUSAL_ENUM(name, tag) REFUSAL_##name,
 enum refusal_cause { REFUSAL_CAUSES(REFUSAL_ENUM) REFUSAL_CAUSE_COUNT };
 

@@ -32,6 +32,8 @@ const struct option capture_options[] = {
     { "replay_reserve_bytes", OPTION_BYTES, "1GiB", 0, INT64_MAX,
       "disk space that recordings leave free beside disk_reserve_bytes: they go before events do", AT(replay_reserve_bytes) },
     { "event_bytes_max", OPTION_BYTES, "1000000", 1024, 16 * MIB, "largest single event", AT(event_bytes_max) },
+    { "llm_event_bytes_max", OPTION_BYTES, "8MiB", 1024, 16 * MIB,
+      "largest single event of a request to /i/v0/ai/batch, which takes events of language models", AT(llm_event_bytes_max) },
     { "historical_after", OPTION_DURATION, "0", 0, 3650 * DAY,
       "ordinary events older than this are imports, each by itself, as if their request said historical_migration; 0: only those of requests that say so",
       AT(historical_after_us) },

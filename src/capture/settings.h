@@ -19,6 +19,7 @@ struct capture_settings {
     int64_t replay_retention_bytes;
     int64_t replay_reserve_bytes;
     int64_t event_bytes_max;
+    int64_t llm_event_bytes_max;
     int64_t historical_after_us;
     int64_t batch_events_max;
     int64_t request_memory_max;

@@ -43,6 +43,28 @@ def test_an_event_of_4_mib_when_the_limit_is_raised():
         assert serve.settle()["stored"] == len(PATHS)
 
 
+def test_an_event_of_a_language_model_may_have_8_mib():
+    with Serve() as serve:
+        token = serve.token()
+
+        def event(size, name):
+            head = '{"api_key":"%s","event":"%s","distinct_id":"u","properties":{"a":"' % (token, name)
+            return (head + "x" * (size - len(head) - 3) + '"}}').encode()
+
+        large = {name: event(8 * MIB, name) for name in ("$ai_generation", "$ai_other")}
+        over = event(8 * MIB + 1, "$ai_trace")
+        serve.post("/i/v0/ai/batch/", large["$ai_generation"])
+        answer = serve.post("/i/v0/ai/batch/", over, expect=413)
+        assert answer.text == "maximum event size exceeded: the event has 8388609 bytes, the limit is 8388608", answer.text
+        serve.post("/i/v0/ai/batch/", b'{"api_key":"%s","batch":[%s,%s]}' % (token.encode(), large["$ai_other"], over))
+        serve.post("/batch/", event(1000001, "$ai_generation"), expect=413)
+        serve.post("/i/v0/ai/batch/", padded(token, 20 * MIB + 1024), expect=413)
+        status = serve.settle()
+        assert status["stored"] == 2 and status["dead_lettered"] == 1, status
+        rows = serve.sql("SELECT event, strlen(properties->>'$.a') AS bytes FROM events ORDER BY event")
+        assert rows == [{"event": name, "bytes": len(json.loads(body)["properties"]["a"])} for name, body in sorted(large.items())], rows
+
+
 def gzip_of_spaces(size):
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     out = [packer.compress(b" " * MIB) for _ in range(size // MIB)]

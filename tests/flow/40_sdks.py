@@ -56,7 +56,7 @@ def all_stored(sdk, scenarios, jobs=3):
 
 
 def test_python_7():
-    all_stored("python-7", ["basic", "gzip", "batch", "historical", "exception", "flags", "v1", "v1gzip", "v1deflate",
+    all_stored("python-7", ["basic", "gzip", "batch", "historical", "exception", "flags", "ai", "v1", "v1gzip", "v1deflate",
                             "v1batch", "v1historical"])
 
 

@@ -93,6 +93,11 @@ def main():
         except IndexError as error:
             said["$exception"] += 1
             ph.capture_exception(error, distinct_id="ada")
+    elif kind == "ai":  # by a path of their own, and up to 8 MiB each
+        for size in (10, 100_000, 3_000_000):
+            said["$ai_generation"] += 1
+            ph.capture_ai("$ai_generation", distinct_id="ada", properties={"$ai_model": "m", "$ai_input": "x" * size})
+        capture(ph, "ada", "beside", {})
     elif kind == "flags":
         for key in ("first", "second"):
             ph.get_feature_flag(key, "ada")
