@@ -1,7 +1,7 @@
 /* capture/payload.c - the order of the steps is the contract: a form is looked for after a first base64
  * layer and before decompression, and a second base64 layer is taken off last, on the old paths only.
  * Hints never refuse a body that can be read without them; a body that says by its first bytes that it is
- * gzip and then is not whole is refused, whatever the hint. */
+ * gzip and then is not whole is refused, whatever the hint. Of hints the query's counts, then the form's, then the header's. */
 #include "capture/payload.h"
 
 #include <assert.h>
@@ -33,7 +33,8 @@ struct payload_state {
     struct payload_scratch *scratch;
     struct span             text; /* the current layer */
     int                     next; /* which scratch buffer the next layer goes to */
-    enum payload_hint       hint;
+    enum payload_hint       hint;        /* of the query, of the form: the first that is known */
+    enum payload_hint       header_hint; /* counts where neither says anything */
     bool                    form; /* the current layer came out of a form's `data` */
     bool                    gzipped, lz64;
     struct refusal         *refusal;
@@ -77,7 +78,7 @@ size_t payload_scratch_bytes(const struct payload_scratch *scratch)
     return scratch->bufs[0].size + scratch->bufs[1].size;
 }
 
-/* ASCII case folding of one hint name; unknown names are no hint. */
+/* Unknown names are no hint. fold: ASCII letters of either case. */
 static enum payload_hint payload_hint_of(struct span name, bool fold)
 {
     static const struct { const char *name; enum payload_hint hint; } hints[] = {
@@ -89,6 +90,16 @@ static enum payload_hint payload_hint_of(struct span name, bool fold)
         if (fold ? http_token_equal(name, hints[i].name) : span_is(name, hints[i].name))
             return hints[i].hint;
     return HINT_NONE;
+}
+
+/* As it stands in a query or form. */
+static enum payload_hint payload_hint_of_field(struct span raw)
+{
+    char       plain[16]; /* longer than any name */
+    struct buf buf;
+
+    buf_init_over(&buf, plain, sizeof plain);
+    return form_decode(raw, &buf) ? payload_hint_of(buf_span(&buf), true) : HINT_NONE;
 }
 
 static bool payload_int64(struct span text, int64_t *out)
@@ -120,16 +131,16 @@ static int payload_query_read(const struct payload_request *request, struct payl
         if (count > PAYLOAD_PARAMETERS_MAX)
             return refusal_set(refusal, 400, REFUSAL_DECODING,
                                "failed to decode request: more than %d query parameters", PAYLOAD_PARAMETERS_MAX);
-        if (span_is(field.name_raw, "data") && !query->has_data) {
+        if (form_text_is(field.name_raw, "data") && !query->has_data) {
             query->has_data = field.value_raw.bytes > 0;
             query->data_raw = field.value_raw;
-        } else if (span_is(field.name_raw, "compression") && !seen_hint) {
+        } else if (form_text_is(field.name_raw, "compression") && !seen_hint) {
             seen_hint = true;
-            query->hint = payload_hint_of(field.value_raw, true);
-        } else if (span_is(field.name_raw, "beacon") && !seen_beacon) {
+            query->hint = payload_hint_of_field(field.value_raw);
+        } else if (form_text_is(field.name_raw, "beacon") && !seen_beacon) {
             seen_beacon = true;
-            out->beacon = span_is(field.value_raw, "1");
-        } else if ((span_is(field.name_raw, "_") || span_is(field.name_raw, "sent_at")) &&
+            out->beacon = form_text_is(field.value_raw, "1");
+        } else if ((form_text_is(field.name_raw, "_") || form_text_is(field.name_raw, "sent_at")) &&
                    out->sent_at_us == CLOCK_NONE && payload_int64(field.value_raw, &ms) &&
                    ms >= PAYLOAD_SENT_AT_MS_MIN && ms <= INT64_MAX / TIME_US_MS) {
             out->sent_at_us = ms * TIME_US_MS;
@@ -178,12 +189,16 @@ static bool payload_looks_lenient(struct span text)
     return bytes > 0;
 }
 
-/* Something that a client would have wrapped: JSON of an object or array, gzip, or another base64 layer. */
+/* JSON of an object or array: these bytes begin no layer. */
+static bool payload_looks_json(struct span text)
+{
+    return text.bytes > 0 && (text.at[0] == '{' || text.at[0] == '[');
+}
+
+/* Something that a client would have wrapped. */
 static bool payload_plausible(struct span text)
 {
-    if (inflate_looks_gzip(text))
-        return true;
-    return text.bytes > 0 && (text.at[0] == '{' || text.at[0] == '[');
+    return inflate_looks_gzip(text) || payload_looks_json(text);
 }
 
 /* Takes one base64 layer off if there is one; never an error. */
@@ -220,11 +235,11 @@ static int payload_read_form(struct payload_state *state)
         return refusal_set(state->refusal, 400, REFUSAL_DECODING,
                            "failed to decode request: expected form data in POST request payload");
     while (form_next(&rest, &field)) {
-        if (!found && span_is(field.name_raw, "data")) {
+        if (!found && form_text_is(field.name_raw, "data")) {
             found = true;
             data_raw = field.value_raw;
-        } else if (hint == HINT_NONE && span_is(field.name_raw, "compression")) {
-            hint = payload_hint_of(field.value_raw, true);
+        } else if (hint == HINT_NONE && form_text_is(field.name_raw, "compression")) {
+            hint = payload_hint_of_field(field.value_raw);
         }
     }
     if (state->hint == HINT_NONE)
@@ -290,19 +305,21 @@ static bool payload_type_is_form(struct span type)
 /* Steps 3 to 7 of the contract, on state->text. */
 static int payload_peel(struct payload_state *state, const struct payload_request *request)
 {
-    if ((state->text.at[0] == '{' || state->text.at[0] == '[') && !payload_type_is_form(request->content_type) &&
-        state->hint != HINT_LZ64)
-        return 0; /* JSON as it is, the usual case: these bytes begin no layer */
-    if (state->hint != HINT_LZ64 && !inflate_looks_gzip(state->text) && !form_looks(state->text))
+    enum payload_hint raw_hint = state->hint == HINT_NONE ? state->header_hint : state->hint;
+
+    if (payload_looks_json(state->text) && !payload_type_is_form(request->content_type))
+        return 0; /* JSON as it is, the usual case */
+    /* LZ-string's text would pass for base64. */
+    if (raw_hint != HINT_LZ64 && !inflate_looks_gzip(state->text) && !form_looks(state->text))
         payload_unwrap(state, request->legacy, false);
     if (payload_type_is_form(request->content_type) && payload_read_form(state) < 0)
         return -1;
     if (state->hint == HINT_NONE)
-        state->hint = payload_hint_of(request->content_encoding, false);
+        state->hint = state->header_hint;
     if (inflate_looks_gzip(state->text)) {
         if (payload_inflate(state) < 0)
             return -1;
-    } else if (state->hint == HINT_LZ64) {
+    } else if (state->hint == HINT_LZ64 && !payload_looks_json(state->text)) {
         if (payload_delz(state) < 0)
             return -1;
     }
@@ -326,6 +343,7 @@ int payload_decode(struct payload_scratch *scratch, const struct payload_request
         return -1;
     state.text = span_of(request->body, request->body_bytes);
     state.hint = query.hint;
+    state.header_hint = payload_hint_of(request->content_encoding, false);
     if (query.has_data) {
         struct buf *to = payload_next(&state);
 
@@ -334,9 +352,6 @@ int payload_decode(struct payload_scratch *scratch, const struct payload_request
                                "failed to decode request: invalid urlencoded form data");
         payload_advance(&state, to);
     }
-    /* The header's hint matters this early for LZ-string alone, whose text would pass for base64. */
-    if (state.hint == HINT_NONE && payload_hint_of(request->content_encoding, false) == HINT_LZ64)
-        state.hint = HINT_LZ64;
     if (state.text.bytes > 0 && payload_peel(&state, request) < 0)
         return -1;
     if (state.text.bytes == 0)

@@ -55,12 +55,12 @@ static int first_decoded(struct span raw, size_t *used_out)
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-static bool name_is(struct span raw, const char *name)
+bool form_text_is(struct span raw, const char *text)
 {
-    for (size_t used; raw.bytes > 0; raw = span_from(raw, used), name++)
-        if (*name == '\0' || first_decoded(raw, &used) != (uint8_t)*name)
+    for (size_t used; raw.bytes > 0; raw = span_from(raw, used), text++)
+        if (*text == '\0' || first_decoded(raw, &used) != (uint8_t)*text)
             return false;
-    return *name == '\0';
+    return *text == '\0';
 }
 
 bool form_find(struct span text, const char *name, struct span *value_raw_out)
@@ -68,7 +68,7 @@ bool form_find(struct span text, const char *name, struct span *value_raw_out)
     struct form_field field;
 
     while (form_next(&text, &field))
-        if (name_is(field.name_raw, name)) {
+        if (form_text_is(field.name_raw, name)) {
             *value_raw_out = field.value_raw;
             return true;
         }

@@ -11,6 +11,8 @@ struct form_field {
 
 /* Walks `a=1&b=2`: true and the next field, false at the end. *at starts as the whole text. */
 bool form_next(struct span *at, struct form_field *out);
+/* Whether the encoded text is this plain one. */
+bool form_text_is(struct span raw, const char *text);
 /* The first field of this (plain) name; false when there is none. */
 bool form_find(struct span text, const char *name, struct span *value_raw_out);
 /* Appends the decoded value: + becomes a space, %XX a byte. false: a broken escape (nothing appended)

@@ -11,7 +11,7 @@
  * text is kept twice. Units are put out as if each were a code point of its own, surrogates as three
  * bytes each, because an entry may begin or end in the middle of a pair; the pairs are joined at the
  * end. `out` may for that while hold half as much again as its ceiling; the ceiling itself is counted
- * in joined bytes, on every symbol. */
+ * in joined bytes, on every symbol. A half without the other stays as long as it is: U+FFFD. */
 #include "wire/lzstring.h"
 
 #include <stdlib.h>
@@ -250,7 +250,7 @@ static uint32_t unit_of(const uint8_t *at)
     return (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
 }
 
-/* Joins the pairs in place: 3 + 3 bytes become 4. */
+/* Joins the pairs in place: 3 + 3 bytes become 4. What is no pair was counted as half a one. */
 static int pairs_join(struct lzstring *lz, struct err *err)
 {
     struct span    text = span_from(buf_span(lz->out), lz->out_start);
@@ -269,8 +269,12 @@ static int pairs_join(struct lzstring *lz, struct err *err)
         }
         high = unit_of(from);
         low = end - from >= 6 && from[3] == 0xed ? unit_of(from + 3) : 0;
-        if (high >= 0xdc00 || low < 0xdc00 || low > 0xdfff)
-            return err_set(err, ERR_INPUT, "failed UTF16 to UTF8 conversion");
+        if (high >= 0xdc00 || low < 0xdc00 || low > 0xdfff) {
+            memcpy(to, "\xef\xbf\xbd", 3);
+            to += 3;
+            from += 3;
+            continue;
+        }
         point = 0x10000 + ((high & 0x3ff) << 10 | (low & 0x3ff));
         *to++ = (uint8_t)(0xf0 | point >> 18);
         *to++ = (uint8_t)(0x80 | (point >> 12 & 0x3f));
@@ -279,7 +283,7 @@ static int pairs_join(struct lzstring *lz, struct err *err)
         from += 6;
     }
     lz->out->bytes = (size_t)(to - lz->out->at);
-    return 0;
+    return lz->out->bytes - lz->out_start > lz->joined_max ? full(lz, err) : 0;
 }
 
 /* Base64 digits, then up to three `=`: LZ-string itself pads with as many. */

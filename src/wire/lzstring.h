@@ -7,8 +7,8 @@
 #include "base/err.h"
 
 /* Appends the text to out. The ceiling is out->bytes_max, checked on every emit: ERR_FULL above it.
- * ERR_INPUT with the text "failed decompress to UTF16" (not base64, or a broken stream) or "failed
- * UTF16 to UTF8 conversion" (an unpaired surrogate). Dictionary memory is bounded by the cap too. */
+ * ERR_INPUT with the text "failed decompress to UTF16": not base64, or a broken stream. An unpaired surrogate
+ * becomes U+FFFD: browsers cut emoji in halves. Dictionary memory is bounded by the cap too. */
 int lzstring_decode_base64(struct span text, struct buf *out, struct err *err) must_check;
 
 #endif
