@@ -28,6 +28,9 @@
 #define X10 "xxxxxxxxxx"
 #define X50 X10 X10 X10 X10 X10
 #define X200 X50 X50 X50 X50
+#define SPACES10 "          "
+#define SPACES50 SPACES10 SPACES10 SPACES10 SPACES10 SPACES10
+#define SPACES200 SPACES50 SPACES50 SPACES50 SPACES50
 #define EURO10 "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
 #define EURO50 EURO10 EURO10 EURO10 EURO10 EURO10
 #define EURO200 EURO50 EURO50 EURO50 EURO50
@@ -139,6 +142,8 @@ static const struct row {
       "" },
     { "63", "POST", "/e", JSON, "[{\"token\":\"phc_alpha\",\"event\":\"$performance_event\",\"distinct_id\":\"u\"}," E1 "]",
       200, OK, "signup/u-1" },
+    { "63, whose token does not count", "POST", "/e", JSON,
+      "[{\"token\":\"phc_beta\",\"event\":\"$performance_event\",\"distinct_id\":\"u\"}," E1 "]", 200, OK, "signup/u-1" },
     { "64", "POST", "/e", JSON, "{\"token\":\"phc_alpha\",\"event\":\"\",\"distinct_id\":\"u\"}", 400,
       "event submitted with an empty event name", "" },
     { "65, per event", "POST", "/batch", JSON,
@@ -167,6 +172,8 @@ static const struct row {
     { "74e 30 digits", "POST", "/e", JSON, WITH_ID("123456789012345678901234567890"), 200, OK,
       "signup/123456789012345678901234567890" },
     { "75", "POST", "/e", JSON, WITH_ID("\"" X200 X50 "\""), 200, OK, "signup/" X200 },
+    { "75, white space in front of the cut", "POST", "/e", JSON, WITH_ID("\"" SPACES200 "x\""), 200, OK, "signup/" SPACES200 },
+    { "75, white space alone", "POST", "/e", JSON, WITH_ID("\"" SPACES200 " \""), 400, "event submitted without a distinct_id", "" },
     { "77", "POST", "/e", JSON, WITH_ID("\"a\\u0000b\""), 200, OK, "signup/a\xef\xbf\xbd" "b" },
     { "79", "POST", "/e", JSON, "{\"event\":\"a\",\"distinct_id\":\"u\"}", 401, "event submitted without an api_key", "" },
     { "80a", "POST", "/e", JSON, WITH_TOKEN("\"\""), 401, "API key is not valid: empty", "" },

@@ -94,39 +94,46 @@ static int event_compact(const struct json_value *value, struct arena *arena, st
     return out->at == NULL ? -1 : 0;
 }
 
-int event_distinct_text(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out)
+/* Before anything is cut. at NULL: there is none. */
+static int event_distinct_whole(const struct draft *draft, struct arena *arena, struct span *out)
 {
     const struct json_value *value = draft_has(&draft->distinct_id) ? &draft->distinct_id : &draft->prop_distinct_id;
-    struct span              text = { 0 };
 
-    *cut_out = false;
-    *out = text;
+    *out = (struct span){ 0 };
     if (!draft_has(value))
         return 0;
-    if (value->kind == JSON_STRING)
-        text = json_text(value, arena);
-    else if (event_compact(value, arena, &text) < 0)
-        return -1;
-    if (text.at == NULL)
-        return -1;
-    if (text.bytes > EVENT_DISTINCT_ID_CHARS_MAX) {
-        struct span cut = utf8_cut(text, EVENT_DISTINCT_ID_CHARS_MAX);
+    if (value->kind != JSON_STRING)
+        return event_compact(value, arena, out);
+    *out = json_text(value, arena);
+    return out->at == NULL ? -1 : 0;
+}
 
-        *cut_out = cut.bytes < text.bytes;
-        text = cut;
-    }
-    *out = text;
+static bool event_distinct_cut(struct span *text)
+{
+    struct span whole = *text;
+
+    if (whole.bytes > EVENT_DISTINCT_ID_CHARS_MAX)
+        *text = utf8_cut(whole, EVENT_DISTINCT_ID_CHARS_MAX);
+    return text->bytes < whole.bytes;
+}
+
+int event_distinct_text(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out)
+{
+    *cut_out = false;
+    if (event_distinct_whole(draft, arena, out) < 0)
+        return -1;
+    *cut_out = event_distinct_cut(out);
     return 0;
 }
 
 int event_distinct_id(const struct draft *draft, struct arena *arena, struct span *out, bool *cut_out)
 {
-    if (event_distinct_text(draft, arena, out, cut_out) < 0)
+    *cut_out = false;
+    if (event_distinct_whole(draft, arena, out) < 0)
         return -1;
-    if (out->bytes > 0 && event_text_blank(*out)) {
+    if (event_text_blank(*out))
         *out = (struct span){ 0 };
-        *cut_out = false;
-    }
+    *cut_out = event_distinct_cut(out);
     return 0;
 }
 
@@ -149,7 +156,7 @@ static int event_token_common(const struct shape *shape, struct arena *arena, st
         const struct json_value *value = event_token_of(&shape->drafts[i]);
         struct span              text;
 
-        if (value == NULL || shape->drafts[i].fault.rejection != RECORD_REJECTED_NONE)
+        if (value == NULL || shape->drafts[i].filtered || shape->drafts[i].fault.rejection != RECORD_REJECTED_NONE)
             continue;
         text = json_text(value, arena);
         if (text.at == NULL)

@@ -22,7 +22,8 @@ bool event_text_blank(struct span text);
 /* Without white space at both ends. text must be UTF-8. */
 struct span event_text_trim(struct span text);
 
-/* The token of the request: trimmed, checked, found. -1: *refusal. Drafts with a fault do not count. */
+/* The token of the request: trimmed, checked, found. -1: *refusal. Drafts that are filtered or
+ * have a fault do not count. */
 int event_token(const struct shape *shape, struct arena *arena, struct span *out, struct refusal *refusal) must_check;
 
 #endif

@@ -302,7 +302,7 @@ static size_t intake_ask_quotas(struct intake_work *work)
         struct span           name = { 0 };
         enum catalog_resource resource;
 
-        if (intake_filtered(draft))
+        if (draft->filtered)
             continue;
         if (draft_has(&draft->event))
             name = json_text(&draft->event, work->intake->parts.arena);
@@ -354,7 +354,7 @@ static int intake_write(struct intake_work *work)
         const struct draft *draft = &work->shape.drafts[i];
         int                 rc;
 
-        if (draft->over_quota || intake_filtered(draft))
+        if (draft->over_quota || draft->filtered)
             continue;
         if (draft->fault.rejection != RECORD_REJECTED_NONE) {
             draft_fault_format(&draft->fault, detail, sizeof detail);
@@ -388,10 +388,9 @@ static int intake_events(struct intake_work *work, const struct payload *payload
         struct draft *draft = &work->shape.drafts[i];
 
         event_check_types(draft);
-        if (intake_filtered(draft))
-            work->result->filtered++;
-        else if (draft->fault.rejection == RECORD_REJECTED_NONE)
-            well_typed++;
+        draft->filtered = intake_filtered(draft);
+        work->result->filtered += draft->filtered;
+        well_typed += !draft->filtered && draft->fault.rejection == RECORD_REJECTED_NONE;
     }
     if (intake_token(work, well_typed) < 0 ||
         (work->sender != NULL && work->sender->rules != 0 && intake_ask_rules(work) < 0))

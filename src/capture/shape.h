@@ -33,6 +33,7 @@ struct draft {
     bool                  ignore_sent_at;
     bool                  capture_internal;
     bool                  product_tour; /* has $product_tour_id */
+    bool                  filtered;     /* written by intake: nobody wants it, and nothing of it counts */
     bool                  over_quota;   /* written by intake */
     bool                  repaired; /* surrogates or NULs in it were replaced */
     uint8_t               token_rank, distinct_id_rank; /* which alias was read: 1 is the best */
