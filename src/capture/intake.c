@@ -335,7 +335,7 @@ static void intake_sent_at(struct intake_work *work, int64_t query_us)
     if (draft_has(&work->shape.sent_at)) {
         struct span text = json_text(&work->shape.sent_at, work->intake->parts.arena);
 
-        if (text.at != NULL && time_parse_rfc3339(text, &us, &zone_min)) {
+        if (text.at != NULL && time_parse_iso8601(text, &us, &zone_min)) {
             common->sent_at_us = us;
             common->sent_at_zone_min = zone_min;
         }

@@ -123,7 +123,7 @@ static void stamp_record(struct replay_work *work, int64_t query_us)
     if (query_us == CLOCK_NONE && draft_has(&first->sent_at)) {
         struct span text = json_text(&first->sent_at, work->intake->parts.arena);
 
-        if (text.at != NULL && time_parse_rfc3339(text, &us, &zone_min)) {
+        if (text.at != NULL && time_parse_iso8601(text, &us, &zone_min)) {
             record->sent_at_us = us;
             record->sent_at_zone_min = zone_min;
         }

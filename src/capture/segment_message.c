@@ -203,7 +203,7 @@ static int segment_read_times(struct segment_work *work)
     text = json_text(sent, work->arena);
     if (text.at == NULL)
         return -1;
-    if (!time_parse_rfc3339(text, &message->sent_at_us, &message->sent_at_zone_min))
+    if (!time_parse_iso8601(text, &message->sent_at_us, &message->sent_at_zone_min))
         message->sent_at_us = CLOCK_NONE;
     return 0;
 }

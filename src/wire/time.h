@@ -16,11 +16,14 @@ enum { TIME_US_MS = 1000, TIME_US_S = 1000000 };
  * `+HH:MM`; second 60 is read as second 59 plus one. zone_min_out (may be NULL) is the offset. */
 bool time_parse_rfc3339(struct span text, int64_t *us_out, int *zone_min_out);
 
-/* What capture takes as a client's `timestamp`, tried in this order: RFC 3339, its zone also as `+HH` or
- * `+HHMM`; Unix seconds (10 digits), milliseconds (13), nanoseconds (19); RFC 2822; `YYYY-MM-DD
- * HH:MM[:SS[.f]]` with optional zone; `YYYY-MM-DD` and the slash forms `MM/DD/YYYY`, `YYYY/MM/DD` with
- * optional time; month-name forms; `YYYY-MM-DDTHH:MM:SS` without zone. Zone-less is UTC; a bare date is
- * midnight UTC. Years outside -9999..99999 are refused. False: not a time. */
+/* The same, its zone also as `+HH` or `+HHMM`, as ISO 8601 has it. */
+bool time_parse_iso8601(struct span text, int64_t *us_out, int *zone_min_out);
+
+/* What capture takes as a client's `timestamp`, tried in this order: as time_parse_iso8601; Unix seconds
+ * (10 digits), milliseconds (13), nanoseconds (19); RFC 2822; `YYYY-MM-DD HH:MM[:SS[.f]]` with optional
+ * zone; `YYYY-MM-DD` and the slash forms `MM/DD/YYYY`, `YYYY/MM/DD` with optional time; month-name forms;
+ * `YYYY-MM-DDTHH:MM:SS` without zone. Zone-less is UTC; a bare date is midnight UTC. Years outside
+ * -9999..99999 are refused. False: not a time. */
 bool time_parse_lenient(struct span text, int64_t *us_out);
 
 /* `2026-02-03T04:05:06Z`, fraction of 0, 3 or 6 digits, the shortest that is exact. */

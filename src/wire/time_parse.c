@@ -249,6 +249,11 @@ bool time_parse_rfc3339(struct span text, int64_t *us_out, int *zone_min_out)
     return parse_rfc3339(text, false, us_out, zone_min_out);
 }
 
+bool time_parse_iso8601(struct span text, int64_t *us_out, int *zone_min_out)
+{
+    return parse_rfc3339(text, true, us_out, zone_min_out);
+}
+
 /* --- everything else ----------------------------------------------------------------------------- */
 
 /* Seconds, milliseconds or nanoseconds since 1970, told apart by how many digits they have: today's

@@ -136,7 +136,36 @@ static void rfc3339_is_read(void **state)
         if (right != (rfc3339[i].instant != NULL) || (right && !span_is(written(&buf, us), rfc3339[i].instant)))
             fail_msg("%s", rfc3339[i].text);
         assert_int_equal(zone, right ? rfc3339[i].zone_min : 7);
+        assert_true(!right || (time_parse_iso8601(span_text(rfc3339[i].text), &lenient, NULL) && lenient == us));
         assert_true(!right || (time_parse_lenient(span_text(rfc3339[i].text), &lenient) && lenient == us));
+    }
+    buf_fini(&buf);
+}
+
+static const struct { const char *text, *instant; int zone_min; } iso8601[] = {
+    { "2026-02-03T05:05:06+01", "2026-02-03T04:05:06Z", 60 },
+    { "2026-02-02T22:35:06.5-0530", "2026-02-03T04:05:06.500Z", -330 },
+    { "2026-02-03T04:05:06", NULL, 0 },
+    { "2026-02-03T04:05:06+1", NULL, 0 },
+    { "2026-02-03T04:05:06+010", NULL, 0 },
+    { "2026-02-03T04:05:06+24", NULL, 0 },
+    { "1770091506", NULL, 0 },
+};
+
+static void iso8601_is_read(void **state)
+{
+    struct buf buf;
+
+    (void)state;
+    buf_init(&buf, 100);
+    for (size_t i = 0; i < sizeof iso8601 / sizeof *iso8601; i++) {
+        int64_t us;
+        int     zone = 7;
+        bool    right = time_parse_iso8601(span_text(iso8601[i].text), &us, &zone);
+
+        if (right != (iso8601[i].instant != NULL) || (right && !span_is(written(&buf, us), iso8601[i].instant)))
+            fail_msg("%s", iso8601[i].text);
+        assert_int_equal(zone, right ? iso8601[i].zone_min : 7);
     }
     buf_fini(&buf);
 }
@@ -318,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_instants),
         cmocka_unit_test(rfc3339_is_read),
+        cmocka_unit_test(iso8601_is_read),
         cmocka_unit_test(usual_form_is_no_other),
         cmocka_unit_test(lenient_forms_are_read),
         cmocka_unit_test(instants_are_written),
