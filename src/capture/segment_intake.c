@@ -303,7 +303,8 @@ static int run_ask_quotas(struct segment_run *run, size_t *left)
 
         if (run_read(run, item, &message, &fault) < 0)
             return -1;
-        resource = catalog_resource_of(message.event.at == NULL ? SPAN("") : message.event, false);
+        resource = catalog_resource_of(message.event.at == NULL ? SPAN("") : message.event,
+                                       segment_member(&message.own, "$product_tour_id") != NULL);
         item->over_quota = rules_quota_is_over(run->sender, resource, run->common.received_us);
         run->result->by_quota[resource] += item->over_quota;
         run->result->over_quota += item->over_quota;

@@ -41,6 +41,23 @@ static void quotas(void **state)
     assert_int_equal(kit_records(&kit), 1);
 }
 
+/* A survey of a product tour is none that a quota counts, as on the other endpoints. */
+static void quotas_of_surveys(void **state)
+{
+    struct catalog_quota quota = { .project = 1, .token = SPAN(""), .resource = CATALOG_SURVEYS, .until_us = SOON };
+    struct err           err = { 0 };
+
+    (void)state;
+    assert_int_equal(catalog_quota_set(catalog, &quota, &err), 0);
+    kit_in_force(catalog);
+    assert_int_equal(ask("", BATCH(TRACK("survey sent") ",{\"type\":\"track\",\"userId\":\"u\",\"event\":\"survey sent\","
+                                   "\"properties\":{\"$product_tour_id\":\"t\"}}")), 200);
+    assert_int_equal(kit_records(&kit), 1);
+    assert_int_equal(kit.records[0].index, 1);
+    assert_int_equal(catalog_quota_remove(catalog, &quota, &err), 0);
+    kit_in_force(catalog);
+}
+
 /* 429 to pages too: all SDKs of this API send again after it. */
 static void limits(void **state)
 {
@@ -135,7 +152,8 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(quotas), cmocka_unit_test(limits), cmocka_unit_test(limits_of_ids),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(quotas),
+        cmocka_unit_test(quotas_of_surveys), cmocka_unit_test(limits), cmocka_unit_test(limits_of_ids),
                                         cmocka_unit_test(restrictions), cmocka_unit_test(addresses) };
 
     return cmocka_run_group_tests(tests, setup, teardown);
