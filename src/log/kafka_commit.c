@@ -138,8 +138,10 @@ static int commit_scout_start(struct kafka_commit *commit, struct err *err)
                                              .retention_ms = inlet->options.retention_us > 0 ? inlet->options.retention_us / 1000 : -1,
                                              .retention_bytes = inlet->options.retention_bytes > 0 ? (int64_t)inlet->options.retention_bytes : -1,
                                              .message_bytes_max = options->form == LOG_FORM_FRAMES ? KAFKA_MESSAGE_BYTES_MAX : 0 };
+    const struct log_form_hooks    *hooks = options->form == LOG_FORM_UPSTREAM ? options->hooks : NULL;
+    const char *const              *others = hooks == NULL || hooks->others == NULL ? NULL : hooks->others(hooks->ctx, inlet->topic);
 
-    if (scout_start(options, &wish, scout_is_back, commit, &commit->scout, err) < 0)
+    if (scout_start(options, &wish, others, scout_is_back, commit, &commit->scout, err) < 0)
         return -1;
     scout_send(commit->scout);
     return 0;

@@ -13,7 +13,8 @@
 
 #include "log/log_ops.h"
 
-enum { KAFKA_TOPIC_NAME_BYTES_MAX = 249 /* Kafka's own */, KAFKA_MISSING_MAX = 8, KAFKA_TOPICS_MAX = 32 };
+enum { KAFKA_TOPIC_NAME_BYTES_MAX = 249 /* Kafka's own */, KAFKA_MISSING_MAX = 8, KAFKA_TOPICS_MAX = 32,
+       KAFKA_OTHERS_MAX = 8 /* topics where messages of one may belong beside it */ };
 
 struct kafka_log {
     const struct log_ops           *ops;

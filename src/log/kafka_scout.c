@@ -3,6 +3,7 @@
 #include "log/kafka_scout.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,12 +12,16 @@
 #include "base/say.h"
 #include "base/wait.h"
 #include "log/kafka_client.h"
+#include "log/kafka_log.h"
 
+enum { SCOUT_TOPICS_MAX = 1 + KAFKA_OTHERS_MAX };
 enum { SCOUT_LOOK_US = 3000000, SCOUT_PAUSE_MS = 200, SCOUT_TELL_US = 30000000 };
 
 struct kafka_scout {
     const struct log_kafka_options *options; /* fixed after start */
-    struct kafka_topic_wish         wish;
+    struct kafka_topic_wish         wishes[SCOUT_TOPICS_MAX];
+    size_t                          count;
+    char                            names[KAFKA_OTHERS_MAX][KAFKA_TOPIC_NAME_BYTES_MAX + 1];
     void                          (*back)(void *ctx);
     void                           *ctx;
     pthread_t                       thread;
@@ -61,7 +66,7 @@ static int scout_search(struct kafka_scout *scout, struct err *err)
     const struct timespec    pause = { .tv_nsec = SCOUT_PAUSE_MS * 1000000L };
     rd_kafka_conf_t         *conf = NULL;
     rd_kafka_t              *client = NULL;
-    struct kafka_topic_found found;
+    struct kafka_topic_found found[SCOUT_TOPICS_MAX];
     struct err               told = { 0 };
     int64_t                  told_us = 0;
     int                      rc = -1;
@@ -70,7 +75,8 @@ static int scout_search(struct kafka_scout *scout, struct err *err)
         kafka_client_new(KAFKA_CLIENT_PRODUCER, conf, &client, err) < 0)
         return -1;
     while (!scout_stopping(scout)) {
-        rc = kafka_topics_ensure(client, scout->options->brokers, &scout->wish, 1, SCOUT_LOOK_US, scout_told, NULL, &found, err);
+        rc = kafka_topics_ensure(client, scout->options->brokers, scout->wishes, scout->count, SCOUT_LOOK_US, scout_told, NULL, found,
+                                 err);
         if (rc == 0 || err->kind == ERR_INPUT)
             break;
         scout_tell(err, &told, &told_us);
@@ -111,8 +117,26 @@ static void *scout_main(void *arg)
     return NULL;
 }
 
-int scout_start(const struct log_kafka_options *options, const struct kafka_topic_wish *wish, void (*back)(void *ctx), void *ctx,
-                struct kafka_scout **out, struct err *err)
+/* Their partitions and settings are their readers' affair. */
+static int scout_wish_others(struct kafka_scout *scout, const char *const *others, struct err *err)
+{
+    const char *prefix = scout->options->topic_prefix != NULL ? scout->options->topic_prefix : "";
+
+    for (size_t i = 0; others != NULL && others[i] != NULL; i++) {
+        if (i == KAFKA_OTHERS_MAX ||
+            (size_t)snprintf(scout->names[i], sizeof scout->names[i], "%s%s", prefix, others[i]) >= sizeof scout->names[i])
+            return err_set(err, ERR_INPUT, "%s: messages for the topic %.100s, too", scout->wishes[0].name, others[i]);
+        scout->wishes[scout->count++] = (struct kafka_topic_wish){ .name = scout->names[i],
+                                                                   .partitions = scout->wishes[0].partitions,
+                                                                   .partitions_any = true,
+                                                                   .replication = scout->wishes[0].replication,
+                                                                   .insync_min = scout->wishes[0].insync_min };
+    }
+    return 0;
+}
+
+int scout_start(const struct log_kafka_options *options, const struct kafka_topic_wish *wish, const char *const *others,
+                void (*back)(void *ctx), void *ctx, struct kafka_scout **out, struct err *err)
 {
     struct kafka_scout *scout = calloc(1, sizeof *scout);
     int                 rc;
@@ -120,7 +144,12 @@ int scout_start(const struct log_kafka_options *options, const struct kafka_topi
     if (scout == NULL)
         return err_set(err, ERR_FULL, "no memory to look for brokers");
     scout->options = options;
-    scout->wish = *wish;
+    scout->wishes[0] = *wish;
+    scout->count = 1;
+    if (scout_wish_others(scout, others, err) < 0) {
+        free(scout);
+        return -1;
+    }
     scout->back = back;
     scout->ctx = ctx;
     pthread_mutex_init(&scout->lock, NULL);

@@ -1,7 +1,8 @@
 /* log/kafka_scout.h - looks for the brokers, and at a topic, on a thread of its own: both may take seconds; for the log's own files
  * only.
  *
- * Sent out, it searches until somebody answers and the topic is fit for use (made, when it was missing); then it waits to be
+ * Sent out, it searches until somebody answers and the topic is fit for use (made, when it was missing), and those are there
+ * where messages of its records may belong beside it: one for a topic that is missing would never be taken. Then it waits to be
  * sent again. A topic that cannot be used as it is ends the search for good. @thread any */
 #ifndef PENSTOCK_LOG_KAFKA_SCOUT_H
 #define PENSTOCK_LOG_KAFKA_SCOUT_H
@@ -11,9 +12,10 @@
 
 struct kafka_scout;
 
-/* options and the wish's name: borrowed for the scout's life. back: called when a search ended, on the scout's thread. */
-int  scout_start(const struct log_kafka_options *options, const struct kafka_topic_wish *wish, void (*back)(void *ctx), void *ctx,
-                 struct kafka_scout **out, struct err *err) must_check;
+/* options and the wish's name: borrowed for the scout's life. others: names without prefix, ended by NULL; NULL: none. back: called
+ * when a search ended, on the scout's thread. */
+int  scout_start(const struct log_kafka_options *options, const struct kafka_topic_wish *wish, const char *const *others,
+                 void (*back)(void *ctx), void *ctx, struct kafka_scout **out, struct err *err) must_check;
 void scout_stop(struct kafka_scout *scout);
 
 /* Begins a search, unless one is under way or has an answer that was not taken. */

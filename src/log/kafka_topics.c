@@ -165,11 +165,11 @@ static int topic_judge_shape(struct topics_work *work, size_t i, const struct rd
     uint32_t                       copies = UINT32_MAX;
 
     work->found[i].partitions = (uint32_t)topic->partition_cnt;
-    if (work->found[i].partitions != wish->partitions && work->found[i].partitions < wish->partitions)
+    if (!wish->partitions_any && work->found[i].partitions < wish->partitions)
         return err_set(err, ERR_INPUT, "kafka: topic %s has %u partitions, not log.partitions: %u. Before events are in it: "
                        "kafka-topics.sh --bootstrap-server %.60s --alter --topic %s --partitions %u", wish->name, work->found[i].partitions,
                        wish->partitions, work->brokers, wish->name, wish->partitions);
-    if (work->found[i].partitions != wish->partitions)
+    if (!wish->partitions_any && work->found[i].partitions > wish->partitions)
         return err_set(err, ERR_INPUT, "kafka: topic %s has %u partitions, more than log.partitions: %u; they cannot become fewer: "
                        "set log.partitions: %u", wish->name, work->found[i].partitions, wish->partitions, work->found[i].partitions);
     for (int p = 0; p < topic->partition_cnt; p++)

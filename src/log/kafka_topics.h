@@ -21,6 +21,7 @@
 struct kafka_topic_wish {
     const char *name;         /* at the brokers */
     uint32_t    partitions;
+    bool        partitions_any; /* of one that is there: whatever it has; `partitions` is for one that is made */
     uint32_t    replication;  /* 0: as the brokers' default says */
     uint32_t    insync_min;   /* 0: one less than replication, at least 1 */
     int64_t     retention_ms; /* -1: for ever; 0: whatever it is (made: the brokers' default) */

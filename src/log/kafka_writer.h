@@ -23,7 +23,7 @@
 #include "log/kafka_frame.h"
 #include "log/kafka_producer.h"
 
-enum { KAFKA_WRITER_MAGIC = 0x6b777274, KAFKA_OTHERS_MAX = 8 };
+enum { KAFKA_WRITER_MAGIC = 0x6b777274 };
 
 struct kafka_writer {
     const struct log_ops    *ops;

@@ -85,6 +85,8 @@ struct log_form_hooks {
     int (*key)(void *ctx, const char *topic, struct span body, struct buf *room, struct span *out, struct err *err);
     /* Its name at the other system, without prefix; NULL: as here. */
     const char *(*topic_name)(void *ctx, const char *topic);
+    /* Where messages of this topic's records may belong beside it: names there, ended by NULL. NULL: nowhere; may be left out. */
+    const char *const *(*others)(void *ctx, const char *topic);
     /* What takes the place of a record that no message can hold: one record of at most bytes_max, appended to batch. */
     int (*too_large)(void *ctx, const char *topic, struct span body, size_t bytes_max, struct log_batch *batch, struct err *err);
     void *ctx;

@@ -61,6 +61,13 @@ static const char *hook_topic_name(void *ctx, const char *topic)
     return topic_is_upstreams(hooks, topic, &upstream) ? name_of(hooks, upstream) : NULL;
 }
 
+static const char *const *hook_others(void *ctx, const char *topic)
+{
+    const struct upstream_hooks *hooks = ctx;
+
+    return is_raw(topic) && hooks->apart[0] != NULL ? hooks->apart : NULL;
+}
+
 /* --- reading ----------------------------------------------------------------------------------- */
 
 static void message_in(const struct log_message *from, struct upstream_message *out)
@@ -248,9 +255,14 @@ static int hook_too_large(void *ctx, const char *topic, struct span body, size_t
 
 void upstream_hooks_init(struct upstream_hooks *hooks, const struct upstream_hooks_options *options)
 {
+    static const enum upstream_topic apart[] = { UPSTREAM_OVERFLOW,        UPSTREAM_DEAD_LETTERS, UPSTREAM_EXCEPTIONS, UPSTREAM_HEATMAPS,
+                                                 UPSTREAM_CLIENT_WARNINGS, UPSTREAM_LLM };
+
     *hooks = (struct upstream_hooks){ .options = *options };
     hooks->form = (struct upstream_form){ .lanes = options->kinds_apart, .heatmap_split = options->kinds_apart,
                                           .bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : MESSAGE_BYTES_USUAL };
     hooks->hooks = (struct log_form_hooks){ .read = hook_read, .write = hook_write, .key = hook_key, .topic_name = hook_topic_name,
-                                            .too_large = hook_too_large, .ctx = hooks };
+                                            .others = hook_others, .too_large = hook_too_large, .ctx = hooks };
+    for (size_t i = 0; options->records && options->kinds_apart && i < sizeof apart / sizeof *apart; i++)
+        hooks->apart[i] = name_of(hooks, apart[i]);
 }

@@ -30,6 +30,7 @@ struct upstream_hooks_options {
 struct upstream_hooks {
     struct upstream_hooks_options options; /* fixed after init */
     struct upstream_form          form;
+    const char                   *apart[UPSTREAM_TOPIC_COUNT + 1]; /* with kinds_apart: where records may belong, ended by NULL */
     struct log_form_hooks         hooks;   /* for log_kafka_options; lives as long as this */
 };
 
