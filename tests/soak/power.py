@@ -38,18 +38,34 @@ NOTE = struct.Struct("<IIQQQIIII")
 MAGIC, DURABLE, ZEROS, PAGE, SECTOR = 0x4A524E4C, 1, 2, 4096, 512
 LARGE_EACH_S, LARGE_FOR_S = 2, 0.15  # all senders do so in the same moments
 SEEN_RECENT_MAX, POINTS, AGAIN = 300, 3, 400  # ids in a new file; points of a heatmap event; events sent after the cut
+SEEN_FILES, SLOW_S = 3, 120  # more than so many files are made, if that takes no longer than this beside the workload's time
 Note = collections.namedtuple("Note", "operation inode at bytes flags path to data")
 
 
 # --- the workload --------------------------------------------------------------------------------
 
+class Work:
+    """The senders go on for so many seconds, and, on a machine that is slow, until there were enough files of seen ids to cut between."""
+
+    def __init__(self, data, seconds):
+        self.folder, self.until, self.last = os.path.join(data, "people", "seen"), time.time() + seconds, 0
+
+    def goes_on(self):
+        for name in listed(self.folder):
+            if name.endswith(".run"):
+                self.last = max(self.last, int(name[:-4], 16))  # older ones are merged into newer ones, and go
+        now = time.time()
+        assert now < self.until + SLOW_S, "%d files of seen ids were made" % self.last
+        return now < self.until or self.last <= SEEN_FILES
+
+
 class Sender(threading.Thread):
     """Users that come without a name, change, and are identified, live or as imports (their own users: nothing orders the
     two topics); each acknowledgement goes to the journal."""
 
-    def __init__(self, serve, token, journal, number, seed, until):
+    def __init__(self, serve, token, journal, number, seed, work):
         super().__init__(daemon=True)
-        self.serve, self.token, self.journal, self.number, self.until = serve, token, journal, number, until
+        self.serve, self.token, self.journal, self.number, self.work = serve, token, journal, number, work
         self.random, self.sent, self.count, self.failed = random.Random(seed + number), {}, 0, None
         self.pause, self.latest = 1000, {lane: collections.deque(maxlen=400) for lane in "uh"}
 
@@ -80,7 +96,7 @@ class Sender(threading.Thread):
 
     def run(self):
         try:
-            while time.time() < self.until:
+            while self.work.goes_on():
                 lane = "h" if self.random.random() < 0.2 else "u"
                 events = self.batch(lane)
                 for event in events:
@@ -103,9 +119,9 @@ class Operator(threading.Thread):
     """Erases persons, who have events and a merged id and say nothing after it; when it was asked, and when it was answered, goes
     to the journal."""
 
-    def __init__(self, serve, token, journal, until, environment):
+    def __init__(self, serve, token, journal, work, environment):
         super().__init__(daemon=True)
-        self.serve, self.token, self.journal, self.until, self.environment = serve, token, journal, until, environment
+        self.serve, self.token, self.journal, self.work, self.environment = serve, token, journal, work, environment
         self.sent, self.failed = {}, None
 
     def erase(self, who):
@@ -131,7 +147,7 @@ class Operator(threading.Thread):
     def run(self):
         try:
             count = 0
-            while time.time() < self.until:
+            while self.work.goes_on():
                 self.erase("gone%d" % count)
                 count += 1
                 time.sleep(0.3)
@@ -163,8 +179,9 @@ def record(folder, seconds, seed):
         out.write(CONFIG % (rnd.choice(["1MiB", "6MiB"]), rnd.choice(["1s", "1h"])))
     with Serve(data=data, env=environment, extra=["--config", config]) as serve:
         token = serve.token()
-        senders = [Sender(serve, token, journal, n, seed, time.time() + seconds) for n in range(4)]
-        senders.append(Operator(serve, token, journal, time.time() + seconds, environment))
+        work = Work(data, seconds)
+        senders = [Sender(serve, token, journal, n, seed, work) for n in range(4)]
+        senders.append(Operator(serve, token, journal, work, environment))
         for sender in senders:
             sender.start()
         for sender in senders:
@@ -426,7 +443,7 @@ def campaign(images, seed, seconds=10):
             len(notes), sum(len(n.data) for n in notes) / 2**20, sum(len(a) for _, a in acks)), flush=True)
         shutil.rmtree(os.path.join(folder, "data"))
         made = [note.to for note in notes if note.operation == RENAME and note.to.startswith("people/seen/")]
-        assert len(made) > 3, "the workload made %d files of seen ids" % len(made)
+        assert len(made) > SEEN_FILES, "the workload made %d files of seen ids" % len(made)
         first = next(i for i, note in enumerate(notes) if note.operation == ACK)
         for image in range(images):
             cut = rnd.randrange(first // 2, len(notes))
