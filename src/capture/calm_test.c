@@ -354,6 +354,91 @@ static void bodies_of_those_sent_away(void **state)
     assert_int_equal(kit_records(&kit), taken);
 }
 
+/* A large batch that ends with this event, and right behind it, in the same bytes, another request. Gives how many bytes. */
+static size_t write_large(char *text, size_t size, const char *last)
+{
+    enum { FILTERED = 7000 };
+    static const char dull[] = "{\"event\":\"$performance_event\"},";
+    size_t            bytes = FILTERED * (sizeof dull - 1) + strlen(last) + 2;
+    size_t            at = (size_t)sprintf(text, POST "Origin: https://a.b\r\nContent-Length: %zu\r\n\r\n[", bytes);
+
+    assert_true(at + bytes + sizeof LIVENESS <= size);
+    for (int i = 0; i < FILTERED; i++, at += sizeof dull - 1)
+        memcpy(text + at, dull, sizeof dull - 1);
+    return at + (size_t)sprintf(text + at, "%s]%s", last, LIVENESS);
+}
+
+/* Closed by a reset. */
+static void break_off(int fd)
+{
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
+    (void)close(fd);
+}
+
+/* Those who are sent away are so in the middle of a large request, too. Nobody loses anything by it: the request in work keeps its bytes,
+ * what came for it meanwhile, and its answer; who only asks is answered; who leaves is gone, be it
+ * the one in work. */
+static void in_the_middle_of_a_large_one(void **state)
+{
+    enum { FRESH = 8, LOOKED = 40, ROUNDS = 24 };
+    static char text[250 << 10], wrong[250 << 10];
+    size_t      bytes = write_large(text, sizeof text, E1), rounds = 0;
+    size_t      wrong_bytes = write_large(wrong, sizeof wrong, "{\"token\":\"phc_alpha\",\"event\":\"of nobody\"}");
+    int         probe = kit_connect(&kit), known = kit_connect(&kit), fresh[FRESH], breaks[ROUNDS], slow[64], slows;
+    int64_t     until_us = kit_deadline_us();
+    double      before = kit_metric("capture_overload_looked_total");
+
+    (void)state;
+    kit_forget(&kit);
+    kit_send_text(known, E1_REQUEST);
+    kit_expect(known, 200, "known");
+    for (int i = 0; i < ROUNDS; i++) {
+        breaks[i] = kit_connect(&kit);
+        kit_send_text(breaks[i], E1_REQUEST);
+        kit_expect(breaks[i], 200, "known, too");
+    }
+    slows = fill_until_newcomers(slow, 64, probe);
+    for (int i = 0; i < FRESH; i++)
+        fresh[i] = kit_connect(&kit);
+    while (kit_metric("capture_overload_looked_total") < before + LOOKED && rounds < ROUNDS) {
+        int leaves = kit_connect(&kit);
+
+        assert_true(clock_mono_us() < until_us);
+        kit_send(breaks[rounds], wrong, wrong_bytes);
+        kit_send(known, text, bytes);
+        for (int i = 0; i < FRESH; i++) {
+            if ((size_t)i == rounds % FRESH)
+                kit_send_text(known, LIVENESS);
+            kit_send_text(fresh[i], i % 2 == 0 ? E1_REQUEST : E1_REQUEST LIVENESS);
+        }
+        kit_send_text(leaves, POST "Content-Le");
+        (void)close(leaves);
+        break_off(breaks[rounds]);
+        for (int i = 0; i < FRESH; i++) {
+            expect_body(fresh[i], 503, "service unavailable: more events come than can be taken", "a newcomer");
+            if (i % 2 != 0)
+                kit_expect(fresh[i], 200, "who only asks");
+        }
+        kit_expect(known, 200, "the large one");
+        assert_int_equal(strncmp(answer.body, "{\"status\":\"Ok\"}", 15), 0);
+        assert_non_null(strstr(answer.head, "access-control-allow-origin: https://a.b\r\n"));
+        expect_body(known, 200, "alive", "right behind it");
+        expect_body(known, 200, "alive", "what came meanwhile");
+        rounds++;
+    }
+    assert_true(kit_metric("capture_overload_looked_total") > before);
+    for (int i = 0; i < slows; i++)
+        (void)close(slow[i]);
+    for (int i = 0; i < FRESH; i++)
+        (void)close(fresh[i]);
+    for (size_t i = rounds; i < ROUNDS; i++)
+        (void)close(breaks[i]);
+    (void)close(known);
+    (void)close(probe);
+    kit_wait_connections(0);
+    assert_int_equal(kit_records(&kit), 1 + ROUNDS + rounds);
+}
+
 /* --- those who take their time ----------------------------------------------------------------- */
 
 static void *pipeline_main(void *arg)
@@ -429,7 +514,8 @@ int main(void)
                                             cmocka_unit_test(bytes_of_an_address) };
     const struct CMUnitTest connects[] = { cmocka_unit_test(connects_of_an_address) };
     const struct CMUnitTest files[] = { cmocka_unit_test(no_descriptors), cmocka_unit_test(endless_pipeline) };
-    const struct CMUnitTest memory[] = { cmocka_unit_test(bodies_of_those_sent_away), cmocka_unit_test(memory_runs_short) };
+    const struct CMUnitTest memory[] = { cmocka_unit_test(bodies_of_those_sent_away), cmocka_unit_test(in_the_middle_of_a_large_one),
+                                         cmocka_unit_test(memory_runs_short) };
     const struct CMUnitTest readers[] = { cmocka_unit_test(slow_reader) };
     int                     failed = cmocka_run_group_tests(addresses, start_addresses, kit_teardown);
 

@@ -22,6 +22,8 @@
     X(BODY_TIMEOUTS, "capture_body_read_timeout_total", COUNTER, NULL, "bodies that stalled")                    \
     X(OVERLOAD, "capture_overload_level", GAUGE, NULL,                                                           \
       "0: none; 1: recordings are sent away, 2: newcomers too, 3: the largest projects too, 4: all requests with events") \
+    X(LOOKED, "capture_overload_looked_total", COUNTER, NULL,                                                     \
+      "times that a connection was looked at in the middle of another's large request, so as not to let it wait")  \
     X(ADDRESS_REFUSED, "capture_address_connections_refused_total", COUNTER, NULL,                               \
       "connections answered 503 because their address has too many")                                           \
     X(MEMORY, "capture_memory_bytes", GAUGE, NULL, "bodies and records held now")                                \

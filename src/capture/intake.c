@@ -14,6 +14,7 @@
 enum {
     INTAKE_ARENA_CHUNK_BYTES = 64 << 10,   /* the drafts of 200 events */
     INTAKE_REJECTED_DATA_BYTES = 64 << 10, /* of an event that is too large, this much is kept */
+    INTAKE_PART_EVENTS = 128               /* some 200 us of work */
 };
 
 struct intake {
@@ -346,6 +347,12 @@ static void intake_sent_at(struct intake_work *work, int64_t query_us)
     }
 }
 
+static void intake_between(const struct intake_work *work)
+{
+    if (work->request->between != NULL)
+        work->request->between(work->request->between_ctx);
+}
+
 static int intake_write(struct intake_work *work)
 {
     char detail[EVENT_DETAIL_BYTES_MAX];
@@ -354,6 +361,8 @@ static int intake_write(struct intake_work *work)
         const struct draft *draft = &work->shape.drafts[i];
         int                 rc;
 
+        if (i % INTAKE_PART_EVENTS == 0)
+            intake_between(work);
         if (draft->over_quota || draft->filtered)
             continue;
         if (draft->fault.rejection != RECORD_REJECTED_NONE) {
@@ -434,6 +443,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
         result->text_bytes = payload.text.bytes;
         result->gzipped = payload.gzipped;
         result->lz64 = payload.lz64;
+        intake_between(&work);
         rc = intake_events(&work, &payload);
     }
     if (intake_take_denied(intake))

@@ -20,6 +20,8 @@ struct intake_request {
     struct rules_request   rules;
     struct log_batch      *historical; /* takes imports: of a request that says historical_migration, and events that are old
                                         * enough; NULL: the batch of all others does */
+    void                 (*between)(void *ctx); /* called between the parts of a large request's work; NULL: nobody is */
+    void                  *between_ctx;
 };
 
 enum { INTAKE_INPUTS = INPUT_HISTORICAL + 1 }; /* those that capture writes */

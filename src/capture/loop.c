@@ -201,13 +201,19 @@ static int64_t loop_wait_us(const struct loop *loop)
     return next > loop->mono_us ? next - loop->mono_us + 100 : 0; /* late enough that the time is over */
 }
 
-static int loop_wait(const struct loop *loop, struct epoll_event *events)
+_Static_assert(LOOK_EVENTS_MAX + LOOP_EVENTS_OVERLOAD <= LOOP_EVENTS_MAX, "one array holds both");
+
+/* What was noticed and left in the last turn, then what there is to be noticed now. */
+static int loop_wait(struct loop *loop, struct epoll_event *events)
 {
-    int64_t         us = loop_wait_us(loop);
+    int             kept = loop_look_take(loop, events), count;
+    int64_t         us = kept > 0 ? 0 : loop_wait_us(loop);
     struct timespec limit = { us / 1000000, us % 1000000 * 1000 };
 
     /* In an overload few are looked at between the works of two slices: sending away must not cost more than the work. */
-    return epoll_pwait2(loop->epoll_fd, events, loop_queue_judges(loop) ? LOOP_EVENTS_OVERLOAD : LOOP_EVENTS_MAX, us < 0 ? NULL : &limit, NULL);
+    count = epoll_pwait2(loop->epoll_fd, events + kept, loop_queue_judges(loop) ? LOOP_EVENTS_OVERLOAD : LOOP_EVENTS_MAX - kept,
+                         us < 0 ? NULL : &limit, NULL);
+    return count < 0 && kept == 0 ? -1 : kept + (count < 0 ? 0 : count);
 }
 
 /* --- flights ----------------------------------------------------------------------------------- */
@@ -422,6 +428,7 @@ static void loop_free_retired(struct loop *loop)
         struct conn *conn = loop->retired;
 
         loop->retired = conn->timer_next;
+        loop_look_forget(loop, conn);
         conn_retire(conn);
     }
 }
@@ -438,6 +445,7 @@ static void loop_turn(struct loop *loop, const struct epoll_event *events, int c
     for (int i = 0; i < CAPTURE_LANES; i++)
         lane_take_acks(&loop->lanes[i]);
     loop_queue_judge(loop);
+    loop_look_turn(loop);
     conn_hello_turn(loop);
     for (int i = 0; i < count; i++)
         loop_handle_event(loop, &events[i]);
@@ -583,6 +591,7 @@ void loop_fini(struct loop *loop)
     buf_fini(&loop->scrape.text);
     stand_by_fini(&loop->stand_by);
     free(loop->read_buf);
+    free(loop->look.buf);
     if (loop->wake_fd >= 0)
         (void)close(loop->wake_fd);
     if (loop->epoll_fd >= 0)

@@ -19,12 +19,13 @@
  *  O1  of each lane at most one flight is with the committer, one is filling
  *  O2  a connection is in the list of exactly one timer, and of a flight only in WAIT
  *  O4  who has something to do waits in the queue; in one turn some 3 ms of it are done (1 in an overload), less when a lane is due, then
- *      epoll is asked again
+ *      epoll is asked again; in an overload also in the middle of a large request, for those who are sent away (loop_look.c)
  *  O3  nobody but the loop's thread touches it, except flight->result and ->done (the committer), and the stand-by's own */
 #ifndef PENSTOCK_CAPTURE_LOOP_H
 #define PENSTOCK_CAPTURE_LOOP_H
 
 #include <stdatomic.h>
+#include <sys/epoll.h>
 
 #include "capture/addresses.h"
 #include "capture/capture_metrics.h"
@@ -55,6 +56,7 @@ enum {
     LOOP_TLS_BYTES = 16 << 10, /* counted for each TLS connection: docs/decisions/tls.md */
     LOOP_CONN_BUF_FIRST_BYTES = 1 << 10,
     LOOP_SHED_RETRIES = 4, /* seconds, spread so that those who were sent away do not come back together */
+    LOOK_EVENTS_MAX = 64,
     LOOP_BUF_CLASSES = 5 /* 1, 4, 16, 64, 256 KiB are pooled; larger ones are malloc's */
 };
 
@@ -118,6 +120,17 @@ struct port {
     bool                        listening;
 };
 
+/* In the middle of a large request: loop_look.c. */
+struct look {
+    struct conn        *in_work;
+    int64_t             us;    /* when it was done last, or the work begun */
+    int                 left;  /* so many events may be looked at in this turn */
+    enum pressure_level level; /* of this turn */
+    uint8_t            *buf;   /* as read_buf; NULL: not needed yet */
+    struct epoll_event  kept[LOOK_EVENTS_MAX]; /* left for the next turn */
+    int                 count;
+};
+
 struct timer_list { struct conn *first, *last; };
 
 /* In the order in which they were noticed. */
@@ -149,6 +162,7 @@ struct loop {
     unsigned           shed_turn;
     bool               judging;    /* requests are looked at as they are noticed; those with events wait for their turn */
     struct pressure    pressure;
+    struct look        look;
     enum pressure_level level, memory_level; /* of this turn */
     size_t             memory_shown; /* in the gauge */
     size_t             memory_now;
@@ -232,6 +246,16 @@ bool loop_queue_judges(const struct loop *loop);
 void loop_queue_run_imports(struct loop *loop);
 /* In what time somebody may have a turn; INT64_MAX: nobody waits. */
 int64_t loop_queue_wait_us(const struct loop *loop);
+
+/* loop_look.c: sends away who came meanwhile. begin, end: around the work on a request of conn's, at no other time may it be
+ * called; ctx: the loop. turn: once a turn, when its level is known. take: what was noticed and left, into out[LOOK_EVENTS_MAX]; gives
+ * how many. forget: a connection whose memory may be used again. */
+void loop_look(void *ctx);
+void loop_look_begin(struct conn *conn);
+void loop_look_end(struct loop *loop);
+void loop_look_turn(struct loop *loop);
+int  loop_look_take(struct loop *loop, struct epoll_event *out);
+void loop_look_forget(struct loop *loop, const struct conn *conn);
 
 /* listener.c: init makes loop->ports of what the supervisor gave, and starts. */
 void listener_init(struct loop *loop);
