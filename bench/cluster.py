@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What an event takes and costs on a cluster, from HTTP to ClickHouse: `./dev bench cluster [--events N] [--persons N] [--json]`.
+"""What an event takes and costs on a cluster, from HTTP to ClickHouse: `./dev bench cluster [--events N] [--persons N] [--warm N] [--json]`.
 
 The traffic of bench/pipeline.py (unique page views in batches of 100, gzip; new persons, changed ones, merges), all roles on this
 machine over one real broker, PostgreSQL and ClickHouse's engine (tests/parts). Printed: the CPU of each role and of each server at
@@ -84,8 +84,8 @@ def start(folder, up):
     return machine.start_penstock(folder, core=None, seconds=60)
 
 
-def send(server, folder, args):
-    run = subprocess.run([os.path.join(machine.BUILD, "bench", "load"), "-z", "-p", str(args.persons), "-f", str(args.fresh), "-n", str(args.events),
+def send(server, folder, args, events, fresh):
+    run = subprocess.run([os.path.join(machine.BUILD, "bench", "load"), "-z", "-p", str(args.persons), "-f", str(fresh), "-n", str(events),
                           str(server.port), "/batch/", os.path.join(folder, "mix.bodies"), str(BATCH), str(CONNECTIONS), "600", str(args.rate)],
                          check=True, capture_output=True, text=True)
     return json.loads(run.stdout)
@@ -115,19 +115,21 @@ class Spent:
 
 def measure(servers, server, folder, args):
     time.sleep(SETTLE_SECONDS)
+    before = send(server, folder, args, args.warm, 0)["events"] if args.warm > 0 else 0
+    wait_rows(servers, before, 600)
     spent = Spent(servers, server)
     time.sleep(REST_SECONDS)
     rest, took = spent.told()
     rest = {name: seconds / took for name, seconds in rest.items()}
     spent = Spent(servers, server)
-    load = send(server, folder, args)
-    wait_rows(servers, load["events"], 600)
+    load = send(server, folder, args, args.events, args.fresh)
+    wait_rows(servers, before + load["events"], 600)
     busy, took = spent.told()
     per_event = 1e6 / load["events"]
     out = {"events": load["events"], "refused": load["refused"], "rate": load["events"] / took, "wire_bytes": load["sent_bytes"] / load["events"],
            "rest_ms": {name: 1e3 * share for name, share in rest.items()}, "cpu_us": {name: seconds * per_event for name, seconds in busy.items()},
            "beyond_us": {name: (seconds - rest[name] * took) * per_event for name, seconds in busy.items()}}
-    out["topic_bytes"] = {name: size / load["events"] for name, size in sorted(servers.topics().items()) if size}
+    out["topic_bytes"] = {name: size / (before + load["events"]) for name, size in sorted(servers.topics().items()) if size}
     out["stored"] = {name: {"bytes": size, "rows": rows, "parts": count} for name, (size, rows, count) in servers.stored().items()}
     before = servers.cpu()["ClickHouse"]
     for name in out["stored"]:
@@ -169,6 +171,7 @@ def main():
     ap.add_argument("--events", type=int, default=1000000)
     ap.add_argument("--persons", type=int, default=20000, help="so many distinct ids are in use from the start")
     ap.add_argument("--fresh", type=int, default=2, help="percent of events by new persons")
+    ap.add_argument("--warm", type=int, default=0, help="so many events by these persons come before what is measured: five each make nearly all known")
     ap.add_argument("--rate", type=float, default=0, help="events a second; 0: as many as are taken")
     args = ap.parse_args()
     folder, server = machine.temporary_folder(), None
