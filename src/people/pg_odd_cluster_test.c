@@ -150,6 +150,18 @@ static void others_write(void **state)
     people_close(people);
 }
 
+#define ROOM_LEFT "SELECT count(*) FROM pg_class WHERE oid = 'posthog_person'::regclass AND 'fillfactor=70' = ANY (reloptions)"
+
+/* Persons that change stay in their page. */
+static void our_own_tables(void **state)
+{
+    (void)state;
+    (void)pg_kit_sql(url, "DROP SCHEMA IF EXISTS penstock CASCADE; DROP TABLE IF EXISTS posthog_cohortpeople, posthog_featureflaghashkeyoverride, "
+                          "posthog_persondistinctid, posthog_personlessdistinctid, posthog_person, posthog_group, posthog_grouptypemapping");
+    people_close(open_store());
+    assert_int_equal(pg_kit_sql(url, ROOM_LEFT), 1);
+}
+
 /* Tables of an installation that was there before, without what is newer, and with persons in them. */
 static void tables_of_others(void **state)
 {
@@ -183,6 +195,7 @@ static void tables_of_others(void **state)
     MUST(people_link_put(txn, 1, SPAN("alice2"), &(struct person_link){ link.person, 1 }, &err));
     MUST(people_commit(txn, &err));
     people_close(people);
+    assert_int_equal(pg_kit_sql(url, ROOM_LEFT), 0); /* they have not asked for that */
     assert_int_equal(pg_kit_sql(url, "SELECT version FROM posthog_person WHERE penstock_version = 5 AND properties->>'email' = 'x@y'"), 5);
     (void)pg_kit_sql(url, "UPDATE penstock.version SET version = 1000");
     assert_int_equal(people_open(&options, &people, &err), -1);
@@ -308,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup(kept_as_it_was, begin),
         cmocka_unit_test_setup(large_ones_fit, begin),
         cmocka_unit_test_setup(others_write, begin),
+        cmocka_unit_test_setup(our_own_tables, begin),
         cmocka_unit_test_setup(tables_of_others, begin),
         cmocka_unit_test_setup(a_full_disk_passes, begin),
         cmocka_unit_test_setup(a_damaged_copy_is_made_anew, begin),
