@@ -53,10 +53,10 @@ int foresee(struct people_txn *txn, const struct catalog_snapshot *catalog, cons
         project = tally_project(&record, catalog);
         if (project == 0)
             continue;
-        ids[asked++] = (struct people_expected){ project, record.distinct_id };
+        ids[asked++] = (struct people_expected){ project, record.distinct_id, false };
         other = merge_other(&record);
         if (other.at != NULL && other.bytes > 0)
-            ids[asked++] = (struct people_expected){ project, other };
+            ids[asked++] = (struct people_expected){ project, other, true };
     }
     return people_expect_batch(txn, ids, asked, err);
 }

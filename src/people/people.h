@@ -124,7 +124,7 @@ int people_joins_put(struct people_txn *txn, uint32_t hour, uint64_t person, uin
 /* Says which distinct ids are asked for next, at most PEOPLE_EXPECT_MAX, so that the memory they need is on its way when
  * they are. persons_out: for each the person that it probably leads to, or 0. Changes nothing. */
 enum { PEOPLE_EXPECT_MAX = 64 };
-struct people_expected { uint32_t project; struct span distinct_id; };
+struct people_expected { uint32_t project; struct span distinct_id; bool merges; /* its person may be merged into that of the one before it */ };
 void people_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out);
 /* Whether it pays to say all of a batch's distinct ids at its beginning; and saying them, any number. What was not said is
  * fetched when it is asked for. */

@@ -8,7 +8,9 @@
  *  G1  a unit has one owner. Its epoch, and how often it has committed, are checked by each commit; who was taken over
  *      cannot commit any more (ERR_STOP)
  *  G2  a person is changed, deleted, or given ids only by who has locked its row in that commit and found the version that it
- *      had read; persons are locked in the order of their ids
+ *      had read. Those that are changed are locked by their change, behind all others; both in the order of their ids. Who is changed
+ *      by one unit and merged away by a second, while it is the other way round with another person, is a deadlock, which the server
+ *      ends: a conflict like others, as it is one
  *  G3  whether a commit happened whose answer was lost is found out before anything else is done: by taking the unit over
  *      again, behind which the lost one can no longer come in, and then reading how often it has committed
  *  G4  taking over again may be repeated, and what was sent of it before may still arrive: each asks for a higher epoch than
@@ -124,6 +126,13 @@ struct pg_new_type {
     struct pg_new_type *next; /* made in this transaction */
 };
 
+/* All ids that the server has under a person. */
+struct pg_ids {
+    uint64_t         person;
+    size_t           count;
+    struct pg_link **links;
+};
+
 /* Ids under a person that was merged, read ahead. */
 struct pg_under {
     uint64_t    holder; /* 0: none were */
@@ -135,7 +144,7 @@ struct pg_under {
 struct pg_txn {
     struct people_txn txn; /* first */
     bool              snapshot; /* of a reading one: it has begun at the server */
-    struct batch_index links, persons, graves, groups;
+    struct batch_index links, persons, graves, groups, ids; /* ids: of persons that may be merged away */
     struct pg_link    *dirty_links;
     struct pg_person  *dirty_persons;
     struct pg_grave   *dirty_graves;
@@ -187,15 +196,24 @@ void pg_joins_forget(struct pg *pg);
 struct pg_link   *pg_link_known(const struct people_txn *txn, uint32_t project, struct span distinct_id); /* NULL: not read yet */
 struct pg_link   *pg_link_add(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err);
 struct pg_link   *pg_link_find(struct people_txn *txn, uint32_t project, struct span distinct_id, struct err *err);
+struct pg_person *pg_person_known(const struct people_txn *txn, uint64_t id); /* NULL: not read yet */
 struct pg_person *pg_person_find(struct people_txn *txn, uint64_t id, struct err *err); /* NULL on failure; gone or not stored: none */
 struct pg_person *pg_person_add(struct people_txn *txn, uint64_t id, struct err *err);
-struct pg_grave  *pg_grave_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err);
-struct pg_grave  *pg_grave_add(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err);
 int  pg_expect_batch(struct people_txn *txn, const struct people_expected *ids, size_t count, struct err *err) must_check;
 void pg_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out);
 int  pg_link_get(struct people_txn *txn, uint32_t project, struct span distinct_id, struct person_link *out, struct err *err) must_check;
 
+/* pg_grave.c */
+struct pg_grave *pg_grave_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err);
+struct pg_grave *pg_grave_add(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct err *err);
+/* Those of these ids' persons, as far as they are at hand: count 0, there are none to ask for. */
+int  pg_graves_call(struct people_txn *txn, struct pg_link *const *links, size_t count, struct pg_call *call, struct err *err) must_check;
+int  pg_graves_take(struct people_txn *txn, struct pg_link *const *links, size_t count, const PGresult *result, struct err *err) must_check;
+
 /* pg_under.c */
+/* All ids of these ids' persons, who may be merged away, asked for at once. */
+void pg_under_call(struct people_txn *txn, struct pg_link *const *links, size_t count, struct pg_call *call);
+int  pg_under_take(struct people_txn *txn, struct pg_link *const *links, const PGresult *result, struct err *err) must_check;
 int  pg_links_under(struct people_txn *txn, uint64_t holder, uint64_t owner, uint32_t project, people_link_seen *seen, void *ctx,
                     struct err *err) must_check;
 int  pg_first_under(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err) must_check;

@@ -62,6 +62,11 @@ static struct pg_person *person_known(const struct pg_txn *txn, uint64_t id)
     return NULL;
 }
 
+struct pg_person *pg_person_known(const struct people_txn *txn, uint64_t id)
+{
+    return person_known(pg_txn_of(txn), id);
+}
+
 struct pg_person *pg_person_add(struct people_txn *base, uint64_t id, struct err *err)
 {
     struct arena     *arena = pg_of(base->people)->arena;
@@ -73,40 +78,6 @@ struct pg_person *pg_person_add(struct people_txn *base, uint64_t id, struct err
     }
     person->person.id = id;
     return batch_index_add(&pg_txn_of(base)->persons, XXH3_64bits(&id, sizeof id), person, arena, err) < 0 ? NULL : person;
-}
-
-static uint64_t grave_hash(uint32_t project, const struct uuid *uuid)
-{
-    return XXH3_64bits_withSeed(uuid->bytes, 16, project);
-}
-
-static struct pg_grave *grave_known(const struct pg_txn *txn, uint32_t project, const struct uuid *uuid)
-{
-    struct pg_grave *grave;
-    size_t           at = 0;
-
-    while ((grave = batch_index_find(&txn->graves, grave_hash(project, uuid), &at)) != NULL)
-        if (grave->project == project && uuid_equal(&grave->uuid, uuid))
-            return grave;
-    return NULL;
-}
-
-struct pg_grave *pg_grave_add(struct people_txn *base, uint32_t project, const struct uuid *uuid, struct err *err)
-{
-    struct pg_txn   *txn = pg_txn_of(base);
-    struct arena    *arena = pg_of(base->people)->arena;
-    struct pg_grave *grave = grave_known(txn, project, uuid);
-
-    if (grave != NULL)
-        return grave;
-    grave = arena_alloc_zero(arena, sizeof *grave);
-    if (grave == NULL) {
-        (void)pg_full(err);
-        return NULL;
-    }
-    grave->project = project;
-    grave->uuid = *uuid;
-    return batch_index_add(&txn->graves, grave_hash(project, uuid), grave, arena, err) < 0 ? NULL : grave;
 }
 
 /* --- answers ----------------------------------------------------------------------------------- */
@@ -311,12 +282,13 @@ static void ids_take(struct pg *pg, const PGresult *result)
         pg->ids[pg->id_count++] = (uint64_t)pg_i64(result, row, 0);
 }
 
-static int fetch_many(struct people_txn *base, struct asked *known, struct asked *unknown, struct err *err)
+/* merging: of both, those whose persons may be merged away. */
+static int fetch_many(struct people_txn *base, struct asked *known, struct asked *unknown, struct asked *merging, struct err *err)
 {
     struct pg     *pg = pg_of(base->people);
     struct asked   again = { .links = arena_alloc_array(pg->arena, known->count + 1, sizeof *again.links) };
-    struct pg_call calls[4];
-    size_t         count = 0, confirm = 0, fetch = 0, moves = 0, ids = 0;
+    struct pg_call calls[6];
+    size_t         count = 0, confirm = 0, fetch = 0, moves = 0, ids = 0, merges = 0;
     int            rc;
 
     if (again.links == NULL)
@@ -338,7 +310,16 @@ static int fetch_many(struct people_txn *base, struct asked *known, struct asked
         ids_call(pg, unknown->count - (pg->id_count - pg->id_at) + IDS_LEAST, &calls[count]);
         ids = ++count;
     }
+    if (merging->count > 0) {
+        pg_under_call(base, merging->links, merging->count, &calls[count]);
+        if (pg_graves_call(base, merging->links, merging->count, &calls[count + 1], err) < 0)
+            return -1;
+        merges = count + 1;
+        count += 2;
+    }
     rc = pg_read(base, calls, count, err);
+    if (rc == 0 && merges > 0) /* before persons are read anew: by those that are at hand it was asked */
+        rc = pg_graves_take(base, merging->links, merging->count, calls[merges].result, err);
     if (rc == 0 && confirm > 0)
         rc = confirm_take(base, known, calls[confirm - 1].result, &again, err);
     if (rc == 0 && fetch > 0)
@@ -347,8 +328,10 @@ static int fetch_many(struct people_txn *base, struct asked *known, struct asked
         rc = pg_moves_take(base, calls[moves - 1].result, err);
     if (rc == 0 && ids > 0)
         ids_take(pg, calls[ids - 1].result);
+    if (rc == 0 && merges > 0)
+        rc = pg_under_take(base, merging->links, calls[merges - 1].result, err);
     pg_calls_end(calls, count);
-    return rc == 0 && again.count > 0 ? fetch_many(base, &(struct asked){ .count = 0 }, &again, err) : rc;
+    return rc == 0 && again.count > 0 ? fetch_many(base, &(struct asked){ .count = 0 }, &again, &(struct asked){ .count = 0 }, err) : rc;
 }
 
 enum at_hand { AT_HAND_NOT, AT_HAND_OLD, AT_HAND };
@@ -387,31 +370,41 @@ static struct pg_link *link_begin(struct people_txn *base, uint64_t hash, uint32
     return link;
 }
 
+/* Both lead to the same person, as far as is known. */
+static bool is_merged(const struct pg_link *link, const struct pg_link *target)
+{
+    return target != NULL && link->base == PG_LINK_ROW && target->base == PG_LINK_ROW && link->person == target->person;
+}
+
 int pg_expect_batch(struct people_txn *base, const struct people_expected *ids, size_t count, struct err *err)
 {
-    struct pg_txn *txn = pg_txn_of(base);
-    struct arena  *arena = pg_of(base->people)->arena;
-    struct asked   known = { .links = arena_alloc_array(arena, count + 1, sizeof *known.links) };
-    struct asked   unknown = { .links = arena_alloc_array(arena, count + 1, sizeof *unknown.links) };
+    struct pg_txn  *txn = pg_txn_of(base);
+    struct arena   *arena = pg_of(base->people)->arena;
+    struct asked    known = { .links = arena_alloc_array(arena, count + 1, sizeof *known.links) };
+    struct asked    unknown = { .links = arena_alloc_array(arena, count + 1, sizeof *unknown.links) };
+    struct asked    merging = { .links = arena_alloc_array(arena, count + 1, sizeof *merging.links) };
+    struct pg_link *link = NULL;
 
-    if (known.links == NULL || unknown.links == NULL)
+    if (known.links == NULL || unknown.links == NULL || merging.links == NULL)
         return pg_full(err);
     for (size_t i = 0; i < count; i++) {
-        uint64_t        hash = link_hash(ids[i].project, ids[i].distinct_id);
-        struct pg_link *link;
-        enum at_hand    at_hand;
+        const struct pg_link *before = link;
+        uint64_t              hash = link_hash(ids[i].project, ids[i].distinct_id);
+        enum at_hand          at_hand = AT_HAND;
 
-        if (known_link(txn, hash, ids[i].project, ids[i].distinct_id) != NULL)
-            continue;
-        link = link_begin(base, hash, ids[i].project, ids[i].distinct_id, &at_hand, err);
+        link = known_link(txn, hash, ids[i].project, ids[i].distinct_id);
+        if (link == NULL)
+            link = link_begin(base, hash, ids[i].project, ids[i].distinct_id, &at_hand, err);
         if (link == NULL)
             return -1;
         if (at_hand == AT_HAND_OLD)
             known.links[known.count++] = link;
         else if (at_hand == AT_HAND_NOT)
             unknown.links[unknown.count++] = link;
+        if (ids[i].merges && base->write && !is_merged(link, before))
+            merging.links[merging.count++] = link;
     }
-    return known.count + unknown.count == 0 ? 0 : fetch_many(base, &known, &unknown, err);
+    return known.count + unknown.count + merging.count == 0 ? 0 : fetch_many(base, &known, &unknown, &merging, err);
 }
 
 void pg_expect(struct people_txn *txn, const struct people_expected *ids, size_t count, uint64_t *persons_out)
@@ -427,7 +420,7 @@ struct pg_link *pg_link_find(struct people_txn *base, uint32_t project, struct s
     struct pg_txn  *txn = pg_txn_of(base);
     uint64_t        hash = link_hash(project, distinct_id);
     struct pg_link *link = known_link(txn, hash, project, distinct_id);
-    struct people_expected one = { project, distinct_id };
+    struct people_expected one = { project, distinct_id, false };
 
     if (link != NULL)
         return link;
@@ -500,38 +493,6 @@ int pg_person_find_uuid(struct people_txn *base, uint32_t project, const struct 
     }
     pg_calls_end(&call, 1);
     return rc;
-}
-
-struct pg_grave *pg_grave_find(struct people_txn *base, uint32_t project, const struct uuid *uuid, struct err *err)
-{
-    struct arena    *arena = pg_of(base->people)->arena;
-    struct pg_grave *grave = grave_known(pg_txn_of(base), project, uuid);
-    struct pg_call   call = { .sql = PG_GRAVE_SQL };
-    int              rc;
-
-    if (grave != NULL)
-        return grave;
-    pg_add_i32(&call, arena, (int32_t)project);
-    pg_add_bytes(&call, arena, span_of(uuid->bytes, 16));
-    rc = pg_read(base, &call, 1, err);
-    if (rc == 0)
-        grave = pg_grave_add(base, project, uuid, err);
-    if (grave != NULL && PQntuples(call.result) > 0) {
-        grave->there = true;
-        grave->version = (uint64_t)pg_i64(call.result, 0, 0);
-    }
-    pg_calls_end(&call, 1);
-    return grave;
-}
-
-int pg_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out, struct err *err)
-{
-    const struct pg_grave *grave = pg_grave_find(txn, project, uuid, err);
-
-    if (grave == NULL)
-        return -1;
-    *out = grave->there ? grave->version + 1 : 0;
-    return 0;
 }
 
 int pg_person_id_new(struct people_txn *base, uint64_t *out, struct err *err)

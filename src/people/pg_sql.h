@@ -66,6 +66,14 @@
     X(UNDER, "SELECT distinct_id, coalesce(version, 0) FROM posthog_persondistinctid "                          \
              "WHERE person_id = $1::int8 AND distinct_id COLLATE \"C\" >= $2::text "                             \
              "ORDER BY distinct_id COLLATE \"C\" LIMIT $3::int4")                                               \
+    /* the ids of persons that may be merged away, of each at most so many, by one id of each */                 \
+    X(UNDER_MANY, "SELECT x.n::int4, d.person_id, u.distinct_id, coalesce(u.version, 0) "                       \
+                  "FROM unnest($1::int4[], $2::text[]) WITH ORDINALITY AS x(team, id, n) "                      \
+                  "JOIN posthog_persondistinctid d ON d.team_id = x.team AND d.distinct_id = x.id "             \
+                  "CROSS JOIN LATERAL (SELECT distinct_id, version FROM posthog_persondistinctid "              \
+                  "WHERE person_id = d.person_id ORDER BY distinct_id COLLATE \"C\" LIMIT $3::int4) u ORDER BY x.n") \
+    X(GRAVES, "SELECT x.n::int4, t.version FROM unnest($1::int4[], $2::uuid[]) WITH ORDINALITY AS x(team, uuid, n) " \
+              "JOIN penstock.deleted_persons t ON t.team_id = x.team AND t.uuid = x.uuid")                      \
     X(IDS_NEW, "SELECT nextval(pg_get_serial_sequence('posthog_person', 'id')::regclass) FROM generate_series(1, $1::int4)") \
     /* --- persons */                                                                                           \
     X(PERSONS_LOCK, "WITH l AS (SELECT coalesce(p.version, 0) = x.version AS same "                             \
@@ -81,13 +89,16 @@
                       "FROM unnest($1::int8[], $2::int4[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], "  \
                       "$6::bool[], $7::int8[], $8::text[], $9::bytea[]) "                                       \
                       "AS x(id, team, uuid, created, seen, identified, version, properties, exact)")            \
-    X(PERSONS_UPDATE, "UPDATE posthog_person p SET uuid = x.uuid, created_at = x.created, last_seen_at = x.seen, " \
+    X(PERSONS_UPDATE, "WITH w AS (UPDATE posthog_person p SET uuid = x.uuid, created_at = x.created, last_seen_at = x.seen, " \
                       "is_identified = x.identified, version = x.version, properties = x.properties::jsonb, "   \
                       "penstock_version = x.version, penstock_properties = x.exact "                            \
                       "FROM unnest($1::int8[], $2::int4[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], "  \
-                      "$6::bool[], $7::int8[], $8::text[], $9::bytea[]) "                                       \
-                      "AS x(id, team, uuid, created, seen, identified, version, properties, exact) "            \
-                      "WHERE p.id = x.id AND p.team_id = x.team")                                               \
+                      "$6::bool[], $7::int8[], $8::text[], $9::bytea[], $10::int8[]) "                          \
+                      "AS x(id, team, uuid, created, seen, identified, version, properties, exact, bversion) "  \
+                      "WHERE p.id = x.id AND p.team_id = x.team AND coalesce(p.version, 0) = x.bversion "       \
+                      "AND NOT coalesce(p.is_deleted, false) RETURNING 1) "                                     \
+                      "SELECT penstock.must((SELECT count(*) FROM w) = cardinality($1::int8[]), "               \
+                      "'a person was changed by somebody else')")                                               \
     X(PERSONS_DELETE, "DELETE FROM posthog_person p USING unnest($1::int8[], $2::int4[]) AS x(id, team) "       \
                       "WHERE p.id = x.id AND p.team_id = x.team")                                               \
     X(HOLDERS_DELETE, "DELETE FROM posthog_person WHERE id = ANY($1::int8[])")                                  \

@@ -51,13 +51,90 @@ static struct pg_link *under_note(struct people_txn *base, uint32_t project, str
     return link;
 }
 
+/* --- of those who may be merged away, before they are ------------------------------------------------- */
+
+enum { MANY_MAX = 64 }; /* ids of a person with more are read in pages, when they are needed */
+
+void pg_under_call(struct people_txn *base, struct pg_link *const *links, size_t count, struct pg_call *call)
+{
+    struct arena   *arena = pg_of(base->people)->arena;
+    struct pg_array teams, ids;
+
+    pg_array_init(&teams, arena, PG_INT4);
+    pg_array_init(&ids, arena, PG_TEXT);
+    for (size_t i = 0; i < count; i++) {
+        pg_array_i32(&teams, (int32_t)links[i]->project);
+        pg_array_bytes(&ids, links[i]->distinct_id);
+    }
+    *call = (struct pg_call){ .sql = PG_UNDER_MANY_SQL };
+    pg_add_array(call, &teams);
+    pg_add_array(call, &ids);
+    pg_add_i32(call, arena, MANY_MAX + 1);
+}
+
+static const struct pg_ids *ids_known(const struct people_txn *txn, uint64_t person)
+{
+    const struct pg_ids *ids;
+    size_t               at = 0;
+
+    while ((ids = batch_index_find(&pg_txn_of(txn)->ids, person, &at)) != NULL)
+        if (ids->person == person)
+            return ids;
+    return NULL;
+}
+
+/* The rows of one id that was asked for. */
+static int under_keep(struct people_txn *base, uint32_t project, const PGresult *result, int first, int count, struct err *err)
+{
+    struct arena  *arena = pg_of(base->people)->arena;
+    uint64_t       person = (uint64_t)pg_i64(result, first, 1);
+    struct pg_ids *ids;
+
+    if (count > MANY_MAX || ids_known(base, person) != NULL)
+        return 0;
+    ids = arena_alloc_zero(arena, sizeof *ids);
+    if (ids == NULL || (ids->links = arena_alloc_array(arena, (size_t)count, sizeof *ids->links)) == NULL)
+        return pg_full(err);
+    ids->person = person;
+    for (; ids->count < (size_t)count; ids->count++) {
+        int row = first + (int)ids->count;
+
+        ids->links[ids->count] = under_note(base, project, pg_bytes(result, row, 2), person, (uint64_t)pg_i64(result, row, 3), err);
+        if (ids->links[ids->count] == NULL)
+            return -1;
+    }
+    return batch_index_add(&pg_txn_of(base)->ids, person, ids, arena, err);
+}
+
+int pg_under_take(struct people_txn *base, struct pg_link *const *links, const PGresult *result, struct err *err)
+{
+    int rows = PQntuples(result), count;
+
+    for (int first = 0; first < rows; first += count) {
+        int64_t n = pg_i64(result, first, 0);
+
+        for (count = 1; first + count < rows && pg_i64(result, first + count, 0) == n; count++)
+            ;
+        if (under_keep(base, links[n - 1]->project, result, first, count, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- one after the other -------------------------------------------------------------------------------- */
+
 int pg_links_under(struct people_txn *base, uint64_t holder, uint64_t owner, uint32_t project, people_link_seen *seen, void *ctx,
                    struct err *err)
 {
-    struct pg_txn *txn = pg_txn_of(base);
-    struct span    after = { NULL, 0 };
-    int            rows = 1, rc = 0;
+    struct pg_txn       *txn = pg_txn_of(base);
+    const struct pg_ids *known = ids_known(base, holder);
+    struct span          after = { NULL, 0 };
+    int                  rows = known == NULL, rc = 0;
 
+    for (size_t i = 0; known != NULL && i < known->count; i++)
+        if (known->links[i]->now == PG_LINK_ROW && known->links[i]->person == holder &&
+            (rc = under_tell(base, known->links[i]->distinct_id, owner, project, seen, ctx, err)) < 0)
+            return rc;
     for (int32_t most = 256; rows > 0; most = 4096) {
         struct pg_call call;
 

@@ -91,14 +91,17 @@ static int batch_apply(struct people_txn *txn, struct arena *arena, unsigned see
     struct people_batch   *batch;
     struct people_event    event;
     struct people_result   result;
-    struct people_expected ids[EACH];
+    struct people_expected ids[2 * EACH];
+    size_t                 expected = 0;
     struct people_group    group;
 
     for (unsigned n = 0; n < EACH; n++) {
         event_make(arena, seed, unit, number, n, &event);
-        ids[n] = (struct people_expected){ PROJECT, event.distinct_id };
+        ids[expected++] = (struct people_expected){ PROJECT, event.distinct_id, false };
+        if (event.merge_other.bytes > 0)
+            ids[expected++] = (struct people_expected){ PROJECT, event.merge_other, true };
     }
-    if (people_expect_batch(txn, ids, EACH, err) < 0 || people_batch_begin(txn, arena, &batch, err) < 0)
+    if (people_expect_batch(txn, ids, expected, err) < 0 || people_batch_begin(txn, arena, &batch, err) < 0)
         return -1;
     for (unsigned n = 0; n < EACH; n++) {
         event_make(arena, seed, unit, number, n, &event);
