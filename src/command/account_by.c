@@ -232,7 +232,8 @@ static int waiting_count(struct reading *reading, const char *topic, struct span
     return count(reading, tally_project(&record, reading->catalog), hour_of(record.received_us), WAITS_INGEST, 1, err);
 }
 
-/* Records [from, end) of a unit's partition of a topic; end UINT64_MAX: all there are. */
+/* Records [from, end) of a unit's partition of a topic; end UINT64_MAX: all there are. Where there are many writers no number says how many
+ * wait before brokers have answered, so it is tried once in any case, and what they say to be there and did not give is not looked at. */
 static int topic_read(struct reading *reading, struct log *log, const char *topic, uint32_t unit, uint64_t from, uint64_t end,
                       struct err *err)
 {
@@ -252,7 +253,7 @@ static int topic_read(struct reading *reading, struct log *log, const char *topi
         return -1;
     }
     waits = sparse ? log_reader_lag(reader, from) : from < end ? end - from : 0;
-    while (rc == 0 && more > 0 && looked < waits && reading->left > 0) {
+    while (rc == 0 && more > 0 && (looked < waits || (sparse && looked == 0)) && reading->left > 0) {
         more = account_reader_next(reader, looked == 0 ? from : offset + 1, end == UINT64_MAX ? 0 : end, &chunk, err);
         if (more <= 0 || chunk.kind == LOG_GAP)
             continue;
@@ -264,8 +265,10 @@ static int topic_read(struct reading *reading, struct log *log, const char *topi
         if (offset >= end)
             break;
     }
+    if (sparse)
+        waits = looked + (more == 0 || reading->left == 0 ? log_reader_lag(reader, looked == 0 ? from : offset + 1) : 0);
     log_reader_close(reader);
-    if (looked < waits && (!sparse || reading->left == 0)) /* gaps too: what is lost is counted when ingest passes it */
+    if (looked < waits) /* gaps too: what is lost is counted when ingest passes it */
         reading->not_looked_at += waits - looked;
     return rc < 0 || more < 0 ? -1 : 0;
 }

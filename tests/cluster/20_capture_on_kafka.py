@@ -230,6 +230,24 @@ def test_brokers_stand_still_and_die():
         check(senders, prefix)
 
 
+def test_what_silent_brokers_hold_is_not_nothing():
+    """Who counts what waits in a topic of many writers asks the brokers; when they do not answer nobody knows, which is said."""
+    serve, _ = capture()
+    with serve:
+        token = serve.token()
+        for n in range(3):
+            serve.post_when_known(token, "/e/", {"api_key": token, "event": "e", "distinct_id": "u%d" % n, "uuid": str(uuid.uuid4())})
+        drained(serve)
+        line, = json.loads(serve.cli("status", "--by", "project", "--json").stdout)["lines"]
+        assert (line["accepted"], line["pending"]) == (3, 3), line
+        control("pause")
+        told = serve.cli("status", "--by", "project", "--check", "--json", check=False)
+        assert told.returncode == 3, told
+        control("resume")
+        line, = json.loads(wait_for(lambda: (lambda again: again.returncode == 0 and again)(serve.cli("status", "--by", "project", "--json", check=False))).stdout)["lines"]
+        assert (line["accepted"], line["pending"]) == (3, 3), line
+
+
 def test_capture_is_killed_with_a_full_spool():
     serve, prefix = capture()
     with serve:
