@@ -157,6 +157,7 @@ static const struct row {
     { "67", "POST", "/e", JSON, WITH("\"type\":\"capture\",\"library\":\"x\",\"sent_at\":\"y\""), 200, OK, "signup/u-1" },
     { "69a", "POST", "/e", JSON, WITH("\"uuid\":\"\""), 200, OK, "signup/u-1" },
     { "69b", "POST", "/e", JSON, WITH("\"uuid\":null"), 200, OK, "signup/u-1" },
+    { "69, with escapes", "POST", "/e", JSON, WITH("\"uuid\":\"\\u003018f5a1c-0000-7000-8000-0000000000ab\""), 200, OK, "signup/u-1" },
     { "70", "POST", "/e", JSON, WITH("\"uuid\":\"abc\""), 400, "failed to parse request: *", "" },
     { "71a", "POST", "/e", JSON, "{\"token\":\"phc_alpha\",\"event\":\"a\"}", 400, "event submitted without a distinct_id",
       "" },
@@ -329,6 +330,10 @@ static void uuids(void **state)
     uuid_format(&record->uuid, text);
     assert_memory_equal(text, "018f5a1c-0000-7000-8000-0000000000ab", UUID_TEXT_BYTES);
     assert_int_equal(record->flags, 0);
+    uuid = record->uuid;
+    record = one_record("/e", JSON, WITH("\"uuid\":\"\\u003018f5a1c-0000-7000-8000-0000000000ab\""));
+    assert_true(uuid_equal(&uuid, &record->uuid));
+    assert_int_equal(record->flags, 0);
     record = one_record("/e", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\""));
     uuid = record->uuid;
     assert_int_equal(record->flags, RECORD_UUID_DERIVED);
@@ -364,6 +369,10 @@ static void fields(void **state)
     assert_int_equal(record->sent_at_us, us_of("2026-02-03T04:05:16Z"));
     assert_int_equal(record->timestamp_source, RECORD_TIME_SENT_AT_SKEW);
     assert_true(span_is(record->data, "{\"event\":\"a\",\"distinct_id\":\"u-1\",\"timestamp\":\"2026-02-03T03:00:00Z\"}"));
+    record = one_record("/batch", JSON, "{\"api_key\":\"phc_alpha\",\"sent_at\":\"2026-02-03T05:05:16+01\",\"batch\":"
+                        "[{\"event\":\"a\",\"distinct_id\":\"u-1\",\"timestamp\":\"2026-02-03T03:00:00Z\"}]}");
+    assert_int_equal(record->timestamp_us, us_of("2026-02-03T02:59:50Z"));
+    assert_int_equal(record->sent_at_zone_min, 60);
     record = one_record("/e?_=1770091516", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\""));
     assert_int_equal(record->timestamp_us, us_of("2026-02-03T03:00:00Z")); /* seconds are no milliseconds */
     record = one_record("/e", JSON, WITH("\"properties\":{\"a\":\"\\ud83d\"}"));

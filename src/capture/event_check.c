@@ -7,16 +7,16 @@
 #include "wire/utf8.h"
 #include "wire/uuid.h"
 
-void event_check_types(struct draft *draft)
+void event_check_types(struct draft *draft, struct arena *arena)
 {
     struct span text;
 
     if (!draft_has(&draft->uuid) || draft->fault.rejection != RECORD_REJECTED_NONE)
         return;
-    text = span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2);
-    if (text.bytes == 0)
+    text = json_text(&draft->uuid, arena); /* at NULL, without room in the arena: no UUID */
+    if (text.at != NULL && text.bytes == 0)
         draft->uuid = (struct json_value){ 0 };
-    else if (draft->uuid.escaped || !uuid_parse(text, &draft->uuid_value))
+    else if (!uuid_parse(text, &draft->uuid_value))
         draft->fault = (struct draft_fault){ RECORD_REJECTED_BAD_UUID, "uuid", JSON_STRING, "a UUID" };
 }
 

@@ -7,7 +7,7 @@
 enum { EVENT_DISTINCT_ID_CHARS_MAX = 200, EVENT_DETAIL_BYTES_MAX = 200 };
 
 /* Faults of type that shape.c does not see: a uuid that is none. To be called once on each draft. */
-void event_check_types(struct draft *draft);
+void event_check_types(struct draft *draft, struct arena *arena);
 
 /* The distinct id as text, cut to 200 characters. NULL at: there is none. Spans point into the text or the
  * arena. -1: the arena is full. */

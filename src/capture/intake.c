@@ -396,7 +396,7 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     for (size_t i = 0; i < work->shape.count; i++) {
         struct draft *draft = &work->shape.drafts[i];
 
-        event_check_types(draft);
+        event_check_types(draft, work->intake->parts.arena);
         draft->filtered = intake_filtered(draft);
         work->result->filtered += draft->filtered;
         well_typed += !draft->filtered && draft->fault.rejection == RECORD_REJECTED_NONE;

@@ -109,8 +109,7 @@ static int take_field(struct replay_walk *walk, struct replay_event *event, cons
     repair_nuls(value);
     if (!draft_take_member(draft, key, value))
         return refuse_type(walk, draft->fault.field, draft->fault.expected);
-    if (json_text_is(key, "uuid") && draft_has(&draft->uuid) &&
-        (value->escaped || !uuid_parse(span_of(value->raw.at + 1, value->raw.bytes - 2), &draft->uuid_value)))
+    if (json_text_is(key, "uuid") && draft_has(&draft->uuid) && !uuid_parse(json_text(value, walk->arena), &draft->uuid_value))
         return refuse_type(walk, "uuid", "a UUID");
     return 0;
 }
