@@ -14,7 +14,7 @@
 
 #include "base/bytes.h"
 
-enum { HEAD_BYTES = 7, PIECES_MAX = 8, DAMAGES_MAX = 4, PLAIN_BYTES_MAX = LZ4_FRAME_BLOCK_BYTES + (64 << 10) };
+enum { HEAD_BYTES = 15, PIECES_MAX = 8, DAMAGES_MAX = 4, PLAIN_BYTES_MAX = LZ4_FRAME_BLOCK_BYTES + (64 << 10) };
 #define NOT_PACKED UINT32_C(0x80000000)
 
 /* Is this byte one of a block, or of its checksum? */
@@ -55,8 +55,8 @@ static void by_the_pages(struct span frame, struct span plain)
     size_t         at = HEAD_BYTES;
 
     MUST(frame.bytes >= HEAD_BYTES + 4 && bytes_get_u32(frame.at) == 0x184d2204);
-    MUST(frame.at[4] >> 6 == 1 && (frame.at[4] & 0x20) != 0 && (frame.at[4] & 0x10) != 0 && (frame.at[4] & 0x0f) == 0);
-    MUST(frame.at[5] == 0x60 && frame.at[6] == (uint8_t)(XXH32(frame.at + 4, 2, 0) >> 8));
+    MUST(frame.at[4] >> 6 == 1 && (frame.at[4] & 0x20) != 0 && (frame.at[4] & 0x10) != 0 && (frame.at[4] & 0x0f) == 0x08);
+    MUST(frame.at[5] == 0x60 && bytes_get_u64(frame.at + 6) == plain.bytes && frame.at[14] == (uint8_t)(XXH32(frame.at + 4, 10, 0) >> 8));
     for (;;) {
         uint32_t head = bytes_get_u32(frame.at + at);
         size_t   bytes = head & ~NOT_PACKED, made;
@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         left = span_from(left, some);
     }
     lz4_frame_add(&frame, left);
-    lz4_frame_end(&frame);
+    lz4_frame_end(&frame, 0, plain.bytes);
     MUST(!frame.failed);
 
     by_the_pages(buf_span(&frame), plain);

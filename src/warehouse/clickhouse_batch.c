@@ -82,15 +82,17 @@ int clickhouse_pack_end(struct clickhouse_table *table, struct err *err)
     if (pack_piece(table, err) < 0)
         return -1;
     assert(table->begun);
-    lz4_frame_end(&table->packed);
+    lz4_frame_end(&table->packed, 0, table->packed_raw);
     return table->packed.failed ? pack_err(err) : 0;
 }
 
 int clickhouse_pack(struct span bytes, struct buf *out, struct err *err)
 {
+    size_t at = out->bytes;
+
     lz4_frame_begin(out);
     lz4_frame_add(out, bytes);
-    lz4_frame_end(out);
+    lz4_frame_end(out, at, bytes.bytes);
     return out->failed ? pack_err(err) : 0;
 }
 

@@ -10,9 +10,22 @@
 #include "base/bytes.h"
 #include "wire/lz4_pack.h"
 
-enum { BLOCK_HEAD_BYTES = 4, BLOCK_TAIL_BYTES = 4, HEAD_BYTES = 7, FLAGS = 0x70 /* 01: version; alone; checksums of blocks */, SIZES = 0x60 };
+enum {
+    BLOCK_HEAD_BYTES = 4, BLOCK_TAIL_BYTES = 4, HEAD_BYTES = 15,
+    FLAGS = 0x78, /* 01: version; blocks alone; their checksums; size of the content */
+    SIZES = 0x60
+};
 #define MAGIC       UINT32_C(0x184d2204)
 #define NOT_PACKED  UINT32_C(0x80000000)
+
+static void head_put(uint8_t *to, uint64_t bytes)
+{
+    bytes_put_u32(to, MAGIC);
+    to[4] = FLAGS;
+    to[5] = SIZES;
+    bytes_put_u64(to + 6, bytes);
+    to[14] = (uint8_t)(XXH32(to + 4, 10, 0) >> 8);
+}
 
 void lz4_frame_begin(struct buf *out)
 {
@@ -20,10 +33,7 @@ void lz4_frame_begin(struct buf *out)
 
     if (to == NULL)
         return;
-    bytes_put_u32(to, MAGIC);
-    to[4] = FLAGS;
-    to[5] = SIZES;
-    to[6] = (uint8_t)(XXH32(to + 4, 2, 0) >> 8);
+    head_put(to, 0); /* who reads a frame that is not ended takes it for not known */
     out->bytes += HEAD_BYTES;
 }
 
@@ -57,7 +67,9 @@ void lz4_frame_add(struct buf *out, struct span piece)
     }
 }
 
-void lz4_frame_end(struct buf *out)
+void lz4_frame_end(struct buf *out, size_t at, uint64_t bytes)
 {
     buf_add_u32(out, 0);
+    if (!out->failed)
+        head_put(out->at + at, bytes);
 }
