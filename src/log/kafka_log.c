@@ -26,6 +26,14 @@ bool kafka_topic_shared(const struct kafka_log *log, const char *topic)
     return false;
 }
 
+bool kafka_topic_foreign(const struct kafka_log *log, const char *topic)
+{
+    const struct log_form_hooks *hooks = log->options->hooks;
+
+    return log->options->form == LOG_FORM_UPSTREAM && hooks != NULL && hooks->write != NULL && hooks->topic_name != NULL &&
+           hooks->topic_name(hooks->ctx, topic) != NULL;
+}
+
 int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], struct err *err)
 {
     const struct log_form_hooks *hooks = log->options->hooks;
@@ -197,6 +205,7 @@ const struct log_ops log_kafka_ops = {
     .writer_sync = kafka_writer_sync,
     .writer_publish = kafka_writer_publish,
     .writer_retain = kafka_writer_retain,
+    .marked = kafka_marked,
     .reader_open = kafka_reader_open,
     .reader_close = kafka_reader_close,
     .reader_once = kafka_reader_once,

@@ -39,6 +39,8 @@ static inline struct kafka_log *kafka_log_of(struct log *log)
 
 /* Many write it, and Kafka's offset is the order. */
 bool kafka_topic_shared(const struct kafka_log *log, const char *topic);
+/* What is written there has the other system's form: messages, and no frames and marks. */
+bool kafka_topic_foreign(const struct kafka_log *log, const char *topic);
 /* There, and made as options ask when it was not; once a topic and opening of the log. */
 int kafka_topic_ready(struct kafka_log *log, const char *name, const struct log_topic_options *options, struct err *err) must_check;
 int kafka_prepare(struct log *log, const char *const *topics, size_t count, const struct log_topic_options *options, struct err *err) must_check;
@@ -69,6 +71,8 @@ int      kafka_writer_append(struct log_writer *writer, const struct log_batch *
 int      kafka_writer_sync(struct log_writer *writer, struct err *err) must_check;
 void     kafka_writer_publish(struct log_writer *writer, uint64_t end);
 int      kafka_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
+int      kafka_marked(struct log *log, const char *topic, uint32_t partition, const struct log_marked *recorded, struct log_marked *out,
+                      struct err *err) must_check;
 int      kafka_reader_open(struct log *log, const char *topic, uint32_t partition, uint64_t from, struct log_reader **out,
                            struct err *err) must_check;
 void     kafka_reader_close(struct log_reader *reader);

@@ -413,9 +413,8 @@ int kafka_writer_cut(struct log_writer *of, uint64_t end, struct err *err)
 int kafka_writer_open(struct log *of, const char *topic, uint32_t partition, const struct log_topic_options *options,
                       struct log_writer **out, struct err *err)
 {
-    struct kafka_log            *log = kafka_log_of(of);
-    const struct log_form_hooks *hooks = log->options->hooks;
-    struct kafka_writer         *writer = calloc(1, sizeof *writer);
+    struct kafka_log    *log = kafka_log_of(of);
+    struct kafka_writer *writer = calloc(1, sizeof *writer);
 
     if (writer == NULL)
         return err_set(err, ERR_FULL, "%s: no memory for a writer", topic);
@@ -426,8 +425,7 @@ int kafka_writer_open(struct log *of, const char *topic, uint32_t partition, con
         writer->options = *options;
     writer->partition = partition;
     writer->shared = kafka_topic_shared(log, topic);
-    writer->foreign = log->options->form == LOG_FORM_UPSTREAM && hooks != NULL && hooks->write != NULL &&
-                      hooks->topic_name != NULL && hooks->topic_name(hooks->ctx, topic) != NULL;
+    writer->foreign = kafka_topic_foreign(log, topic);
     writer->epoch = writer->options.epoch != 0 ? writer->options.epoch : (uint64_t)clock_wall_us();
     writer->of_frame.done = frame_landed;
     writer->of_mark.done = mark_landed;

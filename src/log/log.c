@@ -39,6 +39,12 @@ int log_prepare(struct log *log, const char *const *topics, size_t count, const 
     return OPS(log)->prepare == NULL ? 0 : OPS(log)->prepare(log, topics, count, options, err);
 }
 
+int log_marked(struct log *log, const char *topic, uint32_t partition, const struct log_marked *recorded, struct log_marked *out, struct err *err)
+{
+    *out = (struct log_marked){ 0 };
+    return OPS(log)->marked == NULL ? 0 : OPS(log)->marked(log, topic, partition, recorded, out, err);
+}
+
 int log_writer_open(struct log *log, const char *topic, uint32_t partition, const struct log_topic_options *options,
                     struct log_writer **out, struct err *err)
 {

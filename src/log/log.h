@@ -195,6 +195,13 @@ void log_writer_clock(struct log_writer *writer, int64_t now_us, struct log_cloc
  * run does so when it does. */
 int log_clock_confirm(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
 
+/* How far readers of a partition with one writer were shown it, by whoever wrote there: a store that has lost commits is behind that.
+ * recorded: the end that the store knows of, and the epoch of who recorded it. *out: the highest end of a mark, and the highest epoch of
+ * anybody, as far as was looked back; `end` is 0 where nothing is marked (the embedded log, topics in another system's form). */
+struct log_marked { uint64_t end, epoch; };
+int log_marked(struct log *log, const char *topic, uint32_t partition, const struct log_marked *recorded, struct log_marked *out,
+               struct err *err) must_check;
+
 /* --- group commit: many threads, one sync ------------------------------------------------------ */
 
 /* Owns a writer and a thread. Batches submitted while a sync runs are appended together and share the

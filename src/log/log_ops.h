@@ -26,6 +26,8 @@ struct log_ops {
     void     (*writer_publish)(struct log_writer *writer, uint64_t end);
     int      (*writer_retain)(struct log_writer *writer, int64_t now_us, struct err *err);
     void     (*writer_clock)(struct log_writer *writer, int64_t now_us, struct log_clock *out); /* NULL: no guard */
+    int      (*marked)(struct log *log, const char *topic, uint32_t partition, const struct log_marked *recorded, struct log_marked *out,
+                       struct err *err); /* NULL: nothing is marked */
 
     int  (*commit_start)(struct log_writer *writer_take, const struct log_commit_options *options, struct log_commit **out,
                          struct err *err);
