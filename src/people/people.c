@@ -23,6 +23,11 @@ bool people_conflict(const struct people *people)
     return people->conflict;
 }
 
+bool people_went_back(const struct people *people)
+{
+    return people->went_back;
+}
+
 int people_epoch(struct people *people, uint64_t *out, struct err *err)
 {
     return people->ops->epoch(people, out, err);

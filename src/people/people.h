@@ -52,6 +52,10 @@ int people_epoch(struct people *people, uint64_t *out, struct err *err) must_che
 /* Whether the last transaction failed only because another writer was quicker: the next one may begin at once. */
 bool people_conflict(const struct people *people);
 
+/* Commits that were confirmed to us are gone: a server that lacks them answers in place of the other (docs/decisions/people-went-back.md).
+ * What the caller knows of the store is not so any more; nothing is written until it is closed and opened anew. */
+bool people_went_back(const struct people *people);
+
 /* write: the one writer's transaction (a second one waits); otherwise a read-only view for status, trace. */
 int  people_begin(struct people *people, bool write, struct people_txn **out, struct err *err) must_check;
 /* Durable when it returns 0. The transaction is over either way; on failure nothing of it remains. */

@@ -13,6 +13,7 @@ struct people {
     const struct people_ops *ops;
     /* @thread the writer's */
     bool     conflict; /* people_conflict */
+    bool     went_back; /* people_went_back */
     uint8_t *text; /* a distinct id in work: people_text_keep */
     size_t   text_max;
 };

@@ -20,6 +20,10 @@
  *      first, however many units there are. A turn is a lock of the session, asked for when nothing is held, and waited for at
  *      most 3 s: nothing depends on it but the time that is lost. Who did not get it asks for none during TURN_PAUSE_US
  *  G6  who met another keeps what is at hand: what the other changed is told (pg_follow.c). A second time in a row it is forgotten
+ *  G7  a server that lacks commits which were confirmed to us (a standby that was promoted without them, an older copy) is found out
+ *      when the unit is taken over again, which the first use of each new connection begins with: fewer commits than we know of, or a
+ *      lower epoch. Then nothing more is done (people_went_back). Epochs are made of the clock, as the server may have lost some, too.
+ *      With each new connection what is at hand is forgotten: other units' commits may be gone, and ours not
  * A reading transaction is one snapshot (REPEATABLE READ, READ ONLY). One transaction at a time. */
 #ifndef PENSTOCK_PEOPLE_PG_H
 #define PENSTOCK_PEOPLE_PG_H
@@ -54,6 +58,8 @@ struct pg {
     bool     owner, fenced; /* fenced: was, and somebody took it over */
     bool     in_doubt;      /* the answer to the last commit was lost */
     uint64_t epoch, commits;
+    uint64_t confirmed; /* commits that the server has told us of */
+    bool     taken_again; /* since the last transaction began: what is at hand may be another server's */
     uint64_t asked; /* the highest epoch that was asked for */
     uint64_t erased; /* persons, by all units, when the transaction began */
     struct uuid self; /* random, of this opening */
@@ -144,6 +150,7 @@ struct pg_under {
 struct pg_txn {
     struct people_txn txn; /* first */
     bool              snapshot; /* of a reading one: it has begun at the server */
+    bool              begins;   /* of a writing one: it has read nothing yet */
     struct batch_index links, persons, graves, groups, ids; /* ids: of persons that may be merged away */
     struct pg_link    *dirty_links;
     struct pg_person  *dirty_persons;

@@ -44,6 +44,30 @@ static void forget(struct pg *pg)
     pg_seen_doubt(pg);
 }
 
+static int went_back(struct pg *pg, struct err *err)
+{
+    pg->people.went_back = true;
+    return err_set(err, ERR_RETRY, "people: PostgreSQL has lost commits of unit %u that it had confirmed (a standby without them took over, or "
+                   "an older copy); it is opened anew, from where the server stands", pg->unit);
+}
+
+/* The unit is not ours any more at the server: another process's, or the server lost our taking it (G7). */
+static int not_ours(struct pg *pg, struct arena *arena, struct err *err)
+{
+    struct pg_call call = { .sql = PG_EPOCH_SQL };
+    bool           lost, lower;
+    int            rc;
+
+    pg_add_i32(&call, arena, (int32_t)pg->unit);
+    rc = pg_run(&pg->conn, &call, 1, &lost, err);
+    lower = rc == 0 && (uint64_t)pg_i64(call.result, 0, 0) < pg->epoch;
+    pg_calls_end(&call, 1);
+    if (rc < 0 || lower)
+        return rc < 0 ? -1 : went_back(pg, err);
+    pg->fenced = true;
+    return err_set(err, ERR_STOP, "people: another process has taken unit %u over", pg->unit);
+}
+
 static int take(struct pg *pg, struct err *err)
 {
     struct arena  *arena = arena_new(4096, 1 << 20);
@@ -58,17 +82,20 @@ static int take(struct pg *pg, struct err *err)
     if (pg->owner) {
         pg_add_i64(&call, arena, (int64_t)pg->epoch);
         pg_add_i64(&call, arena, (int64_t)++pg->asked); /* G4 */
+        pg->taken_again = true;
     }
     rc = pg_run(&pg->conn, &call, 1, &lost, err);
-    if (rc == 0 && PQntuples(call.result) == 0) {
-        pg->fenced = true;
-        rc = err_set(err, ERR_STOP, "people: another process has taken unit %u over", pg->unit);
-    }
+    if (rc == 0 && PQntuples(call.result) == 0)
+        rc = not_ours(pg, arena, err);
     if (rc == 0) {
+        uint64_t commits = (uint64_t)pg_i64(call.result, 0, 1);
+
         pg->epoch = pg->asked = (uint64_t)pg_i64(call.result, 0, 0);
-        if (pg->commits != (uint64_t)pg_i64(call.result, 0, 1) || !pg->owner)
+        if (pg->commits != commits || !pg->owner)
             forget(pg);
-        pg->commits = (uint64_t)pg_i64(call.result, 0, 1);
+        if (pg->owner && commits < pg->confirmed)
+            rc = went_back(pg, err);
+        pg->commits = pg->confirmed = commits;
         pg->owner = true;
         pg->in_doubt = false;
     }
@@ -79,6 +106,8 @@ static int take(struct pg *pg, struct err *err)
 
 int pg_own(struct pg *pg, struct err *err)
 {
+    if (pg->people.went_back)
+        return went_back(pg, err);
     if (pg->fenced)
         return err_set(err, ERR_STOP, "people: another process has taken unit %u over", pg->unit);
     if (pg->owner && pg->conn.pq != NULL && !pg->in_doubt)
@@ -86,6 +115,20 @@ int pg_own(struct pg *pg, struct err *err)
     if (pg_connect(&pg->conn, err) < 0)
         return -1;
     return take(pg, err);
+}
+
+/* Between transactions: what is at hand of a connection that is no more. Numbers for persons, too, of which a server that lost
+ * something may give the same to others. */
+static void forget_taken(struct pg *pg)
+{
+    if (!pg->taken_again)
+        return;
+    forget(pg);
+    pg_types_free(pg->types);
+    pg->types = NULL;
+    pg->id_at = pg->id_count = 0;
+    pg->followed_count = 0;
+    pg->taken_again = false;
 }
 
 int pg_read(struct people_txn *base, struct pg_call *calls, size_t count, struct err *err)
@@ -116,10 +159,13 @@ int pg_read(struct people_txn *base, struct pg_call *calls, size_t count, struct
         return -1;
     if (pg_run(&pg->conn, calls, count, &lost, err) == 0)
         return 0;
-    if (!lost || !base->write)
-        return -1;
+    if (!lost || !base->write || !txn->begins)
+        return -1; /* what was read before came from another connection, and perhaps another server: the batch begins anew */
     pg_calls_end(calls, count);
-    return pg_own(pg, err) < 0 || pg_run(&pg->conn, calls, count, &lost, err) < 0 ? -1 : 0;
+    if (pg_own(pg, err) < 0)
+        return -1;
+    forget_taken(pg);
+    return pg_run(&pg->conn, calls, count, &lost, err) < 0 ? -1 : 0;
 }
 
 /* --- opening ----------------------------------------------------------------------------------- */
@@ -254,6 +300,7 @@ static int pg_begin(struct people *people, bool write, struct people_txn **out, 
         turn_take(pg);
     if (write && pg_own(pg, err) < 0) /* that may have lost the connection */
         return -1;
+    forget_taken(pg);
     txn = arena_alloc_zero(pg->arena, sizeof *txn);
     if (txn == NULL) {
         turn_give(pg);
@@ -265,11 +312,13 @@ static int pg_begin(struct people *people, bool write, struct people_txn **out, 
     if (write && pg->hot != NULL)
         hot_begin(pg->hot);
     pg->txn = txn;
+    txn->begins = true;
     if (write && pg_follow(&txn->txn, err) < 0) {
         pg->txn = NULL;
         turn_give(pg);
         return -1;
     }
+    txn->begins = false;
     *out = &txn->txn;
     return 0;
 }
@@ -325,7 +374,7 @@ static int resolve(struct pg *pg, uint64_t before, struct err *err)
         pg->commits = before + 1; /* what was at hand is forgotten when it is not so */
         if (pg_own(pg, &why) == 0)
             return pg->commits == before + 1;
-        if (pg->fenced) {
+        if (pg->fenced || pg->people.went_back) {
             *err = why;
             return -1;
         }
@@ -351,7 +400,7 @@ static int pg_commit(struct people_txn *base, struct err *err)
     if (rc == 0)
         rc = pg_write(base, &lost, err);
     if (rc == 0)
-        pg->commits++;
+        pg->confirmed = ++pg->commits;
     else if (lost) {
         struct err why = *err;
 

@@ -16,8 +16,12 @@
     X(COMMIT, "COMMIT")                                                                                         \
     X(ROLLBACK, "ROLLBACK")                                                                                     \
     /* --- whose unit it is */                                                                                  \
-    X(TAKE, "INSERT INTO penstock.places AS p (unit, epoch, commits, owner) VALUES ($1::int4, 1, 0, $2::uuid) " \
-            "ON CONFLICT (unit) DO UPDATE SET epoch = p.epoch + 1, owner = excluded.owner RETURNING epoch, commits") \
+    /* epochs are the clock's, so that none is given twice, whatever the server has lost (G7) */                \
+    X(TAKE, "INSERT INTO penstock.places AS p (unit, epoch, commits, owner) VALUES ($1::int4, "                 \
+            "(extract(epoch FROM clock_timestamp()) * 1000)::int8, 0, $2::uuid) "                               \
+            "ON CONFLICT (unit) DO UPDATE SET epoch = greatest(p.epoch + 1, excluded.epoch), owner = excluded.owner " \
+            "RETURNING epoch, commits")                                                                         \
+    X(EPOCH, "SELECT coalesce(max(epoch), 0) FROM penstock.places WHERE unit = $1::int4")                       \
     X(TAKE_AGAIN, "UPDATE penstock.places SET epoch = $4::int8 WHERE unit = $1::int4 AND owner = $2::uuid "     \
                   "AND epoch >= $3::int8 AND epoch < $4::int8 RETURNING epoch, commits")                        \
     X(PLACE, "WITH w AS (UPDATE penstock.places SET commits = commits + 1, changed_at = now() "                 \
