@@ -218,7 +218,7 @@ static int unit_read(struct log *log, uint32_t unit, const struct taken *taken, 
                      struct err *err)
 {
     const uint64_t *ends = place->output_end;
-    uint64_t        emitted = place->counters[FATE_STORED], waiting = 0;
+    uint64_t        ahead = place->counters[PLACE_SHOWN_AHEAD], emitted = place->counters[FATE_STORED] + ahead, waiting = 0;
 
     if (taken->next[OUTPUT_EVENTS] < taken->events || ends[OUTPUT_EVENTS] < taken->next[OUTPUT_EVENTS] ||
         emitted != ends[OUTPUT_EVENTS])
@@ -228,7 +228,8 @@ static int unit_read(struct log *log, uint32_t unit, const struct taken *taken, 
     if (log != NULL && heatmaps_waiting(log, unit, taken->next[OUTPUT_HEATMAPS], ends[OUTPUT_HEATMAPS], &waiting, err) < 0)
         return -1;
     waiting = waiting < place->counters[FATE_HEATMAP] ? waiting : place->counters[FATE_HEATMAP];
-    out->stored += taken->events + place->counters[FATE_HEATMAP] - waiting;
+    ahead = ahead < taken->events ? ahead : taken->events; /* their events come again, and are counted then (ingest/shown.h) */
+    out->stored += taken->events - ahead + place->counters[FATE_HEATMAP] - waiting;
     out->deduplicated += fate_sum(place, FATE_CLASS_DEDUPLICATED);
     /* What load took and could not store stands in the table dead_letters (or was lost in the log, and named). */
     out->dead_lettered += fate_sum(place, FATE_CLASS_DEAD_LETTERED) + taken->next[OUTPUT_EVENTS] - taken->events;

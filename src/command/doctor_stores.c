@@ -35,7 +35,7 @@ static void standbys_check(struct doctor *doctor, PGconn *conn, const char *part
 
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "0") != 0)
         verdict(doctor, WARN, part, "standbys follow (%s) and a commit waits for none of them: one that takes over may lack what was committed, "
-                "and rows may be missing or double then; name them in synchronous_standby_names", PQgetvalue(result, 0, 0));
+                "and ingest has to make up for that; name them in synchronous_standby_names", PQgetvalue(result, 0, 0));
     PQclear(result);
 }
 

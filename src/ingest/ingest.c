@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +137,7 @@ void ingest_close(struct ingest *ingest)
     if (ingest == NULL)
         return;
     close_ends(ingest);
+    shown_free(ingest->shown);
     inputs_fini(&ingest->inputs);
     overflow_free(ingest->overflow);
     attempt_close(ingest->attempt);
@@ -186,11 +188,51 @@ static int epoch_next(struct ingest *ingest, uint64_t *out, struct err *err)
     return 0;
 }
 
-int ingest_recover(struct ingest *ingest, struct err *err)
+bool ingest_went_back(const struct ingest *ingest)
+{
+    return ingest->people != NULL && people_went_back(ingest->people);
+}
+
+static int outputs_open_at(struct ingest *ingest, struct err *err)
 {
     struct outputs_options options = { .retention_us = ingest->options->output_retention_us, .partition = ingest->env->unit };
-    struct people_txn     *txn;
-    int                    rc, moves;
+
+    return epoch_next(ingest, &options.epoch, err) < 0 ? -1 : outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err);
+}
+
+/* Where readers were shown more than the store knows of, goes on behind that (shown.h). */
+static int open_outputs(struct ingest *ingest, struct err *err)
+{
+    struct people_place ahead, before = ingest->place;
+    int                 rc = outputs_open_at(ingest, err);
+
+    shown_free(ingest->shown);
+    ingest->shown = NULL;
+    if (rc < 0 || !log_is_kafka(ingest->log))
+        return rc;
+    watch_step(ingest->watch, "asks how much of its outputs was shown", clock_mono_us());
+    rc = shown_look(ingest->log, ingest->env->unit, &ingest->place, &ahead, err);
+    if (rc > 0) {
+        say(SAY_ERROR, "unit %u: the store of persons has lost commits: readers were shown %" PRIu64 " rows of events of which it does not know. Their "
+            "events are processed once more, and make no second rows: docs/operations.md", ingest->env->unit,
+            ahead.output_end[OUTPUT_EVENTS] - before.output_end[OUTPUT_EVENTS]);
+        outputs_close(ingest->outputs);
+        ingest->outputs = NULL;
+        ingest->place = ahead; /* for the new outputs; on failure it is read anew */
+        watch_step(ingest->watch, "makes up for commits that its store has lost", clock_mono_us());
+        if (outputs_open_at(ingest, err) < 0 ||
+            shown_mend(ingest->log, ingest->env->unit, ingest->people, ingest->outputs, &before, &ahead, clock_wall_us(), err) < 0)
+            return -1;
+        ingest->place = ahead;
+        ingest_metrics_went_back(ingest->metrics);
+    }
+    return rc < 0 ? -1 : shown_open(ingest->log, ingest->env->unit, &ingest->place, &ingest->shown, err);
+}
+
+int ingest_recover(struct ingest *ingest, struct err *err)
+{
+    struct people_txn *txn;
+    int                rc, moves;
 
     warning_gate_abort(ingest->gate);
     definer_abort(ingest->definer);
@@ -215,8 +257,7 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
     watch_step(ingest->watch, "opens its outputs", clock_mono_us());
-    if (rc < 0 || moves < 0 || epoch_next(ingest, &options.epoch, err) < 0 ||
-        outputs_open(ingest->log, &ingest->place, &options, &ingest->outputs, err) < 0 ||
+    if (rc < 0 || moves < 0 || open_outputs(ingest, err) < 0 ||
         (!log_is_kafka(ingest->log) && inputs_settle_control(ingest->log, err) < 0))
         return -1;
     watch_step(ingest->watch, "opens its inputs", clock_mono_us());
@@ -248,13 +289,18 @@ static int sink_row(void *ctx, const struct row *row, struct err *err)
 {
     struct ingest *ingest = ctx;
 
-    return outputs_add(ingest->outputs, row, ingest->inputs.now_us, err);
+    return shown_has(ingest->shown, row) ? 0 : outputs_add(ingest->outputs, row, ingest->inputs.now_us, err);
 }
 
 static int put_row(void *ctx, struct span row, struct err *err)
 {
     struct ingest *ingest = ctx;
+    struct row     read;
 
+    if (ingest->shown != NULL && row_read(row, &read, err) < 0)
+        return -1;
+    if (ingest->shown != NULL && shown_has(ingest->shown, &read))
+        return 0;
     return outputs_put(ingest->outputs, row, ingest->inputs.now_us, err);
 }
 
@@ -281,7 +327,7 @@ static int store_tally(struct ingest *ingest, struct people_txn *txn, const stru
     uint64_t            before[PEOPLE_COUNTERS_MAX] = { 0 };
 
     if (!ingest->fates_begun) {
-        memcpy(before, ingest->place.counters, sizeof before);
+        memcpy(before, ingest->place.counters, FATE_COUNT * sizeof *before);
         for (int i = 0; i < FATE_COUNT; i++)
             before[TALLY_READ] += before[i];
         if (people_fates_begin(txn, before, err) < 0)
@@ -315,7 +361,9 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
                                        .log_stays = log_is_kafka(ingest->log), .sink = sink_row, .sink_ctx = ingest };
     int64_t                from_us, synced_us, request_us;
     int                    moves;
+    bool                   made_up;
 
+    shown_begin(ingest->shown);
     watch_step(ingest->watch, "waits for its store to begin a batch", clock_mono_us());
     if (people_begin(ingest->people, true, &txn, err) < 0)
         return -1;
@@ -345,8 +393,10 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     watch_step(ingest->watch, "writes rows to its log", clock_mono_us());
     inputs_ahead(inputs);
     if (outputs_sync(ingest->outputs, ingest->hands->crew, inputs->now_us, place, err) < 0 || store_tally(ingest, txn, passes, err) < 0 ||
-        overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0 ||
-        people_place_put(txn, place, err) < 0)
+        overflow_store(ingest->overflow, txn, place->input_next[INPUT_OVERFLOW], err) < 0)
+        goto failed;
+    made_up = shown_settle(ingest->shown, inputs, place);
+    if (people_place_put(txn, place, err) < 0)
         goto failed;
     assert(fates_add_up(ingest, place, passes));
     synced_us = clock_thread_us();
@@ -354,6 +404,11 @@ static int process(struct ingest *ingest, struct people_place *place, struct pas
     watch_step(ingest->watch, "commits a batch to its store", clock_mono_us());
     if (people_commit(txn, err) < 0)
         return -1;
+    if (made_up) {
+        say(SAY_INFO, "unit %u: what the store of persons had lost is made up for", ingest->env->unit);
+        shown_free(ingest->shown);
+        ingest->shown = NULL;
+    }
     ingest->fates_begun = true;
     ingest->moves_left = moves > 0;
     ingest->request_us = request_us;

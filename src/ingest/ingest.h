@@ -59,6 +59,9 @@ int  ingest_open_unit(const struct role_env *env, const struct ingest_common *co
 /* Batch after batch until env->stop_fd. 0: it was asked to stop. */
 int  ingest_work(struct ingest *ingest, struct err *err) must_check;
 void ingest_close(struct ingest *ingest);
+/* Why ingest_work failed, with ERR_RETRY: the store has lost commits (people_went_back), and what is open knows things that are not so. Close,
+ * and open anew. */
+bool ingest_went_back(const struct ingest *ingest);
 /* Takes and finishes one batch: 1 done, 0 there was nothing, or it may wait (lanes.h), -1 it failed and nothing
  * has happened.
  * After -1 call ingest_recover before the next step. */

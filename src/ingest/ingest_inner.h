@@ -18,6 +18,7 @@
 #include "ingest/outputs.h"
 #include "ingest/overflow.h"
 #include "ingest/passes.h"
+#include "ingest/shown.h"
 #include "ingest/store_rewriter.h"
 #include "log/log_access.h"
 
@@ -42,6 +43,7 @@ struct ingest {
     int64_t                  chores_us; /* when they are next due */
     int64_t                  held_us;   /* as chores_us: what retention holds is counted */
     struct outputs          *outputs;
+    struct shown            *shown;  /* NULL: the store has lost nothing, or it is made up for */
     struct inputs            inputs;
     struct lanes             lanes;
     struct overflow         *overflow;

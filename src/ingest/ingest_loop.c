@@ -104,6 +104,10 @@ static int wait_out(struct ingest *ingest, struct err *failed, int64_t *wait_us,
     watch_step(ingest->watch, "waits and opens anew after a failed batch", clock_mono_us());
     *stops = why.kind == ERR_STOP || why.kind == ERR_CORRUPT ? *stops + 1 : 0;
     for (;;) {
+        if (ingest_went_back(ingest)) {
+            *err = why;
+            return -1;
+        }
         if (!ingest->retry_at_once && !(ingest->people != NULL && people_conflict(ingest->people))) {
             say_seldom(&gate, SAY_WARN, "%s; nothing is lost, trying again in %.1f s", why.text, (double)*wait_us / 1e6);
             if (stop_asked(ingest->env, jittered(*wait_us)))
@@ -124,6 +128,7 @@ int ingest_work(struct ingest *ingest, struct err *err)
 {
     int64_t  wait_us = RETRY_WAIT_US_MIN;
     unsigned stops = 0;
+    uint64_t epoch;
 
     inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
     while (!stop_asked(ingest->env, 0)) {
@@ -151,7 +156,7 @@ int ingest_work(struct ingest *ingest, struct err *err)
                 inputs_store_cursors(&ingest->inputs, ingest->log, &ingest->place);
             inputs_wait(&ingest->inputs, ingest->wait_us);
         }
-        if (do_chores(ingest, &failed) < 0) {
+        if (do_chores(ingest, &failed) < 0 || (ingest_went_back(ingest) && people_epoch(ingest->people, &epoch, &failed) < 0)) {
             rc = wait_out(ingest, &failed, &wait_us, &stops, err);
             if (rc != 0)
                 return rc < 0 ? -1 : 0;

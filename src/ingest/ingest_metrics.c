@@ -51,11 +51,13 @@ static const struct metric_def defs[] = {
       .kind = METRIC_GAUGE },
     { .name = "ingest_retention_held_bytes", .labels = "", .help = "of the log, older than retention by a clock that jumped, and kept until that is confirmed",
       .kind = METRIC_GAUGE },
+    { .name = "ingest_store_lost_commits_total", .labels = "", .kind = METRIC_COUNTER,
+      .help = "times that a unit's store of persons had lost commits whose rows readers had seen" },
 };
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED, FURTHER, HELD
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED, FURTHER, HELD, WENT_BACK
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -100,6 +102,11 @@ void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_CO
 void ingest_metrics_retry(struct metric_page *page)
 {
     metric_add(page, RETRIES, 1);
+}
+
+void ingest_metrics_went_back(struct metric_page *page)
+{
+    metric_add(page, WENT_BACK, 1);
 }
 
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us)

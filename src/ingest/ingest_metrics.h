@@ -21,6 +21,7 @@ void ingest_metrics_lanes(struct metric_page *page, const struct ingest_lane lan
 /* The lags of an ingest change; those of several ingests of a process add up. */
 void ingest_metrics_lag(struct metric_page *page, const uint64_t before[INPUT_COUNT], const uint64_t now[INPUT_COUNT]);
 void ingest_metrics_retry(struct metric_page *page);
+void ingest_metrics_went_back(struct metric_page *page);
 /* A unit that was taken works; or one that was asked for was given: so long after. */
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us);
 /* Of further topics (log/log_carry.h): so many more came over; and so many wait. */

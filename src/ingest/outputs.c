@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ingest/fate.h"
+
 enum {
     OUTPUTS_FRAME_BYTES = 1 << 20,    /* a buffer this full is appended: still in the cache when it is compressed */
     OUTPUTS_RESERVE_BYTES = 16 << 20  /* capture stops far earlier, so that ingest can still finish its work */
 };
+
+_Static_assert((int)FATE_COUNT <= (int)PLACE_SHOWN_INPUT, "fates and what else is counted in a place must not meet");
 
 #define OUTPUTS_AGAIN_RETENTION_US ((int64_t)3600 * 1000000) /* the records are in the topic that accepted them, too */
 

@@ -32,7 +32,12 @@ _Static_assert((int)OUTPUT_COUNT <= (int)PEOPLE_OUTPUTS_MAX, "outputs must fit i
 /* Numbers among people_place.counters that are no fates. */
 enum {
     PLACE_EPOCH = PEOPLE_COUNTERS_MAX - 2,  /* of the writers whose ends are in output_end (log_topic_options); 0: the log needs none */
-    PLACE_SPARSE = PEOPLE_COUNTERS_MAX - 3  /* records taken from inputs whose offsets are sparse, and so do not tell */
+    PLACE_SPARSE = PEOPLE_COUNTERS_MAX - 3, /* records taken from inputs whose offsets are sparse, and so do not tell */
+    /* shown.h: after the store has lost commits */
+    PLACE_SHOWN_AHEAD = PEOPLE_COUNTERS_MAX - 4,                     /* rows of events that stand in the topic and are not counted yet */
+    PLACE_SHOWN_FROM = PLACE_SHOWN_AHEAD - PEOPLE_OUTPUTS_MAX,       /* by output: rows of which others come again, */
+    PLACE_SHOWN_UNTIL = PLACE_SHOWN_FROM - PEOPLE_OUTPUTS_MAX,       /* up to here */
+    PLACE_SHOWN_INPUT = PLACE_SHOWN_UNTIL - PEOPLE_INPUTS_MAX        /* by input: while it is before this */
 };
 
 struct output_info {

@@ -27,6 +27,8 @@ struct site {
     struct fixture        maker; /* only makes records */
     uint64_t              random;
     int64_t               appended_us; /* of the next frame */
+    uint64_t made;    /* events */
+    int64_t  step_us; /* between events; 0: all are of one moment */
 };
 
 static inline uint64_t random_next(uint64_t *state)
@@ -138,7 +140,7 @@ static inline struct span make_record(struct site *site, struct arena *arena)
     record.timestamp_us = FIXTURE_NOW_US - (int64_t)(dice >> 50) * 1000;
     if ((dice >> 36 & 7) == 0 && site->maker.uuids > 3) /* a repeat of one of the last */
         site->maker.uuids -= 1 + (dice >> 61 & 1);
-    record.timestamp_us = FIXTURE_NOW_US;
+    record.timestamp_us = FIXTURE_NOW_US - site->step_us * (int64_t)site->made++;
     return fixture_record(&site->maker, record, arena);
 }
 

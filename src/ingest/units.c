@@ -37,11 +37,17 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
     watch_begin(&units->watches[partition], "begins", clock_mono_us());
     while (!log_units_stopped(stop_fd, 0)) {
         if (ingest_open_unit(&env, &units->common, &ingest, err) == 0) {
-            int rc = ingest_work(ingest, err);
+            int  rc = ingest_work(ingest, err);
+            bool anew = rc < 0 && ingest_went_back(ingest);
 
-            watch_end(&units->watches[partition]);
+            if (!anew)
+                watch_end(&units->watches[partition]);
             ingest_close(ingest);
-            return rc;
+            if (!anew)
+                return rc;
+            say(SAY_WARN, "unit %u: %s", partition, err->text);
+            wait_ms = AGAIN_MS_MIN;
+            continue;
         }
         if (err->kind == ERR_INPUT || err->kind == ERR_CORRUPT)
             return -1;
