@@ -185,7 +185,7 @@ static void places_of_before(void **state)
     assert_int_equal(next, 2);
     batches(people, BATCHES);
     assert_int_equal(pg_kit_sql(url, "SELECT commits FROM penstock.places WHERE unit = 0"), BATCHES);
-    assert_int_equal(pg_kit_sql(url, "SELECT version FROM penstock.version"), 4);
+    assert_int_equal(pg_kit_sql(url, "SELECT version FROM penstock.version"), 5);
     people_close(people);
     folder_remove(folder);
 }
