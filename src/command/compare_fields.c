@@ -100,6 +100,18 @@ static int compare_json_texts(struct comparing *comparing, const struct json_val
 
 static int compare_lists(struct comparing *comparing, struct span left, struct span right, bool *same, int depth);
 
+/* 15 digits and fewer are exact in a double; whole numbers of more are ids, and one that lost its last digits is another id. */
+static bool long_integer(struct span raw)
+{
+    enum { EXACT_DIGITS = 15 };
+    size_t digits = 0;
+
+    for (size_t i = raw.bytes > 0 && raw.at[0] == '-' ? 1 : 0; i < raw.bytes; i++, digits++)
+        if (raw.at[i] < '0' || raw.at[i] > '9')
+            return false;
+    return digits > EXACT_DIGITS;
+}
+
 /* Scalars and lists; objects inside lists too. */
 static int value_equal(struct comparing *comparing, const struct json_value *left, const struct json_value *right, int depth, bool *same)
 {
@@ -113,7 +125,7 @@ static int value_equal(struct comparing *comparing, const struct json_value *lef
             return no_memory(comparing);
         *same = span_equal(a, b);
     } else if (left->kind == JSON_NUMBER) {
-        *same = json_double(left) == json_double(right);
+        *same = json_double(left) == json_double(right) && !(long_integer(left->raw) && long_integer(right->raw));
     } else if (left->kind == JSON_ARRAY) {
         return compare_lists(comparing, left->raw, right->raw, same, depth + 1);
     } else if (left->kind == JSON_OBJECT && depth < DEPTH_MAX) { /* in a list: told as the list */

@@ -2,7 +2,7 @@
  *
  * Members that are strings with JSON in them (data, properties, person_properties, group_properties, details) are looked into: what is
  * told is `properties.$browser`, not the whole text. Texts count as they read, whatever their escapes; numbers by their value,
- * to the nearest double, when their digits differ. The order of members does not count.
+ * to the nearest double, when their digits differ; whole numbers of more than 15 digits by each digit. The order of members does not count.
  * A pattern is a member's path, or the beginning of one before a `*`: `properties.$geoip_*`. */
 #ifndef PENSTOCK_COMMAND_COMPARE_FIELDS_H
 #define PENSTOCK_COMMAND_COMPARE_FIELDS_H
