@@ -588,7 +588,7 @@ int load_run_unit(const struct role_env *env, const struct load_common *common, 
 
 static int load_run(const struct role_env *env, struct err *err)
 {
-    return log_on_kafka(stores_log(env->stores)) ? load_units_run(env, err) : load_run_unit(env, NULL, err);
+    return load_library_check(env, err) < 0 ? -1 : log_on_kafka(stores_log(env->stores)) ? load_units_run(env, err) : load_run_unit(env, NULL, err);
 }
 
 const struct role load_role = {

@@ -5,6 +5,7 @@
 
 #include "load/load_units.h"
 #include "load/query_socket.h"
+#include "warehouse/duckdb.h"
 
 enum { CATCH_UP_USUAL_MAX = 4 };
 
@@ -44,4 +45,12 @@ void load_warehouse_options(const struct role_env *env, char path[4096], struct 
     *out = (struct warehouse_options){ .settings = stores_warehouse(env->stores), .path = path, .library = opt->library, .unit = env->unit,
                                        .memory_bytes = (uint64_t)opt->memory_bytes, .threads = (unsigned)opt->threads,
                                        .hurry_threads = catch_up_threads(opt->catch_up_threads) };
+}
+
+int load_library_check(const struct role_env *env, struct err *err)
+{
+    const struct load_options *opt = env->options;
+    struct duckdb              engine;
+
+    return warehouse_on_clickhouse(stores_warehouse(env->stores)) ? 0 : duckdb_load(opt->library, &engine, err);
 }

@@ -29,5 +29,8 @@ int load_units_run(const struct role_env *env, struct err *err) must_check;
 int  load_run_unit(const struct role_env *env, const struct load_common *common, struct err *err) must_check;
 /* load_options.c. out borrows path, and env's options. */
 void load_warehouse_options(const struct role_env *env, char path[4096], struct warehouse_options *out);
+/* Loads the engine's library, where the warehouse is a file: a role without it is not ready, and a reload or an upgrade that
+ * would go on without it goes back. ERR_INPUT: as duckdb_load. */
+int load_library_check(const struct role_env *env, struct err *err) must_check;
 
 #endif

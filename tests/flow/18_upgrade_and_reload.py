@@ -1,5 +1,6 @@
 """Another binary, other settings, other addresses: under load, without a request that fails or an event that is lost."""
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -285,3 +286,20 @@ def test_nothing_serves_is_told():
         for name in ("reload", "upgrade"):
             done = serve.cli(name, check=False)
             assert done.returncode == 1 and "nothing serves" in done.stderr, done.stderr
+
+
+# embedded: warehouse: ClickHouse needs no library
+def test_an_upgrade_or_a_reload_without_the_warehouses_library_goes_back():
+    with Serve() as serve:
+        elsewhere = os.path.join(serve.folder, "elsewhere")
+        os.mkdir(elsewhere)
+        shutil.copy(BINARY, elsewhere)
+        done = serve.cli("upgrade", "--binary", os.path.join(elsewhere, os.path.basename(BINARY)), check=False)
+        assert done.returncode == 1 and "role load does not start" in done.stderr, done
+        with open(os.path.join(serve.data, "penstock.yaml"), "w") as out:
+            out.write("load:\n  library: %s/libduckdb.so\n" % elsewhere)
+        done = serve.cli("reload", check=False)
+        assert done.returncode == 1 and "role load does not start" in done.stderr, done
+        serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
+        serve.settle()
+        assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] == 1
