@@ -27,9 +27,12 @@ bool catalog_cookieless_find(const char *name, enum catalog_cookieless *out)
 static int catalog_name_check(const char *name, struct err *err)
 {
     struct span text = span_text(name);
+    bool        control = false; /* it would be a terminal's to obey, wherever the name is shown */
 
-    if (text.bytes == 0 || text.bytes > CATALOG_NAME_BYTES_MAX || !utf8_valid(text))
-        return err_set(err, ERR_INPUT, "a project's name has 1 to %d bytes of UTF-8", CATALOG_NAME_BYTES_MAX);
+    for (size_t i = 0; i < text.bytes; i++)
+        control |= text.at[i] < 0x20 || text.at[i] == 0x7f || (text.at[i] == 0xc2 && i + 1 < text.bytes && text.at[i + 1] < 0xa0);
+    if (text.bytes == 0 || text.bytes > CATALOG_NAME_BYTES_MAX || !utf8_valid(text) || control)
+        return err_set(err, ERR_INPUT, "a project's name has 1 to %d bytes of UTF-8, without control characters", CATALOG_NAME_BYTES_MAX);
     return 0;
 }
 

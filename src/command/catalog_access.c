@@ -60,12 +60,14 @@ void command_print_id(const struct command_args *args, uint32_t id)
     printf(args_has(args, "--json") ? "{\"id\":%u}\n" : "%u\n", id);
 }
 
-/* An id goes before a name that looks like one. */
-static const struct catalog_project *project_named(const struct catalog_snapshot *snapshot, const char *wanted)
+/* An id goes before a name that looks like one. *also_out: another project of the same name, or NULL. */
+static const struct catalog_project *project_named(const struct catalog_snapshot *snapshot, const char *wanted,
+                                                   const struct catalog_project **also_out)
 {
-    const struct catalog_project *projects;
+    const struct catalog_project *projects, *found = NULL;
     size_t                        count = catalog_snapshot_projects(snapshot, &projects);
 
+    *also_out = NULL;
     if (wanted == NULL)
         return count > 0 ? &projects[0] : NULL;
     for (size_t i = 0; i < count; i++) {
@@ -75,23 +77,29 @@ static const struct catalog_project *project_named(const struct catalog_snapshot
         if (strcmp(wanted, id) == 0)
             return &projects[i];
     }
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(wanted, projects[i].name) == 0)
-            return &projects[i];
-    return NULL;
+    for (size_t i = 0; i < count && *also_out == NULL; i++) {
+        if (strcmp(wanted, projects[i].name) != 0)
+            continue;
+        *(found == NULL ? &found : also_out) = &projects[i];
+    }
+    return found;
 }
 
 int command_project_named(struct catalog *catalog, const char *wanted, uint32_t *out, struct err *err)
 {
-    const struct catalog_project *found;
+    const struct catalog_project *found, *also;
     struct catalog_snapshot      *snapshot;
+    uint32_t                      other;
 
     if (catalog_snapshot_load(catalog, &snapshot, err) < 0)
         return -1;
-    found = project_named(snapshot, wanted);
+    found = project_named(snapshot, wanted, &also);
     *out = found != NULL ? found->id : 0;
+    other = also != NULL ? also->id : 0;
     catalog_snapshot_free(snapshot);
-    if (found != NULL)
+    if (other != 0)
+        return err_set(err, ERR_INPUT, "several projects are called \"%.60s\", such as %u and %u; say the id", wanted, *out, other);
+    if (*out != 0)
         return 0;
     return wanted != NULL ? err_set(err, ERR_INPUT, "there is no project \"%.60s\"; penstock project list shows them", wanted)
                           : err_set(err, ERR_INPUT, "there is no project yet; make one: penstock project create NAME");

@@ -102,3 +102,18 @@ def test_a_secret_token_verifies():
         serve.settle()
         rows = {r["uuid"]: json.loads(r["properties"]) for r in serve.sql("SELECT uuid, properties FROM events")}
         assert "$verified" not in rows[public] and rows[server]["$verified"] is True, rows
+
+
+def test_a_name_of_several_projects_names_none():
+    """Who deletes a person in the wrong one of them cannot take it back."""
+    with Serve() as serve:
+        ids = [command("project", "create", "twins", "--data", serve.data).stdout.strip() for _ in range(2)]
+        for argv in (["person", "delete", "ada", "--project", "twins"], ["project", "set", "--project", "twins", "retention_days=1"],
+                     ["token", "create", "--project", "twins"], ["project", "show", "twins"], ["quota", "list", "--project", "twins"]):
+            done = command(*argv, "--data", serve.data, check=False)
+            assert done.returncode == 2 and "such as %s and %s; say the id" % tuple(ids) in done.stderr, (argv, done)
+        assert command("project", "show", ids[1], "--data", serve.data).stdout.startswith("id                     %s\n" % ids[1])
+        for name in ("a\x1b[2Jb", "a\nb", "a\x7f", "a\u009bb"):
+            done = command("project", "create", name, "--data", serve.data, check=False)
+            assert done.returncode == 2 and "without control characters" in done.stderr, (name, done)
+        assert command("project", "create", "M\u00fcnchen \u2603", "--data", serve.data).returncode == 0
