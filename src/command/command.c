@@ -187,6 +187,17 @@ static const struct command *command_find(const char *first, const char *second,
     return NULL;
 }
 
+/* The first word of commands that have two. */
+static bool command_group_is(const char *word)
+{
+    size_t bytes = strlen(word);
+
+    for (const struct command *command = commands; command->name != NULL; command++)
+        if (strncmp(command->name, word, bytes) == 0 && command->name[bytes] == ' ')
+            return true;
+    return false;
+}
+
 static int command_unknown(const char *program, const char *first, const char *second)
 {
     const char *names[80];
@@ -199,7 +210,7 @@ static int command_unknown(const char *program, const char *first, const char *s
     names[count] = NULL;
     (void)snprintf(both, sizeof both, "%s %s", first, second != NULL ? second : "");
     near = second != NULL && second[0] != '-' ? nearest_word(both, names) : NULL;
-    if (near == NULL) {
+    if (near == NULL && !command_group_is(first)) {
         (void)snprintf(both, sizeof both, "%s", first);
         near = nearest_word(first, names);
     }
@@ -277,7 +288,7 @@ static bool help_wanted(char **words, int count)
     return false;
 }
 
-int command_main(int argc, char **argv)
+static int command_line(int argc, char **argv)
 {
     const char           *first = argc > 1 ? argv[1] : "--help";
     const struct command *command;
@@ -290,7 +301,7 @@ int command_main(int argc, char **argv)
         if (argc < 3)
             help_of_all(argc < 2 ? stderr : stdout);
         else
-            return command_main(4, (char *[]){ argv[0], argv[2], argc > 3 ? argv[3] : (char *)"--help",
+            return command_line(4, (char *[]){ argv[0], argv[2], argc > 3 ? argv[3] : (char *)"--help",
                                                (char *)"--help", NULL });
         return argc < 2 ? EXIT_USAGE : EXIT_DONE;
     }
@@ -323,8 +334,25 @@ int command_main(int argc, char **argv)
     }
     free(args.flags);
     free(args.words);
-    if (fflush(stdout) != 0 && code == EXIT_DONE)
-        code = EXIT_FAILED; /* a full disk or a closed pipe behind us: the data is not whole */
+    return code;
+}
+
+int command_stdout_failed(struct err *err)
+{
+    return err_set(err, ERR_STOP, "stdout cannot be written: %s", strerror(errno));
+}
+
+int command_main(int argc, char **argv)
+{
+    int  code = command_line(argc, argv);
+    bool before = ferror(stdout) != 0; /* a write on the way; what errno said is gone */
+
+    errno = 0;
+    if ((fflush(stdout) != 0 || before) && code == EXIT_DONE) {
+        fprintf(stderr, "penstock: stdout cannot be written%s%s: what was printed is not whole\n", errno != 0 ? ": " : "",
+                errno != 0 ? strerror(errno) : "");
+        code = EXIT_FAILED;
+    }
     return code;
 }
 

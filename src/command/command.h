@@ -72,6 +72,9 @@ int args_number(const struct command_args *args, const char *flag, unsigned long
 /* "penstock: <text>" on stderr; gives EXIT_FAILED (EXIT_USAGE for ERR_INPUT). */
 int command_failed(const struct err *err);
 
+/* Fails (ERR_STOP) with what errno says of the write to stdout that has just failed. */
+int command_stdout_failed(struct err *err);
+
 /* The candidate that `word` most likely meant, NULL when none is near. Candidates end with NULL. */
 const char *nearest_word(const char *word, const char *const *candidates);
 

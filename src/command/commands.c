@@ -281,7 +281,7 @@ const struct command commands[] = {
       "All conditions that are given must hold. Of several restrictions drop goes before dead_letter, and that\n"
       "before the others.",
       "penstock restrict add drop --token phc_leaked\npenstock restrict add skip_persons --distinct-id bot\n"
-      "penstock restrict add filter --event $pageview --property '$host=localhost'", flags_restrict_add, restrict_add_run },
+      "penstock restrict add filter --event '$pageview' --property '$host=localhost'", flags_restrict_add, restrict_add_run },
     { "restrict remove", "ID", 1, 1, "take a restriction away",
       "ID is the number that `penstock restrict list` shows.", "penstock restrict remove 3", flags_data,
       restrict_remove_run },

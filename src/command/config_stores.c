@@ -350,6 +350,11 @@ int command_stores(const char *data, const struct stores **out, struct err *err)
     config = calloc(1, sizeof *config);
     if (config == NULL)
         return err_set(err, ERR_FULL, "no memory for the configuration");
+    if (file_of_command != NULL && strlen(file_of_command) >= sizeof path) {
+        free(config);
+        return err_set(err, ERR_INPUT, "the path of the configuration has %zu bytes; it may have %zu: %.100s...", strlen(file_of_command),
+                       sizeof path - 1, file_of_command);
+    }
     found = settings_find(data, path, sizeof path);
     if (config_init(config, err) < 0 || (found && config_load_file(config, path, err) < 0) ||
         config_stores_environment(config, err) < 0 || config_check(config, err) < 0) {

@@ -56,7 +56,7 @@ static int letter_print(void *ctx, const struct letter *letter, struct err *err)
     if (printing->line.failed)
         return err_set(err, ERR_FULL, "letter %s is too large to print", letter->key);
     return fwrite(printing->line.at, 1, printing->line.bytes, stdout) == printing->line.bytes
-               ? 0 : err_set(err, ERR_STOP, "stdout was closed");
+               ? 0 : command_stdout_failed(err);
 }
 
 static int print_all(const struct command_args *args, struct printing *printing, const char *state)

@@ -227,7 +227,9 @@ static int dump_record(const struct dump *dump, uint64_t offset, struct span bod
     if (dump->partitions > 1)
         buf_add_format(out, "\"partition\":%u,", dump->partition);
     buf_add_format(out, "\"offset\":%" PRIu64 ",", offset);
-    if (dump->hex) {
+    if (body.bytes == 0) { /* its person was erased; the place stays (log/log.h, log_erase) */
+        buf_add_text(out, "\"erased\":true");
+    } else if (dump->hex) {
         hex_json(body, out);
     } else if ((is_record = record_body(dump->topic, &body, out, err)) != 0) {
         if (is_record < 0 || record_read(body, &record, err) < 0)
@@ -243,7 +245,7 @@ static int dump_record(const struct dump *dump, uint64_t offset, struct span bod
     if (out->failed)
         return err_set(err, ERR_FULL, "too large to print; try --hex");
     if (fwrite(out->at, 1, out->bytes, stdout) != out->bytes)
-        return err_set(err, ERR_STOP, "stdout was closed");
+        return command_stdout_failed(err);
     return 0;
 }
 

@@ -11,7 +11,7 @@ static int piece_to_stdout(void *ctx, struct span piece, struct err *err)
     (void)ctx;
     if (fwrite(piece.at, 1, piece.bytes, stdout) == piece.bytes)
         return 0;
-    return err_set(err, ERR_STOP, "stdout was closed");
+    return command_stdout_failed(err);
 }
 
 int sql_run(const struct command_args *args)

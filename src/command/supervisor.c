@@ -152,11 +152,13 @@ int supervisor_new(const struct config *config, const struct command_args *args,
     supervisor->signal_fd = supervisor->guard_fd = -1;
     supervisor->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (supervisor_role_chosen(args, capture_role.name)) /* first: capture waits for what it leaves */
-        supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1, .ends = { -1, -1, -1 } };
+        supervisor->children[supervisor->count++] = (struct child){ .role = &catalog_reader, .lock_fd = -1, .ends = { -1, -1, -1 },
+                                                                          .heir = { 0, { -1, -1, -1 } } };
     for (size_t i = 0; i < role_count; i++)
         if (supervisor_role_chosen(args, roles[i]->name))
             supervisor->children[supervisor->count++] =
-                (struct child){ .role = roles[i], .options = config->options[i], .lock_fd = -1, .ends = { -1, -1, -1 } };
+                (struct child){ .role = roles[i], .options = config->options[i], .lock_fd = -1, .ends = { -1, -1, -1 },
+                                .heir = { 0, { -1, -1, -1 } } };
     if (folder_make(config->data, err) < 0 ||
         data_path(config->data, "run", supervisor->run_folder, sizeof supervisor->run_folder, err) < 0 ||
         folder_make(supervisor->run_folder, err) < 0)

@@ -35,10 +35,10 @@ static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long l
         if (line->failed)
             return err_set(err, ERR_FULL, "the row at offset %" PRIu64 " is too large to print", offset);
         if (fwrite(line->at, 1, line->bytes, stdout) != line->bytes)
-            return err_set(err, ERR_STOP, "stdout was closed");
+            return command_stdout_failed(err);
         --*left;
     }
-    return fflush(stdout) == 0 ? 0 : err_set(err, ERR_STOP, "stdout was closed");
+    return fflush(stdout) == 0 ? 0 : command_stdout_failed(err);
 }
 
 static int tail_open(struct log *log, const char *topic, uint32_t partition, bool from_start, struct log_reader **out, struct err *err)

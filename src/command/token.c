@@ -48,6 +48,31 @@ int token_list_run(const struct command_args *args)
     return catalog_list_run(args, tokens_show, NULL);
 }
 
+/* The contract's tags are for SDKs; who types a token is told in words. Blanks and control characters no SDK would send. */
+static int token_check(const char *token, struct err *err)
+{
+    static const char *const words[][2] = {
+        { "empty", "--token is empty; leave it out for a random one" },
+        { "too_long", "--token is longer than 64 bytes" },
+        { "not_ascii", "--token holds a character that is not ASCII" },
+        { "personal_api_key", "--token begins with phx_: that is a person's key for the API of PostHog, not a project's token" },
+    };
+    struct span text;
+
+    if (token == NULL)
+        return 0;
+    text = span_text(token);
+    for (size_t i = 0; i < text.bytes; i++)
+        if (text.at[i] <= ' ' || text.at[i] == 0x7f)
+            return err_set(err, ERR_INPUT, "--token holds a blank or a control character, as byte %zu", i + 1);
+    if (catalog_token_check(text, err) == 0)
+        return 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(err->text, words[i][0]) == 0)
+            return err_set(err, ERR_INPUT, "%s", words[i][1]);
+    return -1;
+}
+
 int token_create_run(const struct command_args *args)
 {
     struct catalog *catalog;
@@ -57,7 +82,7 @@ int token_create_run(const struct command_args *args)
     char            token[CATALOG_TOKEN_BYTES_MAX + 1];
     int             code = EXIT_DONE;
 
-    if (command_catalog_open(args, true, &catalog, &err) < 0)
+    if (token_check(args_text(args, "--token"), &err) < 0 || command_catalog_open(args, true, &catalog, &err) < 0)
         return command_failed(&err);
     if (command_project(args, true, catalog, &project, &err) < 0 ||
         catalog_token_create(catalog, project, args_text(args, "--token"), args_has(args, "--secret"),

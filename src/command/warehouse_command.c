@@ -137,7 +137,7 @@ int warehouse_rebuild_run(const struct command_args *args)
 static int statement_print(void *ctx, const char *sql, struct err *err)
 {
     (void)ctx;
-    return printf("%s;\n\n", sql) < 0 ? err_set(err, ERR_STOP, "stdout was closed") : 0;
+    return printf("%s;\n\n", sql) < 0 ? command_stdout_failed(err) : 0;
 }
 
 int warehouse_ddl_run(const struct command_args *args)

@@ -56,6 +56,13 @@ def test_wrong_words_are_usage_errors_with_the_nearest_word():
         (["serve", "--data", "/nonexistent/deeper"], "the folder above it does not exist"),
         (["config", "explain", "capture.body_byte_max"], "did you mean \"capture.body_bytes_max\""),
         (["completions", "fish"], "bash and zsh"),
+        (["dlq", "nothing"], "there is no command \"dlq nothing\""),
+        (["sql", "SELECT 1", "--config", "x" * 5000], "the path of the configuration has 5000 bytes"),
+        (["token", "create", "--token", ""], "--token is empty; leave it out"),
+        (["token", "create", "--token", "x" * 65], "longer than 64 bytes"),
+        (["token", "create", "--token", "\u00e9"], "is not ASCII"),
+        (["token", "create", "--token", "phx_1"], "begins with phx_"),
+        (["token", "create", "--token", "a b"], "a blank or a control character, as byte 2"),
         (["project", "sett"], "did you mean \"project set\""),
         (["project", "set"], "KEY=VALUE... is missing"),
         (["project", "list", "--data", "/nonexistent"], "is no data folder of Penstock"),
@@ -68,6 +75,13 @@ def test_wrong_words_are_usage_errors_with_the_nearest_word():
         done = command(*argv, check=False)
         assert done.returncode == 2, "%s: exit %d" % (argv, done.returncode)
         assert done.stdout == "" and text in done.stderr, "%s: %s%s" % (argv, done.stdout, done.stderr)
+
+
+def test_what_cannot_be_printed_is_a_failure_with_its_reason():
+    for argv in (["--help"], ["status", "--help"], ["version"], ["config", "show"], ["completions", "bash"], ["warehouse", "ddl"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BINARY, *argv], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and "penstock: stdout cannot be written" in done.stderr, (argv, done)
 
 
 def test_wrong_configurations_name_line_and_column():
@@ -375,3 +389,9 @@ def test_projects_and_restrictions():
 
         assert command("token", "create", "--secret", *at).stdout.startswith("phs_")
         assert [t["secret"] for t in json.loads(command("token", "list", "--json", *at).stdout)] == [False, True]
+
+
+def test_the_cage_says_json_when_asked():
+    done = command("cage", "--json", check=False)
+    rows = json.loads(done.stdout)
+    assert len(rows) > 5 and all(set(row) == {"verdict", "what", "how"} for row in rows), done.stdout

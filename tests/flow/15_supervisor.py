@@ -225,3 +225,25 @@ def test_roles_alone_serve_together():
                 other.send_signal(signal.SIGTERM)
             for other in others:
                 assert other.wait(60) == 0
+
+
+def test_closed_standard_files_never_become_a_store():
+    """A file that is opened while 0, 1 or 2 is closed gets that number; a line of the log would be written into it."""
+    with Serve() as serve:
+        data = serve.data
+        serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "ada"})
+        serve.settle()
+        for argv in (["person", "show", "ada"], ["sql", "SELECT 1"], ["status"], ["token", "list"], ["log", "dump", "raw"]):
+            done = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', BINARY, *argv, "--data", data], stderr=subprocess.PIPE, text=True, timeout=60)
+            assert done.returncode == 1 and "stdout cannot be written" in done.stderr, (argv, done)
+        serve.stop()
+        closed = subprocess.Popen(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', BINARY, "serve", "--data", data, "--listen", "127.0.0.1:0"])
+        try:
+            for role in ROLES + ("catalog",):
+                pid = wait_for(lambda: serve.role_pid(role))
+                files = [os.readlink("/proc/%d/fd/%d" % (pid, fd)) for fd in range(3)]
+                assert files == ["/dev/null"] * 3, (role, files)
+        finally:
+            closed.terminate()
+            closed.wait(60)
+        assert command("log", "verify", "--data", data).returncode == 0

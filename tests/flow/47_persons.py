@@ -202,6 +202,8 @@ def test_erased_is_gone_and_nothing_else_is():
         assert left == [], left
         assert {"log/raw/0", "log/events/0", "log/people/0"} <= {os.path.dirname(name) for name in files_with(serve, kept)}
         serve.cli("log", "verify")
+        dump = serve.cli("log", "dump", "raw")
+        assert dump.stderr == "" and sum(json.loads(line).get("erased", False) for line in dump.stdout.splitlines()) > 3, dump.stderr
         serve.start()
         assert serve.settle()["accepted"] == accepted
         assert send(serve, later)["deduplicated"] == 5
