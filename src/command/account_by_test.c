@@ -103,7 +103,7 @@ static void erased_letters_of_the_loader_stay_counted(void **state)
         if (round == 0) {
             warehouse = warehouse_make();
             fixture_must(warehouse_place(warehouse, &place, &err), &err);
-            fixture_must(warehouse_erase(warehouse, 7, &person, &erased, &err), &err);
+            fixture_must(warehouse_erase(warehouse, 7, &(struct warehouse_order){ .person = person }, 1, &erased, &err), &err);
             fixture_must(warehouse_commit(warehouse, &place, &err), &err);
             assert_int_equal(erased.events, 1);
             assert_int_equal(erased.dead_letters, 3);

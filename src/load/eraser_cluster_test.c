@@ -18,11 +18,11 @@ static const struct row *order_of(const char *detail)
     return &row;
 }
 
-static void meet(struct eraser *eraser, const char *detail, bool again)
+static void meet(struct eraser *eraser, struct warehouse *warehouse, const char *detail, bool again)
 {
     struct err err = { .text = "" };
 
-    assert_int_equal(eraser_meet(eraser, order_of(detail), SPAN("the order"), again, &err), 0);
+    assert_int_equal(eraser_meet(eraser, warehouse, order_of(detail), SPAN("the order"), 0, again ? 1 : UINT64_MAX, &err), 0);
 }
 
 static int loaded(struct eraser *eraser, struct warehouse *warehouse, int64_t now_us)
@@ -46,12 +46,12 @@ static void other_units_are_waited_for(void **state)
     place = place_of(there);
     eraser_init(&eraser);
 
-    meet(&eraser, NULL, false); /* one machine: nobody else */
+    meet(&eraser, here, NULL, false); /* one machine: nobody else */
     assert_int_equal(loaded(&eraser, here, 1), 1);
-    meet(&eraser, "1:0,0,0,0,0,0,0,0", false); /* it had nothing */
+    meet(&eraser, here, "1:0,0,0,0,0,0,0,0", false); /* it had nothing */
     assert_int_equal(loaded(&eraser, here, 1), 1);
 
-    meet(&eraser, "1:50,0,0,0,0,0,9,900;2:0", false); /* raw_overflow and receipts are not loaded for an erasure */
+    meet(&eraser, here, "1:50,0,0,0,0,0,9,900;2:0", false); /* raw_overflow and receipts are not loaded for an erasure */
     assert_int_equal(loaded(&eraser, here, 1000000), 0);
     make_event(&row, 1);
     add(there, &row);
@@ -65,11 +65,11 @@ static void other_units_are_waited_for(void **state)
     assert_int_equal(loaded(&eraser, here, 3000000), 1);
     assert_int_equal(loaded(&eraser, here, 3000001), 1);
 
-    meet(&eraser, "1:51,0,0,0,0,0,0,0", false);
+    meet(&eraser, here, "1:51,0,0,0,0,0,0,0", false);
     assert_int_equal(loaded(&eraser, here, 4000000), 0);
-    meet(&eraser, "1:51,0,0,0,0,0,0,0", true); /* begun before, it had waited */
+    meet(&eraser, here, "1:51,0,0,0,0,0,0,0", true); /* begun before, it had waited */
     assert_int_equal(loaded(&eraser, here, 5000000), 1);
-    meet(&eraser, "not the form", false);
+    meet(&eraser, here, "not the form", false);
     assert_int_equal(loaded(&eraser, here, 6000000), -1);
 
     eraser_fini(&eraser);

@@ -41,10 +41,10 @@ static void close_readers(struct follow *follow)
         if (follow->topics[i].reader != NULL)
             log_reader_close(follow->topics[i].reader);
         follow->topics[i].reader = NULL;
-        follow->topics[i].in_chunk = false;
+        follow->topics[i].in_chunk = follow->topics[i].gap = false;
     }
     follow->last_topic = -1;
-    follow->eraser.waiting = false;
+    eraser_reset(&follow->eraser);
 }
 
 void follow_fini(struct follow *follow)
@@ -247,8 +247,9 @@ static int add_record(struct follow *follow, struct follow_topic *topic, struct 
 static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse, int64_t now_us, struct err *err)
 {
     struct follow_topic *topic = &follow->topics[id];
-    int                  rc = log_reader_next(topic->reader, &topic->chunk, err);
+    int                  rc = topic->gap ? 1 : log_reader_next(topic->reader, &topic->chunk, err);
 
+    topic->gap = false;
     if (rc < 1)
         return rc < 0 ? err_wrap(err, follow_topics[id]) : 0;
     if (topic->chunk.kind == LOG_RECORDS) {
@@ -263,18 +264,25 @@ static int next_chunk(struct follow *follow, int id, struct warehouse *warehouse
     return 1;
 }
 
-/* An order to erase stops its topic until it was carried out (load/eraser.h). 1: it is one; 0; -1: there is no memory for it, or what is
- * to be loaded before it is not known. */
-static int meets_order(struct follow *follow, struct span body, struct err *err)
+/* An order to erase stops its topic until it was carried out (load/eraser.h). 1: it is one; 0; -1: there is no memory for it, or the
+ * warehouse does not say what was fixed about it. */
+static int meets_order(struct follow *follow, struct warehouse *warehouse, uint64_t offset, struct span body, struct err *err)
 {
-    struct eraser *eraser = &follow->eraser;
-    bool           again = follow->topics[FOLLOW_RECEIPTS].until != NO_OFFSET;
-    struct err     why;
+    struct err why;
 
     if (row_read(body, &follow->row, &why) < 0 || !eraser_is_order(&follow->row))
         return 0;
-    if (eraser_meet(eraser, &follow->row, body, again, err) < 0)
+    if (eraser_meet(&follow->eraser, warehouse, &follow->row, body, offset, follow->topics[FOLLOW_RECEIPTS].until, err) < 0)
         return err_wrap(err, follow_topics[FOLLOW_RECEIPTS]); /* a row like others it must not become: nobody would carry it out */
+    follow->eraser.gathering = true;
+    return 1;
+}
+
+/* What is published now is loaded before the orders are carried out. */
+static int orders_met(struct follow *follow, struct err *err)
+{
+    struct eraser *eraser = &follow->eraser;
+
     for (int i = 0; i < FOLLOW_TOPICS; i++) {
         const struct follow_topic *topic = &follow->topics[i];
 
@@ -282,8 +290,56 @@ static int meets_order(struct follow *follow, struct span body, struct err *err)
         if (i != FOLLOW_RECEIPTS && topic->reader != NULL && topic->until == NO_OFFSET && log_reader_end(topic->reader, &eraser->ends[i], err) < 0)
             return err_wrap(err, follow_topics[i]);
     }
+    eraser->gathering = false;
     eraser->waiting = true;
-    return 1;
+    return 0;
+}
+
+/* Orders behind the one that was met, and what stands between them. The topic's next record is the first order until they were carried
+ * out; whoever is suspected is not taken with them. */
+static int gather_orders(struct follow *follow, struct err *err)
+{
+    struct follow_topic *topic = &follow->topics[FOLLOW_RECEIPTS];
+    struct eraser       *eraser = &follow->eraser;
+
+    while (eraser_wants(eraser) && (eraser->fixed > 0 || follow->poison == NULL || !poison_hurries(follow->poison))) {
+        struct log_chunk before = topic->chunk;
+        struct span      body;
+        struct err       why;
+        uint64_t         offset;
+        int              rc = 1;
+
+        if (topic->gap)
+            break;
+        if (!topic->in_chunk) {
+            rc = log_reader_next(topic->reader, &topic->chunk, err);
+            if (rc < 0)
+                return err_wrap(err, follow_topics[FOLLOW_RECEIPTS]);
+            if (rc == 0 && eraser->fixed > 0)
+                return 0; /* what was there when they were fixed is given yet */
+            if (rc == 0)
+                break;
+            topic->gap = topic->chunk.kind != LOG_RECORDS;
+            topic->in_chunk = !topic->gap;
+            continue;
+        }
+        if (!log_chunk_next(&topic->chunk, &offset, &body)) {
+            topic->in_chunk = false;
+            continue;
+        }
+        if (body.bytes == 0) { /* erased (log.h) */
+            eraser->until = offset + 1;
+            continue;
+        }
+        if (offset == topic->skip || row_read(body, &follow->row, &why) < 0 ||
+            (rc = eraser_take(eraser, &follow->row, body, offset, err)) == 0) {
+            topic->chunk = before;
+            break;
+        }
+        if (rc < 0)
+            return err_wrap(err, follow_topics[FOLLOW_RECEIPTS]);
+    }
+    return orders_met(follow, err);
 }
 
 int follow_erase_due(struct follow *follow, struct warehouse *warehouse, int64_t now_us, struct err *err)
@@ -298,8 +354,8 @@ int follow_erase(struct follow *follow, struct warehouse *warehouse, int64_t now
 {
     if (eraser_run(&follow->eraser, warehouse, now_us, err) < 0)
         return err_wrap(err, "erasing a person");
-    follow->topics[FOLLOW_RECEIPTS].next++; /* it stood at the order */
-    follow->eraser.waiting = false;
+    follow->topics[FOLLOW_RECEIPTS].next = follow->eraser.until; /* it stood at the first order */
+    eraser_reset(&follow->eraser);
     return 0;
 }
 
@@ -313,6 +369,8 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
     assert(topic->reader != NULL);
     if (id == FOLLOW_RECEIPTS && follow->eraser.waiting)
         return 0;
+    if (id == FOLLOW_RECEIPTS && follow->eraser.gathering)
+        return gather_orders(follow, err);
     for (int rows = 0; rows < TURN_ROWS && warehouse_pending(warehouse) < rows_max && !warehouse_full(warehouse);) {
         uint64_t    offset;
         struct span body;
@@ -333,9 +391,9 @@ int follow_fill(struct follow *follow, int id, struct warehouse *warehouse, size
         }
         follow->last_topic = id;
         follow->last_offset = offset;
-        if (id == FOLLOW_RECEIPTS && (rc = meets_order(follow, body, err)) != 0) {
+        if (id == FOLLOW_RECEIPTS && (rc = meets_order(follow, warehouse, offset, body, err)) != 0) {
             topic->next = offset;
-            return rc < 0 ? -1 : 0;
+            return rc < 0 ? -1 : gather_orders(follow, err);
         }
         if (body.bytes == 0) { /* erased (log.h) */
             topic->next = offset + 1;

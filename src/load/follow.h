@@ -36,6 +36,7 @@ struct follow_topic {
     struct log_reader *reader;
     struct log_chunk   chunk;
     bool               in_chunk;
+    bool               gap;    /* the chunk is one, and was not told yet */
     uint64_t           next;   /* F1 */
     uint64_t           until;  /* a batch that is made again ends here (warehouse.h); UINT64_MAX: it is another one */
     uint64_t           stored; /* what the log was told last */

@@ -84,14 +84,14 @@ static void an_order_without_memory_waits(void **state)
     publish_order();
     follow_init(&follow, the_log, 0);
     assert_int_equal(follow_seek(&follow, &place, &err), 0);
-    room = follow.eraser.order.bytes_max;
-    follow.eraser.order.bytes_max = 1;
+    room = follow.eraser.rows.bytes_max;
+    follow.eraser.rows.bytes_max = 1;
     assert_int_equal(follow_fill(&follow, FOLLOW_RECEIPTS, warehouse, SIZE_MAX, NOW_US, &err), -1);
     assert_int_equal(err.kind, ERR_FULL);
     assert_int_equal(warehouse_pending(warehouse), 0);
     assert_false(follow.eraser.waiting);
 
-    follow.eraser.order.bytes_max = room;
+    follow.eraser.rows.bytes_max = room;
     assert_int_equal(follow_seek(&follow, &place, &err), 0); /* as the loader does after any trouble */
     assert_int_equal(follow_fill(&follow, FOLLOW_RECEIPTS, warehouse, SIZE_MAX, NOW_US, &err), 0);
     assert_true(follow.eraser.waiting);

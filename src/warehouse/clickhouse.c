@@ -238,6 +238,6 @@ static int wants_rewrite(struct warehouse *warehouse, bool *out, struct err *err
 
 static const struct warehouse_backend backend = {
     .close = close_it, .place = clickhouse_place, .place_of = clickhouse_place_of, .add = clickhouse_add, .pending = pending, .pending_of = pending_of,
-    .full = full, .pace_us = pace_us, .commit = clickhouse_commit, .rollback = clickhouse_rollback,
+    .full = full, .pace_us = pace_us, .commit = clickhouse_commit, .rollback = clickhouse_rollback, .erase_fix = clickhouse_erase_fix,
     .erase = clickhouse_erase, .expire = clickhouse_expire, .wants_rewrite = wants_rewrite, .query = clickhouse_query,
 };

@@ -7,7 +7,7 @@
  *   clickhouse_batch.c   rows of the open batch, packed by table
  *   clickhouse_commit.c  note, send, note as done; what is there already
  *   clickhouse_place.c   the notes
- *   clickhouse_erase.c   rows that must go
+ *   clickhouse_erase.c   rows that must go (clickhouse_erase.h)
  *   clickhouse_query.c   other people's SQL, read only
  *
  * Exactly once without a transaction (docs/decisions/clickhouse-exactly-once.md):
@@ -156,8 +156,9 @@ int  clickhouse_find_there(struct warehouse *warehouse, struct err *err) must_ch
 
 /* --- the rest ------------------------------------------------------------------------------------------ */
 
-int  clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
-                      struct err *err) must_check;
+int  clickhouse_erase_fix(struct warehouse *warehouse, uint64_t first, uint64_t *until_in_out, struct err *err) must_check;
+int  clickhouse_erase(struct warehouse *warehouse, uint32_t project, const struct warehouse_order *orders, size_t count,
+                      struct warehouse_erased *each_out, struct err *err) must_check;
 int  clickhouse_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
                        struct err *err) must_check;
 int  clickhouse_query(struct warehouse *warehouse, const char *sql, enum warehouse_format format, warehouse_write *write,

@@ -115,7 +115,7 @@ size_t  engine_pending_of(const struct warehouse *warehouse, enum row_table tabl
 int     engine_commit(struct warehouse *warehouse, struct warehouse_place *place, struct err *err) must_check;
 void    engine_rollback(struct warehouse *warehouse);
 bool    engine_in_doubt(const struct warehouse *warehouse);
-int     engine_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
+int     engine_erase(struct warehouse *warehouse, uint32_t project, const struct warehouse_order *orders, size_t count, struct warehouse_erased *out,
                      struct err *err) must_check;
 int     engine_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
                       struct err *err) must_check;

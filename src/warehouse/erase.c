@@ -111,14 +111,15 @@ static int erase_people(struct warehouse *warehouse, uint32_t project, const cha
     return rc;
 }
 
-int engine_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
-                    struct err *err)
+int engine_erase(struct warehouse *warehouse, uint32_t project, const struct warehouse_order *orders, size_t count, struct warehouse_erased *out,
+                 struct err *err)
 {
     static const char ids[] = "(SELECT distinct_id FROM erased_ids)";
     struct warehouse_erased erased = { 0 };
     char   uuid[UUID_TEXT_BYTES + 1] = "", where[2000];
 
-    uuid_format(person, uuid);
+    assert(count == 1); /* warehouse_erase_max */
+    uuid_format(&orders[0].person, uuid);
     if (begin(warehouse, err) < 0 || find_ids(warehouse, project, uuid, err) < 0)
         return -1;
     (void)snprintf(where, sizeof where, "team_id = %" PRIu32 " AND (person_id = '%s' OR distinct_id IN %s)", project, uuid, ids);

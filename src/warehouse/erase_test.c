@@ -215,10 +215,10 @@ static void erased_is_gone(void **state)
     assert_true(canaries_in_file(ERASED) > 50); /* they can be found at all */
 
     warehouse = open_or_fail();
-    must(warehouse_erase(warehouse, TEAM, &(struct uuid){ { 0xaa, ERASED } }, &erased, &err), &err);
+    must(warehouse_erase(warehouse, TEAM, &(struct warehouse_order){ .person = { { 0xaa, ERASED } } }, 1, &erased, &err), &err);
     warehouse_rollback(warehouse); /* as if it had been killed: nothing happened */
     assert_string_equal(ask(warehouse, "SELECT count(*) FROM events"), "count_star()\r\n2400\r\n");
-    must(warehouse_erase(warehouse, TEAM, &(struct uuid){ { 0xaa, ERASED } }, &erased, &err), &err);
+    must(warehouse_erase(warehouse, TEAM, &(struct warehouse_order){ .person = { { 0xaa, ERASED } } }, 1, &erased, &err), &err);
     assert_int_equal(erased.events, EVENTS_EACH);
     assert_int_equal(erased.dead_letters, 1);
     assert_int_equal(erased.warnings, 2);
@@ -268,7 +268,7 @@ static void made_again_stays(void **state)
     row_set_i64(&row, ROW_PERSON_VERSION, 101);
     add(warehouse, &row);
     commit(warehouse);
-    must(warehouse_erase(warehouse, TEAM, &(struct uuid){ { 0xaa, ERASED } }, &erased, &err), &err);
+    must(warehouse_erase(warehouse, TEAM, &(struct warehouse_order){ .person = { { 0xaa, ERASED } } }, 1, &erased, &err), &err);
     commit(warehouse);
     assert_string_equal(ask(warehouse, "SELECT properties FROM persons WHERE version > 0"), "properties\r\n\"{\"\"new\"\":1}\"\r\n");
     assert_string_equal(ask(warehouse, "SELECT count(*) AS n FROM person_distinct_ids"), "n\r\n117\r\n");

@@ -83,10 +83,22 @@ bool warehouse_in_doubt(const struct warehouse *warehouse)
     return backend->in_doubt != NULL && backend->in_doubt(warehouse);
 }
 
-int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
-                    struct err *err)
+size_t warehouse_erase_max(const struct warehouse *warehouse)
 {
-    return backend_of(warehouse)->erase(warehouse, project, person, out, err);
+    return backend_of(warehouse)->erase_fix == NULL ? 1 : WAREHOUSE_ERASE_MAX;
+}
+
+int warehouse_erase_fix(struct warehouse *warehouse, uint64_t first, uint64_t *until_in_out, struct err *err)
+{
+    const struct warehouse_backend *backend = backend_of(warehouse);
+
+    return backend->erase_fix == NULL ? 0 : backend->erase_fix(warehouse, first, until_in_out, err);
+}
+
+int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct warehouse_order *orders, size_t count,
+                    struct warehouse_erased *each_out, struct err *err)
+{
+    return backend_of(warehouse)->erase(warehouse, project, orders, count, each_out, err);
 }
 
 int warehouse_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,

@@ -95,11 +95,20 @@ bool warehouse_in_doubt(const struct warehouse *warehouse);
 struct warehouse_erased {
     uint64_t events, dead_letters, warnings, heatmaps; /* rows */
 };
-/* The place that was committed last stands at the order in WAREHOUSE_ORDERS: begun again, it is the same order.
- * Begins a batch (none may be open) in which every row of a deleted person goes, in all tables: events by person and by
- * each of its ids. The caller adds what it has to add, and commits, or rolls back. */
-int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct uuid *person, struct warehouse_erased *out,
-                    struct err *err) must_check;
+/* An order to erase a person, by where it stands in its topic. */
+struct warehouse_order { uint64_t offset; struct uuid person; };
+/* So many orders of one project, each for another person, may be carried out together. 1: nothing is gained by it. */
+enum { WAREHOUSE_ERASE_MAX = 100 };
+size_t warehouse_erase_max(const struct warehouse *warehouse);
+/* Which orders are carried out together, from the one at `first` on: it must be the same ones whenever that is begun again. *until_in_out:
+ * behind the last one; becomes what a first attempt had fixed, if there was one. In with 0: only asks; out with 0: nothing is fixed. */
+int warehouse_erase_fix(struct warehouse *warehouse, uint64_t first, uint64_t *until_in_out, struct err *err) must_check;
+/* The place that was committed last stands at the first order in WAREHOUSE_ORDERS: begun again, it is the same order.
+ * Begins a batch (none may be open) in which every row of these deleted persons goes, in all tables: events by person and by
+ * each of its ids. each_out: what went for each; what two would take went for the first. The caller adds what it has to add, and
+ * commits, or rolls back. */
+int warehouse_erase(struct warehouse *warehouse, uint32_t project, const struct warehouse_order *orders, size_t count,
+                    struct warehouse_erased *each_out, struct err *err) must_check;
 /* The same with the project's events from before an instant. */
 int warehouse_expire(struct warehouse *warehouse, uint32_t project, int64_t before_us, struct warehouse_erased *out,
                      struct err *err) must_check;

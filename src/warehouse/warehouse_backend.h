@@ -20,7 +20,8 @@ struct warehouse_backend {
     int (*commit)(struct warehouse *, struct warehouse_place *, struct err *);
     void (*rollback)(struct warehouse *);
     bool (*in_doubt)(const struct warehouse *); /* NULL: never */
-    int (*erase)(struct warehouse *, uint32_t, const struct uuid *, struct warehouse_erased *, struct err *);
+    int (*erase_fix)(struct warehouse *, uint64_t, uint64_t *, struct err *); /* NULL: an order at a time */
+    int (*erase)(struct warehouse *, uint32_t, const struct warehouse_order *, size_t, struct warehouse_erased *, struct err *);
     int (*expire)(struct warehouse *, uint32_t, int64_t, struct warehouse_erased *, struct err *);
     int (*wants_rewrite)(struct warehouse *, bool *, struct err *);
     int (*query)(struct warehouse *, const char *, enum warehouse_format, warehouse_write *, void *, const atomic_bool *,
