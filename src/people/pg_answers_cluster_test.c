@@ -190,6 +190,13 @@ static void places_of_before(void **state)
     folder_remove(folder);
 }
 
+/* Of this test's database alone: others use the server at the same time. */
+static void units_cut_off(const char *url)
+{
+    (void)pg_kit_sql(url, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                          "WHERE datname = current_database() AND application_name LIKE 'penstock unit%'");
+}
+
 /* The server as it was some commits ago, as a standby without them is: its rows are put back, and connections end. */
 static void server_keep(const char *url)
 {
@@ -205,7 +212,7 @@ static void server_back(const char *url, unsigned lost_takings)
     (void)snprintf(text, sizeof text, "UPDATE penstock.places SET epoch = epoch - %u, owner = gen_random_uuid()", lost_takings);
     if (lost_takings > 0)
         (void)pg_kit_sql(url, text);
-    (void)pg_kit_sql(url, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'penstock unit%'");
+    units_cut_off(url);
 }
 
 /* Commits that were confirmed are gone: nothing is written on top of them, neither at once nor later, until the store is opened anew; and that
@@ -263,7 +270,7 @@ static void connections_end(void **state)
     people = open_owner(folder, url);
     for (uint64_t i = 1; i < 5; i++) {
         batches(people, i);
-        (void)pg_kit_sql(url, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'penstock unit%'");
+        units_cut_off(url);
     }
     batches(people, 5);
     assert_false(people_went_back(people));
