@@ -14,7 +14,7 @@ COMMANDS = ["serve", "send", "tail", "trace", "sql", "compare", "plan", "status"
             "project list", "project show", "project create", "project set", "restrict list", "restrict add", "restrict remove",
             "quota list", "quota set", "quota remove", "limit list", "limit set", "limit remove",
             "person show", "person delete", "person undelete", "person split",
-            "log verify", "log dump", "warehouse rebuild", "warehouse ddl", "dlq list", "dlq show", "dlq edit",
+            "log verify", "log dump", "retention confirm", "warehouse rebuild", "warehouse ddl", "dlq list", "dlq show", "dlq edit",
             "dlq replay", "dlq discard", "dlq download", "doctor", "reload", "upgrade", "cage", "config check", "config show", "config explain", "completions", "version"]
 
 
