@@ -106,13 +106,14 @@ static int grow(struct shown *shown, struct err *err)
 
 static int row_note(struct shown *shown, const struct row *row, uint64_t version, struct err *err)
 {
+    XXH128_hash_t key = row_name(shown, row);
     struct entry *entry;
 
     if (shown->count * 2 >= shown->slots && grow(shown, err) < 0)
         return -1;
-    entry = entry_of(shown, row_name(shown, row));
+    entry = entry_of(shown, key);
     if (!entry->used) {
-        *entry = (struct entry){ .key = row_name(shown, row), .used = true };
+        *entry = (struct entry){ .key = key, .used = true };
         shown->count++;
     }
     if (version > entry->version)

@@ -34,16 +34,20 @@ bool kafka_topic_foreign(const struct kafka_log *log, const char *topic)
            hooks->topic_name(hooks->ctx, topic) != NULL;
 }
 
+int kafka_topic_prefixed(const struct log_kafka_options *options, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1])
+{
+    return snprintf(name, KAFKA_TOPIC_NAME_BYTES_MAX + 1, "%s%s", options->topic_prefix != NULL ? options->topic_prefix : "", topic);
+}
+
 int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], struct err *err)
 {
     const struct log_form_hooks *hooks = log->options->hooks;
-    const char *prefix = log->options->topic_prefix != NULL ? log->options->topic_prefix : "";
     const char *other = hooks != NULL && hooks->topic_name != NULL ? hooks->topic_name(hooks->ctx, topic) : NULL;
     int         bytes;
 
     if (!part_name_valid(topic, LOG_TOPIC_NAME_BYTES_MAX))
         return err_set(err, ERR_INPUT, "topic name \"%.80s\" is not 1 to %d of a-z, 0-9 and _", topic, LOG_TOPIC_NAME_BYTES_MAX);
-    bytes = snprintf(name, KAFKA_TOPIC_NAME_BYTES_MAX + 1, "%s%s", prefix, other != NULL ? other : topic);
+    bytes = kafka_topic_prefixed(log->options, other != NULL ? other : topic, name);
     if (bytes > KAFKA_TOPIC_NAME_BYTES_MAX)
         return err_set(err, ERR_INPUT, "topic %s has a name of %d bytes with its prefix; Kafka allows %d", topic, bytes,
                        KAFKA_TOPIC_NAME_BYTES_MAX);

@@ -3,7 +3,6 @@
 #include "log/kafka_scout.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -120,11 +119,8 @@ static void *scout_main(void *arg)
 /* Their partitions and settings are their readers' affair. */
 static int scout_wish_others(struct kafka_scout *scout, const char *const *others, struct err *err)
 {
-    const char *prefix = scout->options->topic_prefix != NULL ? scout->options->topic_prefix : "";
-
     for (size_t i = 0; others != NULL && others[i] != NULL; i++) {
-        if (i == KAFKA_OTHERS_MAX ||
-            (size_t)snprintf(scout->names[i], sizeof scout->names[i], "%s%s", prefix, others[i]) >= sizeof scout->names[i])
+        if (i == KAFKA_OTHERS_MAX || kafka_topic_prefixed(scout->options, others[i], scout->names[i]) > KAFKA_TOPIC_NAME_BYTES_MAX)
             return err_set(err, ERR_INPUT, "%s: messages for the topic %.100s, too", scout->wishes[0].name, others[i]);
         scout->wishes[scout->count++] = (struct kafka_topic_wish){ .name = scout->names[i],
                                                                    .partitions = scout->wishes[0].partitions,

@@ -226,13 +226,12 @@ static rd_kafka_topic_t *foreign_topic(struct kafka_writer *writer, const char *
 {
     struct kafka_other *other = &writer->others[writer->other_count];
     char                full[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
-    const char         *prefix = writer->log->options->topic_prefix;
 
     for (unsigned i = 0; i < writer->other_count; i++)
         if (strcmp(writer->others[i].name, name) == 0)
             return writer->others[i].handle;
     if (writer->other_count == KAFKA_OTHERS_MAX ||
-        (size_t)snprintf(full, sizeof full, "%s%s", prefix != NULL ? prefix : "", name) >= sizeof full) {
+        kafka_topic_prefixed(writer->log->options, name, full) > KAFKA_TOPIC_NAME_BYTES_MAX) {
         (void)err_set(err, ERR_INPUT, "%s: messages for the topic %.100s, too", writer->label, name);
         return NULL;
     }

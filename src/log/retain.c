@@ -261,17 +261,28 @@ void embedded_writer_clock(struct log_writer *writer, int64_t now_us, struct log
         out->calm_us = out->steady_us - writer->steady.jumped_us;
 }
 
+/* part_ask: was something asked for, and it is done. */
+static bool is_asked(const struct log_writer *writer, const char *name)
+{
+    return faccessat(writer->part.dir_fd, name, F_OK, 0) == 0;
+}
+
+static int asked_done(const struct log_writer *writer, const char *name, struct err *err)
+{
+    return io_unlink(writer->part.dir_fd, name) < 0 ? err_errno(err, errno, "%s: %s", writer->part.label, name) : 0;
+}
+
 /* Somebody says that the time has passed (log_clock_confirm). */
 static int confirm_when_asked(struct log_writer *writer, struct err *err)
 {
-    if (faccessat(writer->part.dir_fd, "confirm", F_OK, 0) < 0)
+    if (!is_asked(writer, "confirm"))
         return 0;
     steady_confirm(&writer->steady);
     writer->odd_look_us = 0;
     steady_store(&writer->head, writer->id, &writer->steady);
     if (head_sync(&writer->head, &writer->part, err) < 0)
         return -1;
-    return io_unlink(writer->part.dir_fd, "confirm") < 0 ? err_errno(err, errno, "%s: confirm", writer->part.label) : 0;
+    return asked_done(writer, "confirm", err);
 }
 
 int embedded_clock_confirm(struct log *log, const char *topic, uint32_t partition, struct err *err)
@@ -284,19 +295,23 @@ int embedded_clock_confirm(struct log *log, const char *topic, uint32_t partitio
 /* Somebody asked for the end of the segment that is being written (log_roll_ask). */
 static int roll_when_asked(struct log_writer *writer, int64_t now_us, struct err *err)
 {
-    if (faccessat(writer->part.dir_fd, "roll", F_OK, 0) < 0)
+    if (!is_asked(writer, "roll"))
         return 0;
     if (writer->next > writer->seg.base && log_writer_roll(writer, now_us, err) < 0)
         return log_writer_failed(writer, err);
-    return io_unlink(writer->part.dir_fd, "roll") < 0 ? err_errno(err, errno, "%s: roll", writer->part.label) : 0;
+    return asked_done(writer, "roll", err);
 }
 
-static int retain(struct log_writer *writer, const struct steady_now *now, struct err *err)
+int log_writer_retain_at(struct log_writer *writer, const struct steady_now *now, struct err *err)
 {
     struct part_segments segments = { 0 };
     uint32_t             held = writer->steady.held_segments;
     int                  rc = 0;
 
+    if (writer->stopped) {
+        *err = writer->stop_err;
+        return -1;
+    }
     if (roll_when_asked(writer, now->wall_us, err) < 0)
         return -1;
     if (writer->options.clock_guard) {
@@ -313,15 +328,6 @@ static int retain(struct log_writer *writer, const struct steady_now *now, struc
     if (writer->options.clock_guard && writer->steady.held_segments != held)
         steady_store(&writer->head, writer->id, &writer->steady);
     return rc < 0 ? err_wrap(err, "retention") : 0;
-}
-
-int log_writer_retain_at(struct log_writer *writer, const struct steady_now *now, struct err *err)
-{
-    if (writer->stopped) {
-        *err = writer->stop_err;
-        return -1;
-    }
-    return retain(writer, now, err);
 }
 
 int embedded_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err)

@@ -57,7 +57,6 @@ static int group_again(struct people_txn *txn, const struct row *row, people_row
 {
     const struct row_cell *cells = row->cells;
     struct group           group = { .project = (uint32_t)cells[ROW_GROUP_TEAM_ID].i64, .key = cells[ROW_GROUP_KEY].text };
-    struct row             told;
     int                    got = people_group_type(txn, group.project, cells[ROW_GROUP_TYPE].text, true, &group.index, err);
 
     if (got < 0)
@@ -72,15 +71,7 @@ static int group_again(struct people_txn *txn, const struct row *row, people_row
         group.properties = SPAN("{}");
     }
     group.version = above(group.version, (uint64_t)cells[ROW_GROUP_VERSION].i64);
-    row_init(&told, ROW_GROUP);
-    row_set_i64(&told, ROW_GROUP_TYPE_INDEX, group.index);
-    row_set_text(&told, ROW_GROUP_KEY, group.key);
-    row_set_i64(&told, ROW_GROUP_CREATED_AT, group.created_us);
-    row_set_i64(&told, ROW_GROUP_TEAM_ID, group.project);
-    row_set_text(&told, ROW_GROUP_PROPERTIES, group.properties);
-    row_set_i64(&told, ROW_GROUP_VERSION, (int64_t)group.version);
-    row_set_text(&told, ROW_GROUP_TYPE, cells[ROW_GROUP_TYPE].text);
-    return seen(ctx, &told, err) < 0 ? -1 : people_group_put(txn, &group, err);
+    return people_tell_group(&group, cells[ROW_GROUP_TYPE].text, seen, ctx, err) < 0 ? -1 : people_group_put(txn, &group, err);
 }
 
 int people_row_again(struct people_txn *txn, const struct row *row, people_row_seen *seen, void *ctx, struct err *err)

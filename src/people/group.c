@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "people/batch_parts.h"
+#include "people/tell.h"
 
 enum { TYPES_FIRST = 8 };
 
@@ -214,23 +215,11 @@ int people_batch_group_set(struct people_batch *batch, uint32_t project, struct 
 
 int batch_groups_finish(struct people_batch *batch, people_row_seen *seen, void *ctx, struct err *err)
 {
-    struct row row;
-
     for (struct batch_group *group = batch->groups; group != NULL; group = group->next) {
         if (!group->dirty)
             continue;
         if (properties_pack(&group->properties, batch->arena, &group->group.properties, err) < 0 ||
-            people_group_put(batch->txn, &group->group, err) < 0)
-            return -1;
-        row_init(&row, ROW_GROUP);
-        row_set_i64(&row, ROW_GROUP_TYPE_INDEX, group->group.index);
-        row_set_text(&row, ROW_GROUP_KEY, group->group.key);
-        row_set_i64(&row, ROW_GROUP_CREATED_AT, group->group.created_us);
-        row_set_i64(&row, ROW_GROUP_TEAM_ID, group->group.project);
-        row_set_text(&row, ROW_GROUP_PROPERTIES, group->group.properties);
-        row_set_i64(&row, ROW_GROUP_VERSION, (int64_t)group->group.version);
-        row_set_text(&row, ROW_GROUP_TYPE, group->type);
-        if (seen(ctx, &row, err) < 0)
+            people_group_put(batch->txn, &group->group, err) < 0 || people_tell_group(&group->group, group->type, seen, ctx, err) < 0)
             return -1;
     }
     return 0;

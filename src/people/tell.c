@@ -33,3 +33,18 @@ int people_tell_link(uint32_t project, struct span distinct_id, const struct uui
     row_set_i64(&row, ROW_DISTINCT_VERSION, (int64_t)version);
     return seen(ctx, &row, err);
 }
+
+int people_tell_group(const struct group *group, struct span type, people_row_seen *seen, void *ctx, struct err *err)
+{
+    struct row row;
+
+    row_init(&row, ROW_GROUP);
+    row_set_i64(&row, ROW_GROUP_TYPE_INDEX, group->index);
+    row_set_text(&row, ROW_GROUP_KEY, group->key);
+    row_set_i64(&row, ROW_GROUP_CREATED_AT, group->created_us);
+    row_set_i64(&row, ROW_GROUP_TEAM_ID, group->project);
+    row_set_text(&row, ROW_GROUP_PROPERTIES, group->properties);
+    row_set_i64(&row, ROW_GROUP_VERSION, (int64_t)group->version);
+    row_set_text(&row, ROW_GROUP_TYPE, type);
+    return seen(ctx, &row, err);
+}
