@@ -343,6 +343,17 @@ static void uuids(void **state)
     assert_int_equal(record->timestamp_us, us_of("2026-02-03T02:59:50Z"));
     record = one_record("/e", JSON, WITH("\"timestamp\":\"2026-02-03T03:00:00Z\",\"x\":1"));
     assert_false(uuid_equal(&uuid, &record->uuid));
+    /* when it was sent, which an event may say of itself, is another time with each try */
+    record = one_record("/e", JSON, WITH("\"sent_at\":\"2026-02-03T04:05:06Z\",\"timestamp\":\"2026-02-03T03:00:00Z\""));
+    uuid = record->uuid;
+    record = one_record("/e", JSON, WITH("\"sent_at\":\"2026-02-03T04:05:09.5Z\",\"timestamp\":\"2026-02-03T03:00:00Z\""));
+    assert_true(uuid_equal(&uuid, &record->uuid));
+    record = one_record("/e", JSON, WITH("\"s\\u0065nt_at\":null,\"timestamp\":\"2026-02-03T03:00:00Z\""));
+    assert_false(uuid_equal(&uuid, &record->uuid));
+    record = one_record("/e", JSON, WITH("\"sent_at\":\"2026-02-03T04:05:06Z\",\"timestamp\":\"2026-02-03T03:00:00Z\",\"properties\":{\"sent_at\":1}"));
+    uuid = record->uuid;
+    record = one_record("/e", JSON, WITH("\"sent_at\":\"2026-02-03T04:05:06Z\",\"timestamp\":\"2026-02-03T03:00:00Z\",\"properties\":{\"sent_at\":2}"));
+    assert_false(uuid_equal(&uuid, &record->uuid));
 }
 
 static void fields(void **state)

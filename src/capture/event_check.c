@@ -20,6 +20,23 @@ void event_check_types(struct draft *draft, struct arena *arena)
         draft->fault = (struct draft_fault){ RECORD_REJECTED_BAD_UUID, "uuid", JSON_STRING, "a UUID" };
 }
 
+struct span event_sent_at(struct span object)
+{
+    struct json_reader reader;
+    struct json_value  key, value;
+    struct span        found = SPAN("");
+
+    if (memmem(object.at, object.bytes, "sent_at", 7) == NULL) /* nobody writes such a name with escapes */
+        return found;
+    json_reader_init(&reader, object, 0);
+    if (json_object_enter(&reader) < 0)
+        return found;
+    while (json_object_next(&reader, &key) == 1 && json_skip(&reader, &value) == 0)
+        if (json_text_is(&key, "sent_at"))
+            found = value.raw;
+    return found;
+}
+
 /* The code point at the start of valid UTF-8, and its length. */
 static uint32_t event_code_point(struct span text, size_t *bytes_out)
 {

@@ -22,6 +22,9 @@ bool event_text_blank(struct span text);
 /* Without white space at both ends. text must be UTF-8. */
 struct span event_text_trim(struct span text);
 
+/* The value of the object's own member `sent_at`, which no shape of a request reads; bytes 0: it has none. */
+struct span event_sent_at(struct span object);
+
 /* The token of the request: trimmed, checked, found. -1: *refusal. Drafts that are filtered or
  * have a fault do not count. */
 int event_token(const struct shape *shape, struct arena *arena, struct span *out, struct refusal *refusal) must_check;

@@ -198,7 +198,8 @@ static void intake_identify(struct intake_work *work, const struct draft *draft,
         return;
     }
     if (client_us != CLOCK_NONE) {
-        record->uuid = uuid_derive(work->intake->parts.uuids, record->token, record->distinct_id, draft->object, client_us);
+        record->uuid = uuid_derive(work->intake->parts.uuids, record->token, record->distinct_id, draft->object,
+                                   event_sent_at(draft->object), client_us);
         record->flags |= RECORD_UUID_DERIVED;
     } else {
         record->uuid = uuid_make(work->intake->parts.uuids, record->timestamp_us);

@@ -216,13 +216,15 @@ static void run_identify(struct segment_run *run, struct segment_message *messag
     struct uuid_source *uuids = run->intake->parts.uuids;
 
     if (!message->has_uuid) {
-        bool timed = message->client_us != CLOCK_NONE;
+        const struct json_value *sent = segment_member(&message->members, "sentAt");
+        bool                     timed = message->client_us != CLOCK_NONE;
 
         if (message->message_id.raw.at != NULL)
-            message->uuid = uuid_derive(uuids, record->token, SPAN("messageId"), message->message_id.raw,
+            message->uuid = uuid_derive(uuids, record->token, SPAN("messageId"), message->message_id.raw, SPAN(""),
                                         timed ? message->client_us : 0);
         else if (timed)
-            message->uuid = uuid_derive(uuids, record->token, record->distinct_id, message->object, message->client_us);
+            message->uuid = uuid_derive(uuids, record->token, record->distinct_id, message->object,
+                                        sent == NULL ? SPAN("") : sent->raw, message->client_us);
         else
             message->uuid = uuid_make(uuids, record->timestamp_us);
         record->flags |= timed || message->message_id.raw.at != NULL ? RECORD_UUID_DERIVED : RECORD_UUID_MADE;

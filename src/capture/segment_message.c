@@ -155,12 +155,12 @@ static int segment_read_event(struct segment_work *work)
 static int segment_read_message_id(struct segment_work *work)
 {
     struct segment_message  *message = work->message;
-    const struct json_value *value = segment_text_member(&message->members, "messageId");
+    const struct json_value *value = segment_member(&message->members, "messageId");
     struct span              text;
 
-    if (value == NULL)
+    if (value == NULL || (value->kind != JSON_STRING && value->kind != JSON_NUMBER))
         return 0;
-    text = json_text(value, work->arena);
+    text = value->kind == JSON_NUMBER ? value->raw : json_text(value, work->arena);
     if (text.at == NULL)
         return -1;
     if (text.bytes == 0)

@@ -45,7 +45,7 @@ struct segment_message {
     struct segment_id              user, anonymous, previous, group;
     struct json_value              group_type; /* a string, or absent */
     struct json_value              timestamp;  /* the one that counts: a string, or absent */
-    struct json_value              message_id; /* a string, or absent */
+    struct json_value              message_id; /* a string, a number, or absent */
     struct span                    event;      /* decoded: what record.event becomes */
     struct span                    distinct_id;
     bool                           distinct_cut, has_uuid, cookieless, ignore_sent_at;

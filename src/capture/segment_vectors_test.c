@@ -211,9 +211,20 @@ static void test_ids(void **state)
     again = uuid_after(",\"messageId\":\"m\"", SENT, RECORD_UUID_DERIVED);
     assert_true(uuid_equal(&first, &again));
 
+    first = uuid_after(",\"messageId\":12" AT, "", RECORD_UUID_DERIVED); /* a number is its digits */
+    again = uuid_after(",\"messageId\":12" AT SENT, "", RECORD_UUID_DERIVED);
+    assert_true(uuid_equal(&first, &again));
+    again = uuid_after(",\"messageId\":13" AT, "", RECORD_UUID_DERIVED);
+    assert_false(uuid_equal(&first, &again));
+
     first = uuid_after(AT, "", RECORD_UUID_DERIVED); /* of the content, as on the other endpoints */
     again = uuid_after(AT, SENT, RECORD_UUID_DERIVED);
     assert_true(uuid_equal(&first, &again));
+    first = uuid_after(AT SENT, "", RECORD_UUID_DERIVED); /* but for the message's own sentAt */
+    again = uuid_after(AT ",\"sentAt\":\"2026-02-03T04:05:09.5Z\"", "", RECORD_UUID_DERIVED);
+    assert_true(uuid_equal(&first, &again));
+    again = uuid_after(AT SENT ",\"x\":1", "", RECORD_UUID_DERIVED);
+    assert_false(uuid_equal(&first, &again));
     first = uuid_after("", "", RECORD_UUID_MADE);
     again = uuid_after("", "", RECORD_UUID_MADE);
     assert_false(uuid_equal(&first, &again));

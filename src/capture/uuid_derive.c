@@ -48,20 +48,27 @@ static int64_t uuid_floor_ms(int64_t us)
     return us < 0 ? 0 : us / 1000;
 }
 
-struct uuid uuid_derive(struct uuid_source *source, struct span token, struct span distinct_id, struct span object,
-                        int64_t client_us)
+/* One part: its length, then its two halves. */
+static int uuid_hash(struct uuid_source *source, struct span first, struct span second)
 {
-    const struct span parts[] = { token, distinct_id, object };
-    uint8_t           digest[EVP_MAX_MD_SIZE];
-    int               ok = EVP_DigestInit_ex2(source->context, source->sha256, NULL);
+    uint8_t length[8];
 
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        uint8_t length[8];
+    bytes_put_u64(length, first.bytes + second.bytes);
+    return EVP_DigestUpdate(source->context, length, sizeof length) & EVP_DigestUpdate(source->context, first.at, first.bytes) &
+           EVP_DigestUpdate(source->context, second.at, second.bytes);
+}
 
-        bytes_put_u64(length, parts[i].bytes);
-        ok &= EVP_DigestUpdate(source->context, length, sizeof length);
-        ok &= EVP_DigestUpdate(source->context, parts[i].at, parts[i].bytes);
-    }
+struct uuid uuid_derive(struct uuid_source *source, struct span token, struct span distinct_id, struct span object,
+                        struct span without, int64_t client_us)
+{
+    size_t  before = without.bytes == 0 ? object.bytes : (size_t)(without.at - object.at);
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    int     ok = EVP_DigestInit_ex2(source->context, source->sha256, NULL);
+
+    assert(before + without.bytes <= object.bytes);
+    ok &= uuid_hash(source, token, SPAN(""));
+    ok &= uuid_hash(source, distinct_id, SPAN(""));
+    ok &= uuid_hash(source, span_of(object.at, before), span_from(object, before + without.bytes));
     ok &= EVP_DigestFinal_ex(source->context, digest, NULL);
     assert(ok == 1); /* no input makes SHA-256 fail */
     return uuid_v7(uuid_floor_ms(client_us), digest);

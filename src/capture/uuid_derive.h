@@ -15,9 +15,9 @@ struct uuid_source *uuid_source_new(void); /* NULL: no memory, or the library ha
 void uuid_source_free(struct uuid_source *source);
 
 /* Version 7: client_us (not corrected) as its time, 74 bits of SHA-256 over the three parts, each behind
- * its length. */
+ * its length. without: bytes of object that do not count, because they are others when it is sent again; bytes 0: all count. */
 struct uuid uuid_derive(struct uuid_source *source, struct span token, struct span distinct_id, struct span object,
-                        int64_t client_us);
+                        struct span without, int64_t client_us);
 /* Version 7 of this time, 74 random bits. */
 struct uuid uuid_make(struct uuid_source *source, int64_t us);
 
