@@ -172,10 +172,11 @@ void conn_shed_make(struct loop *loop);
 /* conn_shed.c: what becomes of the request in loop->request, whose head was read. SHED: it is answered. */
 enum shed { SHED_NOT, SHED_DONE, SHED_PUT_OFF };
 enum shed conn_shed(struct conn *conn);
-/* conn_segment.c: a whole request of Segment's API, of events or of what its SDKs ask beside; its refusals, as JSON. */
+/* conn_segment.c: a whole request of Segment's API, of events or of what its SDKs ask beside; its refusals, as JSON. allow: the
+ * methods that may be used, with a 405; else NULL. */
 void conn_handle_segment(struct conn *conn, uint8_t *body, size_t body_bytes);
 void conn_handle_segment_config(struct conn *conn, enum endpoint_kind kind, struct span key);
-void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal, struct span origin);
+void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal, struct span origin, const char *allow);
 /* For all kinds of event endpoints. conn_check_room: -1: a body of this size cannot be taken now. */
 int  conn_check_room(const struct conn *conn, size_t body_bytes, struct refusal *refusal) must_check;
 /* What a request that was taken has cost, to its project. */

@@ -62,7 +62,7 @@ void conn_reply_refusal(struct conn *conn, const struct refusal *refusal, struct
     if (conn->path == ENDPOINT_PATH_I_V1_EVENTS)
         conn_reply_v1_refusal(conn, refusal, origin);
     else if (conn->path == ENDPOINT_PATH_SEGMENT || conn->path == ENDPOINT_PATH_SEGMENT_CONFIG)
-        conn_reply_segment_refusal(conn, refusal, origin);
+        conn_reply_segment_refusal(conn, refusal, origin, NULL);
     else
         conn_reply(conn, &reply);
 }
@@ -318,6 +318,11 @@ static void conn_handle_method(struct conn *conn, const struct endpoint *endpoin
     if (conn->path == ENDPOINT_PATH_I_V1_EVENTS) {
         refusal_set(&refusal, 405, REFUSAL_METHOD, "this path takes POST");
         conn_reply_v1_refusal(conn, &refusal, reply.origin);
+        return;
+    }
+    if (conn->path == ENDPOINT_PATH_SEGMENT || conn->path == ENDPOINT_PATH_SEGMENT_CONFIG) {
+        refusal_set(&refusal, 405, REFUSAL_METHOD, "this path takes %s", endpoint->methods == ENDPOINT_POST ? "POST" : "GET");
+        conn_reply_segment_refusal(conn, &refusal, reply.origin, reply.allow);
         return;
     }
     conn_reply(conn, &reply);

@@ -5,13 +5,13 @@
 #include "capture/loop.h"
 #include "capture/segment_answer.h"
 
-void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal, struct span origin)
+void conn_reply_segment_refusal(struct conn *conn, const struct refusal *refusal, struct span origin, const char *allow)
 {
     struct buf  *body = &conn->loop->answer;
     struct reply reply = { .status = refusal->status,
                            .type = "application/json",
                            .origin = origin,
-                           .allow = refusal->status == 405 ? "POST,OPTIONS" : NULL,
+                           .allow = allow,
                            .retry_after_s = refusal->retry_after_s };
 
     buf_reset(body);

@@ -233,6 +233,21 @@ static int segment_read_own(struct segment_work *work)
     return 0;
 }
 
+static bool segment_object_empty(struct span object)
+{
+    return event_text_trim(span_of(object.at + 1, object.bytes - 2)).bytes == 0;
+}
+
+/* Python SDKs write `traits` though they were given none. Those of the context are the person's then. */
+static void segment_prefer_told_traits(struct segment_message *message)
+{
+    const struct json_value *value = segment_context_find(&message->context, SPAN("traits"));
+
+    if (message->type == SEGMENT_IDENTIFY && message->traits.raw.at != NULL && segment_object_empty(message->traits.raw) &&
+        value != NULL && value->kind == JSON_OBJECT && !segment_object_empty(value->raw))
+        message->traits = (struct json_value){ 0 };
+}
+
 static int segment_read_group_type(struct segment_work *work)
 {
     struct segment_message  *message = work->message;
@@ -267,6 +282,7 @@ static int segment_read_rest(struct segment_work *work)
         return 0;
     if (segment_context_read(&context, &message->envelope->context, work->arena, &message->context) < 0)
         return -1;
+    segment_prefer_told_traits(work->message);
     return segment_read_group_type(work);
 }
 

@@ -45,6 +45,13 @@ static const struct row {
     { "traits in both places, as RudderStack's Node SDK sends them", SEGMENT_IDENTIFY,
       "{\"userId\":\"a\",\"traits\":{\"x\":1},\"context\":{\"traits\":{\"x\":1}}," ID "}", NULL, "$identify a",
       "{\"$set\":{\"x\":1}}" },
+    { "traits in the context beside an empty object, as Python SDKs send them", SEGMENT_IDENTIFY,
+      "{\"userId\":\"a\",\"traits\":{ },\"context\":{\"traits\":{\"x\":1}}," ID "}", NULL, "$identify a",
+      "{\"$set\":{\"x\":1}}" },
+    { "an empty object of traits alone", SEGMENT_IDENTIFY, "{\"userId\":\"a\",\"traits\":{}," ID "}", NULL, "$identify a",
+      "{\"$set\":{}}" },
+    { "empty traits in both places", SEGMENT_IDENTIFY, "{\"userId\":\"a\",\"traits\":{},\"context\":{\"traits\":{}}," ID "}", NULL,
+      "$identify a", "{\"$set\":{}}" },
     { "other traits in the context stay readable", SEGMENT_IDENTIFY,
       "{\"userId\":\"a\",\"traits\":{\"x\":1},\"context\":{\"traits\":{\"x\":2}}," ID "}", NULL, "$identify a",
       "{\"$set\":{\"x\":1},\"segment_traits\":{\"x\":2}}" },
@@ -242,6 +249,47 @@ static void test_rows(void **state)
     arena_free(inherited);
 }
 
+/* --- what a batch says for all its messages ------------------------------------------------------ */
+
+static void test_integrations(void **state)
+{
+    static const struct { const char *own, *batch, *properties; } rows_of[] = {
+        { "", "{\"All\":true}", "{\"segment_integrations\":{\"All\":true}}" },
+        { ",\"integrations\":null", "{\"All\":true}", "{\"segment_integrations\":{\"All\":true}}" },
+        { ",\"integrations\":{}", "{\"All\":true}", "{\"segment_integrations\":{\"All\":true}}" },
+        { ",\"integrations\":{\"All\":false,\"a\":1}", "{\"Al\\u006c\":true,\"b\\n\":{\"c\":[]}}",
+          "{\"segment_integrations\":{\"All\":false,\"a\":1,\"b\\n\":{\"c\":[]}}}" },
+        { ",\"integrations\":{\"All\":false}", "{}", "{\"segment_integrations\":{\"All\":false}}" },
+        { ",\"integrations\":[1]", "{\"All\":true}", "{\"segment_integrations\":[1]}" },
+        { ",\"properties\":{\"segment_integrations\":1},\"integrations\":{\"a\":1}", "{\"b\":1}", "{\"segment_integrations\":1}" },
+    };
+    struct segment_message message;
+    struct segment_fault   fault;
+    struct buf             out;
+    char                   text[512];
+
+    (void)state;
+    buf_init(&out, 1 << 16);
+    for (size_t i = 0; i < sizeof rows_of / sizeof *rows_of; i++)
+        for (size_t room = 0; room <= 65536; room = room == 0 ? 64 : room * 2) {
+            struct arena           *arena = arena_new(64, room);
+            struct segment_envelope envelope = { .integrations = { .raw = span_text(rows_of[i].batch), .kind = JSON_OBJECT } };
+
+            (void)snprintf(text, sizeof text, "{\"userId\":\"a\"," ID "%s}", rows_of[i].own);
+            buf_reset(&out);
+            if (segment_message_read(span_text(text), SEGMENT_PAGE, &envelope, 1 << 20, arena, &message, &fault) < 0 ||
+                segment_message_write(&message, arena, &out) < 0) {
+                assert_true(room < 65536);
+            } else {
+                (void)snprintf(text, sizeof text, ",\"uuid\":\"" UUID "\",\"properties\":%s}", rows_of[i].properties);
+                if (memmem(out.at, out.bytes, text, strlen(text)) == NULL)
+                    fail_msg("%s: %.*s", text, SPAN_ARG(buf_span(&out)));
+            }
+            arena_free(arena);
+        }
+    buf_fini(&out);
+}
+
 /* --- what is refused ---------------------------------------------------------------------------- */
 
 static const struct bad { const char *name; enum segment_type type; const char *message; enum record_rejection rejection; } bads[] = {
@@ -315,7 +363,7 @@ static void test_servers(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_refused),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_integrations), cmocka_unit_test(test_refused),
                                         cmocka_unit_test(test_servers) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,10 +24,9 @@ static const struct endpoint segment_metrics = { ENDPOINT_SEGMENT_METRICS, ENDPO
 static const struct endpoint rudder_config = { ENDPOINT_RUDDER_CONFIG, ENDPOINT_PATH_SEGMENT_CONFIG, ENDPOINT_GET, false,
                                                false };
 
+/* path: without the slash that it may have at its end. */
 static const struct segment_route *route_find(struct span path)
 {
-    if (path.bytes > 0 && path.at[path.bytes - 1] == '/')
-        path.bytes--;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (span_is(path, routes[i].text))
             return &routes[i].route;
@@ -66,7 +65,10 @@ bool segment_route_find(struct span path, const struct endpoint **endpoint_out, 
 
 struct segment_route segment_route_of(struct span path)
 {
-    const struct segment_route *route = route_find(path);
+    const struct segment_route *route;
 
+    if (path.bytes > 0 && path.at[path.bytes - 1] == '/')
+        path.bytes--;
+    route = route_find(path);
     return route == NULL ? (struct segment_route){ SEGMENT_BY_MESSAGE, false } : *route;
 }

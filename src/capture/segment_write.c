@@ -272,19 +272,52 @@ static bool message_told(const struct segment_message *message, const struct jso
     return page && (span_is(member->key, "name") || span_is(member->key, "category"));
 }
 
+/* Those of the message, and behind them those of its batch that it does not name. */
+static void write_integrations(struct segment_writer *writer, struct span own, struct span inherited)
+{
+    struct json_members mine, others;
+    struct err          err;
+    bool                first;
+
+    if (json_members_read(own, writer->arena, &mine, &err) < 0 || json_members_read(inherited, writer->arena, &others, &err) < 0) {
+        writer->full = true;
+        return;
+    }
+    if (!writer_begin(writer, SPAN("segment_integrations")))
+        return;
+    first = mine.count == 0;
+    buf_add(writer->out, span_of(own.at, own.bytes - 1));
+    for (size_t i = 0; i < others.count; i++) {
+        if (json_members_find(&mine, others.at[i].key) != NULL)
+            continue;
+        if (!first)
+            buf_add_byte(writer->out, ',');
+        first = false;
+        json_write_string(writer->out, others.at[i].key);
+        buf_add_byte(writer->out, ':');
+        buf_add(writer->out, others.at[i].value.raw);
+    }
+    buf_add_byte(writer->out, '}');
+}
+
 static void write_rest(struct segment_writer *writer)
 {
     const struct segment_message *message = writer->message;
+    const struct json_value      *own = segment_member(&message->members, "integrations");
     const struct json_value      *inherited = &message->envelope->integrations;
+    bool                          asked = inherited->raw.bytes > 2 && segment_context_find(&message->context, SPAN("integrations")) == NULL;
+    bool                          both = asked && own != NULL && own->kind == JSON_OBJECT;
 
     for (size_t i = 0; i < message->members.count; i++) {
         const struct json_member *member = &message->members.at[i];
 
-        if (!message_told(message, member) && segment_context_find(&message->context, member->key) == NULL)
+        if (!message_told(message, member) && segment_context_find(&message->context, member->key) == NULL &&
+            !(both && &member->value == own))
             writer_named(writer, "segment_", member->key, member->value.raw);
     }
-    if (inherited->raw.bytes > 2 && json_members_find(&message->members, SPAN("integrations")) == NULL &&
-        segment_context_find(&message->context, SPAN("integrations")) == NULL)
+    if (both)
+        write_integrations(writer, own->raw, inherited->raw);
+    else if (asked && own == NULL)
         writer_raw(writer, "segment_integrations", inherited->raw);
 }
 
