@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/terminal.h"
 
 static const char    *say_role = "penstock";  /* written by say_init, before threads */
 static enum say_level say_level = SAY_INFO;   /* the same */
@@ -79,8 +80,9 @@ static void say_line(enum say_level level, const char *tail, const char *fmt, va
     char            line[1200];
     struct timespec now;
     struct tm       utc;
-    size_t          used;
+    size_t          used, bytes;
     uint64_t        lost;
+    uint32_t        point;
 
     if (level > say_level)
         return;
@@ -96,9 +98,9 @@ static void say_line(enum say_level level, const char *tail, const char *fmt, va
                              say_role);
     (void)vsnprintf(line + used, sizeof line - used - 200, fmt, args);
     used = strlen(line);
-    for (size_t i = 0; i < used; i++) /* what strangers sent must not move a terminal's cursor */
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
+    for (size_t at = 0; at < used; at += bytes) /* what strangers sent must not steer a terminal */
+        if (terminal_obeys(span_of(line + at, used - at), &point, &bytes))
+            memset(line + at, '?', bytes);
     used += (size_t)snprintf(line + used, sizeof line - used, "%s", tail);
     if (lost > 0)
         used += (size_t)snprintf(line + used, sizeof line - used, " (after %llu lines that nobody took)", (unsigned long long)lost);

@@ -96,9 +96,11 @@ static void lines_are_told(void **state)
     say(SAY_WARN, "one of %d", 2);
     say(SAY_DEBUG, "nobody asked for this");
     say(SAY_INFO, "a bell \a and a line\n");
+    say(SAY_INFO, "a sequence \xc2\x9b" "31m, an override \xe2\x80\xae, letters \xc3\xa9 \xe2\x82\xac");
     text = drain(*state);
     assert_non_null(strstr(text, "Z warn penstock: one of 2\n"));
     assert_non_null(strstr(text, "Z info penstock: a bell ? and a line?\n"));
+    assert_non_null(strstr(text, "Z info penstock: a sequence ??31m, an override ???, letters \xc3\xa9 \xe2\x82\xac\n"));
     assert_null(strstr(text, "nobody"));
 }
 

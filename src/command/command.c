@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/terminal.h"
 #include "command/catalog_access.h"
 #include "command/config_stores.h"
 
@@ -440,6 +441,28 @@ int data_check(const char *data, struct err *err)
         return 0;
     return err_set(err, ERR_INPUT, "%.200s is no data folder of Penstock (no catalog.db in it); name yours with --data "
                    "DIR, or start one: penstock serve", data);
+}
+
+static int stdout_write(struct span text, struct err *err)
+{
+    return fwrite(text.at, 1, text.bytes, stdout) == text.bytes ? 0 : command_stdout_failed(err);
+}
+
+int command_write_text(struct span text, struct err *err)
+{
+    struct buf shown;
+    int        rc;
+
+    buf_init(&shown, 6 * text.bytes + 1); /* an escape of a byte */
+    terminal_write_json(&shown, text);
+    rc = shown.failed ? err_set(err, ERR_FULL, "no memory to print %zu bytes", text.bytes) : stdout_write(buf_span(&shown), err);
+    buf_fini(&shown);
+    return rc;
+}
+
+int command_write_json(struct span json, struct err *err)
+{
+    return isatty(STDOUT_FILENO) ? command_write_text(json, err) : stdout_write(json, err);
 }
 
 void command_print(struct buf *out_take)

@@ -140,5 +140,9 @@ int version_run(const struct command_args *args);
 
 /* Data for stdout, whole; out is freed. */
 void command_print(struct buf *out_take);
+/* JSON for stdout, with what strangers wrote. A terminal gets it without what it would obey (base/terminal.h), with the same values. */
+int command_write_json(struct span json, struct err *err) must_check;
+/* Text for people in which strangers' texts stand as JSON: never with what a terminal would obey. */
+int command_write_text(struct span text, struct err *err) must_check;
 
 #endif

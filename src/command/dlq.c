@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/terminal.h"
 #include "command/command.h"
 #include "command/letter.h"
 #include "wire/json.h"
@@ -33,7 +34,7 @@ static void line_text(struct printing *printing, const struct letter *letter)
     buf_add_format(line, "  %-9s  %-8.*s  %-24.*s  %-36.*s  ", letter_state_name(letter), SPAN_ARG(letter->step),
                    SPAN_ARG(letter->reason), SPAN_ARG(letter->uuid));
     if (letter->event.bytes > 0)
-        json_write_string(line, letter->event); /* quoted: a stranger's name must not steer the terminal */
+        json_write_string(line, letter->event);
     buf_add_byte(line, '\n');
 }
 
@@ -55,8 +56,7 @@ static int letter_print(void *ctx, const struct letter *letter, struct err *err)
     printing->count++;
     if (printing->line.failed)
         return err_set(err, ERR_FULL, "letter %s is too large to print", letter->key);
-    return fwrite(printing->line.at, 1, printing->line.bytes, stdout) == printing->line.bytes
-               ? 0 : command_stdout_failed(err);
+    return (printing->json ? command_write_json : command_write_text)(buf_span(&printing->line), err);
 }
 
 static int print_all(const struct command_args *args, struct printing *printing, const char *state)
@@ -104,16 +104,17 @@ int dlq_download_run(const struct command_args *args)
 
 /* --- show -------------------------------------------------------------------------------------- */
 
-/* Bytes of strangers on a terminal: control characters but line ends and tabs are shown as ?. */
+/* Bytes of strangers: what a terminal would obey is shown as ?, but line ends and tabs. */
 static void print_safe(struct span text)
 {
-    for (size_t i = 0; i < text.bytes; i++) {
-        uint8_t byte = text.at[i];
-        bool    c1 = byte == 0xc2 && i + 1 < text.bytes && text.at[i + 1] < 0xa0;
+    uint32_t point;
+    size_t   bytes;
 
-        putchar((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f || c1 ? '?' : byte);
-        if (c1)
-            putchar(text.at[++i] & 0x7f);
+    for (size_t at = 0; at < text.bytes; at += bytes) {
+        if (terminal_obeys(span_from(text, at), &point, &bytes) && point != '\n' && point != '\t')
+            putchar('?');
+        else
+            (void)fwrite(text.at + at, 1, bytes, stdout);
     }
     putchar('\n');
 }
@@ -190,7 +191,11 @@ int dlq_show_run(const struct command_args *args)
     } else if (args_has(args, "--json")) {
         buf_init(&out, LINE_BYTES_MAX);
         letter_write_json(&letter, true, &out);
-        printf("%.*s\n", (int)out.bytes, (const char *)out.at);
+        buf_add_byte(&out, '\n');
+        if (out.failed)
+            (void)err_set(&err, ERR_FULL, "letter %s is too large to print", letter.key);
+        if (out.failed || command_write_json(buf_span(&out), &err) < 0)
+            code = command_failed(&err);
         buf_fini(&out);
     } else {
         show_letter(&letter);

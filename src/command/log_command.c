@@ -244,9 +244,7 @@ static int dump_record(const struct dump *dump, uint64_t offset, struct span bod
     buf_add_text(out, "}\n");
     if (out->failed)
         return err_set(err, ERR_FULL, "too large to print; try --hex");
-    if (fwrite(out->at, 1, out->bytes, stdout) != out->bytes)
-        return command_stdout_failed(err);
-    return 0;
+    return command_write_json(buf_span(out), err);
 }
 
 /* One partition, as far as it goes now. */

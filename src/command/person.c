@@ -204,10 +204,9 @@ int person_show_run(const struct command_args *args)
 
     buf_init(&out, SHOWN_BYTES_MAX);
     if (found_open(args, &found, &err) < 0 || person_find(&found, args_at(args, 0), &err) < 0 ||
-        show(&found, &out, args_has(args, "--json"), &err) < 0)
+        show(&found, &out, args_has(args, "--json"), &err) < 0 ||
+        (args_has(args, "--json") ? command_write_json : command_write_text)(buf_span(&out), &err) < 0)
         code = command_failed(&err);
-    else
-        (void)fwrite(out.at, 1, out.bytes, stdout);
     found_close(&found);
     buf_fini(&out);
     return code;

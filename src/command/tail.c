@@ -34,8 +34,8 @@ static int tail_chunk(struct log_chunk *chunk, struct buf *line, unsigned long l
         buf_add_byte(line, '\n');
         if (line->failed)
             return err_set(err, ERR_FULL, "the row at offset %" PRIu64 " is too large to print", offset);
-        if (fwrite(line->at, 1, line->bytes, stdout) != line->bytes)
-            return command_stdout_failed(err);
+        if (command_write_json(buf_span(line), err) < 0)
+            return -1;
         --*left;
     }
     return fflush(stdout) == 0 ? 0 : command_stdout_failed(err);

@@ -22,8 +22,12 @@ static int trace_print(const struct command_args *args, struct trace *trace)
         trace_write_json(trace, &out);
     else
         trace_write_text(trace, &out);
-    (void)fwrite(out.at, 1, out.bytes, stdout);
-    code = out.failed || trace->fate == TRACE_UNKNOWN ? EXIT_FAILED : EXIT_DONE;
+    if (out.failed)
+        (void)err_set(&err, ERR_FULL, "what is known of it is too large to print");
+    if (out.failed || (args_has(args, "--json") ? command_write_json : command_write_text)(buf_span(&out), &err) < 0)
+        code = command_failed(&err);
+    else
+        code = trace->fate == TRACE_UNKNOWN ? EXIT_FAILED : EXIT_DONE;
     buf_fini(&out);
     return code;
 }

@@ -11,7 +11,7 @@
 enum { TRACE_SHOW_ARENA_BYTES_MAX = 1 << 30 };
 
 void trace_write_json(const struct trace *trace, struct buf *out);
-/* Texts of strangers stand there as JSON, so they cannot steer a terminal. */
+/* Texts of strangers stand there as JSON; command_write_text() keeps from a terminal what that lets pass. */
 void trace_write_text(const struct trace *trace, struct buf *out);
 
 /* --- for the two of them ------------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/terminal.h"
 #include "wire/json.h"
 
 /* A piece goes out when it is this large; one row may be as large as the largest record, escaped. */
@@ -86,23 +87,21 @@ static void add_json(struct buf *out, const struct render_column *column, const 
 
 /* --- table ------------------------------------------------------------------------------------- */
 
-/* One step through a text as a terminal may see it: what to write instead of a control character (into
+/* One step through a text as a terminal may see it: what to write instead of a character that it would obey (into
  * `escaped`, else empty), and how many bytes of the text that stands for. */
 static size_t escape_control(struct span text, char escaped[8])
 {
-    uint8_t byte = text.at[0];
-    bool    c1 = byte == 0xc2 && text.bytes > 1 && text.at[1] < 0xa0; /* U+0080 to U+009F */
+    uint32_t point;
+    size_t   bytes;
 
     escaped[0] = '\0';
-    if (c1)
-        byte = text.at[1];
-    else if (byte >= ' ' && byte != 0x7f)
+    if (!terminal_obeys(text, &point, &bytes))
         return 1;
-    if (byte == '\n' || byte == '\t' || byte == '\r')
-        snprintf(escaped, 8, "\\%c", byte == '\n' ? 'n' : byte == '\t' ? 't' : 'r');
+    if (point == '\n' || point == '\t' || point == '\r')
+        (void)snprintf(escaped, 8, "\\%c", point == '\n' ? 'n' : point == '\t' ? 't' : 'r');
     else
-        snprintf(escaped, 8, "\\x%02x", byte);
-    return c1 ? 2 : 1;
+        (void)snprintf(escaped, 8, point > 0xff ? "\\u%04x" : "\\x%02x", (unsigned)point & 0xffff);
+    return bytes;
 }
 
 static void add_shown(struct buf *out, struct span text)

@@ -6,8 +6,8 @@
  *   CSV    RFC 4180 with a header line, lines end in CR LF; NULL is an empty field, an empty text is ""
  *   JSON   an array of objects, one a line; numbers of every width as they are, digit for digit; infinities,
  *          NaN, times, UUIDs, lists and structs are text strings
- *   TABLE  columns as wide as in the first piece; control characters escaped, so that no stored text can
- *          steer the terminal of whoever looks at it
+ *   TABLE  columns as wide as in the first piece; what a terminal would obey is escaped (base/terminal.h), so that no
+ *          stored text can steer that of whoever looks at it
  * One thread. */
 #ifndef PENSTOCK_WAREHOUSE_QUERY_RENDER_H
 #define PENSTOCK_WAREHOUSE_QUERY_RENDER_H

@@ -2,10 +2,13 @@
 import glob
 import json
 import os
+import pty
+import re
+import subprocess
 import time
 
 import deploy
-from harness import Serve, uuid7
+from harness import BINARY, Serve, uuid7
 
 
 def trace(serve, uuid, *flags, check=True):
@@ -197,3 +200,47 @@ def test_the_same_id_in_two_projects():
         told = trace(serve, own)
         assert told["project"] == 1 and told["also_in_projects"] == [2] and told["record"]["event"] == "here", told
         assert trace(serve, own, "--project", "2")["record"]["event"] == "there"
+
+
+STEERS = "\x7f\u009b31m\u202eevil\u2066\u200f"  # what JSON lets pass and a terminal obeys
+
+
+def at_a_terminal(*argv):
+    """What a command writes when its stdout is one."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen([BINARY, *argv], stdout=slave, stderr=subprocess.PIPE)
+    os.close(slave)
+    text = b""
+    while True:
+        try:
+            piece = os.read(master, 1 << 16)
+        except OSError:  # nobody has its other end
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(master)
+    error = child.stderr.read()
+    assert child.wait() == 0, (argv, error)
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_no_text_of_a_stranger_steers_a_terminal():
+    own, who, bad = uuid7(), "who" + STEERS, uuid7()
+    with Serve() as serve:
+        token = serve.token()
+        body = {"api_key": token, "batch": [
+            {"event": "name" + STEERS, "distinct_id": who, "uuid": own, "properties": {"key" + STEERS: STEERS, "$set": {"p" + STEERS: STEERS}}},
+            {"event": "lost" + STEERS, "uuid": bad, "distinct_id": ""}]}
+        serve.post("/batch/", json.dumps(body, ensure_ascii=False).encode())
+        serve.settle()
+        for argv in (["trace", own], ["trace", own, "--json"], ["trace", bad], ["person", "show", who], ["person", "show", who, "--json"],
+                     ["dlq", "list"], ["dlq", "list", "--json"], ["dlq", "show", bad], ["dlq", "show", bad, "--json"], ["dlq", "download"],
+                     ["tail", "--from", "start", "--count", "1"], ["log", "dump", "raw", "--count", "1"],
+                     ["sql", "SELECT event, distinct_id, properties FROM events"]):
+            text = at_a_terminal(*argv, "--data", serve.data)
+            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", text), (argv, text)
+            assert "31m" in text, (argv, text)  # it does tell of it
+        # The data are what they were, there and elsewhere.
+        assert json.loads(at_a_terminal("trace", own, "--json", "--data", serve.data))["record"]["event"] == "name" + STEERS
+        assert trace(serve, own)["record"]["event"] == "name" + STEERS
