@@ -223,6 +223,15 @@ static int properties_read(const struct command_args *args, char to[PROPERTIES_M
     return 0;
 }
 
+static int memory_read(const struct command_args *args, unsigned long long *mib_out)
+{
+    enum { MIB_MAX = 1 << 20 };
+
+    if (args_number(args, "--memory", MEMORY_USUAL >> 20, MIB_MAX, mib_out) < 0)
+        return -1;
+    return *mib_out > 0 ? 0 : (args_wrong(args, "--memory takes a whole number from 1 to %d, not \"%s\"", MIB_MAX, args_text(args, "--memory")), -1);
+}
+
 int compare_run(const struct command_args *args)
 {
     const char          *sides[2] = { args_at(args, 0), args_at(args, 1) }, *properties[2 * PROPERTIES_MAX + 1];
@@ -239,8 +248,8 @@ int compare_run(const struct command_args *args)
         rc = EXIT_FAILED;
         goto done;
     }
-    if (rules_read(args, &rules) < 0 || properties_read(args, kept, properties) < 0 ||
-        args_number(args, "--memory", MEMORY_USUAL >> 20, 1 << 20, &memory_mib) < 0 || args_number(args, "--since", 0, 1ull << 31, &since_s) < 0)
+    if (rules_read(args, &rules) < 0 || properties_read(args, kept, properties) < 0 || memory_read(args, &memory_mib) < 0 ||
+        args_number(args, "--since", 0, 1ull << 31, &since_s) < 0)
         goto done;
     rc = join_open(folder != NULL && folder[0] != '\0' ? folder : "/tmp", (size_t)memory_mib << 20, &taking.join, &err);
     for (int side = 0; side < 2 && rc == 0; side++) {

@@ -9,6 +9,9 @@
 #include "wire/json.h"
 #include "wire/time.h"
 
+/* As long as a setting of time may be; whoever wants it for ever revokes tokens, or restricts. */
+enum { UNTIL_DAYS_MAX = 36500 };
+
 /* --- list -------------------------------------------------------------------------------------- */
 
 static void quota_print(struct buf *out, const struct catalog_quota *one, bool json)
@@ -78,6 +81,20 @@ static bool until_read(const char *text, int64_t *us_out)
     return false;
 }
 
+static int until_check(const char *text, int64_t *us_out, struct err *err)
+{
+    int64_t now_us;
+
+    if (!until_read(text, us_out))
+        return err_set(err, ERR_INPUT, "--until takes a time (2026-02-03T04:05:06Z) or how long from now (90m, 24h, 30d), not \"%.60s\"", text);
+    now_us = clock_wall_us();
+    if (*us_out <= now_us)
+        return err_set(err, ERR_INPUT, "--until: %.60s is over already: nothing would be kept out. To take a quota away: penstock quota remove", text);
+    if (*us_out > now_us + UNTIL_DAYS_MAX * TIME_US_DAY)
+        return err_set(err, ERR_INPUT, "--until: at most %d days from now, not \"%.60s\"", UNTIL_DAYS_MAX, text);
+    return 0;
+}
+
 static int quota_read(const struct command_args *args, struct catalog *catalog, struct catalog_quota *quota, struct err *err)
 {
     const char *resource = args_at(args, 0), *until = args_text(args, "--until"), *near;
@@ -89,9 +106,8 @@ static int quota_read(const struct command_args *args, struct catalog *catalog, 
     if (!catalog_resource_find(resource, &quota->resource))
         return err_set(err, ERR_INPUT, "there is no resource \"%.60s\"%s%s%s: exceptions, surveys, llm_events, events, recordings",
                        resource, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "", near != NULL ? "\"?" : "");
-    if (until != NULL && !until_read(until, &quota->until_us))
-        return err_set(err, ERR_INPUT, "--until takes a time (2026-02-03T04:05:06Z) or how long from now (90m, 24h, 30d), not \"%.60s\"",
-                       until);
+    if (until != NULL && until_check(until, &quota->until_us, err) < 0)
+        return -1;
     return command_project(args, false, catalog, &quota->project, err) < 0 ||
                    command_token(args, &quota->token, err) < 0
                ? -1 : 0;

@@ -4,11 +4,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/terminal.h"
 #include "command/catalog_list.h"
 #include "wire/json.h"
 #include "wire/time.h"
 
 /* --- list -------------------------------------------------------------------------------------- */
+
+/* As it is, unless a terminal would obey part of it: then as JSON. Who is restricted is copied from what strangers sent. */
+static void text_print(struct buf *out, struct span text)
+{
+    struct buf quoted;
+    uint32_t   point;
+    size_t     bytes;
+    bool       odd = false;
+
+    for (size_t at = 0; at < text.bytes && !odd; at += bytes)
+        odd = terminal_obeys(span_from(text, at), &point, &bytes);
+    if (!odd) {
+        buf_add(out, text);
+        return;
+    }
+    buf_init(&quoted, 6 * text.bytes + 2);
+    json_write_string(&quoted, text);
+    terminal_write_json(out, buf_span(&quoted));
+    buf_fini(&quoted);
+}
 
 static void print_condition(struct buf *out, const char *name, struct span text, bool json)
 {
@@ -19,7 +40,7 @@ static void print_condition(struct buf *out, const char *name, struct span text,
         json_write_string(out, text);
     } else {
         buf_add_format(out, "  %s ", name);
-        buf_add(out, text);
+        text_print(out, text);
     }
 }
 
@@ -118,6 +139,22 @@ static int restriction_read(const struct command_args *args, struct catalog *cat
                ? -1 : 0;
 }
 
+/* One that was revoked may be what is meant: its events may be on the way. One with a mistake in it restricts nobody. */
+static void token_tell(struct catalog *catalog, const struct catalog_restriction *restriction)
+{
+    struct catalog_snapshot    *snapshot;
+    const struct catalog_token *token;
+    struct err                  ignored = { .kind = ERR_NONE };
+
+    if (restriction->token.bytes == 0 || catalog_snapshot_load(catalog, &snapshot, &ignored) < 0)
+        return;
+    token = catalog_snapshot_find_token(snapshot, restriction->token);
+    if (token == NULL || token->project != restriction->project)
+        fprintf(stderr, "penstock: project %u has no token %.*s: only events that came with it before are restricted. penstock token list shows "
+                "those that there are\n", restriction->project, SPAN_ARG(restriction->token));
+    catalog_snapshot_free(snapshot);
+}
+
 int restrict_add_run(const struct command_args *args)
 {
     struct catalog_restriction restriction = { .id = 0 };
@@ -132,6 +169,7 @@ int restrict_add_run(const struct command_args *args)
         catalog_restriction_add(catalog, &restriction, &id, &err) < 0) {
         code = command_failed(&err);
     } else {
+        token_tell(catalog, &restriction);
         command_wait_in_force(args, catalog);
         command_print_id(args, id);
     }

@@ -26,9 +26,9 @@ struct by {
 /* "project", "hour", "fate", or several with commas. */
 static int by_read(const struct command_args *args, struct by *out)
 {
-    const char *at = args_text(args, "--by");
+    const char *text = args_text(args, "--by"), *at = text;
 
-    while (at != NULL && *at != '\0') {
+    for (bool more = true; more;) {
         size_t bytes = strcspn(at, ",");
 
         if (bytes == 7 && memcmp(at, "project", 7) == 0)
@@ -38,9 +38,9 @@ static int by_read(const struct command_args *args, struct by *out)
         else if (bytes == 4 && memcmp(at, "fate", 4) == 0)
             out->fates = true;
         else
-            return args_wrong(args, "--by takes project, hour, fate, or several of them with commas, not \"%.*s\"", (int)bytes, at),
-                   -1;
-        at += bytes + (at[bytes] == ',');
+            return args_wrong(args, "--by takes project, hour, fate, or several of them with commas, not \"%s\"", text), -1;
+        more = at[bytes] == ',';
+        at += bytes + more;
     }
     out->check = args_has(args, "--check");
     return 0;

@@ -142,7 +142,7 @@ static int statement_print(void *ctx, const char *sql, struct err *err)
 
 int warehouse_ddl_run(const struct command_args *args)
 {
-    static const char *const forms[] = { "single", "cluster", "kafka-engine" };
+    static const char *const forms[] = { "single", "cluster", "kafka-engine" }, *const names[] = { "--database", "--cluster", "--brokers" };
     const char              *form = args_text(args, "--form"), *database = args_text(args, "--database"),
                             *cluster = args_text(args, "--cluster"), *brokers = args_text(args, "--brokers"),
                             *prefix = args_text(args, "--topic-prefix");
@@ -157,6 +157,9 @@ int warehouse_ddl_run(const struct command_args *args)
     if (chosen < 0)
         return args_wrong(args, "--form takes single, cluster or kafka-engine, not \"%s\"", form);
     schema.form = (enum clickhouse_form)chosen;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (args_has(args, names[i]) && *args_text(args, names[i]) == '\0')
+            return args_wrong(args, "%s is empty; leave it out for its default", names[i]);
     if (strpbrk(schema.database, "`'\\") != NULL || strpbrk(schema.cluster, "`'\\") != NULL)
         return args_wrong(args, "--database and --cluster take names");
     return clickhouse_schema(&schema, statement_print, NULL, &err) < 0 ? command_failed(&err) : EXIT_DONE;

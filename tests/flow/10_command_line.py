@@ -48,6 +48,14 @@ def test_wrong_words_are_usage_errors_with_the_nearest_word():
         (["plan"], "--events-per-month N"),
         (["plan", "--events-per-month", "many"], "is no number from 1 to 1e15"),
         (["plan", "--events-per-month", "1e9", "--set", "zonse=2"], "there is no number \"zonse\""),
+        (["compare", "/dev/null", "/dev/null", "--memory", "0"], "--memory takes a whole number from 1 to 1048576, not \"0\""),
+        (["status", "--by", ""], "--by takes project, hour, fate, or several of them with commas, not \"\""),
+        (["status", "--by", "project,"], "not \"project,\""),
+        (["status", "--by", ",hour"], "not \",hour\""),
+        (["status", "--by", "project,,hour"], "not \"project,,hour\""),
+        (["warehouse", "ddl", "--database", ""], "--database is empty"),
+        (["warehouse", "ddl", "--cluster", "", "--form", "cluster"], "--cluster is empty"),
+        (["warehouse", "ddl", "--brokers", "", "--form", "kafka-engine"], "--brokers is empty"),
         (["send"], "either EVENT or --file"),
         (["send", "a", "--file", "b"], "either EVENT or --file"),
         (["tail", "--from", "middle"], "start or end"),
@@ -353,6 +361,16 @@ def test_projects_and_restrictions():
         assert listed == [{"id": 1, "project_id": 1, "action": "drop", "distinct_id": "bot", "event": "a b"},
                           {"id": 2, "project_id": 2, "action": "filter", "property": "k", "value": "v=w"}], listed
         assert "distinct-id bot  event a b" in command("restrict", "list", "--project", "default", *at).stdout
+        odd = command("restrict", "add", "drop", "--distinct-id", "a\x1b[31m\u009b2J\u202eb", *at).stdout.strip()
+        assert "distinct-id \"a\\u001b[31m\\u009b2J\\u202eb\"  since" in command("restrict", "list", *at).stdout
+        command("restrict", "remove", odd, *at)
+        # A token that nobody has may have been revoked with its events on the way: it is taken, and said.
+        token = json.loads(command("token", "list", "--json", *at).stdout)[0]["token"]
+        for argv, text in [(["--token", token], ""), (["--token", "phc_gone"], "project 1 has no token phc_gone: only events that came"),
+                           (["--token", token, "--project", "2"], "project 2 has no token " + token)]:
+            done = command("restrict", "add", "drop", *argv, *at)
+            assert (text in done.stderr) if text else done.stderr == "", (argv, done.stderr)
+            command("restrict", "remove", done.stdout.strip(), *at)
         command("restrict", "remove", "1", *at)
         assert command("restrict", "remove", "1", *at, check=False).returncode == 2
         assert len(json.loads(command("restrict", "list", "--json", *at).stdout)) == 1
@@ -360,6 +378,10 @@ def test_projects_and_restrictions():
         token = json.loads(command("token", "list", "--json", *at).stdout)[0]["token"]
         for argv, text in [(["quota", "set", "evnts", "--until", "1h"], "did you mean \"events\"?"), (["quota", "set", "events"], "--until is missing"),
                            (["quota", "set", "events", "--until", "soon"], "takes a time"), (["quota", "remove", "events"], "no such quota"),
+                           (["quota", "set", "events", "--until", "2020-01-01T00:00:00Z"], "is over already: nothing would be kept out"),
+                           (["quota", "set", "events", "--until", "0s"], "is over already"),
+                           (["quota", "set", "events", "--until", "4000000d"], "at most 36500 days from now"),
+                           (["quota", "set", "events", "--until", "9999-01-01T00:00:00Z"], "at most 36500 days from now"),
                            (["quota", "set", "events", "--until", "1h", "--token", "phc_x"], "has no token phc_x"),
                            (["limit", "set", "token", "0"], "from 1 to"), (["limit", "set", "tken", "5"], "did you mean \"token\"?"),
                            (["limit", "set", "distinct_id", "5", "--burst", "9"], "--burst goes with"), (["limit", "remove", "token"], "no such limit"),
