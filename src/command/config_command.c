@@ -98,7 +98,8 @@ int config_show_run(const struct command_args *args)
     }
     buf_add_text(&out, "]\n");
     if (json)
-        command_print(&out);
+        (void)fwrite(out.at, 1, out.bytes, stdout);
+    buf_fini(&out);
     config_fini(&config);
     return EXIT_DONE;
 }
