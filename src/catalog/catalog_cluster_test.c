@@ -108,6 +108,32 @@ static void many_open_a_new_one_together(void **state)
     must_create_together(place->path, 6, 5);
 }
 
+/* A token that was made has to stay, whatever the database says of commits. */
+static void a_commit_is_waited_for(void **state)
+{
+    static const char *const says[] = { "off", "local", "on", "remote_apply" };
+    const struct place      *place = *state;
+    struct err               err = { 0 };
+    char                     text[300];
+    uint32_t                 project;
+
+    catalog_close(must_open(place->path)); /* its tables */
+    run_sql(place->path, "CREATE FUNCTION lax() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF current_setting('synchronous_commit') IN ('off', 'local')"
+                         " THEN RAISE 'it is not waited for'; END IF; RETURN NEW; END $$; CREATE TRIGGER lax BEFORE INSERT ON projects FOR EACH ROW"
+                         " EXECUTE FUNCTION lax()");
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++) {
+        struct catalog *catalog;
+
+        (void)snprintf(text, sizeof text, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET synchronous_commit = %s', current_database()); END $$",
+                       says[i]);
+        run_sql(place->path, text);
+        catalog = must_open(place->path);
+        if (catalog_project_create(catalog, "shop", &project, &err) < 0)
+            fail_msg("where the database says %s: %s", says[i], err.text);
+        catalog_close(catalog);
+    }
+}
+
 /* --- connections ------------------------------------------------------------------------------- */
 
 #define OUR_BACKENDS "FROM pg_stat_activity WHERE application_name = 'penstock catalog' AND datname = current_database()"
@@ -324,7 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_catalogs_own_tests),
-        PLACED(change_is_seen_soon), PLACED(many_open_a_new_one_together), PLACED(a_connection_that_ends_is_made_again),
+        PLACED(change_is_seen_soon), PLACED(a_commit_is_waited_for), PLACED(many_open_a_new_one_together), PLACED(a_connection_that_ends_is_made_again),
         PLACED(a_change_that_loses_its_connection_is_none), PLACED(a_server_that_says_nothing),
         cmocka_unit_test(nobody_there_is_told), cmocka_unit_test(a_database_that_is_missing_is_told),
         PLACED(later_version_is_refused), PLACED(another_writer_is_waited_for_and_told), PLACED(its_image_is_the_same),

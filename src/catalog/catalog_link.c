@@ -8,7 +8,9 @@
 #include "base/stores.h"
 #include "catalog/catalog_link.h"
 
+/* What was confirmed stays, whatever a server, a database or a role says of commits: a token that was made is in people's apps soon. */
 #define LINK_SETUP                                                                                                  \
+    "DO $$ BEGIN IF current_setting('synchronous_commit') IN ('off', 'local') THEN SET synchronous_commit TO on; END IF; END $$; " \
     "SET search_path TO penstock_catalog; SET lock_timeout = 5000; SET statement_timeout = 10000;"                  \
     " SET idle_in_transaction_session_timeout = 30000; SET client_min_messages TO warning"
 #define LINK_VERSION "SELECT version FROM penstock_catalog.changes WHERE one = 1"

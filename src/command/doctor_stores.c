@@ -16,7 +16,8 @@ enum { WAIT_MS = 5000, POSTGRES_MIN = 150000, ANSWER_BYTES_MAX = 1 << 16 };
 
 /* --- PostgreSQL -------------------------------------------------------------------------------- */
 
-static void setting_check(struct doctor *doctor, PGconn *conn, const char *part, const char *name, const char *wrong, const char *why)
+static void setting_check(struct doctor *doctor, PGconn *conn, enum verdict what, const char *part, const char *name, const char *wrong,
+                          const char *why)
 {
     char      sql[100];
     PGresult *result;
@@ -24,7 +25,7 @@ static void setting_check(struct doctor *doctor, PGconn *conn, const char *part,
     (void)snprintf(sql, sizeof sql, "SHOW %s", name);
     result = PQexec(conn, sql);
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), wrong) == 0)
-        verdict(doctor, WARN, part, "%s is %s: %s", name, wrong, why);
+        verdict(doctor, what, part, "%s is %s: %s", name, wrong, why);
     PQclear(result);
 }
 
@@ -64,11 +65,12 @@ static void postgres_check(struct doctor *doctor, const char *part, const char *
         verdict(doctor, FAIL, part, "%s is PostgreSQL %d; 15 or later is needed", shown, PQserverVersion(conn) / 10000);
     } else {
         verdict(doctor, FINE, part, "%s, PostgreSQL %s", shown, PQparameterStatus(conn, "server_version"));
-        setting_check(doctor, conn, part, "fsync", "off", "what it has acknowledged is lost when its machine loses power; set it on");
-        setting_check(doctor, conn, part, "synchronous_commit", "off", "the last commits are lost when it dies; set it on");
-        setting_check(doctor, conn, part, "full_page_writes", "off", "a loss of power can damage pages; set it on");
+        setting_check(doctor, conn, WARN, part, "fsync", "off", "what it has acknowledged is lost when its machine loses power; set it on");
+        setting_check(doctor, conn, FINE, part, "synchronous_commit", "off", "what other programs committed last is lost when it dies; Penstock's "
+                      "sessions insist on theirs");
+        setting_check(doctor, conn, WARN, part, "full_page_writes", "off", "a loss of power can damage pages; set it on");
         standbys_check(doctor, conn, part);
-        setting_check(doctor, conn, part, "transaction_read_only", "on", "nothing can be written: is this a standby?");
+        setting_check(doctor, conn, WARN, part, "transaction_read_only", "on", "nothing can be written: is this a standby?");
     }
     PQfinish(conn);
 }
