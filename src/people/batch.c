@@ -110,36 +110,45 @@ struct batch_person *batch_person_new(struct people_batch *batch, uint32_t proje
     return person;
 }
 
-/* Persons of the store are here once, whichever of their ids led to them. */
-static struct batch_person *batch_person_read(struct people_batch *batch, uint64_t id, struct err *err)
+/* Persons of the store are here once, whichever of their ids led to them. 1; 0: there is none; -1. */
+static int batch_person_read(struct people_batch *batch, uint64_t id, struct batch_person **out, struct err *err)
 {
     uint64_t hash = XXH3_64bits(&id, sizeof id);
     struct batch_person *person;
+    struct person stored;
     size_t at = 0;
     int got;
 
-    while ((person = batch_index_find(&batch->persons_by_id, hash, &at)) != NULL)
+    while ((*out = person = batch_index_find(&batch->persons_by_id, hash, &at)) != NULL)
         if (person->person.id == id)
-            return person;
-    person = batch_person_add(batch, err);
-    if (person == NULL)
-        return NULL;
-    got = people_person_get(batch->txn, id, &person->person, err);
-    if (got == 0)
-        (void)err_set(err, ERR_CORRUPT, "people: person %llu is missing, though an id leads to it",
-                      (unsigned long long)id);
+            return 1;
+    got = people_person_get(batch->txn, id, &stored, err);
     if (got <= 0)
-        return NULL;
-    person->packed = person->person.lasting ? person->person.properties
-                                          : arena_copy(batch->arena, person->person.properties);
-    if (person->packed.at == NULL) {
-        (void)err_set(err, ERR_FULL, "people: a person of %zu bytes does not fit the batch's arena",
-                      person->person.properties.bytes);
-        return NULL;
-    }
-    if (batch_index_add(&batch->persons_by_id, hash, person, batch->arena, err) < 0)
-        return NULL;
-    return person;
+        return got;
+    *out = person = batch_person_add(batch, err);
+    if (person == NULL)
+        return -1;
+    person->person = stored;
+    person->packed = stored.lasting ? stored.properties : arena_copy(batch->arena, stored.properties);
+    if (person->packed.at == NULL)
+        return err_set(err, ERR_FULL, "people: a person of %zu bytes does not fit the batch's arena", stored.properties.bytes);
+    return batch_index_add(&batch->persons_by_id, hash, person, batch->arena, err) < 0 ? -1 : 1;
+}
+
+/* Whose a stored id is; NULL: nobody's. *moved_out: the store says another one, who was merged away. */
+static int batch_owner_read(struct people_batch *batch, uint64_t id, struct batch_person **out, bool *moved_out, struct err *err)
+{
+    uint64_t heir;
+    int got = batch_person_read(batch, id, out, err);
+
+    *moved_out = false;
+    if (got != 0)
+        return got < 0 ? -1 : 0;
+    got = people_person_heir(batch->txn, id, &heir, err);
+    if (got == 1)
+        got = batch_person_read(batch, heir, out, err);
+    *moved_out = got == 1;
+    return got < 0 ? -1 : 0;
 }
 
 int batch_person_open(struct people_batch *batch, struct batch_person *person, struct err *err)
@@ -252,18 +261,14 @@ struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, 
     struct batch_link *link = batch_link_find(batch, hash, project, distinct_id);
     struct batch_person *person = NULL;
     struct person_link stored;
+    bool moved = false;
     int got;
 
     if (link != NULL)
         return link;
     got = people_link_get(batch->txn, project, distinct_id, &stored, err);
-    if (got < 0)
+    if (got < 0 || (got == 1 && stored.person != 0 && batch_owner_read(batch, stored.person, &person, &moved, err) < 0))
         return NULL;
-    if (got == 1 && stored.person != 0) {
-        person = batch_person_read(batch, stored.person, err);
-        if (person == NULL)
-            return NULL;
-    }
     link = batch_link_add(batch, hash, project, distinct_id, err);
     if (link == NULL)
         return NULL;
@@ -273,9 +278,9 @@ struct batch_link *batch_link_get(struct people_batch *batch, uint32_t project, 
         uint64_t steps;
 
         person = batch_person_survivor(person, &steps); /* merged in this batch, with too many ids to be here all */
-        link->version += steps;
+        link->version += steps + moved;
         link_enter(link, person);
-        if (steps > 0)
+        if (steps > 0 || moved)
             batch_link_dirty(batch, link);
     }
     return link;

@@ -113,6 +113,13 @@ int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, s
     return txn->people->ops->person_get(txn, id, out, err);
 }
 
+int people_person_heir(struct people_txn *txn, uint64_t id, uint64_t *out, struct err *err)
+{
+    if (txn->people->ops->person_heir == NULL)
+        return err_set(err, ERR_CORRUPT, "people: person %llu is missing, though an id leads to it", (unsigned long long)id);
+    return txn->people->ops->person_heir(txn, id, out, err);
+}
+
 int people_person_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out, struct err *err)
 {
     return txn->people->ops->person_find(txn, project, uuid, out, err);

@@ -88,6 +88,9 @@ int people_link_get(struct people_txn *txn, uint32_t project, struct span distin
 int people_link_put(struct people_txn *txn, uint32_t project, struct span distinct_id, const struct person_link *link,
                     struct err *err) must_check;
 int people_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err) must_check;
+/* Of a person that is not there (any more), though an id leads to it: into whom another program merged it, leaving its row. 1; 0: nobody
+ * has its ids; -1: error, which it is where no other program writes (ERR_CORRUPT). */
+int people_person_heir(struct people_txn *txn, uint64_t id, uint64_t *out, struct err *err) must_check;
 /* The person of this uuid: looks through all persons. 1, 0, -1. */
 int people_person_find(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out,
                        struct err *err) must_check;

@@ -49,6 +49,8 @@ struct people_ops {
     int (*holder_ours)(struct people_txn *txn, uint64_t holder, struct err *err);
 
     int (*person_get)(struct people_txn *txn, uint64_t id, struct person *out, struct err *err);
+    /* NULL: none is missing. */
+    int (*person_heir)(struct people_txn *txn, uint64_t id, uint64_t *out, struct err *err);
     int (*person_find)(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out, struct err *err);
     int (*person_put)(struct people_txn *txn, struct person *person, struct err *err);
     int (*person_id_new)(struct people_txn *txn, uint64_t *out, struct err *err);

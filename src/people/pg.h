@@ -225,6 +225,7 @@ int  pg_links_under(struct people_txn *txn, uint64_t holder, uint64_t owner, uin
                     struct err *err) must_check;
 int  pg_first_under(struct people_txn *txn, uint64_t holder, struct span *out, struct err *err) must_check;
 int  pg_person_get(struct people_txn *txn, uint64_t id, struct person *out, struct err *err) must_check;
+int  pg_person_heir(struct people_txn *txn, uint64_t id, uint64_t *out, struct err *err) must_check;
 int  pg_person_find_uuid(struct people_txn *txn, uint32_t project, const struct uuid *uuid, struct person *out, struct err *err)
     must_check;
 int  pg_person_version(struct people_txn *txn, uint32_t project, const struct uuid *uuid, uint64_t *out, struct err *err) must_check;

@@ -117,6 +117,20 @@ static struct pg_person *person_take(struct people_txn *base, const PGresult *re
     return kept;
 }
 
+/* Nobody: where nothing refers to persons, an id may outlive its own. */
+static int person_missing(struct people_txn *base, uint64_t id, struct err *err)
+{
+    struct pg_person *kept = pg_person_known(base, id);
+
+    if (kept == NULL)
+        kept = pg_person_add(base, id, err);
+    if (kept == NULL)
+        return -1;
+    if (!kept->dirty)
+        kept->gone = true;
+    return 0;
+}
+
 /* A row that starts with: number, version, person, PG_PERSON_COLUMNS. */
 static int link_take(struct people_txn *base, struct pg_link *link, const PGresult *result, int row, struct err *err)
 {
@@ -128,7 +142,7 @@ static int link_take(struct people_txn *base, struct pg_link *link, const PGresu
     link->version = link->base_version = (uint64_t)pg_i64(result, row, 1);
     link->person = link->base_person = (uint64_t)pg_i64(result, row, 2);
     if (pg_is_null(result, row, 3))
-        return err_set(err, ERR_RETRY, "people: a distinct id leads to a person that was deleted just now");
+        return person_missing(base, link->person, err);
     if (person_take(base, result, row, 3, err) == NULL)
         return -1;
     if (base->write)
@@ -244,8 +258,6 @@ static int confirm_take(struct people_txn *base, const struct asked *asked, cons
             again->links[again->count++] = link;
             continue;
         }
-        if (pg_is_null(result, row, 3))
-            return err_set(err, ERR_RETRY, "people: a distinct id leads to a person that was deleted just now");
         believed = person_known(txn, (uint64_t)pg_i64(result, row, 2));
         if (believed != NULL && believed->base_version != (uint64_t)pg_i64(result, row, 9)) {
             if (believed->given)
@@ -278,7 +290,7 @@ static void ids_take(struct pg *pg, const PGresult *result)
     memmove(pg->ids, pg->ids + pg->id_at, (pg->id_count - pg->id_at) * sizeof *pg->ids);
     pg->id_count -= pg->id_at;
     pg->id_at = 0;
-    for (int row = 0; row < PQntuples(result) && pg->id_count < PG_IDS_MAX; row++)
+    for (int row = 0; row < PQntuples(result) && pg->id_count < PG_IDS_MAX && !pg_is_null(result, row, 0); row++)
         pg->ids[pg->id_count++] = (uint64_t)pg_i64(result, row, 0);
 }
 
@@ -468,6 +480,21 @@ int pg_person_get(struct people_txn *txn, uint64_t id, struct person *out, struc
     return 1;
 }
 
+int pg_person_heir(struct people_txn *txn, uint64_t id, uint64_t *out, struct err *err)
+{
+    struct pg_call call = { .sql = PG_PERSON_HEIR_SQL };
+    int            rc;
+
+    pg_add_i64(&call, pg_of(txn->people)->arena, (int64_t)id);
+    rc = pg_read(txn, &call, 1, err);
+    if (rc == 0 && PQntuples(call.result) > 0) {
+        *out = (uint64_t)pg_i64(call.result, 0, 0);
+        rc = 1;
+    }
+    pg_calls_end(&call, 1);
+    return rc;
+}
+
 int pg_person_find_uuid(struct people_txn *base, uint32_t project, const struct uuid *uuid, struct person *out, struct err *err)
 {
     struct pg_txn *txn = pg_txn_of(base);
@@ -510,7 +537,7 @@ int pg_person_id_new(struct people_txn *base, uint64_t *out, struct err *err)
         if (rc < 0)
             return -1;
         if (pg->id_at == pg->id_count)
-            return err_set(err, ERR_STOP, "people: PostgreSQL gives no ids for persons");
+            return err_set(err, ERR_STOP, "people: PostgreSQL gives no ids for persons: the default of posthog_person.id is no sequence's");
     }
     *out = pg->ids[pg->id_at++];
     return pg_person_add(base, *out, err) == NULL ? -1 : 0; /* nobody has it: that need not be asked */

@@ -434,7 +434,7 @@ static const struct people_ops people_pg_ops = {
     .rewritable = false, .close = pg_close, .begin = pg_begin, .commit = pg_commit, .abort = pg_abort, .epoch = pg_epoch,
     .link_get = pg_link_get, .link_put = pg_link_put, .link_erase = pg_link_erase, .links_under = pg_links_under,
     .first_under = pg_first_under, .holder_end = pg_holder_end, .holder_ours = pg_holder_ours,
-    .person_get = pg_person_get, .person_find = pg_person_find_uuid, .person_put = pg_person_put,
+    .person_get = pg_person_get, .person_heir = pg_person_heir, .person_find = pg_person_find_uuid, .person_put = pg_person_put,
     .person_id_new = pg_person_id_new, .person_delete = pg_person_delete, .person_version = pg_person_version,
     .expect = pg_expect, .expect_batch = pg_expect_batch, .group_type = pg_group_type, .group_get = pg_group_get,
     .group_put = pg_group_put, .seen_add = pg_seen_add, .seen_find = pg_seen_find, .seen_load = pg_seen_load,

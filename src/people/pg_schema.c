@@ -92,6 +92,19 @@ static const char *const steps[] = {
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
+/* Newer installations of PostHog part persons by team: nothing can refer to a person by its id alone there, and no key finds it by that. What
+ * is missing is made without references; PERSON asks for ids alone. */
+static const char parted_sql[] =
+    "DO $$ BEGIN IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('posthog_person') AND relkind = 'p') THEN "
+    "CREATE INDEX IF NOT EXISTS posthog_person_id ON posthog_person (id); "
+    "CREATE TABLE IF NOT EXISTS posthog_persondistinctid (id bigserial PRIMARY KEY, distinct_id varchar(400) NOT NULL, "
+    "version int8, person_id int8 NOT NULL, team_id int4 NOT NULL, UNIQUE (team_id, distinct_id)); "
+    "CREATE TABLE IF NOT EXISTS posthog_cohortpeople (id bigserial PRIMARY KEY, version int4, cohort_id int4 NOT NULL, "
+    "person_id int8 NOT NULL); "
+    "CREATE TABLE IF NOT EXISTS posthog_featureflaghashkeyoverride (id bigserial PRIMARY KEY, feature_flag_key varchar(400) NOT NULL, "
+    "hash_key varchar(400) NOT NULL, person_id int8 NOT NULL, team_id int4 NOT NULL, UNIQUE (team_id, person_id, feature_flag_key)); "
+    "END IF; END $$";
+
 /* Room in each page for the next version of a person's row, which then stays there and needs no new entries in indexes. Of a table that we
  * made just now; one that was there is left as its owner has it (docs/decisions/people-postgres.md). */
 static const char room_sql[] = "ALTER TABLE posthog_person SET (fillfactor = 70)";
@@ -111,6 +124,8 @@ static int schema_upgrade(struct pg_conn *conn, struct err *err)
 
     if (pg_script(conn, begin_sql, NULL, err) < 0 || pg_script(conn, "SELECT version FROM penstock.version", &version, err) < 0 ||
         pg_script(conn, "SELECT count(to_regclass('posthog_person'))", &theirs, err) < 0)
+        return -1;
+    if (version == 0 && theirs > 0 && pg_script(conn, parted_sql, NULL, err) < 0)
         return -1;
     for (; version < STEPS; version++)
         if (pg_script(conn, steps[version], NULL, err) < 0)

@@ -66,6 +66,11 @@
     X(PERSON, "SELECT " PG_PERSON_COLUMNS " FROM posthog_person p WHERE p.id = $1::int8")                       \
     X(PERSON_UUID, "SELECT " PG_PERSON_COLUMNS " FROM posthog_person p WHERE p.team_id = $1::int4 AND p.uuid = $2::uuid " \
                    "AND NOT coalesce(p.is_deleted, false)")                                                     \
+    /* through rows of persons that were merged away and stay, by whoever; they may lead around */               \
+    X(PERSON_HEIR, "WITH RECURSIVE x (id, way) AS (SELECT p.merged_into_id, ARRAY[p.id] FROM posthog_person p WHERE p.id = $1::int8 " \
+                   "AND p.is_deleted UNION ALL SELECT p.merged_into_id, x.way || p.id FROM x JOIN posthog_person p ON p.id = x.id " \
+                   "AND p.is_deleted AND p.id <> ALL (x.way)) SELECT p.id FROM x JOIN posthog_person p ON p.id = x.id " \
+                   "WHERE NOT coalesce(p.is_deleted, false) LIMIT 1")                                           \
     X(GRAVE, "SELECT version FROM penstock.deleted_persons WHERE team_id = $1::int4 AND uuid = $2::uuid")       \
     X(UNDER, "SELECT distinct_id, coalesce(version, 0) FROM posthog_persondistinctid "                          \
              "WHERE person_id = $1::int8 AND distinct_id COLLATE \"C\" >= $2::text "                             \
@@ -78,7 +83,12 @@
                   "WHERE person_id = d.person_id ORDER BY distinct_id COLLATE \"C\" LIMIT $3::int4) u ORDER BY x.n") \
     X(GRAVES, "SELECT x.n::int4, t.version FROM unnest($1::int4[], $2::uuid[]) WITH ORDINALITY AS x(team, uuid, n) " \
               "JOIN penstock.deleted_persons t ON t.team_id = x.team AND t.uuid = x.uuid")                      \
-    X(IDS_NEW, "SELECT nextval(pg_get_serial_sequence('posthog_person', 'id')::regclass) FROM generate_series(1, $1::int4)") \
+    /* the sequence is the column's own, or, where the table took another one's place, what its default asks */  \
+    X(IDS_NEW, "SELECT nextval((SELECT coalesce(pg_get_serial_sequence('posthog_person', 'id')::regclass, "     \
+               "(SELECT s.oid::regclass FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum " \
+               "JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass " \
+               "JOIN pg_class s ON s.oid = u.refobjid AND s.relkind = 'S' "                                     \
+               "WHERE a.attrelid = 'posthog_person'::regclass AND a.attname = 'id' LIMIT 1)))) FROM generate_series(1, $1::int4)") \
     /* --- persons */                                                                                           \
     X(PERSONS_LOCK, "WITH l AS (SELECT coalesce(p.version, 0) = x.version AS same "                             \
                     "FROM unnest($1::int8[], $2::int8[], $3::int4[]) AS x(id, version, team) "                  \
