@@ -105,22 +105,22 @@ static int image_read(int fd, size_t bytes, struct catalog_snapshot **out, struc
 }
 
 /* 1: a newer snapshot in *out; 0: there is none; -1. */
-static int tokens_look(struct tokens *tokens, struct catalog_snapshot **out, struct err *err)
+static int tokens_look(struct tokens *tokens, const char *file, struct catalog_snapshot **out, struct err *err)
 {
     struct stat st;
     int         fd, rc;
 
-    if (fstatat(tokens->run_fd, CATALOG_IMAGE_FILE, &st, 0) < 0)
-        return errno == ENOENT ? 0 : err_errno(err, errno, CATALOG_IMAGE_FILE);
+    if (fstatat(tokens->run_fd, file, &st, 0) < 0)
+        return errno == ENOENT ? 0 : err_errno(err, errno, "%s", file);
     if (image_is_seen(tokens, &st))
         return 0;
-    fd = openat(tokens->run_fd, CATALOG_IMAGE_FILE, O_RDONLY | O_CLOEXEC);
+    fd = openat(tokens->run_fd, file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return err_errno(err, errno, CATALOG_IMAGE_FILE);
+        return err_errno(err, errno, "%s", file);
     if (fstat(fd, &st) < 0)
-        rc = err_errno(err, errno, CATALOG_IMAGE_FILE);
+        rc = err_errno(err, errno, "%s", file);
     else if (st.st_size > CATALOG_IMAGE_BYTES_MAX)
-        rc = err_set(err, ERR_FULL, "%s is larger than %d bytes", CATALOG_IMAGE_FILE, CATALOG_IMAGE_BYTES_MAX);
+        rc = err_set(err, ERR_FULL, "%s is larger than %d bytes", file, CATALOG_IMAGE_BYTES_MAX);
     else
         rc = image_read(fd, (size_t)st.st_size, out, err);
     (void)close(fd);
@@ -134,7 +134,7 @@ static void tokens_refresh(struct tokens *tokens)
     struct catalog_snapshot *old = atomic_load(&tokens->current);
     struct catalog_snapshot *new;
     struct err               err = { 0 };
-    int                      changed = tokens_look(tokens, &new, &err);
+    int                      changed = tokens_look(tokens, CATALOG_IMAGE_FILE, &new, &err);
 
     if (changed < 0)
         say_seldom(&gate, SAY_WARN, "the catalog cannot be read, its last state stays in force: %s", err.text);
@@ -158,18 +158,24 @@ static void *tokens_help(void *arg)
     return NULL;
 }
 
-/* Its maker may have been started in this moment. */
+/* Its maker may have been started in this moment. Where it cannot leave one (the disk is full, or the catalog cannot be read) what was in force
+ * before the start is better than nobody who answers. */
 static int tokens_first(struct tokens *tokens, struct catalog_snapshot **out, struct err *err)
 {
     struct timespec pause = { .tv_nsec = TOKENS_FIRST_POLL_MS * 1000000L };
     int             found = 0;
 
-    (void)err_set(err, ERR_RETRY, "the process that tells the catalog has left no image in 5 s");
     for (int i = 0; i < TOKENS_FIRST_TRIES && found <= 0; i++) {
-        found = tokens_look(tokens, out, err);
+        found = tokens_look(tokens, CATALOG_IMAGE_FILE, out, err);
         if (found <= 0)
             nanosleep(&pause, NULL);
     }
+    if (found <= 0 && tokens_look(tokens, CATALOG_IMAGE_BEFORE, out, err) == 1) {
+        say(SAY_WARN, "the process that tells the catalog has left no image in 5 s: the tokens and rules of before this start are in force until it does");
+        return 0;
+    }
+    if (found == 0)
+        (void)err_set(err, ERR_RETRY, "the process that tells the catalog has left no image in 5 s");
     return found == 1 ? 0 : -1;
 }
 

@@ -16,6 +16,8 @@
 #include "catalog/catalog.h"
 
 #define CATALOG_IMAGE_FILE "catalog.image"
+/* What a server that ended left, named so by the next: in force only where nobody can make a newer one, as on a full disk. */
+#define CATALOG_IMAGE_BEFORE "catalog.image.before"
 enum { CATALOG_IMAGE_BYTES_MAX = 1 << 30 };
 
 /* Of the catalog, at one version, with its head. */

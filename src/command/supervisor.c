@@ -131,13 +131,16 @@ static int folder_make(const char *path, struct err *err)
     return err_errno(err, errno, "cannot make the folder %.200s", path);
 }
 
-/* Of a run before this one: tokens may have come and gone since. */
-static void image_forget(const struct supervisor *supervisor)
+/* Of a run before this one: tokens may have come and gone since, so it counts only where no newer one can be made. Another supervisor's
+ * capture lives by its own. */
+static void image_set_aside(const struct supervisor *supervisor)
 {
-    char path[4200];
+    char path[4200], before[4200];
 
-    if (run_path(supervisor, CATALOG_IMAGE_FILE, "", path, sizeof path) == 0)
-        (void)unlink(path);
+    if (supervisor_role_chosen(supervisor->args, capture_role.name) &&
+        run_path(supervisor, CATALOG_IMAGE_FILE, "", path, sizeof path) == 0 &&
+        run_path(supervisor, CATALOG_IMAGE_BEFORE, "", before, sizeof before) == 0)
+        (void)rename(path, before);
 }
 
 int supervisor_new(const struct config *config, const struct command_args *args, struct supervisor **out, struct err *err)
@@ -163,17 +166,18 @@ int supervisor_new(const struct config *config, const struct command_args *args,
         data_path(config->data, "run", supervisor->run_folder, sizeof supervisor->run_folder, err) < 0 ||
         folder_make(supervisor->run_folder, err) < 0)
         goto fail;
-    supervisor_config_write(supervisor);
     if (supervisor_adopts()) {
         if (supervisor_adopt(supervisor, err) < 0)
             goto fail;
+        supervisor_config_write(supervisor);
         *out = supervisor;
         return 0;
     }
     for (size_t i = 0; i < supervisor->count; i++)
         if (supervisor_lock(supervisor, &supervisor->children[i], err) < 0)
             goto fail;
-    image_forget(supervisor);
+    supervisor_config_write(supervisor); /* not before: what is refused here must not tell commands where the stores are */
+    image_set_aside(supervisor);
     for (size_t i = 0; i < supervisor->count; i++)
         supervisor_run_write(supervisor, supervisor->children[i].role->name, "change", "");
     *out = supervisor;

@@ -121,6 +121,21 @@ def test_a_second_serve_is_refused_and_told_who_serves():
         assert serve.get("/_readiness").status == 200
 
 
+def test_a_refused_serve_does_not_tell_commands_where_the_stores_are():
+    """Commands beside the server that runs ask its stores, also after somebody started a second one with other settings."""
+    with Serve() as serve:
+        serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
+        serve.settle()
+        other = os.path.join(serve.folder, "other.yaml")
+        with open(other, "w") as out:
+            out.write("warehouse.backend: clickhouse\nwarehouse.url: http://127.0.0.1:1\n")
+        done = command("serve", "--data", serve.data, "--config", other, "--listen", "127.0.0.1:0", check=False)
+        assert done.returncode == 1 and "already served" in done.stderr, (done.returncode, done.stderr)
+        with open(os.path.join(serve.data, "run", "config")) as told:
+            assert "other.yaml" not in told.read()
+        assert serve.settle()["stored"] == 1
+
+
 def test_a_port_in_use_is_told():
     with Serve() as serve, Serve() as other:
         other.stop()
@@ -225,6 +240,46 @@ def test_roles_alone_serve_together():
                 other.send_signal(signal.SIGTERM)
             for other in others:
                 assert other.wait(60) == 0
+
+
+def test_roles_that_start_beside_capture_leave_it_its_catalog():
+    with Serve(extra=["--role", "capture"]) as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        with open(os.path.join(serve.folder, "others.log"), "w") as log:
+            others = subprocess.Popen([BINARY, "serve", "--data", serve.data, "--role", "ingest,load"], stdout=log, stderr=log)
+        try:
+            wait_for(lambda: serve.role_pid("load"))
+            before = serve.role_pid("capture")
+            serve.kill("capture")
+            wait_for(lambda: serve.role_pid("capture") not in (None, before))
+            serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+            serve.settle()
+        finally:
+            others.send_signal(signal.SIGTERM)
+            others.wait(40)
+
+
+def test_a_catalog_that_cannot_be_told_is_the_one_of_before():
+    """As on a disk without a byte: no new image of the catalog can be written, nor a page of metrics. Who was known is still answered."""
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        serve.settle()
+        serve.stop()
+        in_the_way = [os.path.join(serve.data, "run", name) for name in (
+            "catalog.image.new", "capture.metrics.new", "ingest.metrics.new", "ingest.fates.metrics.new", "load.metrics.new")]
+        for path in in_the_way:
+            os.mkdir(path)
+        serve.start()
+        assert "of before this start are in force" in serve.log(), serve.log()
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        assert serve.settle()["stored"] == 2
+        for path in in_the_way:
+            os.rmdir(path)
+        serve.cli("token", "create", "--token", "phc_made_later")
+        serve.post_when_known("phc_made_later", "/e/", {"api_key": "phc_made_later", "event": "e", "distinct_id": "u"})
+        assert serve.settle()["stored"] == 3
 
 
 def test_closed_standard_files_never_become_a_store():
