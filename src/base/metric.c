@@ -24,11 +24,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/say.h"
 
 enum { PAGE_HEAD_BYTES = 24, PAGE_BYTES_MAX = 1 << 20, METRIC_HEAD_BYTES = 16 };
 static const char page_magic[8] = "PNSMET1\n";
@@ -91,28 +93,39 @@ static void page_describe(struct metric_page *page, struct buf *head)
     bytes_put_u32(head->at + 20, (uint32_t)page->bytes);
 }
 
-static int page_map(struct metric_page *page, const char *folder, const char *role, struct err *err)
+/* A file with all its blocks: a store into a hole of a full disk would be a SIGBUS. NULL: errno says why not. */
+static uint8_t *page_file(const char *path, size_t bytes)
+{
+    uint8_t *at = MAP_FAILED;
+    int      fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), why = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)bytes);
+
+    if (why == 0 && (at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED)
+        why = errno;
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 && why != 0)
+        (void)unlink(path);
+    errno = why;
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static int page_map(struct metric_page *page, const char *folder, const char *role, bool needs_file, struct err *err)
 {
     char temporary[sizeof page->path + 8];
-    int  fd;
 
-    if (folder == NULL) {
-        page->at = mmap(NULL, page->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        return page->at == MAP_FAILED ? err_errno(err, errno, "metrics page") : 0;
+    if (folder != NULL) {
+        (void)snprintf(page->path, sizeof page->path, "%s/%s.metrics", folder, role);
+        (void)snprintf(temporary, sizeof temporary, "%s.new", page->path);
+        page->at = page_file(temporary, page->bytes);
+        if (page->at != NULL)
+            return 0;
+        if (needs_file)
+            return err_errno(err, errno, "metrics page %s", temporary);
+        say(SAY_WARN, "metrics page %s: %s; nobody sees these metrics until the role is started again", temporary, strerror(errno));
+        page->path[0] = '\0';
     }
-    (void)snprintf(page->path, sizeof page->path, "%s/%s.metrics", folder, role);
-    (void)snprintf(temporary, sizeof temporary, "%s.new", page->path);
-    fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return err_errno(err, errno, "metrics page %s", temporary);
-    if (ftruncate(fd, (off_t)page->bytes) < 0 ||
-        (page->at = mmap(NULL, page->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED) {
-        err_errno(err, errno, "metrics page %s", temporary);
-        close(fd);
-        return -1;
-    }
-    close(fd);
-    return 0;
+    page->at = mmap(NULL, page->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return page->at == MAP_FAILED ? err_errno(err, errno, "metrics page") : 0;
 }
 
 int metric_page_show(struct metric_page *page, struct err *err)
@@ -128,18 +141,7 @@ int metric_page_show(struct metric_page *page, struct err *err)
     return 0;
 }
 
-int metric_page_open(const char *folder, const char *role, const struct metric_def *defs, size_t count,
-                     struct metric_page **out, struct err *err)
-{
-    if (metric_page_make(folder, role, defs, count, out, err) < 0)
-        return -1;
-    if (metric_page_show(*out, err) == 0)
-        return 0;
-    metric_page_close(*out);
-    return -1;
-}
-
-int metric_page_make(const char *folder, const char *role, const struct metric_def *defs, size_t count,
+static int page_make(const char *folder, const char *role, const struct metric_def *defs, size_t count, bool needs_file,
                      struct metric_page **out, struct err *err)
 {
     struct metric_page *page = calloc(1, sizeof *page);
@@ -157,7 +159,7 @@ int metric_page_make(const char *folder, const char *role, const struct metric_d
         err_set(err, ERR_FULL, "the metrics of %s do not fit their page", role);
         goto failed;
     }
-    if (page_map(page, folder, role, err) < 0)
+    if (page_map(page, folder, role, needs_file, err) < 0)
         goto failed;
     memcpy(page->at, head.at, head.bytes);
     page->words = (_Atomic uint64_t *)(void *)(page->at + head.bytes);
@@ -169,6 +171,23 @@ failed:
     buf_fini(&head);
     free(page->slots);
     free(page);
+    return -1;
+}
+
+int metric_page_make(const char *folder, const char *role, const struct metric_def *defs, size_t count,
+                     struct metric_page **out, struct err *err)
+{
+    return page_make(folder, role, defs, count, false, out, err);
+}
+
+int metric_page_open(const char *folder, const char *role, const struct metric_def *defs, size_t count,
+                     struct metric_page **out, struct err *err)
+{
+    if (page_make(folder, role, defs, count, true, out, err) < 0)
+        return -1;
+    if (metric_page_show(*out, err) == 0)
+        return 0;
+    metric_page_close(*out);
     return -1;
 }
 

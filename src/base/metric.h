@@ -29,7 +29,8 @@ struct metric_page;
  * folder NULL: a private page without a file (tests). defs live as long as the page. */
 int  metric_page_open(const char *folder, const char *role, const struct metric_def *defs, size_t count,
                       struct metric_page **out, struct err *err) must_check;
-/* The same in two steps: nobody else sees the page, and one of that name stays what it is, until it is shown. */
+/* In two steps: nobody else sees the page, and one of that name stays what it is, until it is shown. For what a role cannot be without:
+ * where no file can be had (a full disk, no inodes) the page is this process's alone, which is said, and showing it does nothing. */
 int  metric_page_make(const char *folder, const char *role, const struct metric_def *defs, size_t count,
                       struct metric_page **out, struct err *err) must_check;
 int  metric_page_show(struct metric_page *page, struct err *err) must_check;

@@ -143,11 +143,53 @@ static void options_say_what_they_take(void **state)
     assert_int_equal(sample.wait_us, 1500000);
 }
 
+/* A file with holes would end its writer by SIGBUS when the disk is full: all blocks are there from the beginning. */
+static void a_page_has_its_blocks(void **state)
+{
+    enum { COUNT = 2000 };
+    static struct metric_def defs[COUNT];
+    char                     folder[] = "/tmp/metric_test_XXXXXX", path[80];
+    struct metric_page      *page;
+    struct err               err = { 0 };
+    struct stat              st;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        defs[i] = (struct metric_def){ "x_total", "", "help", METRIC_COUNTER, NULL };
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(metric_page_open(folder, "test", defs, COUNT, &page, &err), 0);
+    (void)snprintf(path, sizeof path, "%s/test.metrics", folder);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_blocks * 512 >= st.st_size);
+    metric_page_close(page);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* Where no file can be made a role counts for itself; a page whose only use is to be read is an error. */
+static void a_page_without_a_file(void **state)
+{
+    static const struct metric_def def = { "x_total", "", "some help", METRIC_COUNTER, NULL };
+    struct metric_page *page;
+    struct err          err = { 0 };
+
+    (void)state;
+    assert_int_equal(metric_page_make("/tmp/no/such/folder", "test", &def, 1, &page, &err), 0);
+    metric_add(page, 0, 3);
+    assert_int_equal(metric_page_show(page, &err), 0);
+    assert_int_equal(metric_get(page, 0), 3);
+    metric_page_close(page);
+    assert_int_equal(metric_page_open("/tmp/no/such/folder", "test", &def, 1, &page, &err), -1);
+    assert_non_null(strstr(err.text, "/tmp/no/such/folder/test.metrics"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_render_as_prometheus_text),
         cmocka_unit_test(pages_of_several_units_are_one_group),
+        cmocka_unit_test(a_page_has_its_blocks),
+        cmocka_unit_test(a_page_without_a_file),
         cmocka_unit_test(options_say_what_they_take),
     };
 

@@ -94,6 +94,15 @@ static int page_make(struct fate_metrics *metrics, struct err *err)
     return 0;
 }
 
+static void page_refresh(struct fate_metrics *metrics)
+{
+    static struct say_gate gate;
+    struct err             err = { 0 };
+
+    if (metrics->stale && page_make(metrics, &err) < 0)
+        say_seldom(&gate, SAY_WARN, "penstock_fates_total stays behind: %s", err.text);
+}
+
 static int row_take(void *ctx, const struct people_fates *row, struct err *err)
 {
     (void)err;
@@ -117,10 +126,12 @@ int fate_metrics_open(const char *run_folder, int unit, struct people *people, s
         rc = people_fates_each(txn, row_take, metrics, err);
         people_abort(txn);
     }
-    if (rc < 0 || page_make(metrics, err) < 0) {
+    if (rc < 0) {
         fate_metrics_close(metrics);
         return -1;
     }
+    metrics->stale = true; /* without a page ingest goes on, and tries again with each batch */
+    page_refresh(metrics);
     *out = metrics;
     return 0;
 }
@@ -135,11 +146,7 @@ void fate_metrics_close(struct fate_metrics *metrics)
 
 void fate_metrics_batch(struct fate_metrics *metrics, const struct tally *tally)
 {
-    static struct say_gate gate;
-    struct err             err = { 0 };
-
     for (size_t i = 0; i < tally->count; i++)
         row_add(metrics, &tally->rows[i]);
-    if (metrics->stale && page_make(metrics, &err) < 0)
-        say_seldom(&gate, SAY_WARN, "penstock_fates_total stays behind: %s", err.text);
+    page_refresh(metrics);
 }

@@ -62,7 +62,7 @@ enum {
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
 {
-    return metric_page_open(run_folder, "ingest", defs, sizeof defs / sizeof *defs, out, err);
+    return metric_page_make(run_folder, "ingest", defs, sizeof defs / sizeof *defs, out, err) < 0 ? -1 : metric_page_show(*out, err);
 }
 
 void ingest_metrics_batch(struct metric_page *page, const uint64_t fates[FATE_COUNT], uint64_t warnings,

@@ -35,7 +35,7 @@ const size_t load_lag_metric[FOLLOW_TOPICS] = { FOLLOW_LIST(LAG_PLACE) }; /* 0: 
 
 int load_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
 {
-    return metric_page_open(run_folder, "load", metrics, METRIC_COUNT, out, err);
+    return metric_page_make(run_folder, "load", metrics, METRIC_COUNT, out, err) < 0 ? -1 : metric_page_show(*out, err);
 }
 
 void load_metrics_batch(struct metric_page *page, const struct warehouse_place *before, const struct warehouse_place *after,
