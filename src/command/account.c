@@ -268,8 +268,11 @@ static int account_read_once(const char *data, uint32_t units, struct taken *tak
 
     *out = (struct account){ .accepted = 0 };
     if (account_spool_open(data, &spool, err) < 0 ||
-        (account_log_open(data, &log, err) < 0 && err->kind != ERR_RETRY) || /* nothing was served here: zeros */
-        account_taken(data, taken, units, err) < 0 || units_read(data, log, units, taken, places, out, err) < 0 ||
+        (account_log_open(data, &log, err) < 0 && err->kind != ERR_RETRY)) /* nothing was served here: zeros */
+        goto done;
+    if (log != NULL)
+        retention_held_read(log, &out->held);
+    if (account_taken(data, taken, units, err) < 0 || units_read(data, log, units, taken, places, out, err) < 0 ||
         letters_read(data, out, err) < 0)
         goto done;
     out->ingest_lag = out->lane_lag[INPUT_RAW] + out->lane_lag[INPUT_HISTORICAL] + out->lane_lag[INPUT_OVERFLOW];

@@ -8,6 +8,7 @@
 #ifndef PENSTOCK_COMMAND_ACCOUNT_H
 #define PENSTOCK_COMMAND_ACCOUNT_H
 
+#include "command/retention_command.h"
 #include "event/record.h"
 #include "ingest/outputs.h"
 #include "log/log.h"
@@ -23,6 +24,7 @@ struct account {
     uint64_t            ingest_lag; /* accepted records that ingest has not processed: the lanes together */
     uint64_t            lane_lag[INPUT_COUNT]; /* by input; of INPUT_CONTROL it is no events */
     uint64_t            load_lag;   /* rows of every table that ingest finished and the warehouse has not taken */
+    struct retention_held held;     /* what the log keeps because the clock jumped; known also where the account cannot be read */
     struct people_place place;      /* the counters by fate (ingest/fate.h) and the ends of outputs, summed over all units */
 };
 

@@ -22,7 +22,6 @@
 #include "command/command.h"
 #include "command/config.h"
 #include "command/doctor.h"
-#include "command/retention_command.h"
 #include "command/supervisor.h"
 #include "command/tls_files.h"
 #include "ingest/geoip.h"
@@ -350,6 +349,13 @@ static void check_cage(struct doctor *doctor)
         verdict(doctor, FINE, "cage", "capture will be locked in: system calls by list, files by Landlock %d", cage_landlock_version());
 }
 
+static void check_retention(struct doctor *doctor, const struct retention_held *held)
+{
+    if (held->segments > 0)
+        verdict(doctor, WARN, "retention", "the clock jumped %.1f hours forward (or this machine was off): %" PRIu64 " segments of the log (%" PRIu64
+                " MiB) are old by it and kept. If it is right now: penstock retention confirm", (double)held->us / 3.6e9, held->segments, held->bytes >> 20);
+}
+
 static void check_account(struct doctor *doctor)
 {
     struct account account;
@@ -361,16 +367,7 @@ static void check_account(struct doctor *doctor)
         verdict(doctor, FINE, "events", "%" PRIu64 " accepted = %" PRIu64 " stored + %" PRIu64 " dropped + %" PRIu64
                 " deduplicated + %" PRIu64 " dead-lettered + %" PRIu64 " pending", account.accepted, account.stored,
                 account.dropped, account.deduplicated, account.dead_lettered, account.pending);
-}
-
-static void check_retention(struct doctor *doctor)
-{
-    struct retention_held held;
-
-    retention_held_read(doctor->data, &held);
-    if (held.segments > 0)
-        verdict(doctor, WARN, "retention", "the clock jumped %.1f hours forward (or this machine was off): %" PRIu64 " segments of the log (%" PRIu64
-                " MiB) are old by it and kept. If it is right now: penstock retention confirm", (double)held.us / 3.6e9, held.segments, held.bytes >> 20);
+    check_retention(doctor, &account.held);
 }
 
 int doctor_run(const struct command_args *args)
@@ -403,7 +400,6 @@ int doctor_run(const struct command_args *args)
         doctor_stores(&doctor, &config.stores);
     if (there) {
         check_roles(&doctor);
-        check_retention(&doctor);
         check_account(&doctor);
     }
     if (doctor.json)

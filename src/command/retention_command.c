@@ -29,42 +29,26 @@ static void held_seen(void *ctx, const struct log_partition_info *info, const st
         (void)snprintf(topics->topics[topics->count++], sizeof topics->topics[0], "%s", info->topic);
 }
 
-/* The log stays open for the caller. */
-static int held_topics_read(const char *data, struct held_topics *out, struct log **log_out, struct err *err)
+void retention_held_read(struct log *log, struct retention_held *out)
 {
-    *out = (struct held_topics){ .count = 0 };
-    if (account_log_open(data, log_out, err) < 0)
-        return -1;
-    if (log_is_kafka(*log_out) || log_info(*log_out, held_seen, out, err) == 0)
-        return 0;
-    log_close(*log_out);
-    return -1;
-}
-
-void retention_held_read(const char *data, struct retention_held *out)
-{
-    struct held_topics topics;
-    struct log        *log;
+    struct held_topics topics = { .count = 0 };
     struct err         ignored = { .kind = ERR_NONE };
 
-    *out = (struct retention_held){ 0 };
-    if (held_topics_read(data, &topics, &log, &ignored) < 0)
-        return;
-    log_close(log);
-    *out = topics.held;
+    *out = log_clock_info(log, held_seen, &topics, &ignored) < 0 ? (struct retention_held){ 0 } : topics.held;
 }
 
 int retention_confirm_run(const struct command_args *args)
 {
-    struct held_topics topics;
+    struct held_topics topics = { .count = 0 };
     struct log        *log;
     struct err         err = { .kind = ERR_NONE };
     bool               kafka;
-    int                rc = 0;
+    int                rc;
 
-    if (held_topics_read(args_data(args), &topics, &log, &err) < 0)
+    if (account_log_open(args_data(args), &log, &err) < 0)
         return command_failed(&err);
     kafka = log_is_kafka(log);
+    rc = log_clock_info(log, held_seen, &topics, &err);
     for (size_t i = 0; rc == 0 && i < topics.count; i++)
         rc = log_clock_confirm(log, topics.topics[i], 0, &err);
     log_close(log);

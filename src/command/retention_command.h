@@ -2,13 +2,13 @@
 #ifndef PENSTOCK_COMMAND_RETENTION_COMMAND_H
 #define PENSTOCK_COMMAND_RETENTION_COMMAND_H
 
-#include <stdint.h>
+#include "log/log.h"
 
 struct retention_held {
     uint64_t segments, bytes;
     int64_t  us; /* the most that the clock jumped */
 };
 /* Zeros when nothing is held, the log is on Kafka, or it cannot be read. */
-void retention_held_read(const char *data, struct retention_held *out);
+void retention_held_read(struct log *log, struct retention_held *out);
 
 #endif

@@ -9,7 +9,6 @@
 #include "base/metric.h"
 #include "command/account.h"
 #include "command/command.h"
-#include "command/retention_command.h"
 #include "command/roles.h"
 #include "command/status_by.h"
 #include "command/status_spool.h"
@@ -37,7 +36,6 @@ struct status {
     bool             changed; /* there was a reload or an upgrade since the server started */
     struct supervisor_changed change;
     double           lane_age_s[INPUT_COUNT], low_rate; /* as ingest tells them; 0 when it is not there */
-    struct retention_held held;
     double           further; /* likewise: messages of further topics (log.carry) in this machine's partitions */
 };
 
@@ -108,7 +106,7 @@ static int status_read(const char *data, struct status *out, struct err *err)
         if (err->kind != ERR_RETRY)
             return -1;
         out->unknown = *err; /* what the roles say of themselves is asked for most of all now */
-        out->account = (struct account){ .pending = 0 };
+        out->account = (struct account){ .held = out->account.held };
     }
     for (size_t i = 0; i < role_count; i++) {
         struct role_line *line = &out->roles[i];
@@ -122,7 +120,6 @@ static int status_read(const char *data, struct status *out, struct err *err)
     for (size_t i = 0; i < role_count && !out->changed; i++)
         out->changed = supervisor_owner(data, roles[i]) != 0 && supervisor_changed(data, roles[i], &out->change);
     lanes_read(data, out);
-    retention_held_read(data, &out->held);
     out->data = data;
     if (statvfs(data, &disk) == 0) {
         out->disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
@@ -201,7 +198,7 @@ static void status_json(const struct status *status, struct buf *out)
     lanes_json(status, out);
     status_spool_json(status->data, out);
     buf_add_format(out, ",\n \"retention\":{\"held_segments\":%" PRIu64 ",\"held_bytes\":%" PRIu64 ",\"clock_jumped_seconds\":%" PRId64 "}",
-                   status->held.segments, status->held.bytes, status->held.us / 1000000);
+                   status->account.held.segments, status->account.held.bytes, status->account.held.us / 1000000);
     buf_add_format(out, ",\n \"disk\":{\"free_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 "}}\n", status->disk_free_bytes,
                    status->disk_bytes);
 }
@@ -256,10 +253,10 @@ static void status_text(const struct status *status)
     if (status->further > 0)
         printf("\nfurther  %.0f messages of the topics in log.carry wait in this machine's partitions of them\n", status->further);
     status_spool_text(status->data);
-    if (status->held.segments > 0)
+    if (status->account.held.segments > 0)
         printf("\nheld     %" PRIu64 " segments of the log (%" PRIu64 " MiB) are older than retention by the clock, which jumped %.1f hours forward:\n"
                "         they stay until this machine ran for as long as retention says, or `penstock retention confirm`\n",
-               status->held.segments, status->held.bytes >> 20, (double)status->held.us / 3.6e9);
+               status->account.held.segments, status->account.held.bytes >> 20, (double)status->account.held.us / 3.6e9);
     printf("\ndisk     %.1f GiB free of %.1f\n", (double)status->disk_free_bytes / (1 << 30),
            (double)status->disk_bytes / (1 << 30));
 }

@@ -54,10 +54,10 @@ static void held_count(struct ingest *ingest)
     uint64_t   bytes = 0;
     struct err ignored = { .kind = ERR_NONE };
 
-    if (log_is_kafka(ingest->log) || now_us < ingest->held_us)
+    if (now_us < ingest->held_us)
         return;
     ingest->held_us = now_us + HELD_EVERY_US;
-    if (log_info(ingest->log, held_add, &bytes, &ignored) == 0)
+    if (log_clock_info(ingest->log, held_add, &bytes, &ignored) == 0)
         ingest_metrics_held(ingest->metrics, bytes);
 }
 

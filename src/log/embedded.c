@@ -109,5 +109,6 @@ const struct log_ops log_embedded_ops = {
     .roll_ask = embedded_roll_ask,
     .clock_confirm = embedded_clock_confirm,
     .info = embedded_info,
+    .clock_info = embedded_clock_info,
     .verify = embedded_verify,
 };

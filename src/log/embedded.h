@@ -47,6 +47,7 @@ int embedded_erase(struct log *log, const char *topic, uint32_t partition, uint6
 int embedded_roll_ask(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
 int embedded_clock_confirm(struct log *log, const char *topic, uint32_t partition, struct err *err) must_check;
 int embedded_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err) must_check;
+int embedded_clock_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err) must_check;
 int embedded_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
                     struct log_verify_result *out, struct err *err) must_check;
 

@@ -232,6 +232,11 @@ int log_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
     return OPS(log)->info(log, seen, ctx, err);
 }
 
+int log_clock_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
+{
+    return OPS(log)->clock_info == NULL ? 0 : OPS(log)->clock_info(log, seen, ctx, err);
+}
+
 int log_verify(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
                struct log_verify_result *out, struct err *err)
 {

@@ -367,6 +367,9 @@ struct log_cursor_info {
 typedef void log_info_seen(void *ctx, const struct log_partition_info *info, const struct log_cursor_info *cursors,
                            size_t cursor_count);
 int log_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err) must_check;
+/* The same of partitions whose writer's last look found something: but for their names only the last four members are told, from the heads
+ * alone, whatever the number of segments. Kafka: of none. */
+int log_clock_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err) must_check;
 
 struct log_verify_result {
     uint64_t frames, records, bytes;

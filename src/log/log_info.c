@@ -138,7 +138,7 @@ static size_t info_cursors(const struct part *part, struct log_cursor_info *curs
     return count;
 }
 
-static void info_clock(struct log_reader *reader, struct log_partition_info *info)
+static void info_clock(const struct log_reader *reader, struct log_partition_info *info)
 {
     struct err    ignored = { .kind = ERR_NONE };
     struct steady steady;
@@ -250,7 +250,26 @@ static void name_list_sort(char **names)
         qsort(names, count, sizeof *names, compare_texts);
 }
 
-int embedded_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
+static int clock_of_partition(struct log *log, const char *topic, uint32_t partition, log_info_seen *seen, void *ctx, struct err *err)
+{
+    struct log_partition_info info = { .partition = partition };
+    struct log_reader        *reader;
+
+    (void)snprintf(info.topic, sizeof info.topic, "%.64s", topic);
+    if (embedded_reader_open(log, topic, partition, 0, &reader, err) < 0)
+        return -1;
+    (void)embedded_reader_end(reader); /* opens the partition */
+    if (reader->part_open)
+        info_clock(reader, &info);
+    embedded_reader_close(reader);
+    if (info.held_segments > 0 || info.clock_jumped)
+        seen(ctx, &info, NULL, 0);
+    return 0;
+}
+
+typedef int partition_ask(struct log *log, const char *topic, uint32_t partition, log_info_seen *seen, void *ctx, struct err *err);
+
+static int each_partition(struct log *log, partition_ask *ask, log_info_seen *seen, void *ctx, struct err *err)
 {
     char **topics = name_list(log->dir_fd, ".");
     int    rc = topics == NULL ? err_set(err, ERR_FULL, "no memory to list topics") : 0;
@@ -265,10 +284,20 @@ int embedded_info(struct log *log, log_info_seen *seen, void *ctx, struct err *e
             unsigned long partition = strtoul(*name, &end, 10);
 
             if (*end == 0 && partition <= UINT32_MAX)
-                rc = info_partition(log, *topic, (uint32_t)partition, seen, ctx, err);
+                rc = ask(log, *topic, (uint32_t)partition, seen, ctx, err);
         }
         name_list_free(partitions);
     }
     name_list_free(topics);
     return rc;
+}
+
+int embedded_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
+{
+    return each_partition(log, info_partition, seen, ctx, err);
+}
+
+int embedded_clock_info(struct log *log, log_info_seen *seen, void *ctx, struct err *err)
+{
+    return each_partition(log, clock_of_partition, seen, ctx, err);
 }

@@ -63,6 +63,7 @@ struct log_ops {
     int (*roll_ask)(struct log *log, const char *topic, uint32_t partition, struct err *err);
     int (*clock_confirm)(struct log *log, const char *topic, uint32_t partition, struct err *err); /* NULL: nothing is held */
     int (*info)(struct log *log, log_info_seen *seen, void *ctx, struct err *err);
+    int (*clock_info)(struct log *log, log_info_seen *seen, void *ctx, struct err *err); /* NULL: nothing is held */
     int (*verify)(struct log *log, const char *topic, uint32_t partition, log_damage_seen *seen, void *ctx,
                   struct log_verify_result *out, struct err *err);
 };

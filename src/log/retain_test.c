@@ -137,10 +137,15 @@ static void info_seen(void *ctx, const struct log_partition_info *info, const st
 
 static struct log_partition_info info(struct world *world)
 {
-    struct log_partition_info found = { .held_bytes = 0 };
+    struct log_partition_info found = { .held_bytes = 0 }, clock = found;
     struct err                err;
 
     MUST(log_info(world->log, info_seen, &found, &err));
+    MUST(log_clock_info(world->log, info_seen, &clock, &err)); /* what is asked for often says the same */
+    assert_int_equal(clock.held_segments, found.held_segments);
+    assert_int_equal(clock.held_bytes, found.held_bytes);
+    assert_int_equal(clock.held_us, found.held_us);
+    assert_int_equal(clock.clock_jumped, found.clock_jumped);
     return found;
 }
 
