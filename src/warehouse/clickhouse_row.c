@@ -124,35 +124,35 @@ static void damaged(const struct row *row, size_t cell, struct err *err)
     err_set(err, ERR_INPUT, "%s.%s: packed properties are damaged", row_tables[row->table].name, row_tables[row->table].columns[cell].name);
 }
 
-/* Room for the row that is certainly enough; packed properties become text. 0: they are damaged. */
-static size_t row_room(const struct row *row, struct err *err)
+/* Room for the row that is certainly enough; packed properties become text, whose lengths are noted by cell. 0: they are damaged. */
+static size_t row_room(const struct row *row, size_t packed_bytes[ROW_CELLS_MAX], struct err *err)
 {
     const struct clickhouse_columns *table = &clickhouse_columns[row->table];
     size_t                           room = table->count * CELL_BYTES_MAX;
 
     for (size_t i = 0; i < table->count; i++) {
-        int    cell = table->columns[i].cell;
-        size_t bytes;
+        int cell = table->columns[i].cell;
 
         if ((table->columns[i].type & ~CLICKHOUSE_NULLABLE) != CLICKHOUSE_TEXT || cell < 0 || row->cells[cell].null)
             continue;
-        bytes = row->cells[cell].text.bytes;
-        if (row_cell_packed(row, (size_t)cell) && packed_text_bytes(row->cells[cell].text, &bytes, err) < 0) {
+        if (!row_cell_packed(row, (size_t)cell)) {
+            room += row->cells[cell].text.bytes;
+            continue;
+        }
+        if (packed_text_bytes(row->cells[cell].text, &packed_bytes[cell], err) < 0) {
             damaged(row, (size_t)cell, err);
             return 0;
         }
-        room += bytes;
+        room += packed_bytes[cell];
     }
     return room;
 }
 
-/* NULL: damaged. */
-static uint8_t *put_packed(uint8_t *to, const struct row *row, size_t cell, struct err *err)
+/* The text of so many bytes. NULL: damaged. */
+static uint8_t *put_packed(uint8_t *to, const struct row *row, size_t cell, size_t bytes, struct err *err)
 {
-    size_t bytes;
-
-    if (packed_text_bytes(row->cells[cell].text, &bytes, err) < 0 ||
-        packed_text(row->cells[cell].text, to = put_length(to, bytes), err) < 0) {
+    to = put_length(to, bytes);
+    if (packed_text(row->cells[cell].text, to, err) < 0) {
         damaged(row, cell, err);
         return NULL;
     }
@@ -167,7 +167,8 @@ int clickhouse_row_write(struct buf *out, const struct row *row, uint64_t which,
                          uint64_t *clamped, struct err *err)
 {
     const struct clickhouse_columns *table = &clickhouse_columns[row->table];
-    size_t                           room = row_room(row, err);
+    size_t                           packed_bytes[ROW_CELLS_MAX];
+    size_t                           room = row_room(row, packed_bytes, err);
     uint8_t                         *to = room == 0 ? NULL : buf_reserve(out, room);
 
     if (room == 0)
@@ -190,8 +191,9 @@ int clickhouse_row_write(struct buf *out, const struct row *row, uint64_t which,
             if (cell->null)
                 continue;
         }
-        to = row_cell_packed(row, (size_t)column->cell) ? put_packed(to, row, (size_t)column->cell, err)
-                                                        : put_cell(to, column->type, cell, clamped);
+        to = row_cell_packed(row, (size_t)column->cell)
+                 ? put_packed(to, row, (size_t)column->cell, packed_bytes[column->cell], err)
+                 : put_cell(to, column->type, cell, clamped);
         if (to == NULL)
             return -1;
     }
