@@ -356,6 +356,38 @@ static void uuids(void **state)
     assert_false(uuid_equal(&uuid, &record->uuid));
 }
 
+/* A bad event beside a good one, sent again: letters of one uuid, so that who repairs and replays both stores one event. */
+static void uuids_of_bad(void **state)
+{
+    static const struct { const char *bad; bool same; unsigned flags; } bads[] = {
+        { "{\"event\":\"\",\"distinct_id\":\"u\",\"timestamp\":\"2026-02-03T03:00:00Z\"}", true, RECORD_UUID_DERIVED },
+        { "{\"event\":\"x\",\"timestamp\":\"2026-02-03T03:00:00Z\"}", true, RECORD_UUID_DERIVED },
+        { "{\"event\":\"x\",\"uuid\":\"no\",\"distinct_id\":\"u\",\"timestamp\":\"2026-02-03T03:00:00Z\"}", true, RECORD_UUID_DERIVED },
+        { "{\"event\":\"\",\"uuid\":\"018f5a1c-0000-7000-8000-0000000000ab\",\"distinct_id\":\"u\"}", true, 0 },
+        { "{\"event\":\"\",\"distinct_id\":\"u\",\"timestamp\":\"soon\"}", false, RECORD_UUID_MADE },
+        { "{\"event\":\"\",\"distinct_id\":\"u\"}", false, RECORD_UUID_MADE },
+        { "7", false, RECORD_UUID_MADE },
+    };
+    char        body[1024];
+    struct uuid first;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bads / sizeof *bads; i++)
+        for (int again = 0; again < 2; again++) {
+            (void)snprintf(body, sizeof body,
+                           "{\"api_key\":\"phc_alpha\",\"sent_at\":\"2026-02-03T04:05:0%dZ\",\"batch\":[%s,{\"event\":\"a\",\"distinct_id\":\"u\"}]}",
+                           again, bads[i].bad);
+            assert_int_equal(kit_ask(&kit, "POST", "/batch", JSON, span_text(body), &answer), 200);
+            assert_int_equal(kit_records(&kit), 2);
+            assert_int_equal(kit.records[0].kind, RECORD_REJECTED);
+            assert_int_equal(kit.records[0].flags, bads[i].flags);
+            if (again == 0)
+                first = kit.records[0].uuid;
+            else if (uuid_equal(&first, &kit.records[0].uuid) != bads[i].same)
+                fail_msg("%s", bads[i].bad);
+        }
+}
+
 static void fields(void **state)
 {
     const struct record *record;
@@ -524,7 +556,7 @@ static void sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors), cmocka_unit_test(cors),     cmocka_unit_test(uuids),
+        cmocka_unit_test(vectors), cmocka_unit_test(cors),     cmocka_unit_test(uuids), cmocka_unit_test(uuids_of_bad),
         cmocka_unit_test(fields),  cmocka_unit_test(historical_goes_together), cmocka_unit_test(rejected), cmocka_unit_test(large_events), cmocka_unit_test(sizes),
     };
 

@@ -125,7 +125,34 @@ static int intake_append(struct intake_work *work, const struct record *record)
                            work->refusal);
 }
 
-/* Keeps a bad event as RECORD_REJECTED; its good neighbours go on. */
+/* The client's own time; CLOCK_NONE: there is none that can be read. */
+static int64_t intake_client_us(struct intake_work *work, const struct draft *draft)
+{
+    struct span text;
+    int64_t     us;
+
+    if (!draft_has(&draft->timestamp))
+        return CLOCK_NONE;
+    text = json_text(&draft->timestamp, work->intake->parts.arena);
+    return text.at != NULL && time_parse_lenient(text, &us) ? us : CLOCK_NONE;
+}
+
+/* The uuid of a record whose client gave none. Its token and distinct id are known; otherwise_us: of a random one. */
+static void intake_derive(struct intake_work *work, struct span object, struct record *record, int64_t client_us, int64_t otherwise_us)
+{
+    struct uuid_source *uuids = work->intake->parts.uuids;
+
+    if (client_us != CLOCK_NONE) {
+        record->uuid = uuid_derive(uuids, record->token, record->distinct_id, object, event_sent_at(object), client_us);
+        record->flags |= RECORD_UUID_DERIVED;
+    } else {
+        record->uuid = uuid_make(uuids, otherwise_us);
+        record->flags |= RECORD_UUID_MADE;
+    }
+}
+
+/* Keeps a bad event as RECORD_REJECTED; its good neighbours go on. Sent again it has the same uuid, as a good one: of two
+ * letters that are repaired and replayed one event is stored. */
 static int intake_reject(struct intake_work *work, const struct draft *draft, uint32_t index,
                          enum record_rejection rejection, const char *detail)
 {
@@ -146,13 +173,11 @@ static int intake_reject(struct intake_work *work, const struct draft *draft, ui
     record.data = draft->object;
     if (record.data.bytes > intake_event_bytes_max(work) && record.data.bytes > INTAKE_REJECTED_DATA_BYTES)
         record.data.bytes = INTAKE_REJECTED_DATA_BYTES;
-    text = draft_has(&draft->uuid) ? span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2) : (struct span){ 0 };
-    if (text.bytes == 0 || !uuid_parse(text, &record.uuid)) {
-        record.uuid = uuid_make(work->intake->parts.uuids, work->common.received_us);
-        record.flags |= RECORD_UUID_MADE;
-    }
     if (event_distinct_id(draft, work->intake->parts.arena, &record.distinct_id, &cut) < 0)
         return intake_refuse_memory(work);
+    text = draft_has(&draft->uuid) ? span_of(draft->uuid.raw.at + 1, draft->uuid.raw.bytes - 2) : (struct span){ 0 };
+    if (text.bytes == 0 || !uuid_parse(text, &record.uuid))
+        intake_derive(work, record.data, &record, intake_client_us(work, draft), record.received_us);
     if (draft_has(&draft->event)) {
         record.event = json_text(&draft->event, work->intake->parts.arena);
         if (record.event.at == NULL)
@@ -169,17 +194,10 @@ static void intake_stamp(struct intake_work *work, const struct draft *draft, st
 {
     struct stamp_input input = { .now_us = record->received_us,
                                  .sent_at_us = record->sent_at_us,
-                                 .client_us = CLOCK_NONE,
+                                 .client_us = intake_client_us(work, draft),
                                  .ignore_sent_at = draft->ignore_sent_at };
     struct stamp       stamp;
 
-    if (draft_has(&draft->timestamp)) {
-        struct span text = json_text(&draft->timestamp, work->intake->parts.arena);
-        int64_t     us;
-
-        if (text.at != NULL && time_parse_lenient(text, &us))
-            input.client_us = us;
-    }
     if (draft_has(&draft->offset))
         input.has_offset = json_int64(&draft->offset, &input.offset_ms);
     stamp = stamp_compute(&input);
@@ -193,18 +211,10 @@ static void intake_stamp(struct intake_work *work, const struct draft *draft, st
 static void intake_identify(struct intake_work *work, const struct draft *draft, struct record *record,
                             int64_t client_us)
 {
-    if (draft_has(&draft->uuid)) {
+    if (draft_has(&draft->uuid))
         record->uuid = draft->uuid_value;
-        return;
-    }
-    if (client_us != CLOCK_NONE) {
-        record->uuid = uuid_derive(work->intake->parts.uuids, record->token, record->distinct_id, draft->object,
-                                   event_sent_at(draft->object), client_us);
-        record->flags |= RECORD_UUID_DERIVED;
-    } else {
-        record->uuid = uuid_make(work->intake->parts.uuids, record->timestamp_us);
-        record->flags |= RECORD_UUID_MADE;
-    }
+    else
+        intake_derive(work, draft->object, record, client_us, record->timestamp_us);
 }
 
 static int intake_accept(struct intake_work *work, const struct draft *draft, uint32_t index)

@@ -166,8 +166,31 @@ static void run_explain(struct segment_run *run, const struct segment_fault *fau
         refusal_set(&run->first_bad, status, cause, "%s", fault->detail);
 }
 
-/* Keeps a bad message as RECORD_REJECTED; its good neighbours go on. */
-static int run_reject(struct segment_run *run, const struct segment_message *message, const struct segment_fault *fault,
+/* Nothing that changes when the client sends again may go in: neither sentAt nor the request. */
+static void run_identify(struct segment_run *run, struct segment_message *message, struct record *record)
+{
+    struct uuid_source *uuids = run->intake->parts.uuids;
+
+    if (!message->has_uuid) {
+        const struct json_value *sent = segment_member(&message->members, "sentAt");
+        bool                     timed = message->client_us != CLOCK_NONE;
+
+        if (message->message_id.raw.at != NULL)
+            message->uuid = uuid_derive(uuids, record->token, SPAN("messageId"), message->message_id.raw, SPAN(""),
+                                        timed ? message->client_us : 0);
+        else if (timed)
+            message->uuid = uuid_derive(uuids, record->token, record->distinct_id, message->object,
+                                        sent == NULL ? SPAN("") : sent->raw, message->client_us);
+        else
+            message->uuid = uuid_make(uuids, record->timestamp_us);
+        record->flags |= timed || message->message_id.raw.at != NULL ? RECORD_UUID_DERIVED : RECORD_UUID_MADE;
+    }
+    record->uuid = message->uuid;
+}
+
+/* Keeps a bad message as RECORD_REJECTED; its good neighbours go on. Sent again it has the same uuid, as a good one: of two
+ * letters that are repaired and replayed one event is stored. */
+static int run_reject(struct segment_run *run, struct segment_message *message, const struct segment_fault *fault,
                       struct record *record)
 {
     run->result->by_rejection[fault->rejection]++;
@@ -181,12 +204,7 @@ static int run_reject(struct segment_run *run, const struct segment_message *mes
         record->data.bytes = SEGMENT_REJECTED_DATA_BYTES;
     record->event = message->event.at == NULL ? SPAN("") : message->event;
     record->distinct_id = message->distinct_id;
-    if (message->has_uuid) {
-        record->uuid = message->uuid;
-    } else {
-        record->uuid = uuid_make(run->intake->parts.uuids, record->received_us);
-        record->flags |= RECORD_UUID_MADE;
-    }
+    run_identify(run, message, record);
     run->result->rejected++;
     return run_append(run, record);
 }
@@ -208,28 +226,6 @@ static void run_stamp(struct segment_run *run, const struct segment_message *mes
         run->result->skew_known = true;
         run->result->skew_s = ((double)message->sent_at_us - (double)record->received_us) / 1e6;
     }
-}
-
-/* Nothing that changes when the client sends again may go in: neither sentAt nor the request. */
-static void run_identify(struct segment_run *run, struct segment_message *message, struct record *record)
-{
-    struct uuid_source *uuids = run->intake->parts.uuids;
-
-    if (!message->has_uuid) {
-        const struct json_value *sent = segment_member(&message->members, "sentAt");
-        bool                     timed = message->client_us != CLOCK_NONE;
-
-        if (message->message_id.raw.at != NULL)
-            message->uuid = uuid_derive(uuids, record->token, SPAN("messageId"), message->message_id.raw, SPAN(""),
-                                        timed ? message->client_us : 0);
-        else if (timed)
-            message->uuid = uuid_derive(uuids, record->token, record->distinct_id, message->object,
-                                        sent == NULL ? SPAN("") : sent->raw, message->client_us);
-        else
-            message->uuid = uuid_make(uuids, record->timestamp_us);
-        record->flags |= timed || message->message_id.raw.at != NULL ? RECORD_UUID_DERIVED : RECORD_UUID_MADE;
-    }
-    record->uuid = message->uuid;
 }
 
 static int run_read(struct segment_run *run, const struct segment_item *item, struct segment_message *message,

@@ -179,8 +179,6 @@ static int segment_read_times(struct segment_work *work)
     const struct json_value *sent = segment_text_member(&message->members, "sentAt");
     struct span              text;
 
-    message->client_us = message->sent_at_us = CLOCK_NONE;
-    message->sent_at_zone_min = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names && message->client_us == CLOCK_NONE; i++) {
         const struct json_value *value = segment_member(&message->members, names[i]);
         int64_t                  us;
@@ -294,7 +292,7 @@ int segment_message_read(struct span object, enum segment_type type, const struc
     struct err          err = { 0 };
     size_t              bytes = object.bytes + envelope->inherited_bytes;
 
-    *out = (struct segment_message){ .object = object, .type = type, .envelope = envelope };
+    *out = (struct segment_message){ .object = object, .type = type, .envelope = envelope, .client_us = CLOCK_NONE, .sent_at_us = CLOCK_NONE };
     *fault = (struct segment_fault){ .rejection = RECORD_REJECTED_NONE };
     if (object.bytes == 0 || object.at[0] != '{')
         return segment_reject(&work, RECORD_REJECTED_BAD_FIELD, "a message must be an object");
@@ -303,14 +301,10 @@ int segment_message_read(struct span object, enum segment_type type, const struc
                               bytes_max);
     if (json_members_read(object, arena, &out->members, &err) < 0)
         return -1;
-    if (segment_read_type(&work) < 0 || segment_read_message_id(&work) < 0 || segment_read_who(&work) < 0 ||
-        segment_read_event(&work) < 0)
+    if (segment_read_type(&work) < 0 || segment_read_message_id(&work) < 0 || segment_read_times(&work) < 0 ||
+        segment_read_who(&work) < 0 || segment_read_event(&work) < 0)
         return -1;
-    if (!segment_good(&work))
-        return 0;
-    if (segment_read_times(&work) < 0 || segment_read_rest(&work) < 0)
-        return -1;
-    return 0;
+    return segment_good(&work) ? segment_read_rest(&work) : 0;
 }
 
 bool segment_message_from_server(const struct segment_message *message)

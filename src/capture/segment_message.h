@@ -61,7 +61,7 @@ struct segment_fault {
 };
 
 /* type: of the path, or SEGMENT_BY_MESSAGE. bytes_max: of one message with what it inherits. -1: the arena is full.
- * With a fault, out->object, out->has_uuid, out->uuid, out->event and out->distinct_id are what could be found. */
+ * With a fault, what its id follows from, out->event and out->distinct_id are what could be found. */
 int segment_message_read(struct span object, enum segment_type type, const struct segment_envelope *envelope,
                          size_t bytes_max, struct arena *arena, struct segment_message *out,
                          struct segment_fault *fault) must_check;

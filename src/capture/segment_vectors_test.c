@@ -232,6 +232,34 @@ static void test_ids(void **state)
     assert_false(uuid_equal(&first, &again));
 }
 
+/* A bad message beside a good one, sent again: letters of one uuid, so that who repairs and replays both stores one event. */
+static void test_ids_of_bad(void **state)
+{
+    static const struct { const char *bad; bool same; } bads[] = {
+        { "{\"type\":\"track\",\"userId\":\"u\",\"messageId\":\"ajs-next-9\"" AT "}", true },
+        { "{\"type\":\"track\",\"userId\":\"u\",\"messageId\":\"ajs-next-9\"}", true },
+        { "{\"type\":\"track\",\"event\":\"x\",\"messageId\":\"" UUID "\"}", true },
+        { "{\"type\":\"?\",\"userId\":\"u\"" AT "}", true },
+        { "{\"type\":\"?\",\"userId\":\"u\"}", false },
+        { "7", false },
+    };
+    char        body[1024];
+    struct uuid first;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bads / sizeof *bads; i++)
+        for (int again = 0; again < 2; again++) {
+            (void)snprintf(body, sizeof body, "{\"batch\":[" TRACK ",%s],\"sentAt\":\"2026-02-03T04:05:0%dZ\"}", bads[i].bad, again);
+            assert_int_equal(kit_ask(&kit, "POST", "/v1/batch", AUTH, span_text(body), &answer), 200);
+            assert_int_equal(kit_records(&kit), 2);
+            assert_int_equal(kit.records[1].kind, RECORD_REJECTED);
+            if (again == 0)
+                first = kit.records[1].uuid;
+            else if (uuid_equal(&first, &kit.records[1].uuid) != bads[i].same)
+                fail_msg("%s", bads[i].bad);
+        }
+}
+
 /* The same messageId under another key is another event. */
 static void test_ids_of_others(void **state)
 {
@@ -337,7 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows),      cmocka_unit_test(test_preflight),
                                         cmocka_unit_test(test_times),     cmocka_unit_test(test_ids),
-                                        cmocka_unit_test(test_ids_of_others), cmocka_unit_test(test_addresses),
+                                        cmocka_unit_test(test_ids_of_bad), cmocka_unit_test(test_ids_of_others), cmocka_unit_test(test_addresses),
                                         cmocka_unit_test(test_sizes),     cmocka_unit_test(test_inherited_size),
                                         cmocka_unit_test(test_growth) };
 
