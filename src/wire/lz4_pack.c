@@ -109,21 +109,18 @@ size_t lz4_pack(struct span from, uint8_t *to)
             at += 1 + json_repeat_quote(at + 1);
             continue;
         }
+
+        /* Its end first: the next turn waits for that alone. */
+        const uint8_t *matched = at + FIND_BYTES;
+        unsigned       equal;
+
+        do {
+            equal = json_repeat_piece(matched, matched - distance);
+            matched += equal;
+        } while (equal == COPY && matched < end - TAIL_BYTES);
         if (at > literals && match - start >= 8)
             back = json_repeat_before(at, match, (size_t)(at - literals));
-        at -= back;
-        match -= back;
-
-        const uint8_t *matched = at + back + FIND_BYTES;
-
-        while (matched < end - TAIL_BYTES) {
-            unsigned equal = json_repeat_piece(matched, match + (matched - at));
-
-            matched += equal;
-            if (equal < COPY)
-                break;
-        }
-        out = sequence_put(out, literals, (size_t)(at - literals), (size_t)(at - match), (size_t)(matched - at));
+        out = sequence_put(out, literals, (size_t)(at - literals) - back, distance, (size_t)(matched - at) + back);
         at = literals = matched;
     }
     return (size_t)(out - to) + last_put(out, literals, (size_t)(end - literals));
