@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/metric.h"
+#include "command/as_owner.h"
 #include "command/config_stores.h"
 
 int command_catalog_open(const struct command_args *args, bool make, struct catalog **out, struct err *err)
@@ -25,8 +26,16 @@ int command_catalog_open(const struct command_args *args, bool make, struct cata
 int command_catalog_of(const char *data, struct catalog **out, struct err *err)
 {
     const struct stores *stores;
+    struct as_owner      before = { .changed = false };
+    int                  rc;
 
-    return command_stores(data, &stores, err) < 0 ? -1 : catalog_open_at(data, &stores->catalog, out, err);
+    if (command_stores(data, &stores, err) < 0)
+        return -1;
+    if (!command_catalog_there(data))
+        before = as_owner_begin(data);
+    rc = catalog_open_at(data, &stores->catalog, out, err);
+    as_owner_end(&before);
+    return rc;
 }
 
 bool command_catalog_there(const char *data)

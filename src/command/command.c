@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/terminal.h"
@@ -434,11 +435,15 @@ int file_read(const char *path, struct buf *out, struct err *err)
 int data_check(const char *data, struct err *err)
 {
     const struct stores *stores;
+    struct stat          found;
 
     if (command_stores(data, &stores, err) < 0) /* a file that cannot be read is the first thing to know */
         return -1;
     if (command_catalog_there(data))
         return 0;
+    if (stat(data, &found) == 0 && access(data, X_OK) < 0)
+        return err_set(err, ERR_STOP, "%.200s cannot be looked into: %s; it belongs to user %u: use penstock as that user, or as root", data,
+                       strerror(errno), (unsigned)found.st_uid);
     return err_set(err, ERR_INPUT, "%.200s is no data folder of Penstock (no catalog.db in it); name yours with --data "
                    "DIR, or start one: penstock serve", data);
 }

@@ -83,7 +83,7 @@ int data_path(const char *data, const char *name, char *to, size_t room, struct 
 /* Appends the whole of a file, or of standard input for "-". ERR_INPUT: why it cannot be read, or that it is
  * larger than out->bytes_max. */
 int file_read(const char *path, struct buf *out, struct err *err) must_check;
-/* -1 (ERR_INPUT) with the next step when DIR does not look like a data folder. */
+/* -1 (ERR_INPUT) with the next step when DIR does not look like a data folder; ERR_STOP when that may not be seen. */
 int data_check(const char *data, struct err *err) must_check;
 
 /* --- the commands (each in the file of its name) ------------------------------------------------ */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "command/account.h"
+#include "command/as_owner.h"
 #include "command/catalog_access.h"
 #include "command/people_access.h"
 #include "event/packed.h"
@@ -235,10 +236,15 @@ static int append(const struct command_args *args, struct span body, uint64_t *n
     struct log          *log;
     struct log_writer   *writer;
     struct log_batch    *batch = log_batch_new();
+    struct as_owner      before = { .changed = false };
+    char                 folder[4096];
     int                  rc = -1;
 
     if (batch == NULL)
         return err_set(err, ERR_FULL, "no memory");
+    if (data_path(args_data(args), "log", folder, sizeof folder, err) < 0)
+        goto no_log;
+    before = as_owner_begin(folder); /* the topic may have to be made */
     if (account_log_open(args_data(args), &log, err) < 0)
         goto no_log;
     if (writer_open(log, &writer, err) < 0)
@@ -252,6 +258,7 @@ static int append(const struct command_args *args, struct span body, uint64_t *n
 no_writer:
     log_close(log);
 no_log:
+    as_owner_end(&before);
     log_batch_free(batch);
     return rc;
 }

@@ -50,7 +50,7 @@ int retention_confirm_run(const struct command_args *args)
     kafka = log_is_kafka(log);
     rc = log_clock_info(log, held_seen, &topics, &err);
     for (size_t i = 0; rc == 0 && i < topics.count; i++)
-        rc = log_clock_confirm(log, topics.topics[i], 0, &err);
+        rc = log_clock_confirm(log, topics.topics[i], 0, &err); /* whose file it is does not matter: that it is there is what is read */
     log_close(log);
     if (rc < 0)
         return command_failed(&err);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "command/account.h"
+#include "command/as_owner.h"
 #include "command/command.h"
 #include "command/config_stores.h"
 #include "command/question.h"
@@ -111,6 +112,8 @@ int warehouse_rebuild_run(const struct command_args *args)
     struct rows rows;
     struct err  err = { .kind = ERR_NONE };
     bool        serving;
+    struct as_owner before;
+    int         rc;
 
     if (data_check(data, &err) < 0 || data_path(data, "run", run, sizeof run, &err) < 0 || rows_read(data, &rows, &err) < 0)
         return command_failed(&err);
@@ -121,7 +124,10 @@ int warehouse_rebuild_run(const struct command_args *args)
     }
     if (!confirmed(args, &rows))
         return EXIT_FAILED;
-    if (rebuild_ask(data, clock_wall_us(), mark, &err) < 0)
+    before = as_owner_begin(data);
+    rc = rebuild_ask(data, clock_wall_us(), mark, &err);
+    as_owner_end(&before);
+    if (rc < 0)
         return command_failed(&err);
     serving = query_served(run);
     fprintf(stderr, "penstock: %s; the old warehouse becomes %s/warehouse.duckdb%s. Delete it when it is not needed: it also holds\n"

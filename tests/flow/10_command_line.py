@@ -3,6 +3,7 @@ import collections
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -318,6 +319,51 @@ def test_a_token_may_be_there_before_the_first_start():
             assert other.token() == "phc_before", "no second token is made"
             other.post("/e/", {"api_key": "phc_before", "event": "x", "distinct_id": "u"})
             assert other.settle()["stored"] == 1
+
+
+def owners(folder):
+    return {os.path.join(at, name): os.lstat(os.path.join(at, name)).st_uid for at, folders, files in os.walk(folder) for name in folders + files}
+
+
+def test_what_root_makes_belongs_to_the_owner_of_the_folder():
+    """Else a server that runs as him could not read what was asked of it."""
+    other = 65534
+    if os.geteuid() != 0:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkdir(folder + "/data")
+        os.chown(folder + "/data", other, other)
+        command("token", "create", "--data", folder + "/data")
+        assert {uid for path, uid in owners(folder + "/data").items() if "catalog.db" in path} == {other}, owners(folder + "/data")
+    with Serve() as serve:
+        serve.post("/e/", {"api_key": serve.token(), "event": "x", "distinct_id": "ada"})
+        serve.settle()
+        serve.stop()
+        os.chmod(serve.folder, 0o755)
+        for path in [serve.data, *owners(serve.data)]:
+            os.lchown(path, other, other)
+        if deploy.embedded("people"):
+            serve.cli("person", "delete", "ada")
+        for argv in (["status"], ["token", "create"], ["restrict", "add", "drop", "--event", "x"], ["log", "verify"], ["sql", "SELECT 1"],
+                     ["trace", uuid7()], ["dlq", "list"], ["retention", "confirm"]):
+            serve.cli(*argv, check=False)
+        if deploy.embedded("warehouse"):
+            serve.cli("warehouse", "rebuild", "--yes")
+        assert set(owners(serve.data).values()) == {other}, [path for path, uid in owners(serve.data).items() if uid != other]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told_as_that():
+    if os.geteuid() != 0:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(BINARY, folder)
+        command("token", "create", "--data", folder + "/data")
+        for argv in (["status"], ["token", "list"], ["sql", "SELECT 1"], ["log", "info"], ["doctor"]):
+            done = subprocess.run([program, *argv, "--data", folder + "/data"], capture_output=True, text=True, user=65534, group=65534, extra_groups=[])
+            text = done.stdout if argv == ["doctor"] else done.stderr
+            assert done.returncode == 1 and "/data cannot be looked into: Permission denied; it belongs to user 0" in text, (argv, done)
 
 
 def test_projects_and_restrictions():
