@@ -264,6 +264,9 @@ int catalog_letter_discard(struct catalog *catalog, const char *letter, int64_t 
 /* The letter other than this one whose last replay sent the event `uuid`, not after until_us; "" when none did. */
 int catalog_letter_earlier(struct catalog *catalog, const char *letter, const char *uuid, int64_t until_us, char *to,
                            size_t room, struct err *err) must_check;
+/* Each that is replayed or discarded; the text is borrowed. 0: go on; -1. The catalog is not used meanwhile. */
+typedef int catalog_letter_visit(void *ctx, struct span letter, bool replayed, struct err *err);
+int catalog_letters_decided(struct catalog *catalog, catalog_letter_visit *visit, void *ctx, struct err *err) must_check;
 int catalog_letter_counts(struct catalog *catalog, uint64_t *replayed_out, uint64_t *discarded_out,
                           struct err *err) must_check;
 

@@ -65,6 +65,8 @@
                         " IS NULL AND dead_letters.discarded_us IS NULL")                                       \
     X(LETTER_EARLIER, "SELECT letter FROM dead_letters WHERE replay_uuid = ?1 AND letter <> ?2 AND"             \
                       " replayed_us <= ?3 ORDER BY replayed_us DESC LIMIT 1")                                   \
+    X(LETTERS_DECIDED, "SELECT letter, CASE WHEN replayed_us IS NULL THEN 0 ELSE 1 END FROM dead_letters WHERE replayed_us"\
+                       " IS NOT NULL OR discarded_us IS NOT NULL")                                              \
     X(LETTER_COUNTS, "SELECT count(replayed_us), count(discarded_us) FROM dead_letters")
 #define CATALOG_STATEMENT_ENUM(name, sql) CATALOG_##name,
 enum catalog_statement { CATALOG_STATEMENTS(CATALOG_STATEMENT_ENUM) CATALOG_STATEMENT_COUNT };

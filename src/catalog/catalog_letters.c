@@ -90,6 +90,16 @@ int catalog_letter_earlier(struct catalog *catalog, const char *letter, const ch
     return got < 0 ? -1 : 0;
 }
 
+int catalog_letters_decided(struct catalog *catalog, catalog_letter_visit *visit, void *ctx, struct err *err)
+{
+    int got, rc = 0;
+
+    while (rc == 0 && (got = catalog_db_row(catalog, CATALOG_LETTERS_DECIDED, err)) != 0)
+        rc = got < 0 ? -1 : visit(ctx, catalog_db_text(catalog, CATALOG_LETTERS_DECIDED, 0), catalog_db_int(catalog, CATALOG_LETTERS_DECIDED, 1) != 0, err);
+    catalog_db_reset(catalog, CATALOG_LETTERS_DECIDED);
+    return rc;
+}
+
 int catalog_letter_counts(struct catalog *catalog, uint64_t *replayed_out, uint64_t *discarded_out, struct err *err)
 {
     int           got = catalog_db_row(catalog, CATALOG_LETTER_COUNTS, err);

@@ -1,6 +1,18 @@
 /* catalog/catalog_letters_test.c - what was done about dead letters. */
 #include "catalog/catalog_test_kit.h"
 
+struct decided { uint64_t replayed, discarded; };
+
+static int decided_count(void *ctx, struct span letter, bool replayed, struct err *err)
+{
+    struct decided *decided = ctx;
+
+    (void)err;
+    assert_true(span_is(letter, "capture:5"));
+    ++*(replayed ? &decided->replayed : &decided->discarded);
+    return 0;
+}
+
 /* A letter's way: each row does one thing to the same letter and says what is known of it afterwards. */
 static void letters_are_kept(void **state)
 {
@@ -26,6 +38,7 @@ static void letters_are_kept(void **state)
         struct catalog_letter letter = { .replays = 77 };
         struct buf            repaired;
         uint64_t              replayed, discarded;
+        struct decided        decided = { 0 };
         int                   rc = 0;
 
         buf_init(&repaired, 1000);
@@ -36,10 +49,11 @@ static void letters_are_kept(void **state)
         else if (rows[i].act == DISCARD)
             rc = catalog_letter_discard(catalog, "capture:5", 33, &err);
         if (rc != rows[i].gives || catalog_letter_find(catalog, "capture:5", &letter, &repaired, &err) < 0 ||
-            catalog_letter_counts(catalog, &replayed, &discarded, &err) < 0)
+            catalog_letter_counts(catalog, &replayed, &discarded, &err) < 0 ||
+            catalog_letters_decided(catalog, decided_count, &decided, &err) < 0)
             fail_msg("%s: %d %s", rows[i].name, rc, err.text);
         if (letter.state != rows[i].now || letter.replays != rows[i].replays || replayed != rows[i].replayed ||
-            discarded != rows[i].discarded || !span_is(buf_span(&repaired), rows[i].repaired) ||
+            discarded != rows[i].discarded || decided.replayed != replayed || decided.discarded != discarded || !span_is(buf_span(&repaired), rows[i].repaired) ||
             strcmp(letter.replay_uuid, rows[i].uuid) != 0)
             fail_msg("%s: state %d, %u replays", rows[i].name, (int)letter.state, letter.replays);
         assert_int_equal(letter.replayed_us, letter.state == CATALOG_LETTER_REPLAYED ? 22 : 0);

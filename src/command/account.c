@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "catalog/catalog.h"
+#include "command/account_letters.h"
 #include "command/account_spool.h"
 #include "command/catalog_access.h"
 #include "command/command.h"
@@ -166,29 +167,6 @@ static int inputs_read(struct log *log, uint32_t unit, const struct people_place
     return 0;
 }
 
-/* What people did about letters; zeros when there is no catalog. It is no part of the sum: a replayed letter stays
- * dead-lettered, and what was sent for it is an accepted event of its own. */
-static int letters_read(const char *data, struct account *out, struct err *err)
-{
-    struct catalog *catalog;
-    int             rc;
-
-    if (!command_catalog_there(data))
-        return 0;
-    if (command_catalog_of(data, &catalog, err) < 0)
-        return -1;
-    rc = catalog_letter_counts(catalog, &out->letters_replayed, &out->letters_discarded, err);
-    catalog_close(catalog);
-    return rc;
-}
-
-uint64_t account_letters_open(const struct account *account)
-{
-    uint64_t done = account->letters_replayed + account->letters_discarded;
-
-    return account->dead_lettered > done ? account->dead_lettered - done : 0;
-}
-
 /* `$$heatmap` events whose last row the warehouse has not taken: their only trace is that row. */
 static int heatmaps_waiting(struct log *log, uint32_t unit, uint64_t from, uint64_t end, uint64_t *out, struct err *err)
 {
@@ -237,6 +215,7 @@ static int unit_read(struct log *log, uint32_t unit, const struct taken *taken, 
     for (size_t i = 0; i < OUTPUT_COUNT && i < FOLLOW_TOPICS; i++)
         if (follow_topics[i] != NULL)
             out->load_lag += ends[i] > taken->next[i] ? ends[i] - taken->next[i] : 0;
+    out->letters_waiting += ends[OUTPUT_DEAD_LETTERS] > taken->next[OUTPUT_DEAD_LETTERS] ? ends[OUTPUT_DEAD_LETTERS] - taken->next[OUTPUT_DEAD_LETTERS] : 0;
     out->pending += ends[OUTPUT_EVENTS] - taken->next[OUTPUT_EVENTS] + waiting;
     for (size_t i = 0; i < PEOPLE_COUNTERS_MAX; i++)
         out->place.counters[i] += place->counters[i];
@@ -273,7 +252,7 @@ static int account_read_once(const char *data, uint32_t units, struct taken *tak
     if (log != NULL)
         retention_held_read(log, &out->held);
     if (account_taken(data, taken, units, err) < 0 || units_read(data, log, units, taken, places, out, err) < 0 ||
-        letters_read(data, out, err) < 0)
+        account_letters_read(data, out, err) < 0)
         goto done;
     out->ingest_lag = out->lane_lag[INPUT_RAW] + out->lane_lag[INPUT_HISTORICAL] + out->lane_lag[INPUT_OVERFLOW];
     out->spooled = account_spool_waiting(&spool);

@@ -18,7 +18,8 @@ struct account {
     uint64_t            accepted; /* on Kafka the sum of what follows: brokers do not count what was given to them */
     uint64_t            stored;
     uint64_t            deduplicated, dead_lettered, dropped;
-    uint64_t            letters_replayed, letters_discarded; /* of the dead-lettered; the others are open */
+    /* Of letters that there are: not of those that went, with a person, or by a rebuild. Those that wait for the warehouse are open. */
+    uint64_t            letters_open, letters_replayed, letters_discarded, letters_waiting;
     uint64_t            pending;
     uint64_t            spooled;    /* of them, in this machine's spool: at no broker yet. Other machines' are not known here */
     uint64_t            ingest_lag; /* accepted records that ingest has not processed: the lanes together */
@@ -29,8 +30,6 @@ struct account {
 };
 
 int account_read(const char *data, struct account *out, struct err *err) must_check;
-/* Dead letters that nobody did anything about. */
-uint64_t account_letters_open(const struct account *account);
 /* Ingest's place alone, of one unit (0 without Kafka); zeros when ingest never ran. */
 int account_place(const char *data, uint32_t unit, struct people_place *out, struct err *err) must_check;
 

@@ -299,6 +299,38 @@ int letter_find(const char *data, struct catalog *catalog, const char *word, str
                                        word);
 }
 
+void letter_add_key(struct buf *keys, struct span key)
+{
+    buf_add_text(keys, keys->bytes > 0 ? ",'" : "'");
+    for (size_t i = 0; i < key.bytes; i++) { /* identities have no quotes; what has one is none */
+        if (key.at[i] == '\'' || key.at[i] == '\\')
+            continue;
+        buf_add_byte(keys, key.at[i]);
+    }
+    buf_add_byte(keys, '\'');
+}
+
+int letter_count_keys(const char *data, struct span keys, uint64_t *out, struct err *err)
+{
+    struct dialect dialect = dialect_of(data);
+    struct buf     sql, answer;
+    const char    *line;
+    int            rc;
+
+    buf_init(&sql, (1 << 16) + keys.bytes);
+    buf_init(&answer, 1 << 16);
+    buf_add_format(&sql, "SELECT count(*) AS n FROM %s WHERE %s IN (", dialect.table, dialect.key);
+    buf_add(&sql, keys);
+    buf_add(&sql, span_of(")", 2));
+    rc = sql.failed ? err_set(err, ERR_FULL, "no memory to count letters") : question_csv(data, (const char *)sql.at, &answer, err);
+    buf_add_byte(&answer, '\0');
+    line = rc == 0 && !answer.failed ? strchr((const char *)answer.at, '\n') : NULL;
+    *out = line != NULL ? strtoull(line + 1, NULL, 10) : 0;
+    buf_fini(&sql);
+    buf_fini(&answer);
+    return rc;
+}
+
 /* --- JSON -------------------------------------------------------------------------------------- */
 
 /* 0: in the catalog, that it never was. */

@@ -51,6 +51,11 @@ int letter_each(const char *data, struct catalog *catalog, const struct letter_f
 int letter_find(const char *data, struct catalog *catalog, const char *word, struct arena *arena, struct letter *out,
                 struct err *err) must_check;
 
+/* How many of these letters (keys as SQL texts, parted by commas) the warehouse has. */
+int letter_count_keys(const char *data, struct span keys, uint64_t *out, struct err *err) must_check;
+/* One more for letter_count_keys. */
+void letter_add_key(struct buf *keys, struct span key);
+
 /* DIR/catalog.db, which must be there. */
 int letter_catalog_open(const char *data, struct catalog **out, struct err *err) must_check;
 

@@ -153,7 +153,7 @@ static void account_json(const struct status *status, struct buf *out)
         }
     buf_add_format(out, "},\"dead_lettered\":%" PRIu64 ",\"pending\":%" PRIu64 ",\n \"dead_letters\":{\"open\":%" PRIu64
                    ",\"replayed\":%" PRIu64 ",\"discarded\":%" PRIu64 "}", account->dead_lettered,
-                   account->pending, account_letters_open(account), account->letters_replayed, account->letters_discarded);
+                   account->pending, account->letters_open, account->letters_replayed, account->letters_discarded);
 }
 
 static void status_json(const struct status *status, struct buf *out)
@@ -222,7 +222,7 @@ static void account_text(const struct status *status)
     printf("         %" PRIu64 " dead-lettered\n", account->dead_lettered);
     if (account->dead_lettered > 0)
         printf("           %" PRIu64 " open, %" PRIu64 " replayed, %" PRIu64 " discarded (see: penstock dlq list)\n",
-               account_letters_open(account), account->letters_replayed, account->letters_discarded);
+               account->letters_open, account->letters_replayed, account->letters_discarded);
     printf("         %" PRIu64 " pending\n\n", account->pending);
 }
 

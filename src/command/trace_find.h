@@ -32,7 +32,8 @@ enum trace_record_state {
     TRACE_RECORD_UNKNOWN, /* nobody knows where it stood */
     TRACE_RECORD_KEPT,
     TRACE_RECORD_EXPIRED, /* deleted by retention */
-    TRACE_RECORD_DAMAGED
+    TRACE_RECORD_DAMAGED,
+    TRACE_RECORD_ERASED /* with its person: its place is there, empty */
 };
 
 /* The event's row, from the warehouse or from the topic that leads there. Bytes 0: null. */

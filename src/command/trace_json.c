@@ -129,7 +129,7 @@ static void also_json(const struct trace *trace, struct buf *out)
 
 void trace_write_json(const struct trace *trace, struct buf *out)
 {
-    static const char *const states[] = { "unknown", "kept", "expired", "damaged" };
+    static const char *const states[] = { "unknown", "kept", "expired", "damaged", "erased" };
     struct arena  *arena = arena_new(1 << 16, TRACE_SHOW_ARENA_BYTES_MAX);
     struct trace_changes changes = { .before = { .there = false } };
 

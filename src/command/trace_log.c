@@ -175,7 +175,9 @@ int trace_record_read(struct trace *trace, struct err *err)
             trace->record_state = strcmp(chunk.why, "expired") == 0 ? TRACE_RECORD_EXPIRED : TRACE_RECORD_DAMAGED;
         } else if (rc > 0) {
             while (log_chunk_next(&chunk, &offset, &body) && trace->record_state == TRACE_RECORD_UNKNOWN)
-                if (offset == place_offset(trace->place))
+                if (offset == place_offset(trace->place) && body.bytes == 0)
+                    trace->record_state = TRACE_RECORD_ERASED;
+                else if (offset == place_offset(trace->place))
                     (void)record_check(trace, "", trace->place, body, &chunk);
         }
         log_reader_close(reader);

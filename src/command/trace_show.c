@@ -19,7 +19,7 @@ static const char *const notes[] = {
     [TRACE_WAITS_LOAD] = "processed, waits for the warehouse",
     [TRACE_STORED] = "",
     [TRACE_HEATMAP] = "its points are rows of heatmaps; it has no other row",
-    [TRACE_ROW_GONE] = "it was processed, and its row is not in the warehouse any more: deleted since, or set aside by the loader",
+    [TRACE_ROW_GONE] = "it was processed, and its row is not in the warehouse any more: deleted since, as old or with its person, or set aside by the loader",
     [TRACE_DEAD_LETTERED] = "it could not be processed, and is kept",
     [TRACE_ENDED] = "",
 };
@@ -43,6 +43,8 @@ const char *trace_note(const struct trace *trace)
 {
     const struct fate_info *info = trace->fate == TRACE_ENDED ? fate_info(trace->ended_fate) : NULL;
 
+    if (trace->fate == TRACE_ROW_GONE && trace->record_state == TRACE_RECORD_ERASED)
+        return "it was erased with its person; nothing is kept of it but its id";
     return info != NULL ? info->help : notes[trace->fate];
 }
 

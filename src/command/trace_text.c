@@ -60,7 +60,7 @@ static void accepted_text(const struct trace *trace, struct buf *out)
 
 static void written_text(const struct trace *trace, struct buf *out)
 {
-    static const char *const states[] = { "", "", ": deleted by retention since", ": damaged since" };
+    static const char *const states[] = { "", "", ": deleted by retention since", ": damaged since", ": erased since" };
 
     if (trace->place == TRACE_NONE)
         return;
@@ -204,7 +204,7 @@ void trace_write_text(const struct trace *trace, struct buf *out)
         return;
     trace_changes_find(trace, arena, &changes);
     trace_steps(trace, steps);
-    buf_add_format(out, "%s is %s", trace->text, trace_fate_name(trace));
+    buf_add_format(out, "%s %s %s", trace->text, trace->fate == TRACE_ROW_GONE ? "was" : "is", trace_fate_name(trace));
     if (trace_note(trace)[0] != '\0')
         buf_add_format(out, ": %s", trace_note(trace));
     if (trace->project != 0) {

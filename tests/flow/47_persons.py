@@ -210,6 +210,30 @@ def test_erased_is_gone_and_nothing_else_is():
         assert serve.sql("SELECT count(*) AS n FROM events WHERE %s" % gone)[0]["n"] in (0, "0")
 
 
+def test_what_is_told_of_the_erased():
+    """Where the log can be emptied, trace knows an erased event by its id alone, and says so; of an erased letter nothing is left."""
+    event, open_letter, put_away = uuid7(), uuid7(), uuid7()
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/batch/", {"api_key": token, "batch": [{"event": "x", "distinct_id": "ada", "uuid": event}] + [
+            {"event": "", "distinct_id": who, "uuid": uuid} for who, uuid in (("ada", open_letter), ("ada", put_away), ("bob", uuid7()), ("bob", uuid7()))]})
+        serve.settle()
+        for letter in (put_away, json.loads(serve.cli("dlq", "list", "--json").stdout.splitlines()[-1])["letter"]):
+            serve.cli("dlq", "discard", letter)
+        assert serve.status()["dead_letters"] == {"open": 2, "replayed": 0, "discarded": 2}, serve.status()
+        serve.cli("person", "delete", "--with-events", "--now", "ada")
+        wait_for(lambda: any(row["kind"] == "erase" and row["state"] == "warehouse done" for row in receipts(serve).values()) and
+                 any(kind == "erase_log" for kind, _ in receipts(serve)))
+        status = serve.settle()
+        assert status["dead_letters"] == {"open": 1, "replayed": 0, "discarded": 1}, status
+        assert status["dead_lettered"] == 4, status
+        if deploy.embedded("log"):
+            text = serve.cli("trace", event).stdout
+            assert "was stored: it was erased with its person; nothing is kept of it but its id" in text and "offset 0: erased since" in text, text
+            told = json.loads(serve.cli("trace", event, "--json").stdout)
+            assert (told["fate"], told["record_is"]) == ("stored", "erased"), told
+
+
 def test_erased_once_whatever_is_killed():
     with Serve() as serve:
         erase_persons(serve, 25, tuple(range(0, 25, 3)), True)
