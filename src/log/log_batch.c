@@ -16,9 +16,10 @@
 #include "log/frame.h"
 #include "log/segment.h"
 
-/* Up to 1 MiB is kept from batch to batch, and up to 16 while batches use at least a quarter of it: to grow anew
- * from nothing costs a page fault for every four records. */
-enum { BATCH_KEPT_BYTES = 1 << 20, BATCH_KEPT_BYTES_MAX = 16 << 20, BATCH_FIRST_BYTES = 4096 };
+/* Up to 1 MiB is kept from batch to batch, and up to 16 while one of the last BATCH_KEPT_SMALL used at least a quarter of it: to take it
+ * anew costs a millisecond of cleared pages for every 2 MiB. Who adds records while others wait for him (capture's loop) stood still for 17 to
+ * 34 ms where a batch grew so behind a small one. */
+enum { BATCH_KEPT_BYTES = 1 << 20, BATCH_KEPT_BYTES_MAX = 16 << 20, BATCH_KEPT_SMALL = 32, BATCH_FIRST_BYTES = 4096 };
 enum {
     BATCH_HEAD_BYTES = FRAME_HEADER_BYTES,
     BATCH_TAIL_BYTES = SEGMENT_PAGE_BYTES + FRAME_HEADER_BYTES, /* a pad that does not fit the last page */
@@ -42,6 +43,7 @@ static void memory_give(struct log_batch *batch)
         free(batch->memory);
     batch->memory = batch->at = NULL;
     batch->mapped = batch->size = 0;
+    batch->small = 0;
 }
 
 struct log_batch *log_batch_new(void)
@@ -67,9 +69,17 @@ void log_batch_free(struct log_batch *batch)
     free(batch);
 }
 
+static bool batch_keeps(struct log_batch *batch)
+{
+    if (batch->size <= BATCH_KEPT_BYTES)
+        return true;
+    batch->small = batch->bytes >= batch->size / 4 ? 0 : batch->small + 1;
+    return batch->size <= BATCH_KEPT_BYTES_MAX && batch->small < BATCH_KEPT_SMALL;
+}
+
 void log_batch_reset(struct log_batch *batch)
 {
-    bool keep = batch->size <= BATCH_KEPT_BYTES || (batch->size <= BATCH_KEPT_BYTES_MAX && batch->bytes >= batch->size / 4);
+    bool keep = batch_keeps(batch);
 
     assert(batch->magic == LOG_BATCH_MAGIC);
     batch->bytes = 0;
@@ -78,9 +88,8 @@ void log_batch_reset(struct log_batch *batch)
     batch->open = false;
     batch->unsummed = false;
     batch->tag = batch_tag_next(batch);
-    if (!keep) {
+    if (!keep)
         memory_give(batch);
-    }
 }
 
 void log_batch_sum(const struct log_batch *batch)
@@ -115,11 +124,21 @@ static uint8_t *memory_map(size_t bytes)
     return memory;
 }
 
+static size_t memory_whole(size_t bytes)
+{
+    return (BATCH_HEAD_BYTES + bytes + BATCH_TAIL_BYTES + BATCH_ALIGN - 1) / BATCH_ALIGN * BATCH_ALIGN;
+}
+
+/* Addresses for as much as may be kept are taken at once: a batch that grows into them is not copied, nor its pages cleared again. Pages
+ * are taken as they are written. */
 static bool memory_large(struct log_batch *batch, size_t bytes)
 {
-    size_t   whole = (BATCH_HEAD_BYTES + bytes + BATCH_TAIL_BYTES + BATCH_ALIGN - 1) / BATCH_ALIGN * BATCH_ALIGN;
-    uint8_t *memory = memory_map(whole);
+    size_t   whole = memory_whole(bytes < BATCH_KEPT_BYTES_MAX ? BATCH_KEPT_BYTES_MAX : bytes);
+    uint8_t *memory;
 
+    if (memory_whole(bytes) <= batch->mapped)
+        return true;
+    memory = memory_map(whole);
     if (memory == NULL)
         return false;
     if (batch->bytes > 0)

@@ -17,6 +17,7 @@ struct log_batch {
     size_t   mapped; /* bytes of it, of a large batch; 0: it is the heap's */
     uint8_t *at;    /* records in stored form */
     size_t   bytes, size;
+    unsigned small; /* resets in a row that found less than a quarter of it used */
     size_t   open_bytes_max;
     uint64_t random;
     /* @thread committer, while submitted */

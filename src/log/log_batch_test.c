@@ -1,4 +1,4 @@
-/* log/log_batch_test.c - every record that is handed over has its checksum, whatever was taken back before. */
+/* log/log_batch_test.c - every record that is handed over has its checksum, whatever was taken back before; and where a batch's memory is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,10 +50,67 @@ static void sums_are_whole(void **state)
     }
 }
 
+static void fill(struct log_batch *batch, size_t bytes)
+{
+    while (log_batch_bytes(batch) < bytes)
+        add(batch, 'l');
+}
+
+/* Memory that a large batch has taken is neither left nor taken anew while such batches still come, nor while one grows; and is given back when
+ * none has come for a while. */
+static void large_ones_stay_where_they_are(void **state)
+{
+    struct log_batch *batch = log_batch_new();
+    const uint8_t    *at;
+
+    (void)state;
+    assert_non_null(batch);
+    fill(batch, 1200 << 10);
+    at = batch->at;
+    fill(batch, 14 << 20);
+    assert_ptr_equal(batch->at, at);
+    for (int round = 0; round < 3; round++) {
+        log_batch_reset(batch);
+        for (int i = 0; i < 20; i++) {
+            add(batch, 's');
+            log_batch_reset(batch);
+            assert_ptr_equal(batch->at, at);
+        }
+        fill(batch, 5 << 20);
+        assert_ptr_equal(batch->at, at);
+        log_batch_sum(batch);
+        assert_true(frame_body_whole(span_of(batch->at, batch->bytes), batch->tag, batch->count));
+    }
+    for (int i = 0; i < 100; i++) {
+        log_batch_reset(batch);
+        add(batch, 's');
+    }
+    assert_in_range(batch->size, 1, 1 << 20);
+    assert_int_equal(batch->mapped, 0);
+    log_batch_free(batch);
+}
+
+/* What is larger than is ever kept goes at once. */
+static void the_largest_goes(void **state)
+{
+    struct log_batch *batch = log_batch_new();
+
+    (void)state;
+    assert_non_null(batch);
+    fill(batch, 20 << 20);
+    log_batch_sum(batch);
+    assert_true(frame_body_whole(span_of(batch->at, batch->bytes), batch->tag, batch->count));
+    log_batch_reset(batch);
+    assert_int_equal(batch->mapped, 0);
+    log_batch_free(batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_whole),
+        cmocka_unit_test(large_ones_stay_where_they_are),
+        cmocka_unit_test(the_largest_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
