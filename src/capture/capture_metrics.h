@@ -24,6 +24,8 @@
       "0: none; 1: recordings are sent away, 2: newcomers too, 3: the largest projects too, 4: all requests with events") \
     X(LOOKED, "capture_overload_looked_total", COUNTER, NULL,                                                     \
       "times that a connection was looked at in the middle of another's large request, so as not to let it wait")  \
+    X(ACCEPTED_MEANWHILE, "capture_overload_accepted_total", COUNTER, NULL,                                      \
+      "newcomers accepted in the middle of another's large request")                                             \
     X(ADDRESS_REFUSED, "capture_address_connections_refused_total", COUNTER, NULL,                               \
       "connections answered 503 because their address has too many")                                           \
     X(MEMORY, "capture_memory_bytes", GAUGE, NULL, "bodies and records held now")                                \

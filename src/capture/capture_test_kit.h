@@ -39,7 +39,7 @@
 #define KIT_NOW_TEXT "1770091506000000"
 
 enum {
-    KIT_RECORDS_MAX = 64,
+    KIT_RECORDS_MAX = 2048,
     KIT_ANSWER_BYTES_MAX = 1 << 20,
     KIT_WAIT_MS = 60000 /* for anything that must come in the end: not a bound of the server's */
 };

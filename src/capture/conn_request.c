@@ -277,11 +277,7 @@ static void conn_handle_events(struct conn *conn, const struct endpoint *endpoin
     int                        rc;
 
     rc = conn_check_room(conn, body_bytes, &refusal);
-    if (loop_queue_judges(loop)) {
-        intake.between = loop_look;
-        intake.between_ctx = loop;
-        loop_look_begin(conn);
-    }
+    intake.between = loop_look_begin(conn);
     if (rc == 0)
         rc = intake_run(loop->intake, &intake, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
     loop_look_end(loop);

@@ -52,8 +52,10 @@ void conn_handle_segment(struct conn *conn, uint8_t *body, size_t body_bytes)
     rc = conn_check_room(conn, body_bytes, &refusal);
     if (rc == 0)
         rc = conn_segment_ready(loop, &refusal);
+    request.between = loop_look_begin(conn);
     if (rc == 0)
         rc = segment_intake_run(loop->segment_intake, &request, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
+    loop_look_end(loop);
     if (conn_take(conn, rc, &result, body_bytes, &refusal) == 0)
         conn_await(conn, &result, (struct span){ 0 }, SPAN(SEGMENT_SUCCESS), from_us);
 }

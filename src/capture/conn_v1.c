@@ -52,8 +52,10 @@ void conn_handle_v1(struct conn *conn, struct span body)
     int                      rc;
 
     rc = conn_check_room(conn, body.bytes, &refusal);
+    request.between = loop_look_begin(conn);
     if (rc == 0)
         rc = v1_intake_run(loop->v1_intake, &request, loop_filling(loop, INPUT_RAW)->batch, &result, &refusal);
+    loop_look_end(loop);
     capture_count_v1(loop->shared->metrics, &result.common, body.bytes, rc < 0 ? refusal.cause : REFUSAL_NONE, clock_mono_us() - from_us);
     if (conn_take(conn, rc, &result.common, body.bytes, &refusal) < 0)
         return;

@@ -13,8 +13,7 @@
 
 enum {
     INTAKE_ARENA_CHUNK_BYTES = 64 << 10,   /* the drafts of 200 events */
-    INTAKE_REJECTED_DATA_BYTES = 64 << 10, /* of an event that is too large, this much is kept */
-    INTAKE_PART_EVENTS = 128               /* some 200 us of work */
+    INTAKE_REJECTED_DATA_BYTES = 64 << 10  /* of an event that is too large, this much is kept */
 };
 
 struct intake {
@@ -358,12 +357,6 @@ static void intake_sent_at(struct intake_work *work, int64_t query_us)
     }
 }
 
-static void intake_between(const struct intake_work *work)
-{
-    if (work->request->between != NULL)
-        work->request->between(work->request->between_ctx);
-}
-
 static int intake_write(struct intake_work *work)
 {
     char detail[EVENT_DETAIL_BYTES_MAX];
@@ -372,8 +365,7 @@ static int intake_write(struct intake_work *work)
         const struct draft *draft = &work->shape.drafts[i];
         int                 rc;
 
-        if (i % INTAKE_PART_EVENTS == 0)
-            intake_between(work);
+        between_events(&work->request->between, i);
         if (draft->over_quota || draft->filtered)
             continue;
         if (draft->fault.rejection != RECORD_REJECTED_NONE) {
@@ -396,7 +388,8 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     struct shape_request request = { .text = payload->text,
                                      .engage = work->request->engage,
                                      .events_max = (size_t)work->intake->parts.settings->batch_events_max,
-                                     .gzipped = payload->gzipped };
+                                     .gzipped = payload->gzipped,
+                                     .between = work->request->between };
     size_t               well_typed = 0;
 
     if (shape_read(work->intake->parts.arena, &request, &work->shape, work->refusal) < 0)
@@ -407,6 +400,7 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     for (size_t i = 0; i < work->shape.count; i++) {
         struct draft *draft = &work->shape.drafts[i];
 
+        between_events(&work->request->between, i);
         event_check_types(draft, work->intake->parts.arena);
         draft->filtered = intake_filtered(draft);
         work->result->filtered += draft->filtered;
@@ -454,7 +448,7 @@ int intake_run(struct intake *intake, const struct intake_request *request, stru
         result->text_bytes = payload.text.bytes;
         result->gzipped = payload.gzipped;
         result->lz64 = payload.lz64;
-        intake_between(&work);
+        between_parts(&request->between);
         rc = intake_events(&work, &payload);
     }
     if (intake_take_denied(intake))

@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_CAPTURE_INTAKE_H
 #define PENSTOCK_CAPTURE_INTAKE_H
 
+#include "capture/between.h"
 #include "capture/payload.h"
 #include "capture/rules.h"
 #include "capture/settings.h"
@@ -20,8 +21,7 @@ struct intake_request {
     struct rules_request   rules;
     struct log_batch      *historical; /* takes imports: of a request that says historical_migration, and events that are old
                                         * enough; NULL: the batch of all others does */
-    void                 (*between)(void *ctx); /* called between the parts of a large request's work; NULL: nobody is */
-    void                  *between_ctx;
+    struct between         between;
 };
 
 enum { INTAKE_INPUTS = INPUT_HISTORICAL + 1 }; /* those that capture writes */

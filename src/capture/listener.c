@@ -12,7 +12,7 @@
 #include "base/say.h"
 #include "capture/loop.h"
 
-enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_PAUSE_US = 100000, LISTENER_LAST_TURNS = 64,
+enum { LISTENER_ACCEPTS_MAX = 64, LISTENER_ACCEPTS_OVERLOAD = 4, LISTENER_ACCEPTS_LOOK = 4, LISTENER_PAUSE_US = 100000, LISTENER_LAST_TURNS = 64,
        LISTENER_REPLY_BYTES = 64 << 10 };
 
 _Static_assert(LOOP_PORTS_MAX <= 64, "ports are few: they are gone through at every start and stop");
@@ -133,21 +133,29 @@ void listener_end(struct loop *loop, bool refuse)
     for (size_t i = 0; i < loop->shared->listeners_count; i++) {
         struct port *port = &loop->ports[i];
 
-        for (int turns = 0; port->listening && turns < LISTENER_LAST_TURNS; turns++)
+        for (int turns = 0; port->listening && turns < LISTENER_LAST_TURNS; turns++) {
+            port->accepts_left = LISTENER_ACCEPTS_MAX;
             listener_on_ready(loop, port);
+        }
         if (refuse)
             (void)shutdown(port->from->fd, SHUT_RDWR);
     }
     listener_stop(loop);
 }
 
+void listener_turn(struct loop *loop)
+{
+    for (size_t i = 0; i < loop->shared->listeners_count; i++)
+        loop->ports[i].accepts_left = loop->level >= PRESSURE_NEWCOMERS ? LISTENER_ACCEPTS_OVERLOAD : LISTENER_ACCEPTS_MAX;
+}
+
 void listener_on_ready(struct loop *loop, void *ptr)
 {
     static struct say_gate gate;
-    const struct port     *port = ptr;
-    int                    accepts_max = loop->level >= PRESSURE_NEWCOMERS ? LISTENER_ACCEPTS_OVERLOAD : LISTENER_ACCEPTS_MAX;
+    struct port           *port = ptr;
+    int                    accepts = loop->look.in_work != NULL ? LISTENER_ACCEPTS_LOOK : LISTENER_ACCEPTS_MAX;
 
-    for (int i = 0; i < accepts_max; i++) {
+    for (; accepts > 0 && port->accepts_left > 0; accepts--, port->accepts_left--) {
         struct sockaddr_storage peer = { 0 };
         socklen_t               bytes = sizeof peer;
         int fd = accept4(port->from->fd, (struct sockaddr *)(void *)&peer, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -118,6 +118,7 @@ struct lane {
 struct port {
     const struct role_listener *from; /* fixed after start */
     bool                        listening;
+    int                         accepts_left; /* in this turn */
 };
 
 /* In the middle of a large request: loop_look.c. */
@@ -247,11 +248,10 @@ void loop_queue_run_imports(struct loop *loop);
 /* In what time somebody may have a turn; INT64_MAX: nobody waits. */
 int64_t loop_queue_wait_us(const struct loop *loop);
 
-/* loop_look.c: sends away who came meanwhile. begin, end: around the work on a request of conn's, at no other time may it be
- * called; ctx: the loop. turn: once a turn, when its level is known. take: what was noticed and left, into out[LOOK_EVENTS_MAX]; gives
- * how many. forget: a connection whose memory may be used again. */
-void loop_look(void *ctx);
-void loop_look_begin(struct conn *conn);
+/* loop_look.c: sends away who came meanwhile. begin, end: around the work on a request of conn's, which is given what to call between
+ * its parts, and at no other time. turn: once a turn, when its level is known. take: what was noticed and left, into
+ * out[LOOK_EVENTS_MAX]; gives how many. forget: a connection whose memory may be used again. */
+struct between loop_look_begin(struct conn *conn);
 void loop_look_end(struct loop *loop);
 void loop_look_turn(struct loop *loop);
 int  loop_look_take(struct loop *loop, struct epoll_event *out);
@@ -264,7 +264,9 @@ void listener_stop(struct loop *loop);
 /* For good: who is in the queue already is taken. refuse: whoever comes now is refused, in all processes. */
 void listener_end(struct loop *loop, bool refuse);
 bool listener_owns(const struct loop *loop, const void *ptr);
-/* ptr: of one of loop->ports. */
+/* Once a turn, when its level is known: how many it may accept. */
+void listener_turn(struct loop *loop);
+/* ptr: of one of loop->ports. In the middle of a large request a few are accepted. */
 void listener_on_ready(struct loop *loop, void *ptr);
 
 #endif

@@ -299,6 +299,7 @@ static int run_ask_quotas(struct segment_run *run, size_t *left)
         struct segment_fault   fault;
         enum catalog_resource  resource;
 
+        between_events(&run->request->between, i);
         if (run_read(run, item, &message, &fault) < 0)
             return -1;
         resource = catalog_resource_of(message.event.at == NULL ? SPAN("") : message.event,
@@ -337,9 +338,11 @@ static int run_messages(struct segment_run *run, const struct payload *payload)
     run->sink.import = run->request->route.historical;
     if (run->request->route.historical)
         run->common.flags |= RECORD_HISTORICAL;
-    for (size_t i = 0; i < run->found.count; i++)
+    for (size_t i = 0; i < run->found.count; i++) {
+        between_events(&run->request->between, i);
         if (!run->found.items[i].over_quota && run_message(run, (uint32_t)i) < 0)
             return -1;
+    }
     if (run->result->accepted + run->result->restricted > 0 || !run->has_first_bad)
         return 0;
     *run->refusal = run->first_bad;
@@ -365,6 +368,7 @@ static int run_request(struct segment_run *run)
     if (payload_decode(&run->intake->scratch, &request, &payload, run->refusal) < 0)
         return -1;
     run->result->text_bytes = payload.text.bytes;
+    between_parts(&run->request->between);
     return run_messages(run, &payload);
 }
 

@@ -19,6 +19,7 @@ struct segment_request {
     int64_t              now_us;
     struct rules_request rules;
     struct log_batch    *historical; /* as in intake.h */
+    struct between       between;
 };
 
 struct segment_intake; /* one a thread */

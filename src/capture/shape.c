@@ -12,6 +12,7 @@ enum { SHAPE_DRAFTS_FIRST = 8 };
 struct shape_walk {
     struct json_reader reader;
     struct arena      *arena;
+    struct between     between;
     size_t             events_max;
     size_t             count, room;
     struct draft      *drafts;
@@ -183,6 +184,8 @@ static struct draft *shape_draft_new(struct shape_walk *walk)
         walk->too_many = true;
         return NULL;
     }
+    if (walk->count > 0)
+        between_events(&walk->between, walk->count);
     if (walk->count == walk->room) {
         size_t        room = walk->room == 0 ? SHAPE_DRAFTS_FIRST : walk->room * 2;
         struct draft *more;
@@ -412,12 +415,12 @@ bool shape_repair_surrogates(struct span text)
 
 int shape_read(struct arena *arena, const struct shape_request *request, struct shape *out, struct refusal *refusal)
 {
-    struct shape_walk walk = { .arena = arena, .events_max = request->events_max };
+    struct shape_walk walk = { .arena = arena, .events_max = request->events_max, .between = request->between };
     int               rc = shape_walk_text(&walk, request, out, refusal);
 
     if (rc == 0 || walk.reader.problem != JSON_BAD_UTF8 || !shape_repair_surrogates(request->text))
         return rc;
-    walk = (struct shape_walk){ .arena = arena, .events_max = request->events_max };
+    walk = (struct shape_walk){ .arena = arena, .events_max = request->events_max, .between = request->between };
     rc = shape_walk_text(&walk, request, out, refusal);
     for (size_t i = 0; rc == 0 && i < out->count; i++)
         out->drafts[i].repaired = true;

@@ -8,6 +8,7 @@
 #define PENSTOCK_CAPTURE_SHAPE_H
 
 #include "base/arena.h"
+#include "capture/between.h"
 #include "capture/refusal.h"
 #include "event/record.h"
 #include "wire/json.h"
@@ -55,6 +56,7 @@ struct shape_request {
     bool        engage;
     size_t      events_max;
     bool        gzipped; /* says which text to give for broken UTF-8 */
+    struct between between;
 };
 
 int shape_read(struct arena *arena, const struct shape_request *request, struct shape *out,

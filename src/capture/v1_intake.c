@@ -273,14 +273,17 @@ static int v1_take_ruled(struct v1_work *work)
 
     if (fields == NULL)
         return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
-    for (size_t i = 0; i < work->events.count; i++)
+    for (size_t i = 0; i < work->events.count; i++) {
+        between_events(&work->request->between, i);
         if (v1_judge(work, &work->events.events[i], &fields[i]) < 0)
             return -1;
+    }
     if (v1_ask_rules(work, fields) < 0)
         return -1;
     for (size_t i = 0; i < work->events.count; i++) {
         struct v1_event *event = &work->events.events[i];
 
+        between_events(&work->request->between, i);
         if (v1_verdict_keeps(event->verdict) && v1_keep(work, event, &fields[i], (uint32_t)i) < 0)
             return -1;
         work->result->by_verdict[event->verdict]++;
@@ -296,6 +299,7 @@ static int v1_take_events(struct v1_work *work)
         struct v1_event *event = &work->events.events[i];
         struct v1_fields fields;
 
+        between_events(&work->request->between, i);
         if (v1_judge(work, event, &fields) < 0)
             return -1;
         work->result->by_verdict[event->verdict]++;
@@ -309,8 +313,10 @@ static int v1_run(struct v1_work *work)
 {
     struct v1_intake *intake = work->intake;
 
-    if (v1_authorize(work) < 0 || v1_unpack(work) < 0 ||
-        v1_batch_read(intake->parts.arena, buf_span(&intake->text), (size_t)intake->parts.settings->batch_events_max, &work->events,
+    if (v1_authorize(work) < 0 || v1_unpack(work) < 0)
+        return -1;
+    between_parts(&work->request->between);
+    if (v1_batch_read(intake->parts.arena, buf_span(&intake->text), (size_t)intake->parts.settings->batch_events_max, &work->events,
                       work->refusal) < 0)
         return -1;
     work->result->common.events = (uint32_t)work->events.count;

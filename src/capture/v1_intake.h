@@ -14,6 +14,7 @@ struct v1_intake_request {
     int64_t                    now_us;
     struct rules_request       rules;
     struct log_batch          *historical; /* as in intake.h */
+    struct between             between;
 };
 
 struct v1_intake_result {
