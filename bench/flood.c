@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNS_MAX = 20000, BODIES_MAX = 4096, TIMES_MAX = 1 << 22 };
+enum { CONNS_MAX = 20000, EVENTS_MAX = 512, BODIES_MAX = 4096, TIMES_MAX = 1 << 22 };
 
 struct request { char *at; size_t bytes; };
 struct conn {
@@ -42,7 +42,7 @@ static size_t             request_count, request_turn;
 static struct conn       *conns;
 static struct sockaddr_in address = { .sin_family = AF_INET };
 static int                ep;
-static struct times       taken, shed;
+static struct times       taken, shed, late; /* late: requests begun behind their time, which is the load's own doing */
 static int                receive_bytes; /* 0: as the kernel likes */
 static uint64_t           broken, unsent, opened, closed, refused;
 
@@ -207,9 +207,18 @@ static void open_begin(struct conn *conn, int64_t due_us, bool counted)
     conn_write(conn);
 }
 
+/* Until something happens or the next request is due: a wait of whole milliseconds began each half of one late. */
+static int open_wait(struct epoll_event *events, int64_t due_us)
+{
+    int64_t         us = due_us - now_us();
+    struct timespec limit = { .tv_nsec = us <= 0 ? 0 : us < 1000 ? us * 1000 : 1000000 };
+
+    return epoll_pwait2(ep, events, EVENTS_MAX, &limit, NULL);
+}
+
 static int open_run(unsigned count, double seconds, double rate, double skip, unsigned newcomers)
 {
-    struct epoll_event events[512];
+    struct epoll_event events[EVENTS_MAX];
     unsigned          *idle = malloc(count * sizeof *idle);
     unsigned           idle_count = count;
     int64_t            start = now_us(), end = start + (int64_t)(seconds * 1e6), counted_from = start + (int64_t)(skip * 1e6);
@@ -234,6 +243,8 @@ static int open_run(unsigned count, double seconds, double rate, double skip, un
                 unsent += counts;
                 continue;
             }
+            if (counts)
+                times_add(&late, now - due);
             struct conn *conn = &conns[idle[--idle_count]];
 
             if (newcomers != 0 && begun % newcomers == 0)
@@ -244,7 +255,7 @@ static int open_run(unsigned count, double seconds, double rate, double skip, un
         }
         if (now >= end + 3000000 || (now >= end && idle_count == count))
             break;
-        ready = epoll_wait(ep, events, 512, 1);
+        ready = open_wait(events, start + (int64_t)((double)begun * 1e6 / rate));
         for (int i = 0; i < ready; i++) {
             struct conn *conn = events[i].data.ptr;
             bool         busy = conn->busy;
@@ -262,9 +273,9 @@ static int open_run(unsigned count, double seconds, double rate, double skip, un
     getrusage(RUSAGE_SELF, &used);
     seconds -= skip;
     printf("{\"due\":%" PRIu64 ",\"taken\":%zu,\"taken_per_s\":%.1f,\"p50_us\":%u,\"p99_us\":%u,\"shed\":%zu,\"shed_p50_us\":%u,"
-           "\"shed_p99_us\":%u,\"broken\":%" PRIu64 ",\"unsent\":%" PRIu64 ",\"opened\":%" PRIu64 ",\"cpu_s\":%.2f}\n",
+           "\"shed_p99_us\":%u,\"late_p50_us\":%u,\"late_p99_us\":%u,\"broken\":%" PRIu64 ",\"unsent\":%" PRIu64 ",\"opened\":%" PRIu64 ",\"cpu_s\":%.2f}\n",
            counted, taken.count, (double)taken.count / seconds, times_at(&taken, 50), times_at(&taken, 99), shed.count,
-           times_at(&shed, 50), times_at(&shed, 99), broken, unsent, opened,
+           times_at(&shed, 50), times_at(&shed, 99), times_at(&late, 50), times_at(&late, 99), broken, unsent, opened,
            (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
     return 0;
 }

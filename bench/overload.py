@@ -6,7 +6,7 @@ its peak: 64 connections as fast as they are answered, and again at the end (a s
 follows is compared with the mean). Then so many requests a second as 1.5, 5 and 20 times the peak would be, each on any of --conns
 connections, every 20th on a new one. A row: what was taken, of the peak; the wait of what was taken and of what was sent
 away, from when each was due; requests for which no connection was free (the clients' side is full, not the server's: all of
-them wait for answers); the most memory. The first second is not counted: that is how a
+them wait for answers); how late the load itself began its requests, which is part of both waits; the most memory. The first second is not counted: that is how a
 burst begins, which has 200 ms of patience and then a queue to send away. Then the wait of a light load, 0.3 of the peak, in the first 5 s after it and the second before.
 """
 import argparse
@@ -107,12 +107,12 @@ def main():
         args.load, machine.machine_text(), os.getloadavg()[0], peaks[0]["taken_per_s"], peaks[1]["taken_per_s"],
         peaks[0]["p99_us"] / 1e3, peaks[1]["p99_us"] / 1e3))
     print("| times the peak | taken, of the peak | p50, p99 of it ms | of the peak's p99 | sent away | p50, p99 ms | no connection free "
-          "| broken | memory MiB | light load before, after: p99 ms |")
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+          "| broken | begun late, p50, p99 ms | memory MiB | light load before, after: p99 ms |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for r in rows:
-        print("| %g | %.0f %% | %.1f, %.1f | %.1f | %d | %.1f, %.1f | %d | %d | +%.0f | %.1f, %.1f |" % (
+        print("| %g | %.0f %% | %.1f, %.1f | %.1f | %d | %.1f, %.1f | %d | %d | %.1f, %.1f | +%.0f | %.1f, %.1f |" % (
             r["times"], 100 * r["taken_per_s"] / peak, r["p50_us"] / 1e3, r["p99_us"] / 1e3, r["p99_us"] / p99, r["shed"],
-            r["shed_p50_us"] / 1e3, r["shed_p99_us"] / 1e3, r["unsent"], r["broken"], r["memory_mib"], r["quiet_p99_us"] / 1e3, r["last_p99_us"] / 1e3))
+            r["shed_p50_us"] / 1e3, r["shed_p99_us"] / 1e3, r["unsent"], r["broken"], r["late_p50_us"] / 1e3, r["late_p99_us"] / 1e3, r["memory_mib"], r["quiet_p99_us"] / 1e3, r["last_p99_us"] / 1e3))
 
 
 if __name__ == "__main__":
