@@ -119,9 +119,10 @@ static void queries_beside_the_loader(void **state)
     for (int i = 0; i < 2; i++) {
         char answer[400] = "";
 
-        assert_true(recv(fds[i], answer, sizeof answer - 1, MSG_WAITALL) > 6);
-        assert_int_equal(answer[0], 'e');
-        assert_non_null(strstr(answer + 6, "longer than load.query_time"));
+        assert_true(recv(fds[i], answer, sizeof answer - 1, MSG_WAITALL) > 11);
+        assert_memory_equal(answer, "d\0\0\0", 5); /* heard */
+        assert_int_equal(answer[5], 'e');
+        assert_non_null(strstr(answer + 11, "longer than load.query_time"));
         close(fds[i]);
     }
     expect("SELECT count(*) AS n FROM events", "n\r\n100\r\n");

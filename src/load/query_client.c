@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -11,8 +12,23 @@
 
 enum { PIECE_BYTES_MAX = 1 << 30 };
 
+/* How long one call waits for the other side; 0: as long as it takes. A connection is made by connect(), which waits as sending does. */
+static void patience_set(int fd, int ms)
+{
+    struct timeval patience = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+static int not_heard(int heard_ms, struct err *err)
+{
+    return err_set(err, ERR_RETRY, "the role load has not heard a question for %d s: its process stands still, or the machine has no time for it",
+                   (heard_ms + 999) / 1000);
+}
+
 /* 108 bytes are what the kernel takes for a path; a longer run folder is told. */
-static int connect_to(const char *run_folder, struct err *err)
+static int connect_to(const char *run_folder, int heard_ms, struct err *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int                fd;
@@ -24,8 +40,12 @@ static int connect_to(const char *run_folder, struct err *err)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_errno(err, errno, "no socket");
+    patience_set(fd, heard_ms);
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
-        err_set(err, ERR_RETRY, "nobody answers queries at %s: %s", address.sun_path, strerror(errno));
+        if (errno == EAGAIN)
+            (void)not_heard(heard_ms, err);
+        else
+            err_set(err, ERR_RETRY, "nobody answers queries at %s: %s", address.sun_path, strerror(errno));
         close(fd);
         return -1;
     }
@@ -66,6 +86,21 @@ static int receive_all(int fd, void *to, size_t count, struct err *err)
     return 0;
 }
 
+/* Whether something comes within the patience that is set; then the rest may take its time. */
+static bool heard(int fd)
+{
+    uint8_t first;
+    ssize_t got;
+
+    do {
+        got = recv(fd, &first, 1, MSG_PEEK);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0 && errno == EAGAIN)
+        return false;
+    patience_set(fd, 0);
+    return true;
+}
+
 /* Passes the pieces on until the answer ends. */
 static int receive_answer(int fd, struct buf *piece, warehouse_write *write, void *ctx, struct err *err)
 {
@@ -86,13 +121,13 @@ static int receive_answer(int fd, struct buf *piece, warehouse_write *write, voi
         if (head[0] == 'e')
             return err_set(err, bytes > 0 ? (enum err_kind)piece->at[0] : ERR_STOP, "%.*s",
                            bytes > 0 ? (int)bytes - 1 : 0, (const char *)piece->at + 1);
-        if (write(ctx, span_of(piece->at, bytes), err) < 0)
+        if (bytes > 0 && write(ctx, span_of(piece->at, bytes), err) < 0)
             return -1;
     }
 }
 
-int query_ask(const char *run_folder, const char *sql, enum warehouse_format format, warehouse_write *write, void *ctx,
-              struct err *err)
+int query_ask_within(const char *run_folder, int heard_ms, const char *sql, enum warehouse_format format, warehouse_write *write, void *ctx,
+                     struct err *err)
 {
     uint8_t    head[9];
     size_t     bytes = strlen(sql);
@@ -102,7 +137,7 @@ int query_ask(const char *run_folder, const char *sql, enum warehouse_format for
 
     if (bytes > QUERY_SQL_BYTES_MAX)
         return err_set(err, ERR_INPUT, "a statement may have %d bytes", QUERY_SQL_BYTES_MAX);
-    fd = connect_to(run_folder, err);
+    fd = connect_to(run_folder, heard_ms, err);
     if (fd < 0)
         return -1;
     buf_init(&piece, PIECE_BYTES_MAX);
@@ -112,16 +147,22 @@ int query_ask(const char *run_folder, const char *sql, enum warehouse_format for
     /* A server with no place left answers before it has read: its answer counts, not our failed send. */
     if (send_all(fd, head, sizeof head, &unsent) < 0 || send_all(fd, sql, bytes, &unsent) < 0)
         shutdown(fd, SHUT_WR);
-    rc = receive_answer(fd, &piece, write, ctx, err);
+    rc = heard(fd) ? receive_answer(fd, &piece, write, ctx, err) : not_heard(heard_ms, err);
     buf_fini(&piece);
     close(fd);
     return rc;
 }
 
+int query_ask(const char *run_folder, const char *sql, enum warehouse_format format, warehouse_write *write, void *ctx,
+              struct err *err)
+{
+    return query_ask_within(run_folder, QUERY_HEARD_MS, sql, format, write, ctx, err);
+}
+
 bool query_served(const char *run_folder)
 {
     struct err ignored;
-    int        fd = connect_to(run_folder, &ignored);
+    int        fd = connect_to(run_folder, QUERY_HEARD_MS, &ignored);
 
     if (fd >= 0)
         close(fd);

@@ -140,6 +140,8 @@ static void *client_run(void *at)
     struct err            err = { .text = "" };
     char                 *sql = receive_request(client->fd, &format, &err);
 
+    if (sql != NULL)
+        (void)send_piece(client->fd, 'd', NULL, 0, SPAN("")); /* heard: from now on it waits as long as the query takes */
     bool answered = sql != NULL && server->options.run(server->options.ctx, sql, format, write_piece, client,
                                                        &client->cancel, &err) == 0;
 

@@ -123,6 +123,32 @@ static void one_place_is_enough_for_one(void **state)
     query_socket_close(server);
 }
 
+/* A process that stands still has connections made and bytes taken for it by the kernel. A query that takes its time is heard at once. */
+static void who_stands_still_is_given_up(void **state)
+{
+    struct sockaddr_un   address = { .sun_family = AF_UNIX };
+    int                  still = socket(AF_UNIX, SOCK_STREAM, 0);
+    uint64_t             bytes = 0;
+    struct err           err = { .text = "" };
+    struct query_socket *server;
+
+    (void)state;
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/" QUERY_SOCKET_NAME, folder);
+    assert_int_equal(bind(still, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(still, 1), 0);
+    for (int i = 0; i < 4; i++) { /* the third finds the queue full */
+        assert_int_equal(query_ask_within(folder, 50, "say hello", WAREHOUSE_CSV, count, &bytes, &err), -1);
+        assert_int_equal(err.kind, ERR_RETRY);
+        assert_non_null(strstr(err.text, "stands still"));
+    }
+    close(still);
+    assert_int_equal(unlink(address.sun_path), 0);
+    server = open_server(1, 1000000);
+    assert_int_equal(query_ask_within(folder, 500, "for ever", WAREHOUSE_CSV, count, &bytes, &err), -1);
+    assert_non_null(strstr(err.text, "load.query_time"));
+    query_socket_close(server);
+}
+
 /* NULL when it was refused in the end. */
 static void *ask_for_ever(void *at)
 {
@@ -177,6 +203,7 @@ int main(void)
         cmocka_unit_test(the_last_moment),
         cmocka_unit_test(one_place_is_enough_for_one),
         cmocka_unit_test(many_at_once),
+        cmocka_unit_test(who_stands_still_is_given_up),
         cmocka_unit_test(time_and_stop_end_a_query),
     };
     int failed;

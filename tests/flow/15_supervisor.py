@@ -282,6 +282,24 @@ def test_a_catalog_that_cannot_be_told_is_the_one_of_before():
         assert serve.settle()["stored"] == 3
 
 
+# embedded: warehouse: nobody asks the role load where rows are in ClickHouse
+def test_a_role_that_stands_still_holds_up_nobody_who_asks():
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        serve.settle()
+        pid = serve.role_pid("load")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            status, doctor = serve.cli("status", "--json", check=False), serve.cli("doctor", check=False)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert "stands still" in status.stdout + status.stderr, (status.stdout, status.stderr)
+        assert "stands still" in doctor.stdout, doctor.stdout
+        serve.post("/e/", {"api_key": token, "event": "e", "distinct_id": "u"})
+        assert serve.settle()["stored"] == 2
+
+
 def test_closed_standard_files_never_become_a_store():
     """A file that is opened while 0, 1 or 2 is closed gets that number; a line of the log would be written into it."""
     with Serve() as serve:
