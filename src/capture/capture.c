@@ -59,6 +59,7 @@ static int capture_open_topic(struct log *log, const struct capture_settings *se
                                        .disk_reserve_bytes = (uint64_t)settings->disk_reserve_bytes,
                                        .cursors_needed = replay ? NULL : cursors,
                                        .clock_guard = true,
+                                       .keeps_places = true,
                                        .for_commit = true };
 
     return log_writer_open(log, lane_topic(lane), 0, &topic, out, err);

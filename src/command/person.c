@@ -219,7 +219,8 @@ int person_show_run(const struct command_args *args)
 static int writer_open(struct log *log, struct log_writer **out, struct err *err)
 {
     static const char *const       needed[] = { "ingest", NULL };
-    const struct log_topic_options options = { .segment_bytes = 1 << 20, .retention_us = (int64_t)1, .cursors_needed = needed };
+    const struct log_topic_options options = { .segment_bytes = 1 << 20, .retention_us = (int64_t)1, .cursors_needed = needed,
+                                              .keeps_places = true };
     int64_t                        until_us = clock_mono_us() + WRITER_WAIT_US;
 
     for (;;) {

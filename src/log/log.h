@@ -56,6 +56,8 @@ struct log_topic_options {
     uint64_t       epoch_committed;     /* the same: of the writer whose end was recorded last; 0: none was */
     bool           clock_guard;         /* log_writer_retain is told the machine's clock, and jumps of it make nothing old (steady.h);
                                          * embedded: on Kafka brokers delete */
+    bool           keeps_places;        /* offsets that a consumer has passed are never given again, also when the topic's files were lost or
+                                         * an older copy of them was put back: what is between is a gap. Embedded */
     bool           for_commit;          /* Kafka: log_commit_start comes next. The opening starts no thread and asks no broker; a
                                          * spool, if there is one, is opened and locked */
 };

@@ -5,10 +5,13 @@
  *                   8      8  offset
  *                  16      4  crc32c of the bytes before
  *
+ * Another such file, LOG/.places/TOPIC.PARTITION, has the place that was stored last and is not lost with the topic's folder.
+ *
  * Written under another name and renamed, not synced: after a power cut the old one or none is there,
  * and both only make retention keep more. A damaged one is the same as none. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,6 +55,70 @@ int log_cursor_read(int folder_fd, const char *consumer, uint64_t *offset_out)
     return 1;
 }
 
+/* Replaces folder's file `name` whole. -1 and errno. */
+static int cursor_write(int folder, const char *name, uint64_t offset)
+{
+    char    name_new[LOG_TOPIC_NAME_BYTES_MAX + 64];
+    uint8_t bytes[CURSOR_BYTES];
+    int     fd, why;
+
+    bytes_put_u64(bytes, CURSOR_MAGIC);
+    bytes_put_u64(bytes + 8, offset);
+    bytes_put_u32(bytes + 16, crc32c(0, span_of(bytes, 16)));
+    (void)snprintf(name_new, sizeof name_new, "%s.%ld.new", name, (long)syscall(SYS_gettid));
+    fd = io_open(folder, name_new, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+    if (fd >= 0 && io_pwrite(fd, bytes, sizeof bytes, 0) == 0 && io_rename(folder, name_new, name) == 0) {
+        io_close(fd);
+        return 0;
+    }
+    why = errno;
+    if (io_unlink(folder, name_new) < 0) {
+        /* a left-over .new is ignored by everybody */
+    }
+    io_close(fd);
+    errno = why;
+    return -1;
+}
+
+/* --- the same outside of the topic ------------------------------------------------------------- */
+
+#define PLACES_FOLDER ".places" /* no topic can have this name */
+
+static void place_name(char *to, size_t room, const char *topic, uint32_t partition)
+{
+    (void)snprintf(to, room, "%s.%" PRIu32, topic, partition);
+}
+
+/* Without it nothing is wrong as long as the topic is there: trouble is the cursor's to tell. */
+static void place_keep(const struct log *log, const char *topic, uint32_t partition, uint64_t offset)
+{
+    char name[LOG_TOPIC_NAME_BYTES_MAX + 16];
+    int  folder = io_open(log->dir_fd, PLACES_FOLDER, O_RDONLY | O_DIRECTORY, 0);
+
+    if (folder < 0 && errno == ENOENT && (io_mkdir(log->dir_fd, PLACES_FOLDER, 0750) == 0 || errno == EEXIST))
+        folder = io_open(log->dir_fd, PLACES_FOLDER, O_RDONLY | O_DIRECTORY, 0);
+    if (folder < 0)
+        return;
+    place_name(name, sizeof name, topic, partition);
+    (void)!cursor_write(folder, name, offset);
+    io_close(folder);
+}
+
+uint64_t log_cursor_kept(const struct log *log, const char *topic, uint32_t partition)
+{
+    char     name[LOG_TOPIC_NAME_BYTES_MAX + 16];
+    int      folder = io_open(log->dir_fd, PLACES_FOLDER, O_RDONLY | O_DIRECTORY, 0);
+    uint64_t kept = 0;
+
+    if (folder < 0)
+        return 0;
+    place_name(name, sizeof name, topic, partition);
+    if (log_cursor_read(folder, name, &kept) != 1)
+        kept = 0;
+    io_close(folder);
+    return kept;
+}
+
 static int cursor_part(struct log *log, const char *topic, uint32_t partition, const char *consumer, bool create,
                        struct part *part, int *folder_out, struct err *err)
 {
@@ -73,25 +140,15 @@ int embedded_cursor_store(struct log *log, const char *topic, uint32_t partition
                      struct err *err)
 {
     struct part part;
-    char        name_new[LOG_CURSOR_NAME_BYTES_MAX + 32];
-    uint8_t     bytes[CURSOR_BYTES];
-    int         folder = -1, fd, rc = cursor_part(log, topic, partition, consumer, true, &part, &folder, err);
+    int         folder = -1, rc = cursor_part(log, topic, partition, consumer, true, &part, &folder, err);
 
     if (rc < 1)
         return rc < 0 ? -1 : err_set(err, ERR_RETRY, "%s: cursor %s: the folder went away", topic, consumer);
-    bytes_put_u64(bytes, CURSOR_MAGIC);
-    bytes_put_u64(bytes + 8, offset);
-    bytes_put_u32(bytes + 16, crc32c(0, span_of(bytes, 16)));
-    (void)snprintf(name_new, sizeof name_new, "%s.%ld.new", consumer, (long)syscall(SYS_gettid));
-    fd = io_open(folder, name_new, O_WRONLY | O_CREAT | O_TRUNC, 0640);
-    rc = fd < 0 || io_pwrite(fd, bytes, sizeof bytes, 0) < 0 || io_rename(folder, name_new, consumer) < 0 ? -1 : 0;
-    if (rc < 0) {
+    rc = cursor_write(folder, consumer, offset);
+    if (rc < 0)
         (void)err_errno(err, errno, "%s: store cursor %s", part.label, consumer);
-        if (io_unlink(folder, name_new) < 0) {
-            /* a left-over .new is ignored by everybody */
-        }
-    }
-    io_close(fd);
+    else
+        place_keep(log, topic, partition, offset);
     io_close(folder);
     part_close(&part);
     return rc;

@@ -275,7 +275,8 @@ done:
     return rc;
 }
 
-static int writer_recover(struct log_writer *writer, struct err *err)
+/* kept: see keeps_places. What was promised up to there and is not here is lost, as what the head promised is. */
+static int writer_recover(struct log_writer *writer, uint64_t kept, struct err *err)
 {
     struct part_segments segments = { 0 };
     struct head_place    head = { 0 };
@@ -290,6 +291,10 @@ static int writer_recover(struct log_writer *writer, struct err *err)
     if (!head_load(&writer->head, &head, &seq) ||
         (head_identity(&writer->head, &head_id, &head_epoch, &owner) && head_id != writer->id))
         head = (struct head_place){ 0 };
+    if (segments.count == 0 && kept > head.end)
+        part_quarantine(&writer->part, head.end, kept - head.end, kept, 0, "lost with its files");
+    if (kept > head.end)
+        head.end = kept;
     if (segments.count > 0) {
         if (recover_last(writer, segments.bases[segments.count - 1], &head, err) < 0)
             goto done;
@@ -347,7 +352,8 @@ int embedded_writer_open(struct log *log, const char *topic, uint32_t partition,
     if (writer->limits.segment_bytes > WRITER_SEGMENT_BYTES_MAX)
         writer->limits.segment_bytes = WRITER_SEGMENT_BYTES_MAX;
     if (part_open(&writer->part, log, topic, partition, true, err) < 0 || writer_lock(writer, err) < 0 ||
-        cursors_make(writer, err) < 0 || writer_recover(writer, err) < 0) {
+        cursors_make(writer, err) < 0 ||
+        writer_recover(writer, writer->options.keeps_places ? log_cursor_kept(log, topic, partition) : 0, err) < 0) {
         writer->stopped = true; /* closing adds nothing to what could not be opened */
         embedded_writer_close(writer);
         return -1;

@@ -4,6 +4,7 @@ import glob
 import os
 import random
 import re
+import shutil
 import time
 
 from harness import Serve, command, uuid7
@@ -67,6 +68,21 @@ def test_damage_before_ingest_costs_only_what_it_hit():
         assert sum(status["dropped"].values()) == 3, status
         warnings = serve.sql("SELECT details FROM ingestion_warnings WHERE type = 'log_damaged'")
         assert warnings, "the damage is not named"
+
+
+def test_a_raw_topic_that_is_gone_loses_nothing_that_comes_later():
+    """Its offsets would begin anew, before the place that ingest has come to, and what stands there would never be read."""
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/batch/", {"api_key": token, "batch": [{"event": "before", "distinct_id": "u%d" % i} for i in range(50)]})
+        serve.settle()
+        serve.stop()
+        shutil.rmtree(os.path.join(serve.data, "log", "raw"))
+        serve.start()
+        for i in range(20):
+            serve.post("/e/", {"api_key": token, "event": "after", "distinct_id": "u%d" % i})
+        assert serve.settle()["stored"] == 70
+        assert serve.sql("SELECT count(*) AS n FROM events WHERE event = 'after'")[0]["n"] == 20
 
 
 def test_missing_small_files_are_made_again():
