@@ -408,15 +408,42 @@ static int file_broken(const char *name, struct fy_diag *diag, struct err *err)
     return err_set(err, ERR_INPUT, "%s:%d:%d: %.200s", name, first->line, first->column, first->msg);
 }
 
+static size_t lines_before(const char *text)
+{
+    size_t lines = 0;
+
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    return lines;
+}
+
+static bool is_nothing(struct fy_node *root)
+{
+    return root == NULL || (fy_node_get_type(root) == FYNT_SCALAR && fy_node_get_scalar_length(root) == 0);
+}
+
+static int second_document(const char *name, struct fy_node *root, struct err *err)
+{
+    void                 *at = NULL;
+    struct fy_node_pair  *pair = fy_node_get_type(root) == FYNT_MAPPING ? fy_node_mapping_iterate(root, &at) : NULL;
+    const struct fy_mark *mark = value_mark(pair != NULL ? fy_node_pair_key(pair) : root);
+
+    return err_set(err, ERR_INPUT, "%s:%d:%d: a second document begins here; what stands in it would not be read: keep one", name,
+                   mark != NULL ? mark->line + 1 : 1, mark != NULL ? mark->column + 1 : 1);
+}
+
 int config_load_text(struct config *config, const char *name, const char *text, size_t bytes, struct err *err)
 {
     struct fy_diag_cfg  diag_cfg;
     struct fy_parse_cfg cfg = { .flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 };
-    struct fy_document *document = NULL;
+    struct fy_parser   *parser = NULL;
+    struct fy_document *document = NULL, *second = NULL;
     struct fy_node     *root;
     struct config_file  file = { .config = config, .name = name };
     int                 rc = -1;
 
+    if (strlen(text) < bytes)
+        return err_set(err, ERR_INPUT, "%s:%zu: a NUL byte: what stands behind it would not be read; take it out", name, lines_before(text) + 1);
     if (file_is_comments(text))
         return 0; /* a file of defaults */
     fy_diag_cfg_default(&diag_cfg);
@@ -426,11 +453,16 @@ int config_load_text(struct config *config, const char *name, const char *text, 
     if (cfg.diag == NULL)
         return err_set(err, ERR_FULL, "no memory for the configuration");
     fy_diag_set_collect_errors(cfg.diag, true);
-    document = fy_document_build_from_string(&cfg, text, bytes);
+    parser = fy_parser_create(&cfg);
+    if (parser != NULL && fy_parser_set_string(parser, text, bytes) == 0)
+        document = fy_parse_load_document(parser);
+    second = document != NULL ? fy_parse_load_document(parser) : NULL;
     root = document != NULL ? fy_document_root(document) : NULL;
-    if (document == NULL)
+    if (document == NULL || (second == NULL && fy_diag_got_error(cfg.diag)))
         (void)file_broken(name, cfg.diag, err);
-    else if (root == NULL || (fy_node_get_type(root) == FYNT_SCALAR && fy_node_get_scalar_length(root) == 0))
+    else if (second != NULL && !is_nothing(fy_document_root(second)))
+        (void)second_document(name, fy_document_root(second), err);
+    else if (is_nothing(root))
         rc = 0; /* comments only */
     else if (fy_node_get_type(root) != FYNT_MAPPING)
         (void)err_set(err, ERR_INPUT, "%s:1:1: the file must hold `key: value` lines", name);
@@ -440,7 +472,11 @@ int config_load_text(struct config *config, const char *name, const char *text, 
         *err = file.first;
         rc = -1;
     }
-    fy_document_destroy(document);
+    if (parser != NULL) {
+        fy_parse_document_destroy(parser, second);
+        fy_parse_document_destroy(parser, document);
+        fy_parser_destroy(parser);
+    }
     fy_diag_destroy(cfg.diag);
     return rc;
 }

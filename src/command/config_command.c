@@ -66,8 +66,16 @@ static void value_print_yaml(const char *text)
 {
     bool plain = text[0] != '\0' && strpbrk(text, "#'\"\\{}[],&*!|>%@`\n\t ") == NULL && strstr(text, ": ") == NULL &&
                  text[strlen(text) - 1] != ':' && strchr("-?:", text[0]) == NULL;
+    struct buf quoted;
 
-    printf(plain ? "%s" : "\"%s\"", text);
+    if (plain) {
+        printf("%s", text);
+        return;
+    }
+    buf_init(&quoted, 6 * strlen(text) + 2);
+    json_write_string(&quoted, span_text(text)); /* YAML reads it as JSON does */
+    (void)fwrite(quoted.at, 1, quoted.bytes, stdout);
+    buf_fini(&quoted);
 }
 
 int config_show_run(const struct command_args *args)

@@ -104,6 +104,10 @@ def test_wrong_configurations_name_line_and_column():
         ("listen: [\"127.0.0.1:1\", eight]\n", ":1:11: listen: \"eight\" is no address; it takes HOST:PORT"),
         ("listen: a\nlisten: b\n", ":2:1: duplicate key"),
         ("listen: \"open\n", "without closing quote"),
+        ("listen: 127.0.0.1:0\n---\nload:\n  queries: 2\n", ":3:1: a second document begins here; what stands in it would not be read"),
+        ("listen: 127.0.0.1:0\n...\nload:\n  queries: 0\n", ":3:1: a second document begins here"),
+        ("listen: 127.0.0.1:0\n\0load:\n  queries: 0\n", ":2: a NUL byte: what stands behind it would not be read"),
+        ("# all defaults\n\0load:\n  queries: 0\n", ":2: a NUL byte"),
     ]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "penstock.yaml")
@@ -120,16 +124,18 @@ def test_wrong_configurations_name_line_and_column():
         places = re.findall(r"^penstock: .*?:(\d+:\d+): ", wrong.stderr, re.M)
         assert wrong.returncode == 2 and places == ["1:1", "3:19", "4:3", "5:7"], wrong.stderr  # all of them
         with open(path, "w") as out:
-            out.write("listen: 127.0.0.1:7777\ncapture:\n  body_bytes_max: 1MiB\n")
+            out.write("---\nlisten: 127.0.0.1:7777\ncapture:\n  body_bytes_max: 1MiB\n  user: 'a\"b\\c'\n...\n---\n")
         command("config", "check", path)
         shown = {row["key"]: row for row in json.loads(command("config", "show", "--data", folder, "--json").stdout)}
-        assert shown["listen"]["value"] == "127.0.0.1:7777" and shown["listen"]["source"] == path + ":1"
+        assert shown["listen"]["value"] == "127.0.0.1:7777" and shown["listen"]["source"] == path + ":2"
         assert shown["capture.body_bytes_max"]["value"] == "1MiB"
         assert shown["load.queries"]["source"] == "default"
         again = os.path.join(folder, "again.yaml")
         with open(again, "w") as out:
             out.write(command("config", "show", "--data", folder).stdout)
-        command("config", "check", again)  # what it shows is a configuration
+        command("config", "check", again)  # what it shows is a configuration, and the same
+        assert {row["key"]: row["value"] for row in json.loads(command("config", "show", "--config", again, "--json").stdout)} == {
+            key: row["value"] for key, row in shown.items()}
 
 
 def test_completions_complete():
