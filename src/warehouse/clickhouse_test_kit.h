@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "warehouse/ask_test_kit.h"
 #include "warehouse/clickhouse.h"
 
 enum { TEAM = 1, TRIES_MAX = 400 };
@@ -63,29 +64,6 @@ static inline struct warehouse_place place_of(struct warehouse *warehouse)
         usleep(50000);
     }
     return place;
-}
-
-static inline int collect(void *ctx, struct span piece, struct err *err)
-{
-    (void)err;
-    buf_add(ctx, piece);
-    return 0;
-}
-
-/* The answer, or "error kind: text". */
-static inline const char *ask_as(struct warehouse *warehouse, enum warehouse_format format, const char *sql)
-{
-    static struct buf out;
-    struct err        err = { .text = "" };
-
-    buf_fini(&out);
-    buf_init(&out, 64 << 20);
-    if (warehouse_query(warehouse, sql, format, collect, &out, NULL, &err) < 0) {
-        buf_reset(&out);
-        buf_add_format(&out, "%s: %s", err_kind_name(err.kind), err.text);
-    }
-    buf_add_byte(&out, '\0');
-    return (const char *)out.at;
 }
 
 static inline const char *ask(struct warehouse *warehouse, const char *sql)

@@ -51,12 +51,12 @@ static void check_all(struct warehouse *warehouse)
     for (uint64_t number = 0; number < EVENTS; number++)
         bytes += number % 4000 == 3999 ? (4 << 20) - 1 : number * 7919 % 600;
     snprintf(want, sizeof want, "n,d,last,bytes,wrong\r\n%d,%d,%d,%" PRIu64 ",0\r\n", EVENTS, EVENTS, EVENTS - 1, bytes);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                             "SELECT count(*) AS n, count(DISTINCT raw_offset) AS d, max(raw_offset) AS last, sum(length(properties)) AS bytes,"
                             " count(*) FILTER (properties <> '' AND properties[1] <> chr((97 + raw_offset % 26)::INT)) AS wrong FROM events"), want);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, min(version) >= 58500 AS new, sum(version % 500 - split_part(distinct_id, ' ', 2)"
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, min(version) >= 58500 AS new, sum(version % 500 - split_part(distinct_id, ' ', 2)"
                                                       "::INT) AS off FROM person_distinct_ids"), "n,new,off\r\n500,true,0\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT next_0, events, person_distinct_ids AS ids FROM penstock_place"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT next_0, events, person_distinct_ids AS ids FROM penstock_place"),
                         "next_0,events,ids\r\n60000,60000,20000\r\n");
 }
 
@@ -102,7 +102,7 @@ static void given_up_and_made_again(void **state)
         warehouse_rollback(warehouse);
         assert_int_equal(warehouse_pending(warehouse), 0);
     }
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM person_distinct_ids) AS n"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM person_distinct_ids) AS n"),
                         "n\r\n0\r\n");
     add_numbers(warehouse, 0, EVENTS);
     commit(warehouse, EVENTS);
@@ -135,7 +135,7 @@ static void what_the_engine_refuses_is_told_by_the_commit(void **state)
         assert_non_null(strstr(err.text, "NOT NULL"));
         assert_int_equal(warehouse_pending(warehouse), 0);
     }
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n0\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n0\r\n");
     add_numbers(warehouse, 0, EVENTS);
     commit(warehouse, EVENTS);
     check_all(warehouse);
@@ -151,10 +151,10 @@ static void nobody_else_gets_the_rows(void **state)
     for (int hurry = 2; hurry >= 0; hurry--) {
         warehouse_hurry(warehouse, hurry % 2 == 1);
         add_numbers(warehouse, 0, 10);
-        assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "FROM penstock_feed_events()"), "nobody else may call it"));
+        assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, "FROM penstock_feed_events()"), "nobody else may call it"));
         commit(warehouse, 10);
     }
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n30\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n30\r\n");
     warehouse_close(warehouse);
 }
 

@@ -6,15 +6,15 @@ static void control_characters_do_not_reach_a_terminal(void **state)
     struct warehouse *warehouse = open_or_fail(false);
 
     (void)state;
-    assert_string_equal(ask(warehouse, WAREHOUSE_TABLE, "SELECT 5 AS n, chr(27) || '[2J' AS e, NULL AS z UNION ALL SELECT 12345, 'a' || chr(10), 'x' ORDER BY n"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_TABLE, "SELECT 5 AS n, chr(27) || '[2J' AS e, NULL AS z UNION ALL SELECT 12345, 'a' || chr(10), 'x' ORDER BY n"),
                         "    n  e        z\n"
                         "-----  -------  ----\n"
                         "    5  \\x1b[2J  NULL\n"
                         "12345  a\\n      x\n"
                         "(2 rows)\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_TABLE, "SELECT 1 AS n WHERE false"), "n\n-\n(0 rows)\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_JSON, "SELECT 1 AS n WHERE false"), "[]\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT 1 AS n WHERE false"), "n\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_TABLE, "SELECT 1 AS n WHERE false"), "n\n-\n(0 rows)\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_JSON, "SELECT 1 AS n WHERE false"), "[]\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT 1 AS n WHERE false"), "n\r\n");
     warehouse_close(warehouse);
 }
 
@@ -46,12 +46,12 @@ static void queries_only_read_and_only_here(void **state)
     add(warehouse, &row);
     commit(warehouse, 1);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        const char *got = ask(warehouse, WAREHOUSE_CSV, refused[i]);
+        const char *got = ask_as(warehouse, WAREHOUSE_CSV, refused[i]);
 
         if (strncmp(got, err_kind_name(ERR_INPUT), strlen(err_kind_name(ERR_INPUT))) != 0)
             fail_msg("%s: %s", refused[i], got);
     }
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n1\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n1\r\n");
     warehouse_close(warehouse);
 }
 
@@ -74,13 +74,13 @@ static void what_reads_is_allowed(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, rows[i].sql), rows[i].want);
-    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "DESCRIBE events"), "$session_id,VARCHAR"));
-    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "SHOW TABLES"), "person_distinct_ids"));
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, rows[i].sql), rows[i].want);
+    assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, "DESCRIBE events"), "$session_id,VARCHAR"));
+    assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, "SHOW TABLES"), "person_distinct_ids"));
     for (int i = 0; i < ROW_TABLE_COUNT; i++)
-        assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "SHOW TABLES"), row_tables[i].name));
-    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "SUMMARIZE events"), "distinct_id"));
-    assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, "EXPLAIN SELECT count(*) FROM events"), "events"));
+        assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, "SHOW TABLES"), row_tables[i].name));
+    assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, "SUMMARIZE events"), "distinct_id"));
+    assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, "EXPLAIN SELECT count(*) FROM events"), "events"));
     warehouse_close(warehouse);
 }
 
@@ -115,7 +115,7 @@ static void endless_queries_end(void **state)
     assert_int_equal(warehouse_query(warehouse, "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range = b.range * 2 + a.range % 7",
                                      WAREHOUSE_CSV, collect, NULL, &cancelled, &err), -1);
     assert_int_equal(err.kind, ERR_RETRY);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT 1 AS a"), "a\r\n1\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT 1 AS a"), "a\r\n1\r\n");
     warehouse_close(warehouse);
 }
 

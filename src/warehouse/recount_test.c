@@ -32,14 +32,14 @@ static void rows_that_stand_twice_after_a_crash_are_taken_out(void **state)
                                 "INSERT INTO persons_recent FROM persons_recent;"
                                 "UPDATE persons_settled SET version = 2 WHERE rowid = 0;"
                                 "INSERT INTO ingestion_warnings FROM ingestion_warnings", &err), 0);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n140\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n140\r\n");
     assert_int_equal(engine_recount(warehouse, &place, &err), 0);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, count(DISTINCT raw_offset) AS d FROM events"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, count(DISTINCT raw_offset) AS d FROM events"),
                         "n,d\r\n100,100\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(version) AS v FROM persons"), "n,v\r\n1,3\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM ingestion_warnings"), "n\r\n1\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(version) AS v FROM persons"), "n,v\r\n1,3\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM ingestion_warnings"), "n\r\n1\r\n");
     assert_int_equal(engine_recount(warehouse, &place, &err), 0); /* nothing to do, nothing done */
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n100\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n100\r\n");
     warehouse_close(warehouse);
 }
 
@@ -103,8 +103,8 @@ static void rows_of_an_unfinished_commit_are_not_there(void **state)
         assert_int_equal(warehouse_place(warehouse, &place, &err), 0);
         assert_int_equal(place.next[0], (cut_off[i] == 0 ? 4 : 2) * WAREHOUSE_GROUP_ROWS);
         snprintf(want, sizeof want, "n,d\r\n%d,%d\r\n", (int)place.next[0], (int)place.next[0]);
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, count(DISTINCT raw_offset) AS d FROM events"), want);
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(version) AS v FROM person_distinct_ids"),
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, count(DISTINCT raw_offset) AS d FROM events"), want);
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(version) AS v FROM person_distinct_ids"),
                             cut_off[i] == 0 ? "n,v\r\n1,1\r\n" : "n,v\r\n1,0\r\n");
         warehouse_close(warehouse);
         unlink(path);
@@ -134,8 +134,8 @@ static void rows_beyond_the_place_are_taken_out(void **state)
                                 "INSERT INTO person_distinct_ids_recent BY NAME SELECT * REPLACE (number + 1 AS number, 5 AS version)"
                                 " FROM person_distinct_ids_recent", &err), 0);
     assert_int_equal(engine_recount(warehouse, &place, &err), 0);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(raw_offset) AS m FROM events"), "n,m\r\n100,99\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(version) AS v FROM person_distinct_ids"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(raw_offset) AS m FROM events"), "n,m\r\n100,99\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n, max(version) AS v FROM person_distinct_ids"),
                         "n,v\r\n1,1\r\n");
     warehouse_close(warehouse);
 }

@@ -49,13 +49,13 @@ static void highest_version_wins(unsigned settle)
     add_distinct(warehouse, "older last", 2, 7);
     add_distinct(warehouse, "in order", 3, 2);
     assert_int_equal(commit(warehouse, 3).loaded[ROW_DISTINCT], 15);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                             "SELECT distinct_id, left(person_id::VARCHAR, 2) p, version v FROM person_distinct_ids ORDER BY ALL"),
                         "distinct_id,p,v\r\nequal,03,3\r\nin order,03,2\r\nlater batch,02,2\r\nof old,05,1\r\n"
                         "older last,01,9\r\nolder later,02,9\r\nout of order,02,7\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM person_distinct_ids_recent"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM person_distinct_ids_recent"),
                         settle & 4 ? "n\r\n0\r\n" : settle & 2 ? "n\r\n2\r\n" : settle & 1 ? "n\r\n5\r\n" : "n\r\n15\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT group_type_index i, version v FROM groups ORDER BY ALL"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT group_type_index i, version v FROM groups ORDER BY ALL"),
                         "i,v\r\n0,2\r\n1,1\r\n");
     warehouse_close(warehouse);
 }
@@ -103,7 +103,7 @@ static void rows_of_a_key_settle(void **state)
                                   " WHERE distinct_id = 'key %u'", key);
         snprintf(want, sizeof want, "v,p,n\r\n%d,%02x,1\r\n", (int)version[key], (unsigned)version[key] & 255);
         if (version[key] > 0)
-            assert_string_equal(ask(warehouse, WAREHOUSE_CSV, sql), want);
+            assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, sql), want);
     }
     warehouse_close(warehouse);
 }
@@ -158,10 +158,10 @@ static void a_file_of_before_is_carried_on(void **state)
     }
     commit(warehouse, 30000);
     for (int round = 0; round < 2; round++) { /* the second time from the file alone, settled */
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                                 "SELECT count(*) n, count(DISTINCT raw_offset) d, count(inserted_at) i,"
                                 " count(*) FILTER (event = 'old') o FROM events"), "n,d,i,o\r\n28202,28202,8202,20000\r\n");
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT version v, count(*) n, count(properties) p FROM persons"
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT version v, count(*) n, count(properties) p FROM persons"
                                                           " GROUP BY 1 ORDER BY 1"), "v,n,p\r\n5,195,195\r\n6,15,0\r\n");
         if (round == 0) {
             settle_next(warehouse);
@@ -201,10 +201,10 @@ static void every_version_settles(void **state)
     }
     settle_next(warehouse);
     commit(warehouse, 1);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT distinct_id, left(person_id::VARCHAR, 2) AS p, version AS v FROM person_distinct_ids_settled ORDER BY 1"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT distinct_id, left(person_id::VARCHAR, 2) AS p, version AS v FROM person_distinct_ids_settled ORDER BY 1"),
                         "distinct_id,p,v\r\nhigh,02,1099511627777\r\nnone,01,\r\n\"none, then the first\",02,0\r\n\"none, twice\",02,\r\n"
                         "\"the first, then none\",02,0\r\nthe highest,02,9223372036854775807\r\n\"the highest, twice\",02,9223372036854775807\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) n FROM person_distinct_ids_recent"), "n\r\n0\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) n FROM person_distinct_ids_recent"), "n\r\n0\r\n");
     warehouse_close(warehouse);
 }
 
@@ -214,7 +214,7 @@ static void a_checkpoint_has_a_bound(void **state)
     struct warehouse *warehouse = open_or_fail(false);
 
     (void)state;
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT value v FROM duckdb_settings() WHERE name = 'max_vacuum_tasks'"), "v\r\n8\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT value v FROM duckdb_settings() WHERE name = 'max_vacuum_tasks'"), "v\r\n8\r\n");
     warehouse_close(warehouse);
 }
 

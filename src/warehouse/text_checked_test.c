@@ -98,9 +98,9 @@ static void statistics_say_no_more_than_is_known(void **state)
         (void)sprintf(properties + at, "\"}");
         load_rows(cases[i].rows, properties);
         warehouse = open_or_fail(false);
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT length(properties) AS n, upper(properties)[7:10] AS shouted, count(*) AS there FROM events GROUP BY ALL"),
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT length(properties) AS n, upper(properties)[7:10] AS shouted, count(*) AS there FROM events GROUP BY ALL"),
                             cases[i].answer);
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT DISTINCT contains(stats(properties), 'Has Unicode: true') AS p, contains(stats(event), 'Has Unicode: false') AS e FROM events"),
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT DISTINCT contains(stats(properties), 'Has Unicode: true') AS p, contains(stats(event), 'Has Unicode: false') AS e FROM events"),
                             cases[i].looked_at ? "p,e\r\nfalse,true\r\n" : "p,e\r\ntrue,true\r\n");
         warehouse_close(warehouse);
     }
@@ -115,7 +115,7 @@ static void others_are_looked_at(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        assert_non_null(strstr(ask(warehouse, WAREHOUSE_CSV, sql), "input: "));
+        assert_non_null(strstr(ask_as(warehouse, WAREHOUSE_CSV, sql), "input: "));
         add(warehouse, &row);
         commit(warehouse, (uint64_t)i + 1);
     }

@@ -32,7 +32,7 @@ static void every_type_and_null(void **state)
     row_init(&row, ROW_EVENT);
     add(warehouse, &row);
     assert_int_equal(commit(warehouse, 2).loaded[ROW_EVENT], 2);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                             "SELECT uuid, person_id, team_id, project_id, timestamp, created_at, historical_migration h,"
                             " event, distinct_id, elements_chain e, properties, \"$session_id\" FROM events"),
                         "uuid,person_id,team_id,project_id,timestamp,created_at,h,event,distinct_id,e,properties,$session_id\r\n"
@@ -40,11 +40,11 @@ static void every_type_and_null(void **state)
                         "-9223372036854775808,2026-02-03 04:05:06.123456,1969-12-31 23:59:59.999999,true,exactly12byt,"
                         "exactly13byte,\"\",,\r\n"
                         ",,,,,,,,,,,\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_JSON, "SELECT team_id, 1.50::DECIMAL(9,2) d, 'nan'::DOUBLE n, 0.1 f, true b,"
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_JSON, "SELECT team_id, 1.50::DECIMAL(9,2) d, 'nan'::DOUBLE n, 0.1 f, true b,"
                                                        " uuid, [1,2] l, sum(team_id) OVER () s, NULL z FROM events LIMIT 1"),
                         "[\n{\"team_id\":9223372036854775807,\"d\":1.50,\"n\":\"nan\",\"f\":0.1,\"b\":true,\"uuid\":"
                         "\"018f0001-0203-7004-8005-060708090aff\",\"l\":\"[1, 2]\",\"s\":9223372036854775807,\"z\":null}\n]\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) n FROM events WHERE inserted_at > now() AT TIME ZONE 'UTC' - INTERVAL 1 MINUTE"
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) n FROM events WHERE inserted_at > now() AT TIME ZONE 'UTC' - INTERVAL 1 MINUTE"
                                                       " AND inserted_at <= now() AT TIME ZONE 'UTC'"), "n\r\n2\r\n");
     warehouse_close(warehouse);
 }
@@ -93,15 +93,15 @@ static void texts_keep_their_bytes(void **state)
             }
             buf_add_text(&want, quote ? "\"\r\n" : "\r\n");
             buf_add_byte(&want, '\0');
-            assert_string_equal(ask(warehouse, WAREHOUSE_CSV, sql), (const char *)want.at);
+            assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, sql), (const char *)want.at);
             buf_fini(&want);
         }
         snprintf(sql, sizeof sql, "SELECT properties FROM events WHERE team_id = %d", TEXTS);
-        const char *got = ask(warehouse, WAREHOUSE_CSV, sql);
+        const char *got = ask_as(warehouse, WAREHOUSE_CSV, sql);
         assert_int_equal(strlen(got), 12 + LARGE + 2);
         assert_memory_equal(got + 12, large, LARGE);
         snprintf(sql, sizeof sql, "SELECT length(properties) n, ord(properties[4]) z FROM events WHERE team_id = %d", TEXTS + 1);
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, sql), "n,z\r\n19,0\r\n");
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, sql), "n,z\r\n19,0\r\n");
         warehouse_close(warehouse);
         warehouse = open_or_fail(round == 0);
     }
@@ -125,7 +125,7 @@ static void what_is_no_text_is_refused_alone(void **state)
     row = event_of("{}");
     add(warehouse, &row);
     assert_int_equal(commit(warehouse, 1).loaded[ROW_EVENT], 1);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n1\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n1\r\n");
     warehouse_close(warehouse);
 }
 
@@ -155,7 +155,7 @@ static void packed_properties_become_text(void **state)
         assert_true(rows[i].rc == 0 || err.kind == ERR_INPUT);
     }
     assert_int_equal(commit(warehouse, 1).loaded[ROW_EVENT], 2);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                             "SELECT team_id AS t, replace(person_properties, chr(34), '.') AS p, distinct_id IS NULL AS no "
                             "FROM events ORDER BY team_id"),
                         "t,p,no\r\n0,\"{.$initial_browser.:.Lynx.,.$browser.:.Lynx.}\",false\r\n3,{.a.:42},false\r\n");
@@ -189,7 +189,7 @@ static void rows_and_place_are_one(void **state)
     add(warehouse, &row);
     place = commit(warehouse, 5001);
     assert_int_equal(place.loaded[ROW_EVENT], 5001);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n5001\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), "n\r\n5001\r\n");
     warehouse_close(warehouse);
 }
 
@@ -230,9 +230,9 @@ static void older_files_get_the_newer_tables(void **state)
     row_set_i64(&row, ROW_PROPERTY_DEFINITION_VERSION, 1);
     add(warehouse, &row);
     (void)commit(warehouse, 7);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT name, property_type FROM property_definitions"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT name, property_type FROM property_definitions"),
                         "name,property_type\r\nplan,String\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT next_0, events, property_definitions FROM penstock_place"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT next_0, events, property_definitions FROM penstock_place"),
                         "next_0,events,property_definitions\r\n7,1,2\r\n");
     warehouse_close(warehouse);
 }
@@ -310,10 +310,10 @@ static void long_texts_are_compressed_by_zstd(void **state)
         add(warehouse, &row);
     }
     commit(warehouse, WAREHOUSE_GROUP_ROWS);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT DISTINCT column_name c, compression z FROM pragma_storage_info('events')"
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT DISTINCT column_name c, compression z FROM pragma_storage_info('events')"
                                                       " WHERE segment_type = 'VARCHAR' AND column_name IN ('properties', 'elements_chain') ORDER BY 1"),
                         "c,z\r\nelements_chain,ZSTD\r\nproperties,ZSTD\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) n, count(DISTINCT elements_chain) d, count(*) FILTER (elements_chain LIKE 'a.nav-%\"2\"') l FROM events"),
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) n, count(DISTINCT elements_chain) d, count(*) FILTER (elements_chain LIKE 'a.nav-%\"2\"') l FROM events"),
                         "n,d,l\r\n8192,2732,2731\r\n");
     warehouse_close(warehouse);
 }
@@ -338,7 +338,7 @@ static void a_refused_row_leaves_the_rows_before_it(void **state)
         assert_int_equal(err.kind, ERR_INPUT);
         assert_int_equal(commit(warehouse, rows).loaded[ROW_EVENT], rows);
         snprintf(want, sizeof want, "n\r\n%" PRIu64 "\r\n", rows);
-        assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), want);
+        assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events"), want);
     }
     warehouse_close(warehouse);
 }
@@ -371,7 +371,7 @@ static void an_event_is_stored_after_it_was_accepted(void **state)
         usleep(2000);
     }
     commit(warehouse, 3);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events WHERE inserted_at >= captured_at"), "n\r\n3\r\n");
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV, "SELECT count(*) AS n FROM events WHERE inserted_at >= captured_at"), "n\r\n3\r\n");
     warehouse_close(warehouse);
 }
 

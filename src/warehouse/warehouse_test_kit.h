@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "warehouse/ask_test_kit.h"
 #include "warehouse/engine.h"
 
 static char folder[] = "/tmp/penstock-warehouse-XXXXXX";
@@ -39,29 +40,6 @@ static inline int set_up(void **state)
     unlink(path);
     unlink(wal);
     return 0;
-}
-
-static inline int collect(void *ctx, struct span piece, struct err *err)
-{
-    (void)err;
-    buf_add(ctx, piece);
-    return 0;
-}
-
-/* The answer, or "error kind: text". */
-static inline const char *ask(struct warehouse *warehouse, enum warehouse_format format, const char *sql)
-{
-    static struct buf out;
-    struct err        err = { .text = "" };
-
-    buf_fini(&out);
-    buf_init(&out, 64 << 20);
-    if (warehouse_query(warehouse, sql, format, collect, &out, NULL, &err) < 0) {
-        buf_reset(&out);
-        buf_add_format(&out, "%s: %s", err_kind_name(err.kind), err.text);
-    }
-    buf_add_byte(&out, '\0');
-    return (const char *)out.at;
 }
 
 static inline void add(struct warehouse *warehouse, const struct row *row)

@@ -153,10 +153,10 @@ static void texts_come_out_of_the_file(void **state)
     (void)commit(warehouse, 1);
     warehouse_close(warehouse);
     warehouse = open_or_fail(true);
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                             "SELECT count(*) AS n, count(*) FILTER (properties = event) AS same FROM events"),
                         "n,same\r\n8192,8192\r\n");
-    assert_string_equal(ask(warehouse, WAREHOUSE_CSV,
+    assert_string_equal(ask_as(warehouse, WAREHOUSE_CSV,
                             "SELECT DISTINCT column_name, compression = 'ZSTD' AS z FROM pragma_storage_info('events') WHERE "
                             "segment_type = 'VARCHAR' AND column_name IN ('properties', 'event') ORDER BY 1"),
                         "column_name,z\r\nevent,false\r\nproperties,true\r\n");
