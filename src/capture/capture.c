@@ -41,11 +41,6 @@ struct capture_opening {
     atomic_bool            stop;
 };
 
-const char *lane_topic(int lane)
-{
-    return lane == LANE_REPLAY ? "replay" : input_topic((enum input)lane);
-}
-
 static int capture_open_topic(struct log *log, const struct capture_settings *settings, int lane, struct log_writer **out,
                               struct err *err)
 {

@@ -61,7 +61,10 @@ enum {
 };
 
 /* "raw", ... */
-const char *lane_topic(int lane);
+static inline const char *lane_topic(int lane)
+{
+    return lane == LANE_REPLAY ? "replay" : input_topic((enum input)lane);
+}
 
 /* What all loops share. Fixed after start, except the atomics. */
 struct capture_shared {
