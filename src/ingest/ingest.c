@@ -256,6 +256,8 @@ int ingest_recover(struct ingest *ingest, struct err *err)
     ingest->moves_left = moves > 0;
     if (requests_expiry_wanted(ingest->snapshot))
         ingest->request_us = 0; /* a day may have begun while nothing ran */
+    if (rc == 0 && moves >= 0)
+        rc = inputs_begin(ingest->log, ingest->env->unit, &ingest->place, err);
     watch_step(ingest->watch, "opens its outputs", clock_mono_us());
     if (rc < 0 || moves < 0 || open_outputs(ingest, err) < 0 ||
         (!log_is_kafka(ingest->log) && inputs_settle_control(ingest->log, err) < 0))

@@ -25,6 +25,24 @@ void inputs_fini(struct inputs *inputs)
     inputs->batch.records = NULL;
 }
 
+int inputs_begin(struct log *log, uint32_t partition, struct people_place *place, struct err *err)
+{
+    static const enum input shared[] = { INPUT_RAW, INPUT_HISTORICAL };
+
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++) {
+        uint64_t begin;
+        int      rc = place->input_next[shared[i]] != 0 ? 0 : log_begin(log, input_topic(shared[i]), partition, &begin, err);
+
+        if (rc < 0)
+            return err_wrap(err, input_topic(shared[i]));
+        if (rc == 1) {
+            say(SAY_INFO, "unit %u begins %s where the group penstock.begin says", partition, input_topic(shared[i]));
+            place->input_next[shared[i]] = begin;
+        }
+    }
+    return 0;
+}
+
 int inputs_open(struct inputs *inputs, struct log *log, uint32_t partition, const struct people_place *place, bool control,
                 struct err *err)
 {

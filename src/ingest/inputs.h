@@ -28,6 +28,9 @@ struct inputs {
 
 int  inputs_init(struct inputs *inputs, size_t records_max) must_check; /* -1: no memory */
 void inputs_fini(struct inputs *inputs);
+/* A unit that has read nothing of accepted events yet may be told where to begin (log_begin): who takes another pipeline's place goes on
+ * where that one stood. */
+int  inputs_begin(struct log *log, uint32_t partition, struct people_place *place, struct err *err) must_check;
 /* control: that topic is read too. */
 int  inputs_open(struct inputs *inputs, struct log *log, uint32_t partition, const struct people_place *place, bool control,
                  struct err *err) must_check;

@@ -228,6 +228,53 @@ int kafka_cursor_load(struct log *of, const char *topic, uint32_t partition, con
     return rc;
 }
 
+/* 1: found, -1. */
+static int begin_check(struct kafka_cursors *cursors, const rd_kafka_topic_partition_t *told, struct err *err)
+{
+    int64_t             low, high;
+    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(cursors->client, told->topic, told->partition, &low, &high, ASK_MS);
+
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_client_err(err, told->topic, error);
+    if (told->offset > high)
+        return err_set(err, ERR_RETRY, "%s/%d is to be read from message %lld on, as the group that says where to begin has it, and ends at %lld",
+                       told->topic, (int)told->partition, (long long)told->offset, (long long)high);
+    return 1;
+}
+
+int kafka_begin(struct log *of, const char *topic, uint32_t partition, uint64_t *out, struct err *err)
+{
+    struct kafka_log                *log = kafka_log_of(of);
+    const struct log_form_hooks     *hooks = log->options->hooks;
+    struct kafka_cursors            *cursors;
+    struct cursor                   *cursor;
+    char                             name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
+    rd_kafka_topic_partition_list_t *list;
+    int                              rc;
+
+    *out = 0;
+    if (!kafka_topic_shared(log, topic) || hooks == NULL || hooks->topic_name == NULL || hooks->topic_name(hooks->ctx, topic) == NULL)
+        return 0; /* nobody else's */
+    rc = cursor_take(log, topic, partition, "begin", &cursors, &cursor, name, err);
+    if (rc == 0) {
+        rd_kafka_resp_err_t error;
+
+        list = place_list(name, cursor, RD_KAFKA_OFFSET_INVALID, false);
+        error = rd_kafka_committed(cursors->client, list, ASK_MS);
+        if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
+            error = list->elems[0].err;
+        if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+            rc = kafka_client_err(err, "where the group penstock.begin stands", error);
+        else if (list->elems[0].offset > 0)
+            rc = begin_check(cursors, &list->elems[0], err);
+        if (rc == 1)
+            *out = kafka_offset_make(list->elems[0].offset, 0);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+    pthread_mutex_unlock(&log->cursors_lock);
+    return rc;
+}
+
 /* What was held back for a moment is told. */
 static void consumer_tell(struct kafka_log *log, struct kafka_cursors *cursors)
 {

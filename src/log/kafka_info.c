@@ -121,13 +121,21 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
     struct log_cursor_info    cursors[INFO_CURSORS];
     struct log_reader        *reader;
     size_t                    count = 0;
-    int                       rc;
+    bool                      foreign = false;
+    int                       rc = 1;
 
     if (kafka_reader_open(log, topic, partition, 0, &reader, err) < 0)
         return -1;
     (void)snprintf(info.topic, sizeof info.topic, "%s", topic);
-    rc = kafka_reader_end(reader, &info.end, err);
-    info.start = kafka_reader_start(reader);
+    if (!kafka_reader_of(reader)->shared)
+        rc = kafka_place_foreign(&kafka_reader_of(reader)->source, &foreign, err);
+    if (foreign) {
+        info.start = (uint64_t)kafka_reader_of(reader)->source.low;
+        info.end = (uint64_t)kafka_reader_of(reader)->source.high;
+    } else if (rc >= 0) {
+        rc = kafka_reader_end(reader, &info.end, err);
+        info.start = kafka_reader_start(reader);
+    }
     kafka_reader_close(reader);
     if (rc < 0)
         return -1;
@@ -140,6 +148,8 @@ static int info_partition(struct log *log, const char *topic, uint32_t partition
             say(SAY_WARN, "how far the topics were read is not known: %s", err->text);
             *ask = false;
         }
+        if (rc == 1 && foreign) /* a record a message */
+            cursors[count].offset = (cursors[count].offset + ((uint64_t)1 << KAFKA_INDEX_BITS) - 1) >> KAFKA_INDEX_BITS;
         if (rc == 1)
             (void)snprintf(cursors[count++].consumer, sizeof cursors->consumer, "%s", consumers[i]);
     }

@@ -420,7 +420,10 @@ static void answer_fill(struct line_answer *answer, const rd_kafka_message_t *me
     }
     answer->fate = message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || message->err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
                        ? LINE_TOO_LARGE : LINE_LOST;
-    (void)snprintf(answer->why, sizeof answer->why, "%s", kafka_client_text(message->err));
+    answer->missing = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || message->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+                      message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    (void)snprintf(answer->why, sizeof answer->why, "%s%s%s", answer->missing ? rd_kafka_topic_name(message->rkt) : "", answer->missing ? ": " : "",
+                   kafka_client_text(message->err));
 }
 
 static void line_send_held(struct line *line)

@@ -220,6 +220,7 @@ const struct log_ops log_kafka_ops = {
     .reader_start = kafka_reader_start,
     .cursor_store = kafka_cursor_store,
     .cursor_load = kafka_cursor_load,
+    .begin = kafka_begin,
     .cursors_expect = kafka_cursors_expect,
     .erase = kafka_erase,
     .roll_ask = kafka_roll_ask,

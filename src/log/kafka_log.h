@@ -88,6 +88,7 @@ int      kafka_cursor_store(struct log *log, const char *topic, uint32_t partiti
                             struct err *err) must_check;
 int      kafka_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                            struct err *err) must_check;
+int      kafka_begin(struct log *log, const char *topic, uint32_t partition, uint64_t *out, struct err *err) must_check;
 void     kafka_cursors_expect(struct log *log, const char *const *topics, size_t count, uint32_t partition, const char *consumer);
 void     kafka_cursors_close(struct kafka_log *log);
 int      kafka_erase(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,

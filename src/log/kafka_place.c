@@ -29,9 +29,10 @@ static int probe(struct kafka_source *source, int64_t at, int64_t limit, uint64_
         *found_at = message->offset;
         ours = kafka_frame_get(span_of(message->payload, message->len), &frame) && frame.kind != KAFKA_FRAME_SHARED;
         rd_kafka_message_destroy(message);
+        if (!ours)
+            continue;
         *out = frame.base;
-        if (ours)
-            return *found_at < limit;
+        return *found_at < limit;
     }
     return rc < 0 ? -1 : 0;
 }
@@ -101,4 +102,29 @@ int kafka_place_end(struct kafka_source *source, uint64_t *out, struct err *err)
             return -1;
     }
     return 1;
+}
+
+int kafka_place_foreign(struct kafka_source *source, bool *out, struct err *err)
+{
+    int rc = kafka_source_bounds(source, err);
+
+    *out = false;
+    if (rc < 1 || source->low >= source->high)
+        return rc;
+    rc = kafka_source_seek(source, source->low, err);
+    while (rc == 1 && source->next < source->high) {
+        rd_kafka_message_t *message;
+
+        rc = kafka_source_next(source, PROBE_US, &message, err);
+        if (rc == 0)
+            return err_set(err, ERR_RETRY, "%s: Kafka does not give a message that it says to have", source->label);
+        if (rc != 1) {
+            rc = rc == 2 ? 1 : rc;
+            continue;
+        }
+        *out = !kafka_frame_is(span_of(message->payload, message->len));
+        rd_kafka_message_destroy(message);
+        return 1;
+    }
+    return rc;
 }

@@ -78,5 +78,7 @@ int kafka_place_find(struct kafka_source *source, uint64_t offset, int64_t *out,
 int kafka_place_start(struct kafka_source *source, uint64_t *out, struct err *err) must_check;
 /* The end that marks tell, as far as the last messages know. As above. */
 int kafka_place_end(struct kafka_source *source, uint64_t *out, struct err *err) must_check;
+/* Whether its messages are of another form than frames, of which Kafka's own offsets are the only ones: the first message tells. As above. */
+int kafka_place_foreign(struct kafka_source *source, bool *out, struct err *err) must_check;
 
 #endif

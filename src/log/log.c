@@ -205,6 +205,12 @@ int log_cursor_load(struct log *log, const char *topic, uint32_t partition, cons
     return OPS(log)->cursor_load(log, topic, partition, consumer, offset_out, err);
 }
 
+int log_begin(struct log *log, const char *topic, uint32_t partition, uint64_t *out, struct err *err)
+{
+    *out = 0;
+    return OPS(log)->begin == NULL ? 0 : OPS(log)->begin(log, topic, partition, out, err);
+}
+
 void log_cursors_expect(struct log *log, const char *const *topics, size_t count, uint32_t partition, const char *consumer)
 {
     if (OPS(log)->cursors_expect != NULL)

@@ -69,7 +69,7 @@ enum log_form { LOG_FORM_FRAMES, LOG_FORM_UPSTREAM };
  * events; without one, only frames are read and written. All three @thread any, several at once. */
 struct log_message {
     struct span key, value;
-    struct { struct span name, value; } headers[32];
+    struct { struct span name, value; } headers[64];
     size_t  header_count;
     int64_t timestamp_us;
     const char *topic; /* of a message to be written that belongs elsewhere (a dead letter): its name there; NULL: no */
@@ -321,6 +321,9 @@ int log_cursor_store(struct log *log, const char *topic, uint32_t partition, con
 /* 1: found; 0: this consumer has none; -1: error. */
 int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                     struct err *err) must_check;
+/* Where a reader that has no place yet is to begin, if somebody said so: on Kafka, in a topic with many writers that is in another system's
+ * form, what the group PREFIXpenstock.begin has committed. 1; 0: nobody did; -1: nobody knows (ERR_RETRY), also when the topic ends before that. */
+int log_begin(struct log *log, const char *topic, uint32_t partition, uint64_t *out, struct err *err) must_check;
 /* Whoever is about to load the cursors of many topics (NULL: none) says so: then brokers are asked once. */
 void log_cursors_expect(struct log *log, const char *const *topics, size_t count, uint32_t partition, const char *consumer);
 

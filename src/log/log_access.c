@@ -69,7 +69,7 @@ int log_access_init(struct log_access *access, const char *data_folder, const st
         return -1;
     upstream_hooks_init(&access->upstream, &(struct upstream_hooks_options){ .records = is_upstream(settings->form),
                                                                              .rows = is_upstream(settings->form_rows),
-                                                                             .kinds_apart = settings->kinds_apart });
+                                                                             .kinds_apart = settings->kinds_apart, .prefix = settings->topic_prefix });
     access->kafka = (struct log_kafka_options){
         .brokers = settings->brokers, .topic_prefix = settings->topic_prefix, .partitions = (uint32_t)settings->partitions,
         .replication = (uint32_t)settings->replication,

@@ -56,6 +56,7 @@ struct log_ops {
                         struct err *err);
     int (*cursor_load)(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                        struct err *err);
+    int (*begin)(struct log *log, const char *topic, uint32_t partition, uint64_t *out, struct err *err); /* NULL: nobody says */
     void (*cursors_expect)(struct log *log, const char *const *topics, size_t count, uint32_t partition,
                            const char *consumer); /* NULL: nothing is asked */
     int (*erase)(struct log *log, const char *topic, uint32_t partition, uint64_t from, uint64_t below, size_t segments_max,

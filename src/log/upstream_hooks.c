@@ -70,11 +70,25 @@ static const char *const *hook_others(void *ctx, const char *topic)
 
 /* --- reading ----------------------------------------------------------------------------------- */
 
+/* Others may have put any number of headers in front of these. */
+static bool is_asked_for(struct span name)
+{
+    static const char *const names[] = { "token", "distinct_id", "session_id", "timestamp", "event", "uuid", "now", "force_disable_person_processing",
+                                         "historical_migration", "skip_heatmap_processing", "dlq_reason", "dlq_step", "content-encoding" };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (span_is(name, names[i]))
+            return true;
+    return false;
+}
+
 static void message_in(const struct log_message *from, struct upstream_message *out)
 {
     *out = (struct upstream_message){ .has_key = from->key.bytes > 0, .key = from->key, .value = from->value };
     for (size_t i = 0; i < from->header_count; i++)
-        if (from->headers[i].value.at == NULL)
+        if (!is_asked_for(from->headers[i].name))
+            continue;
+        else if (from->headers[i].value.at == NULL)
             upstream_header_add_null(out, from->headers[i].name);
         else
             upstream_header_add(out, from->headers[i].name, from->headers[i].value);
@@ -165,10 +179,8 @@ static int row_out(const struct upstream_hooks *hooks, struct span body, uint32_
     struct row             row;
     int                    rc = row_read(body, &row, err);
 
-    if (hooks->options.records) {
-        source.topics[INPUT_RAW] = name_of(hooks, UPSTREAM_ANALYTICS);
-        source.topics[INPUT_HISTORICAL] = name_of(hooks, UPSTREAM_HISTORICAL);
-    }
+    for (int i = 0; i < INPUT_COUNT; i++)
+        source.topics[i] = hooks->sources[i][0] != '\0' ? hooks->sources[i] : NULL;
     if (rc == 0)
         rc = upstream_row_write(&row, &source, room, out, err);
     for (int i = 0; rc == 1 && out->value.bytes > hooks->form.bytes_max && i < ROW_CELLS_MAX && upstream_row_shorten(&row, notes[i]); i++) {
@@ -253,6 +265,12 @@ static int hook_too_large(void *ctx, const char *topic, struct span body, size_t
     return batch_put(batch, &record, err);
 }
 
+static void source_name(struct upstream_hooks *hooks, enum input input, enum upstream_topic topic)
+{
+    (void)snprintf(hooks->sources[input], sizeof hooks->sources[input], "%s%s", hooks->options.prefix != NULL ? hooks->options.prefix : "",
+                   name_of(hooks, topic));
+}
+
 void upstream_hooks_init(struct upstream_hooks *hooks, const struct upstream_hooks_options *options)
 {
     static const enum upstream_topic apart[] = { UPSTREAM_OVERFLOW,        UPSTREAM_DEAD_LETTERS, UPSTREAM_EXCEPTIONS, UPSTREAM_HEATMAPS,
@@ -261,6 +279,10 @@ void upstream_hooks_init(struct upstream_hooks *hooks, const struct upstream_hoo
     *hooks = (struct upstream_hooks){ .options = *options };
     hooks->form = (struct upstream_form){ .lanes = options->kinds_apart, .heatmap_split = options->kinds_apart,
                                           .bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : MESSAGE_BYTES_USUAL };
+    if (options->records) {
+        source_name(hooks, INPUT_RAW, UPSTREAM_ANALYTICS);
+        source_name(hooks, INPUT_HISTORICAL, UPSTREAM_HISTORICAL);
+    }
     hooks->hooks = (struct log_form_hooks){ .read = hook_read, .write = hook_write, .key = hook_key, .topic_name = hook_topic_name,
                                             .others = hook_others, .too_large = hook_too_large, .ctx = hooks };
     for (size_t i = 0; options->records && options->kinds_apart && i < sizeof apart / sizeof *apart; i++)

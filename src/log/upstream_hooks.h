@@ -25,11 +25,15 @@ struct upstream_hooks_options {
     bool   kinds_apart;       /* for PostHog's ingestion, not for ours: struct upstream_form's `lanes` and `heatmap_split` */
     size_t message_bytes_max; /* 0: 1,000,000 */
     const char *names[UPSTREAM_TOPIC_COUNT]; /* NULL: the usual one */
+    const char *prefix; /* of all topics at the brokers; NULL: none */
 };
+
+enum { TOPIC_FULL_NAME_BYTES_MAX = 249 }; /* what Kafka takes */
 
 struct upstream_hooks {
     struct upstream_hooks_options options; /* fixed after init */
     struct upstream_form          form;
+    char                          sources[INPUT_COUNT][TOPIC_FULL_NAME_BYTES_MAX + 1]; /* of records, with prefix: for dead letters; "": none */
     const char                   *apart[UPSTREAM_TOPIC_COUNT + 1]; /* with kinds_apart: where records may belong, ended by NULL */
     struct log_form_hooks         hooks;   /* for log_kafka_options; lives as long as this */
 };

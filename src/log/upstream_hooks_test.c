@@ -183,6 +183,32 @@ static void messages_of_others_become_records(void **state)
     log_batch_free(batch);
 }
 
+/* However many headers others have put in front of the ones that count. */
+static void headers_of_others_do_not_hide_ours(void **state)
+{
+    struct upstream_hooks        of = hooks_of((struct upstream_hooks_options){ .records = true });
+    const struct log_form_hooks *hooks = ready(&of);
+    struct log_batch            *batch = log_batch_new();
+    struct log_message           message = { .timestamp_us = NOW_US,
+                                             .value = SPAN("{\"uuid\":\"019c21ac-e950-7abc-8def-0123456789ab\",\"distinct_id\":\"u\",\"ip\":\"\","
+                                                           "\"data\":\"{\\\"event\\\":\\\"e\\\"}\",\"event\":\"e\"}") };
+    struct record                record;
+    struct err                   err = { 0 };
+    size_t                       bytes = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 40; i++)
+        message.headers[message.header_count++].name = SPAN("traceparent");
+    message.headers[message.header_count].name = SPAN("force_disable_person_processing");
+    message.headers[message.header_count++].value = SPAN("true");
+    assert_int_equal(hooks->read(hooks->ctx, "raw", &message, batch, &err), 0);
+    memcpy(&bytes, batch->at + 4, 4);
+    assert_int_equal(record_read(span_of(batch->at + RECORD_HEADER_BYTES, bytes), &record, &err), 0);
+    assert_int_equal(record.kind, RECORD_EVENT);
+    assert_int_equal(record.flags & RECORD_PERSON_OFF, RECORD_PERSON_OFF);
+    log_batch_free(batch);
+}
+
 static void what_is_too_large_is_replaced(void **state)
 {
     struct upstream_hooks        of = hooks_of((struct upstream_hooks_options){ .records = true, .message_bytes_max = 100000 });
@@ -240,7 +266,7 @@ static void rows_go_to_their_topics(void **state)
         { ROW_GROUP, "people", "clickhouse_groups" }, { ROW_WARNING, "warnings", NULL }, { ROW_HEATMAP, "heatmaps", NULL },
         { ROW_DEAD_LETTER, "dead_letters", NULL },
     };
-    struct upstream_hooks        of = hooks_of((struct upstream_hooks_options){ .records = true, .rows = true });
+    struct upstream_hooks        of = hooks_of((struct upstream_hooks_options){ .records = true, .rows = true, .prefix = "p_" });
     const struct log_form_hooks *hooks = ready(&of);
     struct buf                   body = { .bytes_max = 1 << 20 }, room = { .bytes_max = 1 << 20 };
     struct err                   err = { 0 };
@@ -264,6 +290,8 @@ static void rows_go_to_their_topics(void **state)
     for (size_t i = 0; i < message.header_count; i++) { /* of the dead letter */
         if (span_is(message.headers[i].name, "dlq_partition"))
             assert_true(span_is(message.headers[i].value, "3"));
+        if (span_is(message.headers[i].name, "dlq_topic")) /* as the brokers call it */
+            assert_true(span_is(message.headers[i].value, "p_events_plugin_ingestion"));
         if (span_is(message.headers[i].name, "dlq_offset"))
             assert_true(span_is(message.headers[i].value, "7"));
     }
@@ -309,7 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topics_have_their_names),           cmocka_unit_test(records_go_and_come),
         cmocka_unit_test(a_record_may_have_two_messages),    cmocka_unit_test(messages_of_others_become_records),
-        cmocka_unit_test(what_is_too_large_is_replaced),     cmocka_unit_test(rows_go_to_their_topics),
+        cmocka_unit_test(headers_of_others_do_not_hide_ours), cmocka_unit_test(what_is_too_large_is_replaced),     cmocka_unit_test(rows_go_to_their_topics),
         cmocka_unit_test(no_row_is_too_large),
     };
 

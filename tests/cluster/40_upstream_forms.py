@@ -3,7 +3,8 @@
 """PostHog's forms from end to end: an event over HTTP is on the raw topic as one message, ingest reads that message, and one made by hand
 beside it, and its rows are on the topics that ClickHouse's tables read; as kcat, another client, sees them. `penstock compare` finds
 a topic equal to itself and tells what another lacks. Beside it a capture whose kinds of events have topics of their own, none of which
-is there: it makes them, and each event stands where it belongs."""
+is there: it makes them, and each event stands where it belongs. And in another pipeline's place: ingest goes on where that one stood, and
+says where it stands itself."""
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from parts import free_port  # noqa: E402
 
 BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
-PREFIX, APART = "u%d_" % os.getpid(), "a%d_" % os.getpid()
+PREFIX, APART, TAKEN = "u%d_" % os.getpid(), "a%d_" % os.getpid(), "t%d_" % os.getpid()
 PATIENCE = 90
 SETTINGS = """listen: 127.0.0.1:%d
 log: {backend: kafka, brokers: [%s], topic_prefix: %s, form: upstream, form_rows: upstream, partitions: 1, replication: 1}
@@ -65,6 +66,13 @@ def kinds_apart(port, token):
     for topic, event in KINDS.items():
         # A copy more of one and the same comes where brokers were slow.
         assert {json.loads(value)["event"] for _, _, value in wait_for(topic, 1, APART)} == {event}, topic
+    # one is deleted meanwhile: it is made anew, and nothing waits behind it
+    tool("org.apache.kafka.tools.TopicCommand", "--delete", "--topic", APART + "heatmaps_ingestion")
+    for n in range(3):
+        post(port, token, [{"event": "$$heatmap", "distinct_id": "u-2"}, {"event": "later %d" % n, "distinct_id": "u-2"}])
+    assert wait_for("heatmaps_ingestion", 3, APART)
+    wait_for("events_plugin_ingestion", 4, APART)
+    assert {"later 0", "later 1", "later 2"} <= {json.loads(value)["event"] for _, _, value in kcat("events_plugin_ingestion", APART)}
 
 
 def steps(port, token):
@@ -91,7 +99,7 @@ def steps(port, token):
         assert row["person_id"] == ids[distinct_id] and row["person_id"] in persons
     letters = wait_for("events_plugin_ingestion_dlq", 2)
     assert any("dlq_reason=no_distinct_id" in h and "dlq_step=capture" in h for _, h, _ in letters), letters
-    assert any(v == "rubbish" and "dlq_reason=failed_parse_message" in h and "dlq_topic=%s" % "events_plugin_ingestion" in h for _, h, v in letters), letters
+    assert any(v == "rubbish" and "dlq_reason=failed_parse_message" in h and "dlq_topic=%sevents_plugin_ingestion," % PREFIX in h for _, h, v in letters), letters
     # and compared
     code, told = compare("clickhouse_events_json", "clickhouse_events_json")
     assert code == 0 and told["is_same"] and told["same"] == 2, told
@@ -99,10 +107,68 @@ def steps(port, token):
     assert code == 1 and told["only"] == {"left": 2, "right": 2}, told
 
 
+def tool(name, *words):
+    """One of Kafka's own."""
+    libs = os.path.join(ROOT, "build", "deps", "kafka", "libs", "*")
+    done = subprocess.run(["java", "-Xmx96m", "-cp", libs, name, "--bootstrap-server", BROKERS, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def message(token, n):
+    data = json.dumps({"event": "e%d" % n, "properties": {}})
+    return json.dumps({"uuid": "019c21ac-e950-7abc-8def-%012d" % n, "distinct_id": "d%d" % n, "ip": "", "data": data, "now": "2026-02-03T04:05:06Z",
+                       "token": token, "event": "e%d" % n, "timestamp": "2026-02-03T04:05:06Z"})
+
+
+def seen(count):
+    return sorted({json.loads(value)["event"] for _, _, value in wait_for("clickhouse_events_json", count, TAKEN)})
+
+
+def put_messages(token, numbers):
+    subprocess.run(["kcat", "-P", "-b", BROKERS, "-t", TAKEN + "events_plugin_ingestion", "-p", "0"],
+                   input="\n".join(message(token, n) for n in numbers), text=True, check=True, timeout=60)
+
+
+def stood_there_before():
+    """Another pipeline has read three messages of five."""
+    tool("org.apache.kafka.tools.TopicCommand", "--create", "--topic", TAKEN + "events_plugin_ingestion", "--partitions", "1",
+         "--replication-factor", "1")
+    put_messages("phc_" + "x" * 43, range(5))
+    tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--group", TAKEN + "penstock.begin", "--topic",
+         TAKEN + "events_plugin_ingestion:0", "--reset-offsets", "--to-offset", "3", "--execute")
+
+
+def goes_on(port, token):
+    """What was read by the other one is not read: its token is nobody's, and would be told as dropped."""
+    put_messages(token, range(10, 12))
+    assert seen(2) == ["e10", "e11"], seen(2)
+    end = time.time() + PATIENCE
+    while True:
+        told = json.loads(cli(port, "log", "info", "--json"))
+        raw = [one for one in told if one["topic"] == "events_plugin_ingestion"][0]
+        if raw["cursors"] == {"ingest": 7}:
+            break
+        assert time.time() < end, raw
+        time.sleep(0.5)
+    assert (raw["start"], raw["end"]) == (0, 7), raw
+    rows = [one for one in told if one["topic"] == "clickhouse_events_json"][0]
+    assert (rows["start"], rows["end"]) == (0, 2), rows
+    dropped = json.loads(cli(port, "status", "--json"))["dropped"]
+    assert dropped == {"invalid_token": 2}, dropped
+
+
+folders = {}  # of the servers, by their port
+
+
+def cli(port, *words):
+    return subprocess.run([BINARY, *words, "--data", folders[port]], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def run(settings_text, prefix, roles, test):
     with tempfile.TemporaryDirectory(prefix="penstock-upstream.") as folder:
         port, settings = free_port(), os.path.join(folder, "penstock.yaml")
-        data = os.path.join(folder, "data")
+        data = folders[port] = os.path.join(folder, "data")
         with open(settings, "w") as file:
             file.write(settings_text % (port, ", ".join('"%s"' % broker for broker in BROKERS.split(",")), prefix))
         with open(os.path.join(folder, "log"), "w") as log:
@@ -129,7 +195,9 @@ def run(settings_text, prefix, roles, test):
 def main():
     run(SETTINGS, PREFIX, "capture,ingest", steps)
     run(SETTINGS_APART, APART, "capture", kinds_apart)
-    print("40_upstream_forms: 2 passed")
+    stood_there_before()
+    run(SETTINGS, TAKEN, "capture,ingest", goes_on)
+    print("40_upstream_forms: 3 passed")
 
 
 if __name__ == "__main__":
