@@ -558,7 +558,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
     if (rc < 0 || (rc == 0 && !ingest->moves_left && ingest->log_done_below == 0 && ingest->inputs.now_us < ingest->request_us))
         return rc; /* without events there may still be ids to be moved, or something to be done for an operator */
     refresh_catalog(ingest);
-    outputs_clock(ingest->outputs, clock_wall_us(), &clock);
+    outputs_clock(ingest->outputs, ingest->people, clock_wall_us(), &clock);
     passes = (struct passes){
         .arena = ingest->arena, .alone = &ingest->hands->alone, .hands = ingest->hands->at, .crew = ingest->hands->crew,
         .slices = ingest->hands->slices, .keys = &ingest->keys, .catalog = ingest->snapshot, .gate = ingest->gate,

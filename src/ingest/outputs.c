@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/say.h"
 #include "ingest/fate.h"
 
 enum {
@@ -307,7 +308,16 @@ int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err)
     return 0;
 }
 
-void outputs_clock(struct outputs *outputs, int64_t now_us, struct log_clock *out)
+void outputs_clock(struct outputs *outputs, struct people *people, int64_t now_us, struct log_clock *out)
 {
+    static struct say_gate gate;
+    int64_t                believed_us = people_clock(people, now_us);
+
     log_writer_clock(outputs->topics[OUTPUT_EVENTS].writer, now_us, out);
+    if (believed_us >= out->steady_us)
+        return;
+    say_seldom(&gate, SAY_WARN, "this machine's clock is %.0f s ahead of the persons' server: the age of event ids goes by the server's, and "
+               "nothing that became due is done until the two agree", (double)(now_us - believed_us) / 1e6);
+    out->steady_us = believed_us;
+    out->calm_us = 0;
 }

@@ -78,7 +78,8 @@ int outputs_sync(struct outputs *outputs, struct crew *crew, int64_t now_us, str
 void outputs_publish(struct outputs *outputs);
 /* Deletes what is old; cheap, call every few seconds. */
 int outputs_retain(struct outputs *outputs, int64_t now_us, struct err *err) must_check;
-/* The clock as the events' topic knows it: what it jumped does not count (log_clock). */
-void outputs_clock(struct outputs *outputs, int64_t now_us, struct log_clock *out);
+/* The clock as the events' topic knows it: what it jumped does not count (log_clock); and not what it is ahead of the store's server. Between
+ * transactions. */
+void outputs_clock(struct outputs *outputs, struct people *people, int64_t now_us, struct log_clock *out);
 
 #endif

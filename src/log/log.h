@@ -187,7 +187,8 @@ void log_writer_publish(struct log_writer *writer, uint64_t end);
 int log_writer_retain(struct log_writer *writer, int64_t now_us, struct err *err) must_check;
 /* After a jump of the clock who acts on what became due waits so long, so that somebody can look (source: spec/reliability.md G10). */
 #define LOG_CLOCK_CALM_US ((int64_t)3600 * 1000000)
-/* The clock without its jumps, as a writer with clock_guard saw them; others, and all on Kafka: the clock. */
+/* The clock without its jumps, as a writer with clock_guard saw them; others, and all on Kafka: the clock (ingest asks the server of its
+ * persons, too: people_clock). */
 struct log_clock {
     int64_t steady_us; /* now_us, less what it jumped */
     int64_t calm_us;   /* the machine ran so long since the clock last jumped forward by a minute or more; INT64_MAX: for ever */

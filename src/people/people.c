@@ -28,6 +28,11 @@ bool people_went_back(const struct people *people)
     return people->went_back;
 }
 
+int64_t people_clock(struct people *people, int64_t now_us)
+{
+    return people->ops->clock == NULL ? now_us : people->ops->clock(people, now_us);
+}
+
 int people_epoch(struct people *people, uint64_t *out, struct err *err)
 {
     return people->ops->epoch(people, out, err);

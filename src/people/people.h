@@ -48,6 +48,9 @@ void people_close(struct people *people);
 
 /* Rises each time that a process takes the store over from another one; 0: this backend has one writer by its nature. */
 int people_epoch(struct people *people, uint64_t *out, struct err *err) must_check;
+/* now_us of this machine's clock; or, when that is ahead of the store's server's by a minute and more, the server's: nothing is old only
+ * because somebody set a clock. Between transactions; a question to the server a minute at most, and only then. */
+int64_t people_clock(struct people *people, int64_t now_us);
 
 /* Whether the last transaction failed only because another writer was quicker: the next one may begin at once. */
 bool people_conflict(const struct people *people);

@@ -31,6 +31,7 @@ struct people_ops {
     int (*begin)(struct people *people, bool write, struct people_txn **out, struct err *err);
     int (*commit)(struct people_txn *txn_take, struct err *err);
     void (*abort)(struct people_txn *txn_take);
+    int64_t (*clock)(struct people *people, int64_t now_us); /* NULL: now_us */
     int (*epoch)(struct people *people, uint64_t *out, struct err *err);
 
     /* As in people.h, but for link_get: what is stored, without the notes of merges. */

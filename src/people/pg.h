@@ -59,6 +59,7 @@ struct pg {
     bool     in_doubt;      /* the answer to the last commit was lost */
     uint64_t epoch, commits;
     uint64_t confirmed; /* commits that the server has told us of */
+    int64_t  server_us, server_boot_us; /* the server's clock, and when it was asked, of this machine's clock_boot_us; 0: not yet */
     bool     taken_again; /* since the last transaction began: what is at hand may be another server's */
     uint64_t asked; /* the highest epoch that was asked for */
     uint64_t erased; /* persons, by all units, when the transaction began */
@@ -170,6 +171,7 @@ int pg_read(struct people_txn *txn, struct pg_call *calls, size_t count, struct 
 int pg_full(struct err *err); /* the transaction does not fit into memory; -1 */
 /* Connects, and takes the unit over, or again. */
 int pg_own(struct pg *pg, struct err *err) must_check;
+int64_t pg_clock(struct people *people, int64_t now_us); /* people_clock */
 
 /* pg_hot.c */
 bool pg_hot_link(struct pg *pg, struct pg_link *link); /* fills person and version */

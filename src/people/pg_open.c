@@ -19,6 +19,7 @@
 #include "people/pg.h"
 #include "people/pg_schema.h"
 
+enum { CLOCK_AHEAD_US = 60000000, CLOCK_ASK_US = 60000000 };
 enum { ARENA_CHUNK_BYTES = 1 << 20, HOT_BYTES_DEFAULT = 64 << 20, RESOLVE_TRIES = 5, TURNS_MIN = 8, TURNS_MAX = 128,
        BESIDE_FOR_LONG = 64 };
 #define ARENA_BYTES_MAX ((size_t)2 << 30)
@@ -68,6 +69,12 @@ static int not_ours(struct pg *pg, struct arena *arena, struct err *err)
     return err_set(err, ERR_STOP, "people: another process has taken unit %u over", pg->unit);
 }
 
+static void clock_note(struct pg *pg, int64_t server_us)
+{
+    pg->server_us = server_us;
+    pg->server_boot_us = clock_boot_us();
+}
+
 static int take(struct pg *pg, struct err *err)
 {
     struct arena  *arena = arena_new(4096, 1 << 20);
@@ -96,6 +103,7 @@ static int take(struct pg *pg, struct err *err)
         if (pg->owner && commits < pg->confirmed)
             rc = went_back(pg, err);
         pg->commits = pg->confirmed = commits;
+        clock_note(pg, pg_i64(call.result, 0, 2));
         pg->owner = true;
         pg->in_doubt = false;
     }
@@ -115,6 +123,25 @@ int pg_own(struct pg *pg, struct err *err)
     if (pg_connect(&pg->conn, err) < 0)
         return -1;
     return take(pg, err);
+}
+
+/* A clock of this machine that is ahead is not believed before the server was asked again: that one may have been put right meanwhile. */
+int64_t pg_clock(struct people *people, int64_t now_us)
+{
+    struct pg     *pg = pg_of(people);
+    struct pg_call call = { .sql = PG_CLOCK_SQL };
+    struct err     ignored;
+    bool           lost;
+    int64_t        boot_us = clock_boot_us();
+
+    if (pg->server_us == 0 || now_us - (pg->server_us + boot_us - pg->server_boot_us) < CLOCK_AHEAD_US)
+        return now_us;
+    if (boot_us - pg->server_boot_us >= CLOCK_ASK_US && pg->txn == NULL && pg->owner && pg->conn.pq != NULL && !pg->in_doubt &&
+        pg_run(&pg->conn, &call, 1, &lost, &ignored) == 0)
+        clock_note(pg, pg_i64(call.result, 0, 0));
+    pg_calls_end(&call, 1);
+    boot_us = pg->server_us + clock_boot_us() - pg->server_boot_us;
+    return now_us - boot_us < CLOCK_AHEAD_US ? now_us : boot_us;
 }
 
 /* Between transactions: what is at hand of a connection that is no more. Numbers for persons, too, of which a server that lost
@@ -431,7 +458,7 @@ static int pg_commit(struct people_txn *base, struct err *err)
 }
 
 static const struct people_ops people_pg_ops = {
-    .rewritable = false, .close = pg_close, .begin = pg_begin, .commit = pg_commit, .abort = pg_abort, .epoch = pg_epoch,
+    .rewritable = false, .close = pg_close, .begin = pg_begin, .commit = pg_commit, .abort = pg_abort, .clock = pg_clock, .epoch = pg_epoch,
     .link_get = pg_link_get, .link_put = pg_link_put, .link_erase = pg_link_erase, .links_under = pg_links_under,
     .first_under = pg_first_under, .holder_end = pg_holder_end, .holder_ours = pg_holder_ours,
     .person_get = pg_person_get, .person_heir = pg_person_heir, .person_find = pg_person_find_uuid, .person_put = pg_person_put,

@@ -9,6 +9,8 @@
     "CASE WHEN p.penstock_version = p.version THEN p.penstock_properties END, "                                 \
     "CASE WHEN p.penstock_version = p.version AND p.penstock_properties IS NOT NULL THEN NULL ELSE p.properties::text END"
 
+#define PG_CLOCK_US "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+
 /* X(name, text): penstock.must() fails the transaction as a conflict, penstock.own() as one that lost its unit (pg_schema.c). */
 #define PG_SQLS(X)                                                                                              \
     X(BEGIN, "BEGIN")                                                                                           \
@@ -20,10 +22,11 @@
     X(TAKE, "INSERT INTO penstock.places AS p (unit, epoch, commits, owner) VALUES ($1::int4, "                 \
             "(extract(epoch FROM clock_timestamp()) * 1000)::int8, 0, $2::uuid) "                               \
             "ON CONFLICT (unit) DO UPDATE SET epoch = greatest(p.epoch + 1, excluded.epoch), owner = excluded.owner " \
-            "RETURNING epoch, commits")                                                                         \
+            "RETURNING epoch, commits, " PG_CLOCK_US)                                                           \
     X(EPOCH, "SELECT coalesce(max(epoch), 0) FROM penstock.places WHERE unit = $1::int4")                       \
     X(TAKE_AGAIN, "UPDATE penstock.places SET epoch = $4::int8 WHERE unit = $1::int4 AND owner = $2::uuid "     \
-                  "AND epoch >= $3::int8 AND epoch < $4::int8 RETURNING epoch, commits")                        \
+                  "AND epoch >= $3::int8 AND epoch < $4::int8 RETURNING epoch, commits, " PG_CLOCK_US)          \
+    X(CLOCK, "SELECT " PG_CLOCK_US)                                                                             \
     X(PLACE, "WITH w AS (UPDATE penstock.places SET commits = commits + 1, changed_at = now() "                 \
              "WHERE unit = $1::int4 AND epoch = $2::int8 AND commits = $3::int8 RETURNING 1) "                  \
              "SELECT penstock.own((SELECT count(*) FROM w) = 1)")                                               \
