@@ -36,7 +36,7 @@ int err_wrap(struct err *err, const char *where)
 static enum err_kind err_kind_of_errno(int errno_value)
 {
     switch (errno_value) {
-    case ENOSPC: case EDQUOT: case ENOMEM: case EMFILE: case ENFILE:
+    case ENOSPC: case EDQUOT: case EFBIG: case ENOMEM: case EMFILE: case ENFILE:
         return ERR_FULL;
     case EAGAIN: case EINTR:
         return ERR_RETRY;

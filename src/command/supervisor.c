@@ -308,6 +308,7 @@ static void child_main(struct supervisor *supervisor, const struct child *child,
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGUSR2, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file at the limit of its size is a full disk, and no reason to end */
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     child_forget(supervisor, child->role, env->old_fd);
@@ -534,6 +535,7 @@ static int signals_open(struct supervisor *supervisor, struct err *err)
     (void)sigaddset(&set, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN); /* a role that is told to stop may just have ended */
+    (void)signal(SIGXFSZ, SIG_IGN);
     supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return supervisor->signal_fd < 0 ? err_errno(err, errno, "signalfd") : 0;
 }

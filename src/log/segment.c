@@ -59,9 +59,10 @@ static void zeros_large_make(void)
     zeros_large = at;
 }
 
+/* EFBIG: as large as this process may make a file (RLIMIT_FSIZE), or the file system can. */
 static bool is_full(int errno_value)
 {
-    return errno_value == ENOSPC || errno_value == EDQUOT;
+    return errno_value == ENOSPC || errno_value == EDQUOT || errno_value == EFBIG;
 }
 
 static int write_zeros(int fd, uint64_t at, uint64_t bytes)

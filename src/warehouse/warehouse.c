@@ -366,6 +366,24 @@ static const struct warehouse_backend backend = {
     .query = engine_query,
 };
 
+/* A loader that ended between making the file and making its tables leaves one without: nothing was loaded there. */
+static int tables_there(struct warehouse *warehouse, struct err *err)
+{
+    const struct duckdb *duckdb = &warehouse->duckdb;
+    duckdb_data_chunk    chunk = NULL;
+    duckdb_result        result;
+    int                  rc = 0;
+
+    if (duckdb->query(warehouse->loader, "SELECT 1 FROM duckdb_tables() WHERE table_name = 'penstock_place'", &result) != DUCKDB_SUCCESS)
+        rc = engine_err(err, "looking for tables", duckdb->result_error(&result));
+    else if ((chunk = duckdb->fetch_chunk(result)) == NULL || duckdb->data_chunk_get_size(chunk) == 0)
+        rc = err_set(err, ERR_RETRY, "%.200s has no tables yet: nothing was loaded there", warehouse->path);
+    if (chunk != NULL)
+        duckdb->destroy_data_chunk(&chunk);
+    duckdb->destroy_result(&result);
+    return rc;
+}
+
 int engine_open(const struct warehouse_options *options, struct warehouse **out, struct err *err)
 {
     struct warehouse      *warehouse = calloc(1, sizeof *warehouse);
@@ -390,6 +408,7 @@ int engine_open(const struct warehouse_options *options, struct warehouse **out,
     }
     warehouse->chunk_rows_max = (uint32_t)warehouse->duckdb.vector_size();
     if ((!options->read_only && engine_wal_cut(warehouse, err) < 0) || open_database(warehouse, options, true, err) < 0 ||
+        (options->read_only && tables_there(warehouse, err) < 0) ||
         (!options->read_only &&
          (engine_settle_adopt(warehouse, err) < 0 || make_tables(warehouse, err) < 0 ||
           engine_feed_init(warehouse, err) < 0 || engine_place(warehouse, &place, err) < 0 ||

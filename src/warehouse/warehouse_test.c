@@ -271,6 +271,27 @@ static void one_process_has_the_file(void **state)
     warehouse_close(open_or_fail(false));
 }
 
+/* Its loader ended before it had made the tables: who asks may wait for the next one. */
+static void a_file_without_tables_is_none_yet(void **state)
+{
+    struct warehouse_options options = { .path = path };
+    struct warehouse        *warehouse;
+    struct err               err = { .text = "" };
+
+    (void)state;
+    if (engine_open_plain(&options, &warehouse, &err) < 0)
+        fail_msg("%s", err.text);
+    warehouse_close(warehouse);
+    assert_int_equal(access(path, F_OK), 0);
+    options.read_only = true;
+    assert_int_equal(warehouse_open(&options, &warehouse, &err), -1);
+    assert_int_equal(err.kind, ERR_RETRY);
+    warehouse_close(open_or_fail(false));
+    if (warehouse_open(&options, &warehouse, &err) < 0)
+        fail_msg("%s", err.text);
+    warehouse_close(warehouse);
+}
+
 /* The engine has such a function of its own, and the linker finds ours before it. */
 static void the_level_of_zstd_is_ours(void **state)
 {
@@ -380,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_process_has_the_file, set_up), /* first: forks before the engine has threads */
         cmocka_unit_test_setup(every_type_and_null, set_up),
+        cmocka_unit_test_setup(a_file_without_tables_is_none_yet, set_up),
         cmocka_unit_test_setup(texts_keep_their_bytes, set_up),
         cmocka_unit_test_setup(what_is_no_text_is_refused_alone, set_up),
         cmocka_unit_test_setup(packed_properties_become_text, set_up),

@@ -1,5 +1,6 @@
 """Kills, full disks, failed syncs: what was acknowledged is there, once, in order. Larger: `./dev soak kills`."""
 import os
+import resource
 import sys
 import time
 
@@ -67,6 +68,28 @@ def test_full_disk_at_ingest_delays_and_loses_nothing():
 # embedded: warehouse: it fills the disk of the warehouse's file
 def test_full_disk_at_load_delays_and_loses_nothing():
     fault_while_loaded(lambda f: f.arm(faults.FAIL, role="load", call="write", path="warehouse", repeat=-1, error=faults.ENOSPC), 3)
+
+
+# embedded: log people warehouse: it bounds the size of their files
+def test_a_bound_on_the_size_of_files_is_a_full_disk():
+    # Its signal ended role after role, for ever, as it does who takes no notice of it. `serve` is started with that of a shell.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    with Serve() as serve:
+        token = serve.token()
+        taken, statuses = set(), set()
+        for i in range(400):
+            answer = serve.post("/e/", {"api_key": token, "event": "probe", "distinct_id": "p%d" % i, "properties": {"text": os.urandom(4000).hex()}},
+                                expect=None)
+            statuses.add(answer.status)
+            taken.update(["p%d" % i] if answer.status == 200 else [])
+        assert taken and statuses == {200, 503}, (len(taken), statuses)
+        assert "killed by signal" not in serve.log(), serve.log()[-2000:]
+        serve.stop()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        serve.start()
+        serve.settle()
+        ids = [row["distinct_id"] for row in serve.sql("SELECT distinct_id FROM events WHERE event = 'probe'")]
+        assert len(ids) == len(set(ids)) and taken <= set(ids), (len(taken), len(ids))
 
 
 # embedded: log: it fails syncs of capture's log
