@@ -1,5 +1,6 @@
 /* command/change_command.c - penstock reload | upgrade: asks the running supervisor by a signal, waits, tells what came of it.
- * What came of it stands in DIR/run with a number: the one that began after we looked is ours. */
+ * What came of it stands in DIR/run with a number: the one that began after we looked is ours. A server that starts at this moment
+ * takes away what the one before it left, and begins with 1. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -26,12 +27,23 @@ static const struct role *server_role(const char *data, const struct role *const
     return NULL;
 }
 
-static int change_wait(const char *data, const struct role *role, pid_t pid, uint32_t before, struct err *err)
+/* Whether the record of before was another server's: the one that was asked has just started, and counts from its start. */
+static bool is_anew(const struct supervisor_changed *before, const struct supervisor_changed *now)
+{
+    return now->begun < before->begun ||
+           (now->begun == before->begun && before->ended == before->begun && now->at_us != before->at_us);
+}
+
+static int change_wait(const char *data, const struct role *role, pid_t pid, struct supervisor_changed before, struct err *err)
 {
     struct supervisor_changed now;
     int64_t                   give_up_us = clock_mono_us() + CHANGE_WAIT_US, gone_us = 0;
 
-    while (!supervisor_changed(data, role, &now) || now.ended <= before) {
+    for (;;) {
+        if (!supervisor_changed(data, role, &now) || is_anew(&before, &now))
+            before = (struct supervisor_changed){ .begun = 0 };
+        if (now.ended > before.begun && now.ended == now.begun) /* what others asked for since then may be under way: its end says both */
+            break;
         if (gone_us == 0 && kill(pid, 0) < 0 && errno == ESRCH)
             gone_us = clock_mono_us();
         if (gone_us != 0 && clock_mono_us() - gone_us > CHANGE_GUARD_US) /* its guard had time to serve, and to say so */
@@ -102,7 +114,7 @@ static int change_ask(const struct command_args *args, int number, const char *b
         (void)supervisor_changed(data, asked[i].role, &before);
         if ((binary != NULL && binary_write(data, binary, &err) < 0) ||
             (kill(asked[i].pid, number) < 0 && err_errno(&err, errno, "cannot ask process %d", (int)asked[i].pid) < 0) ||
-            change_wait(data, asked[i].role, asked[i].pid, before.begun, &err) < 0)
+            change_wait(data, asked[i].role, asked[i].pid, before, &err) < 0)
             code = command_failed(&err);
     }
     if (count > 0)

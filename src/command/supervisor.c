@@ -143,12 +143,24 @@ static void image_set_aside(const struct supervisor *supervisor)
         (void)rename(path, before);
 }
 
+/* From when a lock says whom to ask until somebody listens, what is asked waits: it would end the process. */
+static void asking_waits(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR2);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int supervisor_new(const struct config *config, const struct command_args *args, struct supervisor **out, struct err *err)
 {
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
 
     if (supervisor == NULL)
         return err_set(err, ERR_FULL, "no memory");
+    asking_waits();
     supervisor->config = supervisor->config_first = config;
     supervisor->change.trial_fd = -1;
     supervisor->args = args;

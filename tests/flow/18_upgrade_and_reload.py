@@ -303,3 +303,30 @@ def test_an_upgrade_or_a_reload_without_the_warehouses_library_goes_back():
         serve.post("/e/", {"api_key": serve.token(), "event": "e", "distinct_id": "u"})
         serve.settle()
         assert serve.sql("SELECT count(*) AS n FROM events")[0]["n"] == 1
+
+
+def test_who_asks_a_server_that_starts_just_now_is_answered():
+    # Its lock says whom to ask before it can listen; and what the server before it left has numbers that it has not come to.
+    with Serve(config="") as serve:
+        for _ in range(12):
+            command("reload", "--data", serve.data)
+            serve.stop()
+            over, answers = threading.Event(), []
+
+            def ask():
+                while not over.is_set():
+                    answers.append(command("reload", "--data", serve.data, check=False))
+
+            asking = [threading.Thread(target=ask) for _ in range(3)]
+            for one in asking:
+                one.start()
+            serve.start()
+            end = time.time() + 60
+            while all(answer.returncode for answer in answers) and time.time() < end and serve.process.poll() is None:
+                time.sleep(0.02)
+            over.set()
+            for one in asking:
+                one.join(70)
+            assert serve.process.poll() is None, serve.log()[-2000:]
+            assert not any(one.is_alive() for one in asking), serve.log()[-2000:]
+            assert {answer.returncode for answer in answers if "nothing serves" not in answer.stderr} == {0}, {answer.stderr for answer in answers}
