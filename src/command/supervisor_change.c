@@ -93,6 +93,16 @@ void supervisor_change_fail_early(struct supervisor *supervisor, const char *why
         supervisor_notify("READY=1");
 }
 
+/* How many settings a file gave. */
+static size_t config_from_file(const struct config *config)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->count; i++)
+        count += strcmp(config->values[i].source, "default") != 0 && config->values[i].source[0] != '-';
+    return count;
+}
+
 static void reload_begin(struct supervisor *supervisor)
 {
     struct change      *change = &supervisor->change;
@@ -110,6 +120,12 @@ static void reload_begin(struct supervisor *supervisor)
         return;
     }
     if (config_of_args(change->config_new, supervisor->args, &err) < 0) {
+        supervisor_change_fail_early(supervisor, err.text);
+        return;
+    }
+    if (config_from_file(old) > 0 && config_from_file(change->config_new) == 0) { /* as it is for a moment for who writes over it */
+        (void)err_set(&err, ERR_INPUT, "the file sets nothing any more, but %zu of its settings are in force: move a whole one into its place; "
+                      "or, for the defaults, stop this server and start it again", config_from_file(old));
         supervisor_change_fail_early(supervisor, err.text);
         return;
     }

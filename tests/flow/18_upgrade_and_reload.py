@@ -98,6 +98,10 @@ def test_a_bad_file_keeps_the_old_settings_and_says_where():
         assert "the last reload failed" in serve.cli("status").stdout
         assert [serve.role_pid(role) for role in ROLES] == pids
         serve.post("/e/", big, expect=413)
+        write(serve, "")  # as it is for a moment while somebody writes over it
+        done = serve.cli("reload", check=False)
+        assert done.returncode == 1 and "sets nothing any more, but 1 of its settings" in done.stderr, done.stderr
+        serve.post("/e/", big, expect=413)
         write(serve, "capture:\n  body_bytes_max: 1MiB\n")
         serve.cli("reload")
         assert serve.status()["change"]["ok"] and [serve.role_pid(role) for role in ROLES][1:] == pids[1:]
