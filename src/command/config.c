@@ -444,6 +444,7 @@ int config_load_text(struct config *config, const char *name, const char *text, 
 
     if (strlen(text) < bytes)
         return err_set(err, ERR_INPUT, "%s:%zu: a NUL byte: what stands behind it would not be read; take it out", name, lines_before(text) + 1);
+    config->file_blank = text[strspn(text, " \t\r\n")] == '\0';
     if (file_is_comments(text))
         return 0; /* a file of defaults */
     fy_diag_cfg_default(&diag_cfg);

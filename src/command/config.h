@@ -40,6 +40,7 @@ struct config {
     const char         *tls_certificate, *tls_key;
     struct stores       stores;
     void               *options[ROLES_MAX]; /* by the index of roles[] */
+    bool                file_blank; /* a file was read, and not even a comment is in it */
     /* Set after config_init: is told each wrong key of a file, and the file is read to its end. NULL: the first one ends it. */
     void (*tell)(const struct err *err);
 };

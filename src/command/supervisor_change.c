@@ -123,9 +123,9 @@ static void reload_begin(struct supervisor *supervisor)
         supervisor_change_fail_early(supervisor, err.text);
         return;
     }
-    if (config_from_file(old) > 0 && config_from_file(change->config_new) == 0) { /* as it is for a moment for who writes over it */
-        (void)err_set(&err, ERR_INPUT, "the file sets nothing any more, but %zu of its settings are in force: move a whole one into its place; "
-                      "or, for the defaults, stop this server and start it again", config_from_file(old));
+    if (config_from_file(old) > 0 && change->config_new->file_blank) { /* as it is for a moment while somebody writes over it */
+        (void)err_set(&err, ERR_INPUT, "the configuration file is empty, and %zu settings are in force from it: move a whole one into its place; "
+                      "where the defaults are meant, write a comment into it, or remove it", config_from_file(old));
         supervisor_change_fail_early(supervisor, err.text);
         return;
     }

@@ -100,7 +100,7 @@ def test_a_bad_file_keeps_the_old_settings_and_says_where():
         serve.post("/e/", big, expect=413)
         write(serve, "")  # as it is for a moment while somebody writes over it
         done = serve.cli("reload", check=False)
-        assert done.returncode == 1 and "sets nothing any more, but 1 of its settings" in done.stderr, done.stderr
+        assert done.returncode == 1 and "file is empty, and 1 settings are in force" in done.stderr, done.stderr
         serve.post("/e/", big, expect=413)
         write(serve, "capture:\n  body_bytes_max: 1MiB\n")
         serve.cli("reload")
