@@ -123,13 +123,14 @@ static inline void kit_listen(struct kit *of)
 enum { KIT_DISK_RESERVE_BYTES = 1 << 30, KIT_DISK_ROOM_BYTES = 64 << 20 };
 
 static _Atomic uint64_t kit_disk_free; /* changed at any time */
+static _Atomic bool     kit_disk_broken; /* the same: no write succeeds */
 
 static inline int kit_disk_asked(void *ctx, struct io_call *call)
 {
     (void)ctx;
     if (call->op == IO_SPACE)
         call->bytes = kit_disk_free;
-    return 0;
+    return kit_disk_broken && call->op == IO_PWRITE ? EIO : 0;
 }
 
 /* Between kit_init and kit_start: a disk with `room` above the reserve, on which nothing that is written takes any of it. */
@@ -139,6 +140,7 @@ static inline void kit_disk(struct kit *of, uint64_t room)
 
     of->settings.disk_reserve_bytes = KIT_DISK_RESERVE_BYTES;
     kit_disk_free = KIT_DISK_RESERVE_BYTES + room;
+    kit_disk_broken = false;
     io_hook_set(&hook);
     of->disk = true;
 }
