@@ -53,6 +53,18 @@ static void banner(const struct command_args *args, const struct config *config,
             args_program(args), data);
 }
 
+/* No token was known, and yet something was accepted here before. */
+static void new_catalog_tell(const struct config *config)
+{
+    char path[4200];
+
+    (void)snprintf(path, sizeof path, "%.4000s/log/raw", config->data);
+    if (access(path, F_OK) == 0)
+        say(SAY_WARN, "a token was made, for none was known, though events were accepted here before: was the catalog lost, or all tokens revoked? "
+            "Those with a token of before are refused (401) until a copy of the catalog is put back (stop the server first), or the token is made "
+            "anew: penstock token create --token TOKEN");
+}
+
 int serve_run(const struct command_args *args)
 {
     static struct config config; /* large, and the roles point into it for their lives */
@@ -74,6 +86,8 @@ int serve_run(const struct command_args *args)
         if (!adopts && supervisor_role_chosen(args, "capture") && say_taken())
             banner(args, &config, token, first);
         say_init("serve", SAY_INFO);
+        if (first)
+            new_catalog_tell(&config);
         if (supervisor_run(supervisor, &err) < 0)
             code = command_failed(&err);
     }

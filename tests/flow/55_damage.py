@@ -85,6 +85,25 @@ def test_a_raw_topic_that_is_gone_loses_nothing_that_comes_later():
         assert serve.sql("SELECT count(*) AS n FROM events WHERE event = 'after'")[0]["n"] == 20
 
 
+# embedded: log catalog: the files of both are in the folder
+def test_a_catalog_that_is_gone_is_told():
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"})
+        assert "none was known" not in serve.log()
+        serve.settle()
+        serve.stop()
+        for name in os.listdir(serve.data):
+            if name.startswith("catalog.db"):
+                os.unlink(os.path.join(serve.data, name))
+        serve.start()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"}, expect=401)
+        assert "a token was made, for none was known" in serve.log(), serve.log()
+        assert serve.cli("token", "create", "--token", token).returncode == 0
+        serve.post_when_known(token, "/e/", {"api_key": token, "event": "y", "distinct_id": "u"})
+        serve.settle()
+
+
 def test_missing_small_files_are_made_again():
     with Serve() as serve:
         token = serve.token()
