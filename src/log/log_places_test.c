@@ -42,7 +42,7 @@ static uint64_t append(bool keeps_places, uint64_t count)
     struct log_batch        *batch = log_batch_new();
     struct log_writer       *writer;
     struct err               err;
-    uint64_t                 base, end;
+    uint64_t                 base = 0, end;
 
     for (uint64_t i = 0; i < count; i++)
         kit_add(batch, 100, i);
