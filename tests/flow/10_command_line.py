@@ -341,7 +341,8 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder():
         os.mkdir(folder + "/data")
         os.chown(folder + "/data", other, other)
         command("token", "create", "--data", folder + "/data")
-        assert {uid for path, uid in owners(folder + "/data").items() if "catalog.db" in path} == {other}, owners(folder + "/data")
+        made = {uid for path, uid in owners(folder + "/data").items() if "catalog.db" in path}
+        assert made == ({other} if deploy.embedded("catalog") else set()), owners(folder + "/data")
     with Serve() as serve:
         serve.post("/e/", {"api_key": serve.token(), "event": "x", "distinct_id": "ada"})
         serve.settle()
