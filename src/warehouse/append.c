@@ -219,7 +219,7 @@ static int set_text(struct engine_table *table, size_t column, struct span text,
     if (!kept)
         text = arena_copy(table->set->texts, text);
     if (text.at == NULL)
-        return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
+        return err_set(err, ERR_FULL, "no memory for a row's texts, or they are larger than %d bytes", TEXTS_BYTES_MAX);
     memcpy(to->pointer.prefix, text.at, sizeof to->pointer.prefix);
     to->pointer.ptr = (const char *)text.at;
     return 0;
@@ -260,7 +260,7 @@ static int unpack_row(struct engine_table *table, const struct row *row, struct 
         if (packed_text_in_arena(row->cells[i].text, table->set->texts, &texts[count], err) < 0) {
             if (err->kind == ERR_CORRUPT) /* this row's fault, and nobody else's */
                 return err_set(err, ERR_INPUT, "%s.%s: packed properties are damaged", info->name, info->columns[i].name);
-            return err_set(err, ERR_FULL, "a row's texts are larger than %d bytes", TEXTS_BYTES_MAX);
+            return err_set(err, ERR_FULL, "no memory for a row's texts, or they are larger than %d bytes", TEXTS_BYTES_MAX);
         }
         if (!utf8_valid(texts[count]))
             return row_not_utf8(info, i, texts[count], err);

@@ -183,8 +183,9 @@ static int feed_prepare(struct warehouse *warehouse, enum row_table id, struct e
         buf_add_format(&sql, "%s\"%s\"", i > 0 ? ", " : "", engine_chunk_column(id, i));
     buf_add_format(&sql, ") FROM %s()", name);
     buf_add_byte(&sql, '\0');
-    assert(!sql.failed);
-    if (duckdb->prepare(warehouse->loader, (const char *)sql.at, &table->insert) != DUCKDB_SUCCESS) {
+    if (sql.failed)
+        rc = err_set(err, ERR_FULL, "no memory for a statement");
+    else if (duckdb->prepare(warehouse->loader, (const char *)sql.at, &table->insert) != DUCKDB_SUCCESS) {
         rc = engine_err(err, name, duckdb->prepare_error(table->insert));
         duckdb->destroy_prepare(&table->insert);
         table->insert = NULL;
