@@ -217,7 +217,7 @@ static int line_produce_elsewhere(struct line *line, const struct line_message *
     rd_kafka_vu_t             parts[8];
     size_t                    n = 0;
 
-    (void)kafka_topic_prefixed(line->options, plain->topic, name);
+    (void)kafka_topic_prefixed(line->options->topic_prefix, plain->topic, name);
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = name };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->token };

@@ -34,11 +34,6 @@ bool kafka_topic_foreign(const struct kafka_log *log, const char *topic)
            hooks->topic_name(hooks->ctx, topic) != NULL;
 }
 
-int kafka_topic_prefixed(const struct log_kafka_options *options, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1])
-{
-    return snprintf(name, KAFKA_TOPIC_NAME_BYTES_MAX + 1, "%s%s", options->topic_prefix != NULL ? options->topic_prefix : "", topic);
-}
-
 int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1], struct err *err)
 {
     const struct log_form_hooks *hooks = log->options->hooks;
@@ -47,7 +42,7 @@ int kafka_topic_name(const struct kafka_log *log, const char *topic, char name[K
 
     if (!part_name_valid(topic, LOG_TOPIC_NAME_BYTES_MAX))
         return err_set(err, ERR_INPUT, "topic name \"%.80s\" is not 1 to %d of a-z, 0-9 and _", topic, LOG_TOPIC_NAME_BYTES_MAX);
-    bytes = kafka_topic_prefixed(log->options, other != NULL ? other : topic, name);
+    bytes = kafka_topic_prefixed(log->options->topic_prefix, other != NULL ? other : topic, name);
     if (bytes > KAFKA_TOPIC_NAME_BYTES_MAX)
         return err_set(err, ERR_INPUT, "topic %s has a name of %d bytes with its prefix; Kafka allows %d", topic, bytes,
                        KAFKA_TOPIC_NAME_BYTES_MAX);

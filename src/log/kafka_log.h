@@ -11,9 +11,10 @@
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
 
+#include "log/kafka_name.h"
 #include "log/log_ops.h"
 
-enum { KAFKA_TOPIC_NAME_BYTES_MAX = 249 /* Kafka's own */, KAFKA_MISSING_MAX = 8, KAFKA_TOPICS_MAX = 32,
+enum { KAFKA_MISSING_MAX = 8, KAFKA_TOPICS_MAX = 32,
        KAFKA_OTHERS_MAX = 8 /* topics where messages of one may belong beside it */ };
 
 struct kafka_log {
@@ -37,8 +38,6 @@ static inline struct kafka_log *kafka_log_of(struct log *log)
     return (struct kafka_log *)(void *)log;
 }
 
-/* A name with the prefix of all topics, as it is at the brokers. Gives its length: above KAFKA_TOPIC_NAME_BYTES_MAX it was cut. */
-int kafka_topic_prefixed(const struct log_kafka_options *options, const char *topic, char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1]);
 /* Many write it, and Kafka's offset is the order. */
 bool kafka_topic_shared(const struct kafka_log *log, const char *topic);
 /* What is written there has the other system's form: messages, and no frames and marks. */

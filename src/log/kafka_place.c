@@ -8,24 +8,29 @@
 
 enum { PROBE_US = 5000000, PROBES_MAX = 64, END_LOOKS = 64 };
 
+/* The next message before `limit`. 1: *out is the caller's to destroy; 0: there is none; -1. */
+static int message_next(struct kafka_source *source, int64_t limit, rd_kafka_message_t **out, struct err *err)
+{
+    int rc = 2;
+
+    while (rc == 2 && source->next < limit)
+        rc = kafka_source_next(source, PROBE_US, out, err);
+    if (rc == 0)
+        return err_set(err, ERR_RETRY, "%s: Kafka does not give a message that it says to have", source->label);
+    return rc == 2 ? 0 : rc;
+}
+
 /* Our offset up to which the message at `at`, or the next one that is ours, tells that there is something. 1: *out, and *found_at;
  * 0: none before `limit`; -1. */
 static int probe(struct kafka_source *source, int64_t at, int64_t limit, uint64_t *out, int64_t *found_at, struct err *err)
 {
-    int rc = kafka_source_seek(source, at, err);
+    rd_kafka_message_t *message;
+    int                 rc = kafka_source_seek(source, at, err);
 
-    while (rc == 1 && source->next < limit) {
-        rd_kafka_message_t *message;
-        struct kafka_frame  frame;
-        bool                ours;
+    while (rc == 1 && (rc = message_next(source, limit, &message, err)) == 1) {
+        struct kafka_frame frame;
+        bool               ours;
 
-        rc = kafka_source_next(source, PROBE_US, &message, err);
-        if (rc == 0)
-            return err_set(err, ERR_RETRY, "%s: Kafka does not give a message that it says to have", source->label);
-        if (rc != 1) {
-            rc = rc == 2 ? 1 : rc;
-            continue;
-        }
         *found_at = message->offset;
         ours = kafka_frame_get(span_of(message->payload, message->len), &frame) && frame.kind != KAFKA_FRAME_SHARED;
         rd_kafka_message_destroy(message);
@@ -106,25 +111,19 @@ int kafka_place_end(struct kafka_source *source, uint64_t *out, struct err *err)
 
 int kafka_place_foreign(struct kafka_source *source, bool *out, struct err *err)
 {
-    int rc = kafka_source_bounds(source, err);
+    rd_kafka_message_t *message;
+    int                 rc = kafka_source_bounds(source, err);
 
     *out = false;
     if (rc < 1 || source->low >= source->high)
         return rc;
     rc = kafka_source_seek(source, source->low, err);
-    while (rc == 1 && source->next < source->high) {
-        rd_kafka_message_t *message;
-
-        rc = kafka_source_next(source, PROBE_US, &message, err);
-        if (rc == 0)
-            return err_set(err, ERR_RETRY, "%s: Kafka does not give a message that it says to have", source->label);
-        if (rc != 1) {
-            rc = rc == 2 ? 1 : rc;
-            continue;
-        }
+    if (rc < 1)
+        return rc;
+    rc = message_next(source, source->high, &message, err);
+    if (rc == 1) {
         *out = !kafka_frame_is(span_of(message->payload, message->len));
         rd_kafka_message_destroy(message);
-        return 1;
     }
-    return rc;
+    return rc < 0 ? -1 : 1;
 }

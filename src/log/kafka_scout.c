@@ -120,7 +120,7 @@ static void *scout_main(void *arg)
 static int scout_wish_others(struct kafka_scout *scout, const char *const *others, struct err *err)
 {
     for (size_t i = 0; others != NULL && others[i] != NULL; i++) {
-        if (i == KAFKA_OTHERS_MAX || kafka_topic_prefixed(scout->options, others[i], scout->names[i]) > KAFKA_TOPIC_NAME_BYTES_MAX)
+        if (i == KAFKA_OTHERS_MAX || kafka_topic_prefixed(scout->options->topic_prefix, others[i], scout->names[i]) > KAFKA_TOPIC_NAME_BYTES_MAX)
             return err_set(err, ERR_INPUT, "%s: messages for the topic %.100s, too", scout->wishes[0].name, others[i]);
         scout->wishes[scout->count++] = (struct kafka_topic_wish){ .name = scout->names[i],
                                                                    .partitions = scout->wishes[0].partitions,

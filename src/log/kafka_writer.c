@@ -231,7 +231,7 @@ static rd_kafka_topic_t *foreign_topic(struct kafka_writer *writer, const char *
         if (strcmp(writer->others[i].name, name) == 0)
             return writer->others[i].handle;
     if (writer->other_count == KAFKA_OTHERS_MAX ||
-        kafka_topic_prefixed(writer->log->options, name, full) > KAFKA_TOPIC_NAME_BYTES_MAX) {
+        kafka_topic_prefixed(writer->log->options->topic_prefix, name, full) > KAFKA_TOPIC_NAME_BYTES_MAX) {
         (void)err_set(err, ERR_INPUT, "%s: messages for the topic %.100s, too", writer->label, name);
         return NULL;
     }

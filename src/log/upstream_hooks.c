@@ -265,12 +265,6 @@ static int hook_too_large(void *ctx, const char *topic, struct span body, size_t
     return batch_put(batch, &record, err);
 }
 
-static void source_name(struct upstream_hooks *hooks, enum input input, enum upstream_topic topic)
-{
-    (void)snprintf(hooks->sources[input], sizeof hooks->sources[input], "%s%s", hooks->options.prefix != NULL ? hooks->options.prefix : "",
-                   name_of(hooks, topic));
-}
-
 void upstream_hooks_init(struct upstream_hooks *hooks, const struct upstream_hooks_options *options)
 {
     static const enum upstream_topic apart[] = { UPSTREAM_OVERFLOW,        UPSTREAM_DEAD_LETTERS, UPSTREAM_EXCEPTIONS, UPSTREAM_HEATMAPS,
@@ -280,8 +274,8 @@ void upstream_hooks_init(struct upstream_hooks *hooks, const struct upstream_hoo
     hooks->form = (struct upstream_form){ .lanes = options->kinds_apart, .heatmap_split = options->kinds_apart,
                                           .bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : MESSAGE_BYTES_USUAL };
     if (options->records) {
-        source_name(hooks, INPUT_RAW, UPSTREAM_ANALYTICS);
-        source_name(hooks, INPUT_HISTORICAL, UPSTREAM_HISTORICAL);
+        (void)kafka_topic_prefixed(options->prefix, name_of(hooks, UPSTREAM_ANALYTICS), hooks->sources[INPUT_RAW]);
+        (void)kafka_topic_prefixed(options->prefix, name_of(hooks, UPSTREAM_HISTORICAL), hooks->sources[INPUT_HISTORICAL]);
     }
     hooks->hooks = (struct log_form_hooks){ .read = hook_read, .write = hook_write, .key = hook_key, .topic_name = hook_topic_name,
                                             .others = hook_others, .too_large = hook_too_large, .ctx = hooks };

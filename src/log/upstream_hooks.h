@@ -17,6 +17,7 @@
 
 #include "event/upstream_message.h"
 #include "event/upstream_record.h"
+#include "log/kafka_name.h"
 #include "log/log.h"
 
 struct upstream_hooks_options {
@@ -28,12 +29,10 @@ struct upstream_hooks_options {
     const char *prefix; /* of all topics at the brokers; NULL: none */
 };
 
-enum { TOPIC_FULL_NAME_BYTES_MAX = 249 }; /* what Kafka takes */
-
 struct upstream_hooks {
     struct upstream_hooks_options options; /* fixed after init */
     struct upstream_form          form;
-    char                          sources[INPUT_COUNT][TOPIC_FULL_NAME_BYTES_MAX + 1]; /* of records, with prefix: for dead letters; "": none */
+    char                          sources[INPUT_COUNT][KAFKA_TOPIC_NAME_BYTES_MAX + 1]; /* of records, with prefix: for dead letters; "": none */
     const char                   *apart[UPSTREAM_TOPIC_COUNT + 1]; /* with kinds_apart: where records may belong, ended by NULL */
     struct log_form_hooks         hooks;   /* for log_kafka_options; lives as long as this */
 };
