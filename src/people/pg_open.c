@@ -125,6 +125,11 @@ int pg_own(struct pg *pg, struct err *err)
     return take(pg, err);
 }
 
+static int64_t server_now_us(const struct pg *pg)
+{
+    return pg->server_us + clock_boot_us() - pg->server_boot_us;
+}
+
 /* A clock of this machine that is ahead is not believed before the server was asked again: that one may have been put right meanwhile. */
 int64_t pg_clock(struct people *people, int64_t now_us)
 {
@@ -132,16 +137,14 @@ int64_t pg_clock(struct people *people, int64_t now_us)
     struct pg_call call = { .sql = PG_CLOCK_SQL };
     struct err     ignored;
     bool           lost;
-    int64_t        boot_us = clock_boot_us();
 
-    if (pg->server_us == 0 || now_us - (pg->server_us + boot_us - pg->server_boot_us) < CLOCK_AHEAD_US)
+    if (pg->server_us == 0 || now_us - server_now_us(pg) < CLOCK_AHEAD_US)
         return now_us;
-    if (boot_us - pg->server_boot_us >= CLOCK_ASK_US && pg->txn == NULL && pg->owner && pg->conn.pq != NULL && !pg->in_doubt &&
+    if (clock_boot_us() - pg->server_boot_us >= CLOCK_ASK_US && pg->txn == NULL && pg->owner && pg->conn.pq != NULL && !pg->in_doubt &&
         pg_run(&pg->conn, &call, 1, &lost, &ignored) == 0)
         clock_note(pg, pg_i64(call.result, 0, 0));
     pg_calls_end(&call, 1);
-    boot_us = pg->server_us + clock_boot_us() - pg->server_boot_us;
-    return now_us - boot_us < CLOCK_AHEAD_US ? now_us : boot_us;
+    return now_us - server_now_us(pg) < CLOCK_AHEAD_US ? now_us : server_now_us(pg);
 }
 
 /* Between transactions: what is at hand of a connection that is no more. Numbers for persons, too, of which a server that lost
