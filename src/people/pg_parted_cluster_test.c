@@ -22,7 +22,7 @@
     } while (0)
 
 static char                  folder[64], url[500];
-static struct people_options options;
+static struct people        *people;
 
 static const char tables[] =
     "CREATE TABLE posthog_person_of_before (id bigserial PRIMARY KEY); "
@@ -48,13 +48,23 @@ static const char tables[] =
 
 static int begin(void **state)
 {
+    struct people_options options = { .folder = folder };
+    struct err            err = { 0 };
+
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/penstock_pg_parted_XXXXXX");
     if (mkdtemp(folder) == NULL)
         return -1;
-    options = (struct people_options){ .folder = folder };
     pg_kit_database(folder, url);
     (void)pg_kit_sql(url, tables);
+    MUST(people_open(&options, &people, &err));
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    people_close(people);
     return 0;
 }
 
@@ -65,7 +75,7 @@ static int row_seen(void *ctx, const struct row *row, struct err *err)
 }
 
 /* An event of each id, in one batch; whose it was. */
-static void events(struct people *people, const char *const *ids, size_t count, enum people_merge merge, const char *other,
+static void events(const char *const *ids, size_t count, enum people_merge merge, const char *other,
                    struct uuid *persons_out)
 {
     struct arena        *arena = arena_new(64 << 10, 16 << 20);
@@ -95,13 +105,9 @@ static void each_new_person_has_an_id(void **state)
 {
     static const char *const ids[] = { "new 1", "new 2", "new 3" };
     struct uuid              persons[3];
-    struct people           *people;
-    struct err               err = { 0 };
 
     (void)state;
-    MUST(people_open(&options, &people, &err));
-    events(people, ids, 3, PEOPLE_MERGE_NONE, "", persons);
-    people_close(people);
+    events(ids, 3, PEOPLE_MERGE_NONE, "", persons);
     assert_int_equal(COUNT("posthog_person WHERE id BETWEEN 201 AND 1000"), 3);
     assert_int_equal(COUNT("posthog_persondistinctid d JOIN posthog_person p ON p.id = d.person_id AND p.team_id = d.team_id "
                            "WHERE d.distinct_id LIKE 'new %'"), 3);
@@ -112,15 +118,11 @@ static void ids_follow_their_person(void **state)
 {
     static const char *const ids[] = { "merged", "merged twice", "lives" };
     struct uuid              persons[3];
-    struct people           *people;
-    struct err               err = { 0 };
 
     (void)state;
-    MUST(people_open(&options, &people, &err));
-    events(people, ids, 3, PEOPLE_MERGE_NONE, "", persons);
+    events(ids, 3, PEOPLE_MERGE_NONE, "", persons);
     for (int i = 0; i < 3; i++)
         assert_int_equal(persons[i].bytes[14] << 8 | persons[i].bytes[15], 0x0101);
-    people_close(people);
     assert_int_equal(COUNT("posthog_persondistinctid WHERE person_id = 101"), 3);
     assert_int_equal(pg_kit_sql(url, "SELECT version FROM posthog_persondistinctid WHERE distinct_id = 'merged'"), 3);
     assert_int_equal(pg_kit_sql(url, "SELECT version FROM posthog_persondistinctid WHERE distinct_id = 'merged twice'"), 1);
@@ -131,13 +133,9 @@ static void ids_of_nobody_begin_anew(void **state)
 {
     static const char *const ids[] = { "deleted", "nobody", "around" };
     struct uuid              persons[3];
-    struct people           *people;
-    struct err               err = { 0 };
 
     (void)state;
-    MUST(people_open(&options, &people, &err));
-    events(people, ids, 3, PEOPLE_MERGE_NONE, "", persons);
-    people_close(people);
+    events(ids, 3, PEOPLE_MERGE_NONE, "", persons);
     assert_int_equal(COUNT("posthog_persondistinctid d JOIN posthog_person p ON p.id = d.person_id AND p.team_id = d.team_id "
                            "WHERE NOT p.is_deleted AND (d.distinct_id, d.version) IN (('deleted', 4), ('nobody', 5), ('around', 6))"), 3);
 }
@@ -147,15 +145,11 @@ static void ids_of_nobody_are_merged(void **state)
 {
     static const char *const ids[] = { "lives" };
     struct uuid              persons[1];
-    struct people           *people;
-    struct err               err = { 0 };
 
     (void)state;
-    MUST(people_open(&options, &people, &err));
-    events(people, ids, 1, PEOPLE_MERGE_IDENTIFY, "nobody", persons);
-    events(people, ids, 1, PEOPLE_MERGE_IDENTIFY, "merged", persons);
-    events(people, (const char *const[]){ "around" }, 1, PEOPLE_MERGE_IDENTIFY, "deleted", persons);
-    people_close(people);
+    events(ids, 1, PEOPLE_MERGE_IDENTIFY, "nobody", persons);
+    events(ids, 1, PEOPLE_MERGE_IDENTIFY, "merged", persons);
+    events((const char *const[]){ "around" }, 1, PEOPLE_MERGE_IDENTIFY, "deleted", persons);
     assert_int_equal(COUNT("posthog_persondistinctid WHERE person_id = 101 AND distinct_id IN ('lives', 'nobody', 'merged')"), 3);
     assert_int_equal(COUNT("posthog_persondistinctid d JOIN posthog_person p ON p.id = d.person_id AND p.team_id = d.team_id "
                            "WHERE NOT p.is_deleted AND d.distinct_id IN ('around', 'deleted')"), 2);
@@ -164,8 +158,8 @@ static void ids_of_nobody_are_merged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(each_new_person_has_an_id, begin),  cmocka_unit_test_setup(ids_follow_their_person, begin),
-        cmocka_unit_test_setup(ids_of_nobody_begin_anew, begin),   cmocka_unit_test_setup(ids_of_nobody_are_merged, begin),
+        cmocka_unit_test_setup_teardown(each_new_person_has_an_id, begin, end),  cmocka_unit_test_setup_teardown(ids_follow_their_person, begin, end),
+        cmocka_unit_test_setup_teardown(ids_of_nobody_begin_anew, begin, end),   cmocka_unit_test_setup_teardown(ids_of_nobody_are_merged, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
