@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -167,12 +168,18 @@ def cluster_tests():
 def cluster_run(name, argv, env):
     """One test, its output in one piece into the part's log: (seconds, passed, failed, output)."""
     began = time.time()
-    done = subprocess.run(["timeout", "-k", "10", "900"] + argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    seconds, text = time.time() - began, done.stdout.decode("utf-8", "replace")
+    with tempfile.TemporaryFile() as told:  # no pipe: a process that a failed test left behind would keep it open for ever
+        process = subprocess.Popen(["timeout", "-k", "10", "900"] + argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=told,
+                                   stderr=subprocess.STDOUT)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        os.killpg(process.pid, signal.SIGKILL)  # such a process: `timeout` leads their group, and is not reaped yet
+        good = process.wait() == 0
+        told.seek(0)
+        text = told.read().decode("utf-8", "replace")
+    seconds = time.time() - began
     with LOG_LOCK, open(os.path.join(LOGS, "cluster.log"), "a") as log:
         log.write("$ %s\n%s%6.1f s  %s\n" % (" ".join(argv), text, seconds, name))
-    return (seconds, *count(text.splitlines(), done.returncode == 0), text)
+    return (seconds, *count(text.splitlines(), good), text)
 
 
 def cluster_group(words, members, jobs):
