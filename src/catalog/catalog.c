@@ -40,7 +40,14 @@ int catalog_open_at(const char *data_folder, const struct catalog_settings *sett
     }
     if (snprintf(path, sizeof path, "%s/catalog.db", data_folder) >= (int)sizeof path)
         return err_set(err, ERR_INPUT, "the path of the data folder is too long: %.100s...", data_folder);
-    return catalog_sqlite_open(path, out, err);
+    if (catalog_sqlite_open(path, out, err) == 0)
+        return 0;
+    if (err->kind == ERR_CORRUPT) { /* a server that is about to start is spared this (catalog_restore.h) */
+        struct err told = *err;
+
+        return err_set(err, ERR_CORRUPT, "%.140s (in %.60s): start the server again, which makes it anew from what it left in run/", told.text, path);
+    }
+    return -1;
 }
 
 void catalog_close(struct catalog *catalog)

@@ -106,8 +106,8 @@ struct catalog {
 int catalog_sqlite_open(const char *path, struct catalog **out, struct err *err) must_check;
 /* The same from an image (catalog_image.c), which is copied; read-only, without any file. ERR_INPUT: of another version. */
 int catalog_open_image(struct span image, struct catalog **out, struct err *err) must_check;
-/* An empty database gets the tables of this version, as SQLite has them. */
-int catalog_sqlite_tables(sqlite3 *db, struct err *err) must_check;
+/* An empty database gets the tables of this version, as SQLite has them; 0: of the newest. ERR_INPUT: of a later Penstock. */
+int catalog_sqlite_tables(sqlite3 *db, int version, struct err *err) must_check;
 int catalog_postgres_open(const char *url, const char *password, struct catalog **out, struct err *err) must_check;
 
 extern const char *const catalog_statement_texts[CATALOG_STATEMENT_COUNT];

@@ -47,17 +47,26 @@ int catalog_image_make(struct catalog *catalog, struct buf *out, struct err *err
     return rc;
 }
 
-int catalog_image_snapshot(struct span bytes, struct catalog_snapshot **out, struct err *err)
+int catalog_image_open(struct span bytes, struct span *out, struct err *err)
 {
-    struct catalog *catalog;
-    struct span     image = span_from(bytes, IMAGE_HEAD_BYTES);
-    int             rc;
+    struct span image;
 
     if (bytes.bytes < IMAGE_HEAD_BYTES || memcmp(bytes.at, image_magic, sizeof image_magic) != 0)
         return err_set(err, ERR_INPUT, "catalog: this is no image that this Penstock knows");
+    image = span_from(bytes, IMAGE_HEAD_BYTES);
     if (bytes_get_u64(bytes.at + 8) != image.bytes || bytes_get_u32(bytes.at + 16) != crc32c(0, image))
         return err_set(err, ERR_CORRUPT, "catalog: its image is not whole");
-    if (catalog_open_image(image, &catalog, err) < 0)
+    *out = image;
+    return 0;
+}
+
+int catalog_image_snapshot(struct span bytes, struct catalog_snapshot **out, struct err *err)
+{
+    struct catalog *catalog;
+    struct span     image;
+    int             rc;
+
+    if (catalog_image_open(bytes, &image, err) < 0 || catalog_open_image(image, &catalog, err) < 0)
         return -1;
     rc = catalog_snapshot_load(catalog, out, err);
     catalog_close(catalog);

@@ -22,6 +22,8 @@ enum { CATALOG_IMAGE_BYTES_MAX = 1 << 30 };
 
 /* Of the catalog, at one version, with its head. */
 int catalog_image_make(struct catalog *catalog, struct buf *out, struct err *err) must_check;
+/* The database in such bytes, borrowed from them. ERR_INPUT: of another Penstock's form; ERR_CORRUPT: not whole. */
+int catalog_image_open(struct span bytes, struct span *out, struct err *err) must_check;
 /* A snapshot of such bytes. ERR_INPUT: of another Penstock's form; ERR_CORRUPT: not whole. */
 int catalog_image_snapshot(struct span bytes, struct catalog_snapshot **out, struct err *err) must_check;
 /* Makes the image and puts it into run_folder. */

@@ -323,7 +323,7 @@ static int postgres_copy(struct catalog *catalog, sqlite3 *to, struct err *err)
     struct err ignored;
     int        rc;
 
-    if (sqlite3_exec(to, "BEGIN", NULL, NULL, NULL) != SQLITE_OK || catalog_sqlite_tables(to, err) < 0 ||
+    if (sqlite3_exec(to, "BEGIN", NULL, NULL, NULL) != SQLITE_OK || catalog_sqlite_tables(to, 0, err) < 0 ||
         postgres_begin(catalog, false, err) < 0)
         return -1;
     rc = copy_tables(catalog, to, err);

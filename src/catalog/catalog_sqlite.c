@@ -272,7 +272,8 @@ static int catalog_migrated(struct catalog *catalog, int *out, struct err *err)
     return rc == SQLITE_ROW ? 0 : sqlite_fail(catalog->db, rc, "migrations", err);
 }
 
-static int catalog_migrate_in_transaction(struct catalog *catalog, const char *path, struct err *err)
+/* Up to this version. */
+static int catalog_migrate_in_transaction(struct catalog *catalog, const char *path, int version, struct err *err)
 {
     char note[120];
     int done = 0;
@@ -286,7 +287,7 @@ static int catalog_migrate_in_transaction(struct catalog *catalog, const char *p
         return err_set(err, ERR_INPUT,
                        "catalog %s has version %d, made by a later Penstock; this Penstock knows up to version %d",
                        path, done, (int)MIGRATION_COUNT);
-    for (int i = done; i < MIGRATION_COUNT; i++) {
+    for (int i = done; i < version; i++) {
         (void)snprintf(note, sizeof note, "INSERT INTO migrations VALUES (%d, %lld)", i + 1,
                        (long long)clock_wall_us());
         if (catalog_exec(catalog, migrations[i], "migration", err) < 0 ||
@@ -300,7 +301,7 @@ static int catalog_migrate(struct catalog *catalog, const char *path, struct err
 {
     if (catalog_exec(catalog, "BEGIN IMMEDIATE", "begin", err) < 0)
         return -1;
-    if (catalog_migrate_in_transaction(catalog, path, err) == 0 && catalog_exec(catalog, "COMMIT", "commit", err) == 0)
+    if (catalog_migrate_in_transaction(catalog, path, MIGRATION_COUNT, err) == 0 && catalog_exec(catalog, "COMMIT", "commit", err) == 0)
         return 0;
     (void)sqlite3_exec(catalog->db, "ROLLBACK", NULL, NULL, NULL); /* the first error is the one to tell */
     return -1;
@@ -466,11 +467,14 @@ int catalog_sqlite_open(const char *path, struct catalog **out, struct err *err)
     return 0;
 }
 
-int catalog_sqlite_tables(sqlite3 *db, struct err *err)
+int catalog_sqlite_tables(sqlite3 *db, int version, struct err *err)
 {
     struct catalog bare = { .db = db };
 
-    return catalog_migrate_in_transaction(&bare, "in memory", err);
+    if (version > MIGRATION_COUNT)
+        return err_set(err, ERR_INPUT, "catalog: an image of version %d, made by a later Penstock; this one knows up to version %d", version,
+                       (int)MIGRATION_COUNT);
+    return catalog_migrate_in_transaction(&bare, "in memory", version > 0 ? version : MIGRATION_COUNT, err);
 }
 
 static int catalog_start_image(struct catalog *catalog, struct span image, struct err *err)

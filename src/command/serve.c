@@ -8,10 +8,23 @@
 #include <unistd.h>
 
 #include "base/say.h"
+#include "capture/capture.h"
 #include "catalog/catalog.h"
+#include "catalog/catalog_restore.h"
 #include "command/command.h"
 #include "command/config.h"
 #include "command/supervisor.h"
+
+/* Not where another server's capture lives by the catalog: that one holds the lock then. */
+static int catalog_mend(const struct config *config, const struct command_args *args, char told[CATALOG_RESTORE_TOLD_BYTES], struct err *err)
+{
+    char run[4200];
+
+    told[0] = '\0';
+    if (supervisor_adopts() || !supervisor_role_chosen(args, capture_role.name) || catalog_on_postgres(&config->stores.catalog))
+        return 0;
+    return data_path(config->data, "run", run, sizeof run, err) < 0 ? -1 : catalog_restore(config->data, run, told, err);
+}
 
 /* The token to show; made when there is none. */
 static int token_ensure(const struct config *config, char token_out[CATALOG_TOKEN_BYTES_MAX + 1], bool *made_out, struct err *err)
@@ -71,7 +84,7 @@ int serve_run(const struct command_args *args)
     struct supervisor   *supervisor = NULL;
     char                 wrong[60];
     struct err           err = { .kind = ERR_NONE };
-    char                 token[CATALOG_TOKEN_BYTES_MAX + 1];
+    char                 token[CATALOG_TOKEN_BYTES_MAX + 1], mended[CATALOG_RESTORE_TOLD_BYTES] = "";
     bool                 first = false;
     bool                 adopts = supervisor_adopts();
     int                  code = EXIT_DONE;
@@ -79,13 +92,15 @@ int serve_run(const struct command_args *args)
     if (!supervisor_roles_known(args, wrong, sizeof wrong))
         return args_wrong(args, "there is no role \"%s\"; the roles are capture, ingest, load", wrong);
     if (config_of_args(&config, args, &err) < 0 || supervisor_new(&config, args, &supervisor, &err) < 0 ||
-        token_ensure(&config, token, &first, &err) < 0 ||
+        catalog_mend(&config, args, mended, &err) < 0 || token_ensure(&config, token, &first, &err) < 0 ||
         supervisor_listen(supervisor, &err) < 0) {
         code = command_failed(&err);
     } else {
         if (!adopts && supervisor_role_chosen(args, "capture") && say_taken())
             banner(args, &config, token, first);
         say_init("serve", SAY_INFO);
+        if (mended[0] != '\0')
+            say(SAY_WARN, "%s", mended);
         if (first)
             new_catalog_tell(&config);
         if (supervisor_run(supervisor, &err) < 0)

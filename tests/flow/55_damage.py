@@ -85,6 +85,86 @@ def test_a_raw_topic_that_is_gone_loses_nothing_that_comes_later():
         assert serve.sql("SELECT count(*) AS n FROM events WHERE event = 'after'")[0]["n"] == 20
 
 
+def catalog_remove(serve):
+    for name in os.listdir(serve.data):
+        if name in ("catalog.db", "catalog.db-wal", "catalog.db-shm"):
+            os.unlink(os.path.join(serve.data, name))
+
+
+def images_remove(serve):
+    for path in glob.glob(os.path.join(serve.data, "run", "catalog.image*")):
+        os.unlink(path)
+
+
+def catalog_empty(serve):
+    os.truncate(os.path.join(serve.data, "catalog.db"), 0)
+
+
+def catalog_cut(serve):
+    path = os.path.join(serve.data, "catalog.db")
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def catalog_overwrite(serve):
+    path = os.path.join(serve.data, "catalog.db")
+    with open(path, "r+b") as out:
+        out.seek(4096)
+        out.write(os.urandom(os.path.getsize(path) - 4096))
+
+
+# embedded: log catalog: the files of both are in the folder
+def test_a_spoilt_catalog_is_made_anew_and_nobody_is_refused():
+    with Serve() as serve:
+        token = serve.token()
+        serve.cli("token", "create", "--token", "phc_the_second")
+        serve.cli("restrict", "add", "drop", "--event", "unwanted")
+        serve.post_when_known("phc_the_second", "/e/", {"api_key": "phc_the_second", "event": "x", "distinct_id": "u"})
+        sent = 1
+        for n, spoil in enumerate((catalog_remove, catalog_empty, catalog_cut, catalog_overwrite)):
+            serve.stop()
+            spoil(serve)
+            serve.start()
+            assert serve.log().count("it was made anew from run/catalog.image") == n + 1, (spoil.__name__, serve.log())
+            assert serve.log().count("none was known") == 0, serve.log()
+            for known in (token, "phc_the_second"):
+                serve.post("/e/", {"api_key": known, "event": "x", "distinct_id": "u"})
+                serve.post("/e/", {"api_key": known, "event": "unwanted", "distinct_id": "u"})
+            sent += 2
+            assert serve.settle()["stored"] == sent, spoil.__name__
+        assert len(glob.glob(os.path.join(serve.data, "catalog.db.damaged-*"))) >= 3, os.listdir(serve.data)
+
+
+# embedded: log catalog: the files of both are in the folder
+def test_a_spoilt_catalog_without_an_image_is_told_with_what_to_do():
+    with Serve() as serve:
+        token = serve.token()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"})
+        serve.settle()
+        serve.stop()
+        path = os.path.join(serve.data, "catalog.db")
+        shutil.copy(path, path + ".copy")
+        catalog_overwrite(serve)
+        images_remove(serve)
+        done = command("serve", "--data", serve.data, "--listen", "127.0.0.1:0", check=False)
+        assert done.returncode == 1 and "put a copy of it back" in done.stderr and "token create --token" in done.stderr, done
+        shutil.copy(path + ".copy", path)
+        serve.start()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"})
+        assert serve.settle()["stored"] == 2
+        # Spoilt under a server that runs: who asks is told that a start mends it, and senders notice nothing.
+        catalog_overwrite(serve)
+        for name in ("-wal", "-shm"):
+            with open(path + name, "r+b") as out:
+                out.truncate(0)
+        asked = serve.cli("token", "list", check=False)
+        assert asked.returncode == 1 and "start the server again" in asked.stderr, asked
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"})
+        serve.stop()
+        serve.start()
+        serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"})
+        assert serve.settle()["stored"] == 4
+
+
 # embedded: log catalog: the files of both are in the folder
 def test_a_catalog_that_is_gone_is_told():
     with Serve() as serve:
@@ -93,9 +173,8 @@ def test_a_catalog_that_is_gone_is_told():
         assert "none was known" not in serve.log()
         serve.settle()
         serve.stop()
-        for name in os.listdir(serve.data):
-            if name.startswith("catalog.db"):
-                os.unlink(os.path.join(serve.data, name))
+        catalog_remove(serve)
+        images_remove(serve)
         serve.start()
         serve.post("/e/", {"api_key": token, "event": "x", "distinct_id": "u"}, expect=401)
         assert "a token was made, for none was known" in serve.log(), serve.log()
