@@ -67,8 +67,10 @@ void conn_handle_replay(struct conn *conn, const struct endpoint *endpoint, uint
     int                        rc;
 
     rc = check_room(conn, body_bytes, &refusal);
+    request.between = loop_look_begin(conn);
     if (rc == 0)
         rc = replay_intake_run(loop->replay_intake, &request, loop_filling(loop, LANE_REPLAY)->batch, &result, &refusal);
+    loop_look_end(loop);
     if (conn_take(conn, rc, &result, body_bytes, &refusal) < 0)
         return;
     if (result.over_quota > 0)

@@ -365,7 +365,7 @@ static int intake_write(struct intake_work *work)
         const struct draft *draft = &work->shape.drafts[i];
         int                 rc;
 
-        between_events(&work->request->between, i);
+        between_items(&work->request->between, i);
         if (draft->over_quota || draft->filtered)
             continue;
         if (draft->fault.rejection != RECORD_REJECTED_NONE) {
@@ -400,7 +400,7 @@ static int intake_events(struct intake_work *work, const struct payload *payload
     for (size_t i = 0; i < work->shape.count; i++) {
         struct draft *draft = &work->shape.drafts[i];
 
-        between_events(&work->request->between, i);
+        between_items(&work->request->between, i);
         event_check_types(draft, work->intake->parts.arena);
         draft->filtered = intake_filtered(draft);
         work->result->filtered += draft->filtered;

@@ -5,7 +5,7 @@
 #ifndef PENSTOCK_CAPTURE_INTAKE_H
 #define PENSTOCK_CAPTURE_INTAKE_H
 
-#include "capture/between.h"
+#include "base/between.h"
 #include "capture/payload.h"
 #include "capture/rules.h"
 #include "capture/settings.h"

@@ -28,6 +28,7 @@ struct replay_work {
     struct replay_shape          shape;
     const struct catalog_token  *sender;
     struct record                record;
+    size_t                       copied; /* since it was stopped for others */
 };
 
 struct replay_intake *replay_intake_new(const struct capture_settings *settings)
@@ -188,6 +189,20 @@ static void write_member(struct buf *out, const char *key, const struct json_val
         json_write_string(out, otherwise);
 }
 
+/* The next bytes to be copied, of all that are left: what was copied before stops others for some 100 us. */
+static struct span part_take(struct replay_work *work, struct span *rest)
+{
+    struct span part = span_of(rest->at, rest->bytes < BETWEEN_BYTES ? rest->bytes : BETWEEN_BYTES);
+
+    if (work->copied + part.bytes > BETWEEN_BYTES) {
+        work->copied = 0;
+        between_parts(&work->request->between);
+    }
+    work->copied += part.bytes;
+    *rest = span_from(*rest, part.bytes);
+    return part;
+}
+
 /* What each event recorded, one after the other. -1: one of them recorded nothing. */
 static int write_items(struct replay_work *work, struct buf *out)
 {
@@ -206,7 +221,8 @@ static int write_items(struct replay_work *work, struct buf *out)
                 continue;
         }
         buf_add_text(out, first ? "" : ",");
-        buf_add(out, items);
+        while (items.bytes > 0)
+            buf_add(out, part_take(work, &items));
         first = false;
     }
     buf_add_byte(out, ']');
@@ -246,7 +262,13 @@ static int append(struct replay_work *work)
     if (to == NULL)
         return refusal_set(work->refusal, 503, REFUSAL_UNAVAILABLE,
                            "service unavailable: more recordings than one commit holds, send again");
-    record_write(&work->record, to);
+    to = record_write_head(&work->record, to);
+    for (struct span rest = work->record.data; rest.bytes > 0;) {
+        struct span part = part_take(work, &rest);
+
+        memcpy(to, part.at, part.bytes);
+        to += part.bytes;
+    }
     log_batch_end(work->batch, bytes);
     work->result->accepted = 1;
     work->result->by_time[work->record.timestamp_source]++;
@@ -259,7 +281,8 @@ static int take_request(struct replay_work *work, const struct payload *payload)
 {
     struct shape_request request = { .text = payload->text,
                                      .events_max = (size_t)work->intake->parts.settings->batch_events_max,
-                                     .gzipped = payload->gzipped };
+                                     .gzipped = payload->gzipped,
+                                     .between = work->request->between };
 
     if (replay_shape_read(work->intake->parts.arena, &request, &work->shape, work->refusal) < 0)
         return -1;
@@ -320,6 +343,7 @@ int replay_intake_run(struct replay_intake *intake, const struct replay_request 
         result->text_bytes = payload.text.bytes;
         result->gzipped = payload.gzipped;
         result->lz64 = payload.lz64;
+        between_parts(&request->between);
         rc = take_request(&work, &payload);
     }
     if (replay_take_denied(intake))

@@ -17,6 +17,7 @@ struct replay_request {
     struct span            ip;         /* of the client, as text */
     int64_t                now_us;
     struct rules_request   rules;
+    struct between         between;
 };
 
 struct replay_intake; /* one a thread */

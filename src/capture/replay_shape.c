@@ -8,10 +8,12 @@
 enum { REPLAY_EVENTS_FIRST = 8 };
 
 struct replay_walk {
-    struct json_reader reader;
-    struct arena      *arena;
-    struct refusal    *refusal;
-    size_t             events_max, room;
+    struct json_reader  reader;
+    struct arena       *arena;
+    struct refusal     *refusal;
+    size_t              events_max, room;
+    struct between      between;
+    const uint8_t      *stopped; /* there, between two events */
     struct replay_shape shape;
 };
 
@@ -90,7 +92,7 @@ static int read_properties(struct replay_walk *walk, struct replay_event *event)
     if (json_object_enter(&walk->reader) < 0)
         return -1;
     while ((more = json_object_next_of(&walk->reader, wanted, &key)) == 1)
-        if (json_skip_deep(&walk->reader, &value) < 0 || take_property(walk, event, &key, &value) < 0)
+        if (json_skip_deep_between(&walk->reader, &walk->between, &value) < 0 || take_property(walk, event, &key, &value) < 0)
             return -1;
     return more;
 }
@@ -140,6 +142,10 @@ static int read_event(struct replay_walk *walk)
     struct replay_event *event;
     int                  kind, more;
 
+    if (reader->at - walk->stopped >= BETWEEN_BYTES) {
+        walk->stopped = reader->at;
+        between_parts(&walk->between);
+    }
     if (walk->shape.count == walk->events_max)
         return refusal_set(walk->refusal, 413, REFUSAL_OVERSIZE, "maximum event size exceeded: more than %zu events in one request",
                            walk->events_max);
@@ -160,7 +166,7 @@ static int read_event(struct replay_walk *walk)
                 return refuse_type(walk, "properties", "an object");
             if (read_properties(walk, event) < 0)
                 return -1;
-        } else if (json_skip_deep(reader, &value) < 0 || take_field(walk, event, &key, &value) < 0) {
+        } else if (json_skip_deep_between(reader, &walk->between, &value) < 0 || take_field(walk, event, &key, &value) < 0) {
             return -1;
         }
     }
@@ -189,9 +195,10 @@ int replay_shape_read(struct arena *arena, const struct shape_request *request, 
                       struct refusal *refusal)
 {
     for (int tries = 0;; tries++) {
-        struct replay_walk walk = { .arena = arena, .events_max = request->events_max, .refusal = refusal };
+        struct replay_walk walk = { .arena = arena, .events_max = request->events_max, .refusal = refusal, .between = request->between };
 
         json_reader_init(&walk.reader, request->text, JSON_REPAIR | JSON_KEEP_NULS);
+        walk.stopped = walk.reader.at;
         if (read_text(&walk) == 0) {
             *out = walk.shape;
             return 0;

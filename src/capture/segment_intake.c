@@ -299,7 +299,7 @@ static int run_ask_quotas(struct segment_run *run, size_t *left)
         struct segment_fault   fault;
         enum catalog_resource  resource;
 
-        between_events(&run->request->between, i);
+        between_items(&run->request->between, i);
         if (run_read(run, item, &message, &fault) < 0)
             return -1;
         resource = catalog_resource_of(message.event.at == NULL ? SPAN("") : message.event,
@@ -339,7 +339,7 @@ static int run_messages(struct segment_run *run, const struct payload *payload)
     if (run->request->route.historical)
         run->common.flags |= RECORD_HISTORICAL;
     for (size_t i = 0; i < run->found.count; i++) {
-        between_events(&run->request->between, i);
+        between_items(&run->request->between, i);
         if (!run->found.items[i].over_quota && run_message(run, (uint32_t)i) < 0)
             return -1;
     }

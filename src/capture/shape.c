@@ -185,7 +185,7 @@ static struct draft *shape_draft_new(struct shape_walk *walk)
         return NULL;
     }
     if (walk->count > 0)
-        between_events(&walk->between, walk->count);
+        between_items(&walk->between, walk->count);
     if (walk->count == walk->room) {
         size_t        room = walk->room == 0 ? SHAPE_DRAFTS_FIRST : walk->room * 2;
         struct draft *more;

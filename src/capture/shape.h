@@ -8,7 +8,7 @@
 #define PENSTOCK_CAPTURE_SHAPE_H
 
 #include "base/arena.h"
-#include "capture/between.h"
+#include "base/between.h"
 #include "capture/refusal.h"
 #include "event/record.h"
 #include "wire/json.h"

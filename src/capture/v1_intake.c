@@ -274,7 +274,7 @@ static int v1_take_ruled(struct v1_work *work)
     if (fields == NULL)
         return refusal_set(work->refusal, 413, REFUSAL_OVERSIZE, "the request needs more working memory than allowed");
     for (size_t i = 0; i < work->events.count; i++) {
-        between_events(&work->request->between, i);
+        between_items(&work->request->between, i);
         if (v1_judge(work, &work->events.events[i], &fields[i]) < 0)
             return -1;
     }
@@ -283,7 +283,7 @@ static int v1_take_ruled(struct v1_work *work)
     for (size_t i = 0; i < work->events.count; i++) {
         struct v1_event *event = &work->events.events[i];
 
-        between_events(&work->request->between, i);
+        between_items(&work->request->between, i);
         if (v1_verdict_keeps(event->verdict) && v1_keep(work, event, &fields[i], (uint32_t)i) < 0)
             return -1;
         work->result->by_verdict[event->verdict]++;
@@ -299,7 +299,7 @@ static int v1_take_events(struct v1_work *work)
         struct v1_event *event = &work->events.events[i];
         struct v1_fields fields;
 
-        between_events(&work->request->between, i);
+        between_items(&work->request->between, i);
         if (v1_judge(work, event, &fields) < 0)
             return -1;
         work->result->by_verdict[event->verdict]++;

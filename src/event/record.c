@@ -21,7 +21,7 @@ static uint8_t *record_put(uint8_t *to, struct span from)
     return to + from.bytes;
 }
 
-void record_write(const struct record *record, uint8_t *to)
+uint8_t *record_write_head(const struct record *record, uint8_t *to)
 {
     uint8_t *at = to + RECORD_HEAD_BYTES;
 
@@ -54,8 +54,12 @@ void record_write(const struct record *record, uint8_t *to)
     at = record_put(at, record->ip);
     at = record_put(at, record->distinct_id);
     at = record_put(at, record->event);
-    at = record_put(at, record->detail);
-    (void)record_put(at, record->data);
+    return record_put(at, record->detail);
+}
+
+void record_write(const struct record *record, uint8_t *to)
+{
+    (void)record_put(record_write_head(record, to), record->data);
 }
 
 static struct span record_take(struct span *rest, size_t bytes)

@@ -138,6 +138,8 @@ enum { RECORD_HEAD_BYTES = 80 };
 size_t record_bytes(const struct record *record);
 /* to has record_bytes() of room. */
 void record_write(const struct record *record, uint8_t *to);
+/* The same without data, whose place it gives: for who writes that by parts. */
+uint8_t *record_write_head(const struct record *record, uint8_t *to);
 /* Spans point into body. ERR_CORRUPT: not a record (or of a later version: says so). */
 int record_read(struct span body, struct record *out, struct err *err) must_check;
 

@@ -17,6 +17,7 @@
 #define PENSTOCK_WIRE_JSON_H
 
 #include "base/arena.h"
+#include "base/between.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
@@ -98,6 +99,8 @@ int json_skip(struct json_reader *reader, struct json_value *value_out) must_che
 
 /* The same for a value that may be JSON_DEEP_MAX levels deep, whatever the reader is in. */
 int json_skip_deep(struct json_reader *reader, struct json_value *value_out) must_check;
+/* The same, stopping between the value's own elements or members when BETWEEN_BYTES were read since: for values of many MiB. */
+int json_skip_deep_between(struct json_reader *reader, const struct between *between, struct json_value *value_out) must_check;
 
 /* 0 when only white space is left; -1 (JSON_TRAILING) otherwise. */
 int json_finish(struct json_reader *reader) must_check;

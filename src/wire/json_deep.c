@@ -3,15 +3,18 @@
  *
  * Still no recursion and a bounded stack: a bit for each open container. Shallow parts, which are nearly all, go through
  * json_skip; where that finds them too deep, 64 levels are walked token by token before it is asked again, so
- * that nothing is read more often than JSON_DEEP_MAX / 64 times. */
+ * that nothing is read more often than JSON_DEEP_MAX / 64 times. Who wants to stop in between has the first level walked so,
+ * as a stop inside of json_skip would be a question at each token of everybody's. */
 #include "wire/json_scan.h"
 
 enum { ASK_AGAIN = 64 };
 
 struct deep {
-    struct json_reader *reader;
-    unsigned            depth;
-    uint64_t            objects[JSON_DEEP_MAX / 64]; /* bit n: the container at depth n is one */
+    struct json_reader   *reader;
+    const struct between *between;
+    const uint8_t        *stopped; /* there, for the last time */
+    unsigned              depth;
+    uint64_t              objects[JSON_DEEP_MAX / 64]; /* bit n: the container at depth n is one */
 };
 
 static int fail(struct json_reader *reader)
@@ -79,10 +82,18 @@ static int go_on(struct deep *deep)
     return 0;
 }
 
+static void stop(struct deep *deep)
+{
+    if (deep->reader->at - deep->stopped < BETWEEN_BYTES)
+        return;
+    deep->stopped = deep->reader->at;
+    between_parts(deep->between);
+}
+
 static int deep_walk(struct deep *deep)
 {
     struct json_reader *reader = deep->reader;
-    unsigned            ask_from = 0; /* depth */
+    unsigned            ask_from = deep->between->call != NULL; /* depth */
     int                 more = 1;
 
     while (more == 1) {
@@ -93,6 +104,7 @@ static int deep_walk(struct deep *deep)
 
         if (kind < 0)
             return -1;
+        stop(deep);
         if (!container || deep->depth >= ask_from) {
             if (json_skip(reader, &value) == 0) {
                 more = go_on(deep);
@@ -111,9 +123,9 @@ static int deep_walk(struct deep *deep)
     return more;
 }
 
-int json_skip_deep(struct json_reader *reader, struct json_value *value_out)
+int json_skip_deep_between(struct json_reader *reader, const struct between *between, struct json_value *value_out)
 {
-    struct deep    deep = { .reader = reader };
+    struct deep    deep = { .reader = reader, .between = between };
     unsigned       depth = reader->depth;
     const uint8_t *first;
     int            kind = json_peek(reader), rc;
@@ -122,7 +134,7 @@ int json_skip_deep(struct json_reader *reader, struct json_value *value_out)
         return -1;
     if (kind != JSON_OBJECT && kind != JSON_ARRAY)
         return json_skip(reader, value_out);
-    first = reader->at;
+    first = deep.stopped = reader->at;
     reader->depth = 0; /* all of its levels are free for the parts that it passes */
     rc = deep_walk(&deep);
     reader->depth = depth;
@@ -130,4 +142,11 @@ int json_skip_deep(struct json_reader *reader, struct json_value *value_out)
         return -1;
     *value_out = (struct json_value){ .kind = (enum json_kind)kind, .raw = span_of(first, (size_t)(reader->at - first)) };
     return 0;
+}
+
+int json_skip_deep(struct json_reader *reader, struct json_value *value_out)
+{
+    static const struct between nobody = { 0 };
+
+    return json_skip_deep_between(reader, &nobody, value_out);
 }

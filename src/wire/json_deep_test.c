@@ -72,6 +72,46 @@ static void same_answers(void **state)
         }
 }
 
+static void count_stop(void *ctx)
+{
+    ++*(unsigned *)ctx;
+}
+
+/* The same answers for who stops in between; who stops does so at each part, be it of a list or of an object, whatever is in it. */
+static void stops_between(void **state)
+{
+    static const struct { const char *begin, *element, *end; bool stops; } texts[] = {
+        { "[0", ",0", "]", true },           { "{\"a\":0", ",\"b\":0", "}", true }, { "[0", ",{\"a\":[]}", "]", true },
+        { "[\"", "a", "\"]", false },        { "[0", ",0", "}", true },
+    };
+    enum { ROOM = 4 * BETWEEN_BYTES };
+    char *text = malloc(ROOM);
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t             bytes = (size_t)sprintf(text, "%s", texts[i].begin);
+        struct json_reader reader, again;
+        struct json_value  value = { 0 }, value_again = { 0 };
+        unsigned           stops = 0;
+        struct between     between = { count_stop, &stops };
+        int                rc;
+
+        while (bytes + 20 < ROOM)
+            bytes += (size_t)sprintf(text + bytes, "%s", texts[i].element);
+        bytes += (size_t)sprintf(text + bytes, "%s", texts[i].end);
+        json_reader_init(&reader, span_of(text, bytes), 0);
+        json_reader_init(&again, span_of(text, bytes), 0);
+        rc = json_skip_deep(&reader, &value);
+        assert_int_equal(json_skip_deep_between(&again, &between, &value_again), rc);
+        assert_int_equal(reader.problem, again.problem);
+        assert_ptr_equal(reader.at, again.at);
+        assert_true(value.kind == value_again.kind && value.raw.at == value_again.raw.at && value.raw.bytes == value_again.raw.bytes);
+        assert_int_equal(stops, texts[i].stops ? 3 : 0);
+    }
+    free(text);
+}
+
 static void how_deep(void **state)
 {
     size_t             room = 2 * JSON_DEEP_MAX + 80;
@@ -144,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_answers),
+        cmocka_unit_test(stops_between),
         cmocka_unit_test(how_deep),
         cmocka_unit_test(in_between),
         cmocka_unit_test(bounded_work),
