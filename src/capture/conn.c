@@ -22,10 +22,10 @@ static const unsigned conn_allowed[CONN_STATE_COUNT] = {
     [CONN_HELLO] = TO(HEAD) | TO(WRITE) | TO(LINGER) | TO(CLOSED),
     [CONN_IDLE] = TO(HEAD) | TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
     [CONN_HEAD] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
-    [CONN_BODY] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [CONN_BODY] = TO(BODY) | TO(WAIT) | TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
     [CONN_WAIT] = TO(WRITE) | TO(IDLE) | TO(LINGER) | TO(CLOSED),
     [CONN_WRITE] = TO(WRITE) | TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
-    [CONN_DRAIN] = TO(IDLE) | TO(CLOSED),
+    [CONN_DRAIN] = TO(IDLE) | TO(DRAIN) | TO(LINGER) | TO(CLOSED),
     [CONN_LINGER] = TO(CLOSED),
     [CONN_CLOSED] = TO(FREE),
 };
@@ -167,19 +167,24 @@ void conn_retire(struct conn *conn)
 
 /* --- writing ----------------------------------------------------------------------------------- */
 
+void conn_linger(struct conn *conn)
+{
+    transport_finish(conn);
+    conn_drop_buf(conn);
+    conn_set_state(conn, CONN_LINGER);
+}
+
 /* The reply is with the kernel. */
 static void conn_replied(struct conn *conn)
 {
     conn_drop_origin(conn);
     if (conn->close_after && (conn->unread || conn->readable || conn->buf_bytes > 0)) {
-        /* Closing with unread bytes would reset the connection, and the answer might never be read. */
-        transport_finish(conn);
-        conn_drop_buf(conn);
-        conn_set_state(conn, CONN_LINGER);
+        conn_linger(conn);
     } else if (conn->close_after) {
         conn_close(conn);
     } else if (conn->drain_after) {
         conn->drain_after = false;
+        conn->window_bytes = 0;
         conn_set_state(conn, CONN_DRAIN);
     } else {
         conn_set_state(conn, CONN_IDLE);
@@ -318,19 +323,24 @@ void conn_on_metrics(struct conn *conn, struct span text)
         conn_resume(conn);
 }
 
-/* A body in its stall window: enough has come and the next window begins, or it has stalled. */
+/* A body in its stall window: enough has come and the next window begins. */
+static bool conn_body_goes_on(struct conn *conn)
+{
+    uint64_t least = (uint64_t)conn->loop->shared->settings->body_stall_us * CONN_RATE_MIN / 1000000;
+
+    if (conn->window_bytes < least || conn->window_bytes == 0)
+        return false;
+    conn->window_bytes = 0;
+    conn_set_state(conn, conn->state);
+    return true;
+}
+
 static void conn_on_stall(struct conn *conn)
 {
     struct loop   *loop = conn->loop;
-    uint64_t       least = (uint64_t)loop->shared->settings->body_stall_us * CONN_RATE_MIN / 1000000;
     struct refusal refusal;
     bool           known;
 
-    if (conn->window_bytes >= least && conn->window_bytes > 0) {
-        conn->window_bytes = 0;
-        conn_set_state(conn, CONN_BODY);
-        return;
-    }
     capture_count(loop->shared->metrics, CAPTURE_METRIC_BODY_TIMEOUTS, 1);
     refusal_set(&refusal, 408, REFUSAL_BODY_TIMEOUT, "client stopped sending data");
     capture_count_refusal(loop->shared->metrics, refusal.cause, 1);
@@ -360,7 +370,12 @@ void conn_on_deadline(struct conn *conn)
                            (struct span){ 0 });
         return;
     case CONN_BODY:
-        conn_on_stall(conn);
+        if (!conn_body_goes_on(conn))
+            conn_on_stall(conn);
+        return;
+    case CONN_DRAIN:
+        if (!conn_body_goes_on(conn))
+            conn_close(conn);
         return;
     case CONN_WAIT:
         flight_remove(conn);

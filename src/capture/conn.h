@@ -79,7 +79,7 @@ struct conn {
     uint8_t *buf;
     size_t   buf_bytes, buf_size;
     size_t   head_bytes, body_bytes; /* BODY: body_bytes of it are there, decoded when chunked */
-    uint64_t body_length;            /* BODY, not chunked; DRAIN: still to come */
+    uint64_t body_length;            /* BODY, not chunked; DRAIN: still to come, chunked: so much more may come */
     size_t   scanned;
     struct http1_chunks chunks;
     int64_t  window_us;              /* BODY: begin of the stall window, and what has come in it */
@@ -146,6 +146,9 @@ static inline bool conn_wants_input(const struct conn *conn)
 void conn_drop_buf(struct conn *conn);
 /* The reply to come is for a request that will not come whole, and is the last. */
 void conn_give_up(struct conn *conn);
+/* Answered, and closing: what still comes is thrown away for a while. Closing with unread bytes would reset the connection, and the answer
+ * might never be read. */
+void conn_linger(struct conn *conn);
 /* Sends now what the socket takes, keeps the rest; the next state follows. */
 void conn_send(struct conn *conn, struct span bytes);
 void conn_reply(struct conn *conn, struct reply *reply);

@@ -16,6 +16,25 @@ enum {
     CONN_AHEAD_BYTES_MAX = 64 << 10     /* room made for what was announced and has not come, where memory is short */
 };
 
+/* Of a body that comes in chunks; how much more of it is thrown away is in body_length, then the connection ends. */
+static size_t conn_drain_chunks(struct conn *conn, uint8_t *at, size_t bytes)
+{
+    size_t              used = bytes, thrown;
+    struct http_problem problem;
+    enum http1_answer   answer = http1_chunks_feed(&conn->chunks, at, &used, &thrown, &problem);
+
+    if (answer == HTTP1_DONE) {
+        conn_set_state(conn, CONN_IDLE);
+        return used;
+    }
+    if (answer == HTTP1_WRONG || thrown > conn->body_length) {
+        conn_linger(conn);
+        return bytes;
+    }
+    conn->body_length -= thrown;
+    return bytes;
+}
+
 static size_t conn_drain(struct conn *conn, size_t bytes)
 {
     if (bytes > conn->body_length)
@@ -44,7 +63,7 @@ static size_t conn_eat(struct conn *conn, uint8_t *at, size_t *bytes)
         if (conn->state == CONN_LINGER)
             return *bytes;
         if (conn->state == CONN_DRAIN) {
-            eaten += conn_drain(conn, left);
+            eaten += conn->chunked ? conn_drain_chunks(conn, at + eaten, left) : conn_drain(conn, left);
             continue;
         }
         if (conn_step(conn, at + eaten, &left, &used) == STEP_MORE) {
@@ -145,7 +164,7 @@ static void conn_note_bytes(struct conn *conn, ssize_t got)
 /* Bytes of a body that was answered already, or behind the last answer. Of a few it is cheaper to copy what is behind them, too. */
 static bool conn_skips(const struct conn *conn)
 {
-    return conn->buf == NULL && (conn->state == CONN_LINGER || (conn->state == CONN_DRAIN && conn->body_length > CONN_JUDGE_BYTES));
+    return conn->buf == NULL && (conn->state == CONN_LINGER || (conn->state == CONN_DRAIN && !conn->chunked && conn->body_length > CONN_JUDGE_BYTES));
 }
 
 static ssize_t conn_skip(struct conn *conn)

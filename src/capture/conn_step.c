@@ -141,8 +141,9 @@ static void conn_finish(struct conn *conn, uint8_t *at, size_t body_bytes)
     conn_handle(conn, at + conn->head_bytes, body_bytes);
 }
 
-/* Whether what has come in chunks is too large, and answered. */
-static bool conn_chunks_too_large(struct conn *conn, const uint8_t *at)
+/* Whether what has come in chunks is too large, and answered. As much again is thrown away, so that the client sees the answer and can go
+ * on with this connection; done: nothing of it is still to come. */
+static bool conn_chunks_too_large(struct conn *conn, const uint8_t *at, bool done)
 {
     struct http_problem problem;
     enum http1_answer   answer = http1_parse(span_of(at, conn->head_bytes), 0, &conn->loop->request, &problem);
@@ -151,7 +152,9 @@ static bool conn_chunks_too_large(struct conn *conn, const uint8_t *at)
     (void)answer;
     if (conn->body_bytes <= conn_body_bytes_max(conn))
         return false;
-    conn->close_after = conn->unread = true;
+    conn->unread = conn->close_after && !done;
+    conn->drain_after = !done;
+    conn->body_length = conn_body_bytes_max(conn);
     conn_refuse_large(conn, conn_body_bytes_max(conn));
     return true;
 }
@@ -165,18 +168,18 @@ static enum conn_step conn_step_chunked(struct conn *conn, uint8_t *at, size_t *
     enum http1_answer   answer = http1_chunks_feed(&conn->chunks, at + raw_at, &in, &out, &problem);
 
     conn->body_bytes += out;
-    *used_out = *bytes;
     if (answer == HTTP1_WRONG) {
+        *used_out = *bytes;
         conn_refuse_bytes(conn, &problem);
         return STEP_USED;
     }
-    if (!conn_body_small(conn, conn->body_bytes) && conn_chunks_too_large(conn, at))
+    *used_out = raw_at + in;
+    if (!conn_body_small(conn, conn->body_bytes) && conn_chunks_too_large(conn, at, answer == HTTP1_DONE))
         return STEP_USED;
     if (answer == HTTP1_MORE) {
         *bytes = raw_at + out;
         return conn_want_body(conn);
     }
-    *used_out = raw_at + in;
     conn_finish(conn, at, conn->body_bytes);
     return STEP_USED;
 }
