@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/thread.h"
 
@@ -300,6 +301,20 @@ unsigned crew_hands(const struct crew *crew)
 unsigned crew_slots(const struct crew *crew)
 {
     return crew->slots;
+}
+
+int64_t crew_cpu_us(const struct crew *crew)
+{
+    int64_t sum_us = 0;
+
+    for (unsigned hand = 1; hand < crew->hands; hand++) {
+        struct timespec used;
+        clockid_t       clock;
+
+        if (pthread_getcpuclockid(crew->threads[hand], &clock) == 0 && clock_gettime(clock, &used) == 0)
+            sum_us += (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+    }
+    return sum_us;
 }
 
 static int hand_start(struct crew *crew, unsigned hand)

@@ -19,6 +19,7 @@
 #define PENSTOCK_INGEST_CREW_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -35,6 +36,8 @@ int crew_new(unsigned hands, struct crew **out, struct err *err) must_check;
 void crew_free(struct crew *crew);
 unsigned crew_hands(const struct crew *crew);
 unsigned crew_slots(const struct crew *crew);
+/* CPU time that the threads which are not the caller's have used. A system call for each. */
+int64_t crew_cpu_us(const struct crew *crew);
 
 /* hand: 0 is the caller's thread. */
 struct crew_work {

@@ -204,9 +204,73 @@ static void test_failures(void **state)
     free(run);
 }
 
+/* A step of another hand uses this much; the caller leaves the cores to them. */
+enum { HARD_US = 5000, HARD_STEPS = 4 };
+
+static int parse_hard(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    struct run *run = ctx;
+    int64_t     from_us = clock_thread_us();
+
+    (void)slot;
+    (void)err;
+    if (hand == 0) {
+        usleep(1000);
+        return 0;
+    }
+    while (clock_thread_us() - from_us < HARD_US)
+        ;
+    atomic_fetch_add(&run->in_put, 1);
+    return 0;
+}
+
+static int nothing(void *ctx, unsigned slot, unsigned hand, struct err *err)
+{
+    (void)ctx;
+    (void)slot;
+    (void)hand;
+    (void)err;
+    return 0;
+}
+
+static int order_nothing(void *ctx, unsigned slot, struct err *err)
+{
+    return nothing(ctx, slot, 0, err);
+}
+
+/* What the others used, whether they are at work or asleep again; nothing of the caller's. */
+static void test_cpu(void **state)
+{
+    int64_t until_us = clock_mono_us() + 20000000;
+
+    (void)state;
+    for (unsigned hands = 1; hands <= 3; hands++) {
+        struct run            *run = calloc(1, sizeof *run);
+        const struct crew_work work = { .ctx = run, .cut = cut, .parse = parse_hard, .order = order_nothing, .ahead = nothing, .put = nothing };
+        struct err             err = { 0 };
+        struct crew           *crew;
+        int64_t                before_us;
+
+        assert_int_equal(crew_new(hands, &crew, &err), 0);
+        before_us = crew_cpu_us(crew);
+        do {
+            run->cut = 0;
+            run->slices = 20;
+            assert_int_equal(crew_run(crew, &work, &err), 0);
+        } while (hands > 1 && atomic_load(&run->in_put) < HARD_STEPS && clock_mono_us() < until_us);
+        if (hands == 1)
+            assert_int_equal(crew_cpu_us(crew), 0);
+        else
+            assert_true(atomic_load(&run->in_put) >= HARD_STEPS);
+        assert_true(crew_cpu_us(crew) - before_us >= (int64_t)atomic_load(&run->in_put) * (HARD_US - 1) - hands);
+        crew_free(crew);
+        free(run);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_order), cmocka_unit_test(test_failures) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_order), cmocka_unit_test(test_failures), cmocka_unit_test(test_cpu) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,8 @@
  *      whoever gives up a batch aborts these and nothing has happened
  *  S3  what comes out does not depend on the number of threads, but for rows of different topics: the definer's are sent
  *      by the caller's thread while another one sends an earlier slice's
+ *  S4  what is said to be the batch's CPU is it, of all threads. Its parts are in proportion to what they took by the clock, so a part in
+ *      which a store is waited for is shown too large, and the others too small
  * @thread one calls */
 #ifndef PENSTOCK_INGEST_PASSES_H
 #define PENSTOCK_INGEST_PASSES_H
@@ -55,7 +57,7 @@ struct passes {
     uint64_t                         fates[FATE_COUNT]; /* out: added to */
     struct tally                     tally;             /* out: the same by project and hour, in `arena` */
     uint64_t                         warnings;          /* out: added to */
-    int64_t                          spent_us[5];       /* out: added to: CPU of normalise, seen, people, render, finish, whichever thread's */
+    int64_t                          spent_us[5];       /* out: CPU of normalise, seen, people, render, finish, whichever thread's (S4) */
 };
 
 /* Records of an input that are lost: told, and counted where they were events. mark: as raw_record's. */

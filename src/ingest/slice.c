@@ -79,7 +79,7 @@ static int items_normalize(const struct passes *passes, struct slice *slice, con
 
 int slice_parse(const struct passes *passes, struct slice *slice, const struct hand *hand, struct err *err)
 {
-    int64_t from_us = clock_thread_us();
+    int64_t from_us = clock_mono_us();
     int     rc;
 
     arena_reset(slice->arena);
@@ -93,7 +93,7 @@ int slice_parse(const struct passes *passes, struct slice *slice, const struct h
     }
     rc = items_normalize(passes, slice, hand, err);
     attempt_unmark(passes->attempt, hand->number);
-    slice->parse_us += clock_thread_us() - from_us;
+    slice->parse_us += clock_mono_us() - from_us;
     return rc;
 }
 
@@ -162,10 +162,10 @@ static int ahead(const struct passes *passes, struct slice *slice, const struct 
 
 int slice_ahead(const struct passes *passes, struct slice *slice, const struct hand *hand, struct err *err)
 {
-    int64_t from_us = clock_thread_us();
+    int64_t from_us = clock_mono_us();
     int     rc = ahead(passes, slice, hand, err);
 
-    slice->render_us += clock_thread_us() - from_us;
+    slice->render_us += clock_mono_us() - from_us;
     return rc;
 }
 
@@ -200,13 +200,13 @@ static int rest_put(const struct passes *passes, struct slice *slice, const stru
 
 int slice_put(const struct passes *passes, struct slice *slice, const struct hand *hand, struct err *err)
 {
-    int64_t from_us = clock_thread_us();
+    int64_t from_us = clock_mono_us();
     int     rc = 0;
 
     if (slice->rows.bytes > 0)
         rc = rows_put(passes, slice, err);
     if (rc == 0)
         rc = rest_put(passes, slice, hand, err);
-    slice->render_us += clock_thread_us() - from_us;
+    slice->render_us += clock_mono_us() - from_us;
     return rc;
 }

@@ -35,7 +35,7 @@ struct slice {
     size_t                   count, ahead; /* ahead: items whose rows are in `rows` */
     uint64_t                 crowded;   /* out: mark of the record whose row alone is too large, or ATTEMPT_NONE */
     uint64_t                 warnings;  /* out, since slice_forget: rows of them */
-    int64_t                  parse_us, render_us; /* out: CPU, of whichever thread */
+    int64_t                  parse_us, render_us; /* out: by the clock, on whichever thread */
 };
 
 /* How many of the records make the next slice; at least one. */
