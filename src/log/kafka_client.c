@@ -51,6 +51,7 @@ static const char *const settings_producer[][2] = {
     { "queue.buffering.max.kbytes", "2097151" }, /* who submits has a bound of his own */
     { "message.max.bytes", "33619968" },         /* KAFKA_MESSAGE_BYTES_MAX */
     { "compression.codec", "none" },
+    { "allow.auto.create.topics", "false" }, /* whose own default for producers is true: brokers would make it as they like, with one partition */
 };
 _Static_assert(KAFKA_MESSAGE_BYTES_MAX == 33619968, "as message.max.bytes above");
 
@@ -173,6 +174,7 @@ const char *kafka_client_text(rd_kafka_resp_err_t code)
 {
     switch (code) {
     case RD_KAFKA_RESP_ERR__TRANSPORT: return "a broker is away";
+    case RD_KAFKA_RESP_ERR__DESTROY: return "a broker or a partition went away meanwhile";
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: return "all brokers are away";
     case RD_KAFKA_RESP_ERR__RESOLVE: return "a broker's name is not found (log.brokers, or advertised.listeners of a broker)";
     case RD_KAFKA_RESP_ERR__TIMED_OUT:

@@ -60,6 +60,8 @@ struct line {
     rd_kafka_queue_t               *queue;
     rd_kafka_topic_t               *topic;
     rd_kafka_event_t               *event;   /* whose messages are being given as answers */
+    struct { char name[KAFKA_TOPIC_NAME_BYTES_MAX + 1]; rd_kafka_topic_t *topic; } others[KAFKA_OTHERS_MAX]; /* of messages beside */
+    size_t                          other_count;
     uint32_t                        any;     /* the next partition for a message without a key */
     struct lane                    *lanes;   /* of each partition */
     size_t                          held;    /* messages, of all of them */
@@ -105,7 +107,7 @@ static void lanes_reset(struct line *line)
     line->refused.token = NULL;
 }
 
-struct line_old { rd_kafka_t *client; rd_kafka_topic_t *topic; rd_kafka_queue_t *queue; };
+struct line_old { rd_kafka_t *client; rd_kafka_topic_t *topic, *others[KAFKA_OTHERS_MAX]; rd_kafka_queue_t *queue; };
 
 static void *line_destroy_main(void *arg)
 {
@@ -113,6 +115,8 @@ static void *line_destroy_main(void *arg)
 
     rd_kafka_queue_destroy(old->queue);
     rd_kafka_topic_destroy(old->topic);
+    for (size_t i = 0; i < KAFKA_OTHERS_MAX && old->others[i] != NULL; i++)
+        rd_kafka_topic_destroy(old->others[i]);
     rd_kafka_destroy_flags(old->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     free(old);
     return NULL;
@@ -134,8 +138,12 @@ static void line_drop(struct line *line, bool wait)
     }
     (void)rd_kafka_purge(line->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
     pthread_mutex_lock(&line->lock);
-    if (old != NULL)
+    if (old != NULL) {
         *old = (struct line_old){ .client = line->client, .topic = line->topic, .queue = line->queue };
+        for (size_t i = 0; i < line->other_count; i++)
+            old->others[i] = line->others[i].topic;
+    }
+    line->other_count = 0;
     line->client = NULL;
     line->queue = NULL;
     line->topic = NULL;
@@ -193,6 +201,15 @@ static void line_close(struct kafka_line *any)
     free(line);
 }
 
+/* A message is to blame for its size alone: whatever else is wrong is mended, and the message sent then. */
+static int line_refuses(const struct line *line, rd_kafka_resp_err_t code, struct err *err)
+{
+    (void)kafka_client_err(err, line->name, code);
+    if (err->kind == ERR_INPUT && code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        err->kind = ERR_RETRY;
+    return -1;
+}
+
 /* headers: those of parts that are destroyed on failure. */
 static int line_produceva(struct line *line, rd_kafka_vu_t *parts, size_t count, rd_kafka_headers_t *headers, struct err *err)
 {
@@ -205,7 +222,26 @@ static int line_produceva(struct line *line, rd_kafka_vu_t *parts, size_t count,
     rd_kafka_error_destroy(failed);
     if (headers != NULL)
         rd_kafka_headers_destroy(headers);
-    return kafka_client_err(err, line->name, code);
+    return line_refuses(line, code, err);
+}
+
+/* Kept for the client's life: of a topic that it was told of it asks the brokers at once, of one that it finds as a name in a message up to
+ * a second later, when the message has waited for so long. */
+static rd_kafka_topic_t *line_other(struct line *line, const char *name, struct err *err)
+{
+    rd_kafka_topic_t *topic;
+
+    for (size_t i = 0; i < line->other_count; i++)
+        if (strcmp(line->others[i].name, name) == 0)
+            return line->others[i].topic;
+    topic = line->other_count < KAFKA_OTHERS_MAX ? rd_kafka_topic_new(line->client, name, NULL) : NULL;
+    if (topic == NULL) {
+        (void)err_set(err, ERR_RETRY, "kafka: topic %s cannot be written to", name);
+        return NULL;
+    }
+    (void)snprintf(line->others[line->other_count].name, sizeof line->others[0].name, "%s", name);
+    line->others[line->other_count++].topic = topic;
+    return topic;
 }
 
 /* To a topic that is not the line's: which partition, the client chooses. */
@@ -213,12 +249,17 @@ static int line_produce_elsewhere(struct line *line, const struct line_message *
 {
     const struct log_message *plain = message->message;
     char                      name[KAFKA_TOPIC_NAME_BYTES_MAX + 1];
-    rd_kafka_headers_t       *headers = kafka_message_headers(plain);
+    rd_kafka_headers_t       *headers;
+    rd_kafka_topic_t         *topic;
     rd_kafka_vu_t             parts[8];
     size_t                    n = 0;
 
     (void)kafka_topic_prefixed(line->options->topic_prefix, plain->topic, name);
-    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = name };
+    topic = line_other(line, name, err);
+    if (topic == NULL)
+        return -1;
+    headers = kafka_message_headers(plain);
+    parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = RD_KAFKA_PARTITION_UA };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->token };
     parts[n++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY };
@@ -374,9 +415,9 @@ static int line_send(struct kafka_line *any, const struct line_message *message,
     if (partition == LINE_PARTITION_ANY)
         partition = line->any++ % line_partitions(any);
     if (partition >= line_partitions(any))
-        return kafka_client_err(err, line->name, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+        return line_refuses(line, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, err);
     if (message_bytes(message) > KAFKA_MESSAGE_BYTES_MAX) /* the client would refuse it when its turn comes */
-        return kafka_client_err(err, line->name, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+        return line_refuses(line, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, err);
     held = held_new(message);
     if (held == NULL)
         return err_set(err, ERR_FULL, "no memory for a message to the brokers");
@@ -420,10 +461,7 @@ static void answer_fill(struct line_answer *answer, const rd_kafka_message_t *me
     }
     answer->fate = message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || message->err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE
                        ? LINE_TOO_LARGE : LINE_LOST;
-    answer->missing = message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || message->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-                      message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-    (void)snprintf(answer->why, sizeof answer->why, "%s%s%s", answer->missing ? rd_kafka_topic_name(message->rkt) : "", answer->missing ? ": " : "",
-                   kafka_client_text(message->err));
+    (void)snprintf(answer->why, sizeof answer->why, "%s (%s)", kafka_client_text(message->err), rd_kafka_topic_name(message->rkt));
 }
 
 static void line_send_held(struct line *line)

@@ -24,7 +24,6 @@ struct line_answer {
     void          *token;
     enum line_fate fate;
     int64_t        offset; /* LINE_TAKEN: in its partition; -1: not told */
-    bool           missing; /* LINE_LOST: its topic is not there */
     char           why[160];
 };
 

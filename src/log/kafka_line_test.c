@@ -122,6 +122,26 @@ static void what_is_held_goes_with_the_line(void **state)
     line->ops->close(line); /* with some that are held */
 }
 
+/* Somebody made the topic anew, with fewer partitions: no message is to blame, so none may be replaced by one that says that it is too large. */
+static void a_partition_that_is_not_there_is_nobodys_fault(void **state)
+{
+    const struct imitation  *made = *state;
+    struct log_kafka_options kafka = { .brokers = rd_kafka_mock_cluster_bootstraps(made->cluster), .partitions = 3, .form = LOG_FORM_FRAMES };
+    struct kafka_line       *line;
+    struct line_message      frame = { .partition = 2, .token = &kafka, .frame_bytes = 1 };
+    struct err               err = { 0 };
+    int64_t                  until_us = clock_mono_us() + WAIT_US;
+
+    assert_int_equal(0, kafka_line_open(&kafka, "raw", &line, &err));
+    while (!line->ops->reach(line, &err))
+        assert_true(clock_mono_us() < until_us);
+    frame.frame_take = malloc(1);
+    assert_int_equal(-1, line->ops->send(line, &frame, &err));
+    assert_int_equal(ERR_RETRY, err.kind);
+    free(frame.frame_take);
+    line->ops->close(line);
+}
+
 static int64_t cpu_us(void)
 {
     struct timespec now;
@@ -220,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_stands_before_the_first, imitation_begin, imitation_end),
         cmocka_unit_test_setup_teardown(what_is_held_goes_with_the_line, imitation_begin, imitation_end),
+        cmocka_unit_test_setup_teardown(a_partition_that_is_not_there_is_nobodys_fault, imitation_begin, imitation_end),
         cmocka_unit_test_setup_teardown(waiting_costs_nothing, imitation_begin, imitation_end),
     };
 

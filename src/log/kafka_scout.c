@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/say.h"
@@ -14,7 +13,7 @@
 #include "log/kafka_log.h"
 
 enum { SCOUT_TOPICS_MAX = 1 + KAFKA_OTHERS_MAX };
-enum { SCOUT_LOOK_US = 3000000, SCOUT_PAUSE_MS = 200, SCOUT_TELL_US = 30000000 };
+enum { SCOUT_LOOK_US = 3000000, SCOUT_PAUSE_US = 200000, SCOUT_MENDED_US = 2000000, SCOUT_TELL_US = 30000000 };
 
 struct kafka_scout {
     const struct log_kafka_options *options; /* fixed after start */
@@ -27,9 +26,9 @@ struct kafka_scout {
     pthread_mutex_t                 lock;
     pthread_cond_t                  wake, found;
     /* @lock lock */
-    bool                            stopping;
-    enum { SCOUT_HOME, SCOUT_OUT, SCOUT_BACK, SCOUT_UNFIT } state;
-    struct err                      err;
+    bool                            stopping, unfit; /* unfit: says the last look */
+    enum { SCOUT_HOME, SCOUT_OUT, SCOUT_BACK } state;
+    struct err                      err; /* of the last look */
 };
 
 static void scout_told(void *ctx, const char *text)
@@ -38,75 +37,105 @@ static void scout_told(void *ctx, const char *text)
     say(SAY_WARN, "%s", text);
 }
 
-static bool scout_stopping(struct kafka_scout *scout)
+/* What keeps us from the brokers and topics, when it is another thing than before, and now and then. */
+static void scout_tell(struct kafka_scout *scout, const struct kafka_topic_found *found, const struct err *err, struct err *told, int64_t *told_us)
 {
-    bool stopping;
-
-    pthread_mutex_lock(&scout->lock);
-    stopping = scout->stopping;
-    pthread_mutex_unlock(&scout->lock);
-    return stopping;
-}
-
-/* What keeps us from the brokers, when it is another thing than before, and now and then. */
-static void scout_tell(const struct err *err, struct err *told, int64_t *told_us)
-{
-    int64_t now_us = clock_mono_us();
+    const struct log_kafka_options *options = scout->options;
+    int64_t                         now_us = clock_mono_us();
 
     if (strcmp(err->text, told->text) == 0 && now_us - *told_us < SCOUT_TELL_US)
         return;
     *told = *err;
     *told_us = now_us;
-    say(SAY_WARN, "%s", err->text);
+    say(err->kind == ERR_INPUT ? SAY_ERROR : SAY_WARN, "%s", err->text);
+    for (size_t i = 0; i < scout->count; i++)
+        if (found[i].missing)
+            say(SAY_ERROR, "kafka: topic %s is not there: what is accepted %s until somebody makes it: kafka-topics.sh --bootstrap-server %s --create "
+                "--topic %s --partitions %u --replication-factor %u", scout->wishes[i].name,
+                options->spool_folder != NULL ? "waits on this machine's disk" : "there is refused", options->brokers, scout->wishes[i].name,
+                scout->wishes[i].partitions, options->replication > 0 ? options->replication : 1);
 }
 
-static int scout_search(struct kafka_scout *scout, struct err *err)
+static void scout_tell_made(struct kafka_scout *scout, const struct kafka_topic_found *found, bool first)
 {
-    const struct timespec    pause = { .tv_nsec = SCOUT_PAUSE_MS * 1000000L };
-    rd_kafka_conf_t         *conf = NULL;
+    for (size_t i = 0; i < scout->count; i++)
+        if (found[i].made)
+            say(first ? SAY_INFO : SAY_WARN, "kafka: topic %s was not there, and is made", scout->wishes[i].name);
+}
+
+static int scout_look(struct kafka_scout *scout, rd_kafka_t **client, bool first, struct kafka_topic_found *found, struct err *err)
+{
+    rd_kafka_conf_t *conf = NULL;
+
+    memset(found, 0, scout->count * sizeof *found);
+    if (*client == NULL &&
+        (kafka_client_conf(scout->options->brokers, scout->options->client_properties, KAFKA_CLIENT_PRODUCER, &conf, err) < 0 ||
+         kafka_client_new(KAFKA_CLIENT_PRODUCER, conf, client, err) < 0))
+        return -1;
+    return kafka_topics_ensure(*client, scout->options->brokers, scout->wishes, scout->count, SCOUT_LOOK_US, first ? scout_told : NULL, NULL,
+                               found, err);
+}
+
+static bool mended_by_people(const struct kafka_scout *scout, const struct kafka_topic_found *found, const struct err *err)
+{
+    bool missing = false;
+
+    for (size_t i = 0; i < scout->count; i++)
+        missing = missing || found[i].missing;
+    return missing || err->kind == ERR_INPUT;
+}
+
+/* Until all is well, or it is told to stop (false). Settings are looked at in the first search only. Under the lock but for the looking. */
+static bool scout_search(struct kafka_scout *scout, bool first)
+{
     rd_kafka_t              *client = NULL;
     struct kafka_topic_found found[SCOUT_TOPICS_MAX];
     struct err               told = { 0 };
     int64_t                  told_us = 0;
-    int                      rc = -1;
+    bool                     well = false;
 
-    if (kafka_client_conf(scout->options->brokers, scout->options->client_properties, KAFKA_CLIENT_PRODUCER, &conf, err) < 0 ||
-        kafka_client_new(KAFKA_CLIENT_PRODUCER, conf, &client, err) < 0)
-        return -1;
-    while (!scout_stopping(scout)) {
-        rc = kafka_topics_ensure(client, scout->options->brokers, scout->wishes, scout->count, SCOUT_LOOK_US, scout_told, NULL, found,
-                                 err);
-        if (rc == 0 || err->kind == ERR_INPUT)
+    while (!scout->stopping && !well) {
+        struct err err = { 0 };
+
+        pthread_mutex_unlock(&scout->lock);
+        well = scout_look(scout, &client, first, found, &err) == 0;
+        if (well)
+            scout_tell_made(scout, found, first);
+        else
+            scout_tell(scout, found, &err, &told, &told_us);
+        pthread_mutex_lock(&scout->lock);
+        if (well)
             break;
-        scout_tell(err, &told, &told_us);
-        nanosleep(&pause, NULL);
+        scout->unfit = err.kind == ERR_INPUT;
+        scout->err = err;
+        pthread_cond_broadcast(&scout->found);
+        if (!scout->stopping)
+            (void)wait_until(&scout->wake, &scout->lock, clock_mono_us() + (mended_by_people(scout, found, &err) ? SCOUT_MENDED_US : SCOUT_PAUSE_US));
     }
-    rd_kafka_destroy(client);
-    return rc;
+    if (client != NULL) {
+        pthread_mutex_unlock(&scout->lock);
+        rd_kafka_destroy(client);
+        pthread_mutex_lock(&scout->lock);
+    }
+    return well;
 }
 
 static void *scout_main(void *arg)
 {
     struct kafka_scout *scout = arg;
+    bool                first = true;
 
     pthread_mutex_lock(&scout->lock);
     while (!scout->stopping) {
-        struct err err = { 0 };
-        int        rc;
-
         if (scout->state != SCOUT_OUT) {
             pthread_cond_wait(&scout->wake, &scout->lock);
             continue;
         }
-        pthread_mutex_unlock(&scout->lock);
-        rc = scout_search(scout, &err);
-        pthread_mutex_lock(&scout->lock);
-        if (rc < 0 && err.kind != ERR_INPUT)
-            continue; /* it is stopping */
-        scout->state = rc == 0 ? SCOUT_BACK : SCOUT_UNFIT;
-        scout->err = err;
-        if (rc < 0)
-            say(SAY_ERROR, "%s", err.text);
+        if (!scout_search(scout, first))
+            break;
+        first = false;
+        scout->unfit = false;
+        scout->state = SCOUT_BACK;
         pthread_cond_broadcast(&scout->found);
         pthread_mutex_unlock(&scout->lock);
         scout->back(scout->ctx);
@@ -149,7 +178,7 @@ int scout_start(const struct log_kafka_options *options, const struct kafka_topi
     scout->back = back;
     scout->ctx = ctx;
     pthread_mutex_init(&scout->lock, NULL);
-    pthread_cond_init(&scout->wake, NULL);
+    wait_cond_init(&scout->wake);
     wait_cond_init(&scout->found);
     rc = pthread_create(&scout->thread, NULL, scout_main, scout);
     if (rc != 0) {
@@ -206,9 +235,9 @@ int scout_wait(struct kafka_scout *scout, int64_t wait_us, struct err *err)
     int     rc = 0;
 
     pthread_mutex_lock(&scout->lock);
-    while (scout->state == SCOUT_OUT && wait_until(&scout->found, &scout->lock, until_us))
+    while (scout->state == SCOUT_OUT && !scout->unfit && wait_until(&scout->found, &scout->lock, until_us))
         ;
-    if (scout->state == SCOUT_UNFIT) {
+    if (scout->unfit) {
         *err = scout->err;
         rc = -1;
     }

@@ -3,7 +3,8 @@
  *
  * Sent out, it searches until somebody answers and the topic is fit for use (made, when it was missing), and those are there
  * where messages of its records may belong beside it: one for a topic that is missing would never be taken. Then it waits to be
- * sent again. A topic that cannot be used as it is ends the search for good. @thread any */
+ * sent again. What it cannot mend (a topic that may not be made, or has other partitions than it should) it tells, with what to do, and
+ * goes on looking until somebody has. Settings of topics are looked at by the first search only. @thread any */
 #ifndef PENSTOCK_LOG_KAFKA_SCOUT_H
 #define PENSTOCK_LOG_KAFKA_SCOUT_H
 
@@ -22,7 +23,7 @@ void scout_stop(struct kafka_scout *scout);
 void scout_send(struct kafka_scout *scout);
 /* True, once a search: the brokers were found. */
 bool scout_take(struct kafka_scout *scout);
-/* Waits for the end of a search, at most wait_us. -1: the topic can never be used as it is (ERR_INPUT). */
+/* Waits for the end of a search, at most wait_us. -1: a topic cannot be used as it is, or not be made (ERR_INPUT); the search goes on. */
 int  scout_wait(struct kafka_scout *scout, int64_t wait_us, struct err *err) must_check;
 
 #endif

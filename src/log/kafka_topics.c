@@ -105,6 +105,7 @@ static int topics_made(struct topics_work *work, rd_kafka_event_t *answer, struc
     const rd_kafka_CreateTopics_result_t *result = answer == NULL ? NULL : rd_kafka_event_CreateTopics_result(answer);
     const rd_kafka_topic_result_t       **topics;
     size_t                                count;
+    int                                   rc = 0;
 
     if (result == NULL)
         return err_set(err, ERR_RETRY, "kafka: topics cannot be made: %s do not answer", work->brokers);
@@ -113,14 +114,19 @@ static int topics_made(struct topics_work *work, rd_kafka_event_t *answer, struc
     topics = rd_kafka_CreateTopics_result_topics(result, &count);
     for (size_t i = 0; i < count; i++) {
         rd_kafka_resp_err_t code = rd_kafka_topic_result_error(topics[i]);
+        const char         *name = rd_kafka_topic_result_name(topics[i]);
+        bool                there = code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS; /* another node was quicker */
         char                where[300];
 
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) /* another node was quicker */
+        for (size_t k = 0; k < work->count; k++)
+            if (strcmp(work->wishes[k].name, name) == 0)
+                *(there ? &work->found[k].made : &work->found[k].missing) = true;
+        if (there)
             continue;
-        (void)snprintf(where, sizeof where, "topic %.249s cannot be made", rd_kafka_topic_result_name(topics[i]));
-        return kafka_client_err(err, where, code);
+        (void)snprintf(where, sizeof where, "topic %.249s cannot be made", name);
+        rc = kafka_client_err(err, where, code);
     }
-    return 0;
+    return rc;
 }
 
 static int topics_make(struct topics_work *work, const bool *missing, struct err *err)
@@ -140,7 +146,6 @@ static int topics_make(struct topics_work *work, const bool *missing, struct err
             rc = -1;
         else
             count++;
-        work->found[i].made = true;
     }
     if (rc == 0) {
         options = admin_options(work, RD_KAFKA_ADMIN_OP_CREATETOPICS);
@@ -318,5 +323,5 @@ int kafka_topics_ensure(rd_kafka_t *client, const char *brokers, const struct ka
             return err_set(err, ERR_RETRY, "kafka: topics were made, but the brokers do not show them");
         (void)rd_kafka_poll(client, TOPIC_LOOK_MS);
     }
-    return rc < 0 ? -1 : topics_describe(&work, err);
+    return rc < 0 ? -1 : told == NULL ? 0 : topics_describe(&work, err);
 }

@@ -30,7 +30,7 @@ struct kafka_topic_wish {
 };
 
 struct kafka_topic_found {
-    bool     made;
+    bool     made, missing; /* missing: it is not there, and could not be made */
     uint32_t partitions;
     int64_t  message_bytes_max; /* what it takes; 0: not known */
     unsigned wrong;             /* things that were told */
@@ -39,8 +39,8 @@ struct kafka_topic_found {
 /* For each thing that is wrong: one sentence for people. */
 typedef void kafka_topics_told(void *ctx, const char *text);
 
-/* `found` has as many as wishes. ERR_RETRY: the brokers do not answer within wait_us. ERR_INPUT: a topic cannot be used as it
- * is, or cannot be made. client: any kind. brokers: for the commands that are named. */
+/* `found` has as many as wishes. told NULL: settings are not looked at. ERR_RETRY: the brokers do not answer within wait_us, or we may not make
+ * a topic. ERR_INPUT: a topic cannot be used as it is, or cannot be made. client: any kind. brokers: for the commands that are named. */
 int kafka_topics_ensure(rd_kafka_t *client, const char *brokers, const struct kafka_topic_wish *wishes, size_t count, int64_t wait_us,
                         kafka_topics_told *told, void *ctx, struct kafka_topic_found *found, struct err *err) must_check;
 

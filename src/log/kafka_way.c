@@ -67,7 +67,7 @@ struct kafka_way {
     struct gather      gather;       /* DIRECT: batches that are not sent yet */
     bool               rewind_due;   /* the spool is to be read again from where the brokers are */
     bool               heard;        /* the brokers took something since the last step */
-    bool               missing;      /* a topic is not there: whoever looks for the brokers makes it */
+    bool               too_large;    /* the trouble is a message's size: nobody need look whether brokers and topics are there */
     char               trouble[300]; /* why the line is to be abandoned; "" */
 };
 
@@ -329,19 +329,19 @@ static void way_fail(struct kafka_way *way, const char *why, int64_t now_us)
     way->gather.waiting = 0;
     way_take_back(way);
     way->trouble[0] = '\0';
+    /* A topic may be gone, which a line that begins anew says late or never; all behind its messages would be sent again and again. */
+    way->reached = way->reached && way->too_large && way->spool != NULL;
     if (way->spool == NULL) {
-        way->reached = false;
         if (way->state == LOG_WAY_DIRECT)
             way_set_state(way, LOG_WAY_AWAY, text, now_us);
     } else {
         way->rewind_due = true; /* before anything of it is sent again */
-        way->reached = way->reached && !way->missing;
         if (way->state != LOG_WAY_SPOOLING)
             way_set_state(way, LOG_WAY_SPOOLING, text, now_us);
         way->offer_us = now_us + way->offer_pause_us;
         way->offer_pause_us = way->offer_pause_us * 2 > WAY_OFFER_PAUSE_US_MAX ? WAY_OFFER_PAUSE_US_MAX : way->offer_pause_us * 2;
     }
-    way->missing = false;
+    way->too_large = false;
     way->answer_us = now_us;
     way_turn_aside(way, text, now_us);
 }
@@ -542,10 +542,10 @@ void way_listen(struct kafka_way *way, int64_t wait_us)
         for (size_t i = 0; i < count && way->trouble[0] == '\0'; i++) {
             if (answers[i].fate == LINE_LOST) {
                 (void)snprintf(way->trouble, sizeof way->trouble, "%s", answers[i].why[0] != '\0' ? answers[i].why : "a message was lost");
-                way->missing = answers[i].missing;
             } else if (!sorter_answer(way->sorter, &answers[i])) {
                 (void)snprintf(way->trouble, sizeof way->trouble, "a message is larger than the topic takes: smaller ones are sent");
                 way->offer_pause_us = 1000; /* they are not away */
+                way->too_large = true;
             } else {
                 way->heard = true;
                 way->offer_pause_us = WAY_OFFER_PAUSE_US;

@@ -9,8 +9,8 @@
  *               AWAY   without a spool: all that waits is answered "no", at once
  *
  *   DIRECT    batches go out; each is answered when the brokers took all of it
- *   SPOOLING  batches go to the disk, which answers. The oldest of the spool is offered to the brokers; or, until somebody
- *             reached them for the first time, nothing is
+ *   SPOOLING  batches go to the disk, which answers. Somebody looks whether the brokers answer and the topics are there (again
+ *             after each failure: one of them may have been deleted); then the oldest of the spool is offered to the brokers
  *   DRAINING  the same, and the spool goes out in order, as fast as the brokers take it
  *   AWAY      there is no spool; somebody tries to reach the brokers
  *
@@ -54,9 +54,9 @@ int64_t way_step(struct kafka_way *way, int64_t now_us);
 /* Takes answers, waiting at most wait_us for the first. */
 void way_listen(struct kafka_way *way, int64_t wait_us);
 
-/* Somebody found the brokers, and the topic fit for use. */
+/* Somebody found the brokers, and the topics fit for use. */
 void way_reached(struct kafka_way *way, int64_t now_us);
-/* True: nobody has, since the start or since AWAY: they are to be looked for. */
+/* True: nobody has, since the start or since the last failure: they are to be looked for. */
 bool way_wants_reach(const struct kafka_way *way);
 
 /* Everything under way is answered when this returns: by brokers within a moment (patience_us), by the disk, or with no. */

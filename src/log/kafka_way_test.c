@@ -171,6 +171,38 @@ static void nothing_is_wedged_by_its_size(void **state)
     }
 }
 
+/* A topic may be gone: what stands behind its messages would be sent again and again. */
+static void after_a_failure_somebody_looks_first(void **state)
+{
+    uint64_t messages;
+
+    (void)state;
+    world_begin(true, 0, 100000);
+    turn(1000);
+    assert_false(way_wants_reach(way));
+    brokers.mode = BROKERS_SILENT;
+    submit(5, 30);
+    for (int i = 0; i < 120 && look().way == LOG_WAY_DIRECT; i++) {
+        now_us += 10000;
+        (void)way_step(way, now_us);
+        way_listen(way, 0);
+    }
+    assert_int_equal(LOG_WAY_SPOOLING, look().way);
+    assert_true(way_wants_reach(way));
+    brokers.mode = BROKERS_UP;
+    messages = brokers.messages;
+    for (int i = 0; i < 1000; i++) {
+        now_us += 100000;
+        (void)way_step(way, now_us);
+        brokers_work(20);
+        way_listen(way, 0);
+    }
+    assert_int_equal(messages, brokers.messages);
+    settle();
+    assert_int_equal(5, look().drained_records);
+    world_end();
+}
+
 static void a_full_spool_of_the_last_time_goes_first(void **state)
 {
     (void)state;
@@ -201,7 +233,7 @@ int main(void)
         cmocka_unit_test(brokers_answer),       cmocka_unit_test(records_wait_for_others_that_can_come),
         cmocka_unit_test(disk_answers_within_its_time),
         cmocka_unit_test(without_a_spool_it_is_no), cmocka_unit_test(a_full_spool_says_no),
-        cmocka_unit_test(nothing_is_wedged_by_its_size), cmocka_unit_test(a_full_spool_of_the_last_time_goes_first),
+        cmocka_unit_test(nothing_is_wedged_by_its_size), cmocka_unit_test(after_a_failure_somebody_looks_first), cmocka_unit_test(a_full_spool_of_the_last_time_goes_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

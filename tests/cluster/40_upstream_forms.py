@@ -3,8 +3,9 @@
 """PostHog's forms from end to end: an event over HTTP is on the raw topic as one message, ingest reads that message, and one made by hand
 beside it, and its rows are on the topics that ClickHouse's tables read; as kcat, another client, sees them. `penstock compare` finds
 a topic equal to itself and tells what another lacks. Beside it a capture whose kinds of events have topics of their own, none of which
-is there: it makes them, and each event stands where it belongs. And in another pipeline's place: ingest goes on where that one stood, and
-says where it stands itself."""
+is there: it makes them, and each event stands where it belongs, also when one of them is deleted meanwhile; where it may not make it, it says
+what waits, and goes on when somebody has; brokers that make topics by themselves do not come before it. And in another pipeline's place:
+ingest goes on where that one stood, and says where it stands itself."""
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "parts"))
+import kafka  # noqa: E402
 from parts import free_port  # noqa: E402
 
 BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
@@ -27,6 +29,7 @@ log: {backend: kafka, brokers: [%s], topic_prefix: %s, form: upstream, form_rows
 SETTINGS_APART = """listen: 127.0.0.1:%d
 log: {backend: kafka, brokers: [%s], topic_prefix: %s, form: upstream, kinds_apart: true, partitions: 1, replication: 1}
 """
+SETTINGS_COPIES = SETTINGS_APART.replace("replication: 1", "replication: 3")
 KINDS = {"events_plugin_ingestion": "signup", "error_tracking_events": "$exception", "heatmaps_ingestion": "$$heatmap",
          "ingestion-clientwarnings-main-1": "$$client_ingestion_warning", "events_plugin_ingestion_ai": "$ai_generation",
          "events_plugin_ingestion_dlq": ""}
@@ -67,12 +70,77 @@ def kinds_apart(port, token):
         # A copy more of one and the same comes where brokers were slow.
         assert {json.loads(value)["event"] for _, _, value in wait_for(topic, 1, APART)} == {event}, topic
     # one is deleted meanwhile: it is made anew, and nothing waits behind it
-    tool("org.apache.kafka.tools.TopicCommand", "--delete", "--topic", APART + "heatmaps_ingestion")
+    for turn in range(2):
+        delete("heatmaps_ingestion")
+        for n in range(3):
+            post(port, token, [{"event": "$$heatmap", "distinct_id": "u-%d" % n}, {"event": "later %d.%d" % (turn, n), "distinct_id": "u-2"}])
+        there("heatmaps_ingestion", ["u-0", "u-1", "u-2"], "distinct_id")
+        there("events_plugin_ingestion", ["later %d.%d" % (turn, n) for n in range(3)], "event")
+    assert "topic %sheatmaps_ingestion was not there, and is made" % APART in said(port)
+
+
+def cannot_be_made(port, token):
+    """The same topics, and more copies are asked for than there are brokers: those that are there are used, and one that is deleted only an
+    administrator can make."""
+    post(port, token, [{"event": "$$heatmap", "distinct_id": "before"}, {"event": "before", "distinct_id": "u-1"}])
+    there("heatmaps_ingestion", ["before"], "distinct_id")
+    delete("heatmaps_ingestion")
+    post(port, token, [{"event": "$$heatmap", "distinct_id": "waits"}, {"event": "behind", "distinct_id": "u-1"}])
+    end = time.time() + PATIENCE
+    while "topic %sheatmaps_ingestion is not there: what is accepted waits on this machine's disk" % APART not in said(port):
+        assert time.time() < end, "nothing is said of the topic that is not there"
+        time.sleep(0.2)
+    assert "--create --topic %sheatmaps_ingestion --partitions 1 --replication-factor 3" % APART in said(port)
+    copies = [json.loads(value)["event"] for _, _, value in kcat("events_plugin_ingestion", APART)].count("behind")
+    assert copies <= 2, "what stands behind is sent again and again: %d times" % copies
+    post(port, token, [{"event": "on the disk", "distinct_id": "u-1"}])
+    create("heatmaps_ingestion")
+    there("heatmaps_ingestion", ["waits"], "distinct_id")
+    there("events_plugin_ingestion", ["before", "behind", "on the disk"], "event")
+
+
+def brokers_that_make_topics():
+    """Brokers that make whatever topic somebody asks for make it as they like, with one partition: nobody may ask before it is made as it should be."""
+    global BROKERS
+    usual = BROKERS
+    with tempfile.TemporaryDirectory(prefix="penstock-kafka.") as folder:
+        part = kafka.Part(folder, brokers=1, settings={"auto.create.topics.enable": "true", "num.partitions": "1"})
+        try:
+            BROKERS = part.start()["PENSTOCK_TEST_KAFKA"]
+            run(SETTINGS_APART.replace("partitions: 1", "partitions: 4"), APART, "capture", deleted_there)
+        finally:
+            part.stop()
+            BROKERS = usual
+
+
+def deleted_there(port, token):
     for n in range(3):
-        post(port, token, [{"event": "$$heatmap", "distinct_id": "u-2"}, {"event": "later %d" % n, "distinct_id": "u-2"}])
-    assert wait_for("heatmaps_ingestion", 3, APART)
-    wait_for("events_plugin_ingestion", 4, APART)
-    assert {"later 0", "later 1", "later 2"} <= {json.loads(value)["event"] for _, _, value in kcat("events_plugin_ingestion", APART)}
+        post(port, token, [{"event": "event %d" % n, "distinct_id": "u-1"}])
+        there("events_plugin_ingestion", ["event %d" % n], "event")
+        told = tool("org.apache.kafka.tools.TopicCommand", "--describe", "--topic", APART + "events_plugin_ingestion")
+        assert "PartitionCount: 4" in told, told
+        delete("events_plugin_ingestion")
+
+
+def delete(name):
+    tool("org.apache.kafka.tools.TopicCommand", "--delete", "--topic", APART + name)
+
+
+def create(name):
+    tool("org.apache.kafka.tools.TopicCommand", "--create", "--topic", APART + name, "--partitions", "1", "--replication-factor", "1")
+
+
+def there(name, wanted, member):
+    """The first copies of what is wanted, in this order, and nothing that nobody sent."""
+    end = time.time() + PATIENCE
+    while True:
+        found = [json.loads(value)[member] for _, _, value in kcat(name, APART)]
+        first = [one for n, one in enumerate(found) if one in wanted and one not in found[:n]]
+        if len(first) == len(wanted):
+            break
+        assert time.time() < end, "%s has %s after %d s, not %s" % (name, found, PATIENCE, wanted)
+        time.sleep(0.5)
+    assert first == wanted, found
 
 
 def steps(port, token):
@@ -161,6 +229,11 @@ def goes_on(port, token):
 folders = {}  # of the servers, by their port
 
 
+def said(port):
+    with open(os.path.join(os.path.dirname(folders[port]), "log")) as log:
+        return log.read()
+
+
 def cli(port, *words):
     return subprocess.run([BINARY, *words, "--data", folders[port]], capture_output=True, text=True, check=True, timeout=60).stdout
 
@@ -195,9 +268,11 @@ def run(settings_text, prefix, roles, test):
 def main():
     run(SETTINGS, PREFIX, "capture,ingest", steps)
     run(SETTINGS_APART, APART, "capture", kinds_apart)
+    run(SETTINGS_COPIES, APART, "capture", cannot_be_made)
+    brokers_that_make_topics()
     stood_there_before()
     run(SETTINGS, TAKEN, "capture,ingest", goes_on)
-    print("40_upstream_forms: 3 passed")
+    print("40_upstream_forms: 5 passed")
 
 
 if __name__ == "__main__":
