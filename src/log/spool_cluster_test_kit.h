@@ -456,6 +456,7 @@ static inline int begin(void **state)
     (void)snprintf(path, sizeof path, "%s/shared", folder);
     shared = shared_map(path, true);
     assert_non_null(shared);
+    atomic_store(&shared->way, LOG_WAY_COUNT); /* a writer that did not begin yet has none */
     return 0;
 }
 
