@@ -78,6 +78,39 @@ static void buf_marks_what_did_not_fit(void **state)
     buf_fini(&buf);
 }
 
+/* Whatever room was there: none, too little by one, just enough; and a ceiling in the caller's own storage. */
+static void a_format_comes_out_whole(void **state)
+{
+    char storage[12];
+
+    (void)state;
+    for (size_t filled = 0; filled < 300; filled++) {
+        struct buf buf;
+        char       before[300];
+
+        memset(before, 'x', sizeof before);
+        buf_init(&buf, 4096);
+        buf_add(&buf, span_of(before, filled));
+        buf_add_format(&buf, "%s=%d;", "answer", 4242);
+        buf_add_format(&buf, "%s", "");
+        buf_add_text(&buf, "end");
+        assert_false(buf.failed);
+        assert_int_equal(buf.bytes, filled + 15);
+        assert_memory_equal(buf.at, before, filled);
+        assert_memory_equal(buf.at + filled, "answer=4242;end", 15);
+        buf_fini(&buf);
+    }
+    for (size_t filled = 0; filled <= sizeof storage; filled++) {
+        struct buf buf;
+
+        buf_init_over(&buf, storage, sizeof storage);
+        buf_add(&buf, span_of("............", filled));
+        buf_add_format(&buf, "%d", 123);
+        assert_true(buf.failed == (filled > sizeof storage - 4)); /* it needs room for a NUL, too */
+        assert_int_equal(buf.bytes, filled + (buf.failed ? 0 : 3));
+    }
+}
+
 static void err_gains_context(void **state)
 {
     struct err err;
@@ -116,7 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_known_values),
         cmocka_unit_test(arena_stops_at_its_ceiling),
-        cmocka_unit_test(buf_marks_what_did_not_fit),
+        cmocka_unit_test(buf_marks_what_did_not_fit), cmocka_unit_test(a_format_comes_out_whole),
         cmocka_unit_test(err_gains_context),
         cmocka_unit_test(a_thread_gets_no_signals),
     };

@@ -80,21 +80,25 @@ void buf_add_byte(struct buf *buf, uint8_t byte)
     buf_add(buf, span_of(&byte, 1));
 }
 
+/* Into the room that is there, and once more only where that was too little: writing a text is what costs. */
 void buf_add_format(struct buf *buf, const char *fmt, ...)
 {
+    size_t  room = buf->failed ? 0 : buf->size - buf->bytes;
     va_list args;
     int     need;
 
     va_start(args, fmt);
-    need = vsnprintf(NULL, 0, fmt, args);
+    need = vsnprintf(room > 0 ? (char *)buf->at + buf->bytes : NULL, room, fmt, args);
     va_end(args);
     if (need < 0 || buf_reserve(buf, (size_t)need + 1) == NULL) {
         buf->failed = true;
         return;
     }
-    va_start(args, fmt);
-    (void)vsnprintf((char *)buf->at + buf->bytes, (size_t)need + 1, fmt, args);
-    va_end(args);
+    if ((size_t)need >= room) {
+        va_start(args, fmt);
+        (void)vsnprintf((char *)buf->at + buf->bytes, (size_t)need + 1, fmt, args);
+        va_end(args);
+    }
     buf->bytes += (size_t)need;
 }
 

@@ -342,11 +342,19 @@ static void sample_write(struct buf *out, const struct metric_view *metric, cons
                          const char *le)
 {
     buf_add(out, metric->name);
-    buf_add_format(out, "%s{role=\"%s\"", suffix, role);
-    if (metric->labels.bytes > 0)
-        buf_add_format(out, ",%.*s", SPAN_ARG(metric->labels));
-    if (le != NULL)
-        buf_add_format(out, ",le=\"%s\"", le);
+    buf_add_text(out, suffix);
+    buf_add_text(out, "{role=\"");
+    buf_add_text(out, role);
+    buf_add_byte(out, '"');
+    if (metric->labels.bytes > 0) {
+        buf_add_byte(out, ',');
+        buf_add(out, metric->labels);
+    }
+    if (le != NULL) {
+        buf_add_text(out, ",le=\"");
+        buf_add_text(out, le);
+        buf_add_byte(out, '"');
+    }
     buf_add_text(out, "} ");
 }
 
