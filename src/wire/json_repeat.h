@@ -1,7 +1,8 @@
 /* wire/json_repeat.h - where a search for repeats looks in rows of JSON: at quotes, for 12 equal bytes.
  *
  * Two compressors are fed with what is found so: LZ4's blocks of the log (wire/lz4_pack.c) and zstd's of the warehouse
- * (warehouse/zstd_search.c). These are the steps that both take; each reads as far as it says. */
+ * (warehouse/zstd_search.c). These are the steps that both take; each reads as far as it says. Who would rather be done sooner looks for
+ * JSON_REPEAT_BYTES_COARSE equal ones, and farther for a quote. */
 #ifndef PENSTOCK_WIRE_JSON_REPEAT_H
 #define PENSTOCK_WIRE_JSON_REPEAT_H
 
@@ -15,7 +16,9 @@
 
 enum {
     JSON_REPEAT_BYTES = 12, /* that must be equal */
+    JSON_REPEAT_BYTES_COARSE = 16,
     JSON_REPEAT_STEP = 16,  /* over bytes without a quote */
+    JSON_REPEAT_STEP_COARSE = 32,
     JSON_REPEAT_PIECE = 32
 };
 
@@ -55,6 +58,14 @@ static inline unsigned json_repeat_quote(const uint8_t *at)
 #endif
 }
 
+/* The same over JSON_REPEAT_STEP_COARSE bytes. */
+static inline unsigned json_repeat_quote_coarse(const uint8_t *at)
+{
+    unsigned first = json_repeat_quote(at);
+
+    return first < JSON_REPEAT_STEP - 1 || at[first] == '"' ? first : JSON_REPEAT_STEP + json_repeat_quote(at + JSON_REPEAT_STEP);
+}
+
 /* The first JSON_REPEAT_BYTES. */
 static inline bool json_repeat_equal(const uint8_t *a, const uint8_t *b)
 {
@@ -64,12 +75,23 @@ static inline bool json_repeat_equal(const uint8_t *a, const uint8_t *b)
     return (head | tail) == 0;
 }
 
-/* Of 2^bits, by the first JSON_REPEAT_BYTES. */
-static inline size_t json_repeat_slot(const uint8_t *at, unsigned bits)
+/* The first JSON_REPEAT_BYTES_COARSE. */
+static inline bool json_repeat_equal_coarse(const uint8_t *a, const uint8_t *b)
 {
-    uint64_t head = bytes_get_u64(at), tail = bytes_get_u64(at + JSON_REPEAT_BYTES - 8);
+    return ((bytes_get_u64(a) ^ bytes_get_u64(b)) | (bytes_get_u64(a + 8) ^ bytes_get_u64(b + 8))) == 0;
+}
+
+/* Of 2^bits, by the first so many bytes: 8 to 16. */
+static inline size_t json_repeat_slot_by(const uint8_t *at, unsigned bytes, unsigned bits)
+{
+    uint64_t head = bytes_get_u64(at), tail = bytes_get_u64(at + bytes - 8);
 
     return (size_t)((head ^ (tail << 23 | tail >> 41)) * UINT64_C(0x9E3779B97F4A7C15) >> (64 - bits));
+}
+
+static inline size_t json_repeat_slot(const uint8_t *at, unsigned bits)
+{
+    return json_repeat_slot_by(at, JSON_REPEAT_BYTES, bits);
 }
 
 /* How many of the 8 bytes before both places, which are all read, are equal too; at most `most`. */

@@ -45,7 +45,7 @@ static void block_add(struct buf *out, struct span piece)
 
     if (to == NULL)
         return;
-    bytes = lz4_pack(piece, to + BLOCK_HEAD_BYTES);
+    bytes = lz4_pack_coarse(piece, to + BLOCK_HEAD_BYTES);
     head = (uint32_t)bytes;
     if (bytes >= piece.bytes) {
         memcpy(to + BLOCK_HEAD_BYTES, piece.at, piece.bytes);

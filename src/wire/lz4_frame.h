@@ -2,7 +2,7 @@
  * `Content-Encoding: lz4` holds.
  *
  * Blocks stand alone (no block refers to one before it), hold at most LZ4_FRAME_BLOCK_BYTES of what went in, and are packed by
- * wire/lz4_pack.h; one that would not become smaller stands as it is.
+ * lz4_pack_coarse; one that would not become smaller stands as it is.
  *    at  bytes  field
  *     0      4  magic
  *     4      1  version 1, blocks stand alone, each has a checksum; the size of the content is told

@@ -18,5 +18,7 @@ static inline size_t lz4_pack_room(size_t bytes)
 
 /* from: at most LZ4_PACK_BYTES_MAX; to: lz4_pack_room(from.bytes). Gives the bytes of the block. */
 size_t lz4_pack(struct span from, uint8_t *to);
+/* The same for bytes that go over a network once and are kept by nobody: a sixth less time, a twelfth more bytes. */
+size_t lz4_pack_coarse(struct span from, uint8_t *to);
 
 #endif
