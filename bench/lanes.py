@@ -16,34 +16,31 @@ import argparse
 import bisect
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine
 
-WANTED = {"taken": r'ingest_records_total\{role="ingest",topic="raw"\} (\d+)',
-          "stored": r'ingest_events_total\{role="ingest",fate="stored"\} (\d+)',
-          "old": r'ingest_records_total\{role="ingest",topic="raw_historical"\} (\d+)',
-          "aside": r'ingest_records_total\{role="ingest",topic="raw_overflow"\} (\d+)',
-          "lag": r'ingest_lag_records\{role="ingest",topic="raw"\} (\d+)',
-          "loaded": r'load_rows_total\{role="load",table="events"\} (\d+)'}
+WANTED = {"taken": ("ingest", "ingest_records_total", 'topic="raw"'),
+          "stored": ("ingest", "ingest_events_total", 'fate="stored"'),
+          "old": ("ingest", "ingest_records_total", 'topic="raw_historical"'),
+          "aside": ("ingest", "ingest_records_total", 'topic="raw_overflow"'),
+          "lag": ("ingest", "ingest_lag_records", 'topic="raw"'),
+          "loaded": ("load", "load_rows_total", 'table="events"')}
 
 
 class Watch(threading.Thread):
-    def __init__(self, port):
+    def __init__(self, server):
         super().__init__(daemon=True)
-        self.port, self.samples, self.over = port, [], threading.Event()
+        self.pages = {role: machine.MetricPage(os.path.join(server.data, "run"), role) for role in ("ingest", "load")}
+        self.samples, self.over = [], threading.Event()
 
     def look(self):
-        text = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.port, timeout=10).read().decode()
-        found = {name: re.search(pattern, text) for name, pattern in WANTED.items()}
-        return {"at": time.time(), **{name: int(one.group(1)) if one else 0 for name, one in found.items()}}
+        return {"at": time.time(), **{name: self.pages[role].get(metric, labels) for name, (role, metric, labels) in WANTED.items()}}
 
     def run(self):
         while not self.over.wait(0.01):
@@ -121,7 +118,7 @@ def run_once(root, name, args, senders, config=""):
         out.write(config)
     server = machine.start_penstock(folder, core=None)
     try:
-        watch = Watch(server.port)
+        watch = Watch(server)
         watch.start()
         began = time.time()
         running = senders(server, folder)

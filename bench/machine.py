@@ -80,8 +80,11 @@ class MetricPage:
 
     HEAD, METRIC_HEAD, HISTOGRAM = 24, 16, 2
 
-    def __init__(self, run_folder, role):
-        with open(os.path.join(run_folder, role + ".metrics"), "rb") as page:
+    def __init__(self, run_folder, role, seconds=10):
+        name, end = os.path.join(run_folder, role + ".metrics"), time.time() + seconds
+        while not os.path.exists(name) and time.time() < end:  # it is up before its page is
+            time.sleep(0.01)
+        with open(name, "rb") as page:
             self.page = mmap.mmap(page.fileno(), 0, prot=mmap.PROT_READ)
         count, self.slots_at = struct.unpack_from("<II", self.page, 12)
         self.places, at = {}, self.HEAD
@@ -94,6 +97,9 @@ class MetricPage:
 
     def get(self, name, labels=""):
         return struct.unpack_from("<Q", self.page, self.places[name, labels])[0]
+
+    def sum(self, name):
+        return sum(self.get(*place) for place in self.places if place[0] == name)
 
 
 class MemoryPeak(threading.Thread):

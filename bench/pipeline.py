@@ -22,10 +22,7 @@ import machine
 
 def loaded_rows(server):
     if not hasattr(server, "load_page"):  # a role that starts again has another one: here none does
-        try:
-            server.load_page = machine.MetricPage(os.path.join(server.data, "run"), "load")
-        except FileNotFoundError:
-            return 0
+        server.load_page = machine.MetricPage(os.path.join(server.data, "run"), "load")
     return server.load_page.get("load_rows_total", 'table="events"')
 
 

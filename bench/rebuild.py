@@ -9,11 +9,9 @@ import argparse
 import glob
 import json
 import os
-import re
 import subprocess
 import sys
 import time
-import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import machine
@@ -25,8 +23,7 @@ FACTS = ("SELECT (SELECT count(*) FROM events) AS events, (SELECT sum(hash(e)::H
 
 
 def all_rows(server):
-    text = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % server.port, timeout=10).read().decode()
-    return sum(map(int, re.findall(r'load_rows_total\{[^}]*\} (\d+)', text)))
+    return machine.MetricPage(os.path.join(server.data, "run"), "load").sum("load_rows_total")
 
 
 def facts(server):
