@@ -88,6 +88,7 @@ struct warehouse {
     struct clickhouse_table tables[ROW_TABLE_COUNT];
     size_t                  batch_rows;
     uint64_t                batch_bytes; /* unpacked */
+    int64_t                 now_us;      /* of the wall clock, some rows ago at most */
     struct warehouse_place  place;       /* as noted last */
     uint64_t                step;        /* of penstock_blocks: twice the batch's number, one more when it is done */
     uint64_t                noted[ROW_TABLE_COUNT]; /* rows of a batch that is to be made again */

@@ -16,6 +16,7 @@
 
 enum {
     PIECE_BYTES = 256 << 10,
+    CLOCK_ROWS = 64, /* their column has seconds, and to ask takes 0.05 us */
     RAW_BYTES_MAX = 256 << 20, /* one row has at most LOG_RECORD_BYTES_MAX (32 MiB), unpacked perhaps 64 */
     PACKED_BYTES_MAX = 1 << 30, LIST_BYTES_MAX = 64 << 20
 };
@@ -142,7 +143,9 @@ static int add_row(struct warehouse *warehouse, const struct row *row, uint64_t 
     size_t                   before = table->raw.bytes;
     bool there = table->there != NULL && bsearch(&source, table->there, table->there_count, sizeof source, source_compare) != NULL;
 
-    if (!there && clickhouse_row_write(&table->raw, row, table->columns, warehouse->options.unit, clock_wall_us(), clamped, err) < 0)
+    if (warehouse->batch_rows % CLOCK_ROWS == 0)
+        warehouse->now_us = clock_wall_us();
+    if (!there && clickhouse_row_write(&table->raw, row, table->columns, warehouse->options.unit, warehouse->now_us, clamped, err) < 0)
         return -1;
     table->batch_rows++;
     warehouse->batch_rows++;
