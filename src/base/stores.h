@@ -98,6 +98,12 @@ static inline bool log_on_kafka(const struct log_settings *settings)
     return settings != NULL && strcmp(settings->backend, "kafka") == 0;
 }
 
+/* Whether what ingest writes goes to the tables of other services, as messages of their form. */
+static inline bool log_rows_upstream(const struct log_settings *log)
+{
+    return log_on_kafka(log) && log->form_rows != NULL && strcmp(log->form_rows, "upstream") == 0;
+}
+
 /* Partitions that belong together, each with a place of its own in people and in the warehouse. */
 static inline uint32_t stores_units(const struct stores *stores)
 {

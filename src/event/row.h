@@ -35,6 +35,10 @@ enum row_type {
     ROW_JSON
 };
 
+/* What ClickHouse's DateTime64 can calculate with, 1900-01-01 to 2299-12-31 23:59:59.999999: other instants are moved to the ends of it. */
+#define ROW_TIME_US_MIN ((int64_t)-2208988800 * 1000000)
+#define ROW_TIME_US_MAX ((int64_t)10413791999 * 1000000 + 999999)
+
 /* X(name as in SQL, type, enum suffix) */
 #define ROW_EVENT_COLUMNS(X)                                                                                    \
     X("uuid", ROW_UUID, UUID) X("event", ROW_TEXT, EVENT) X("properties", ROW_JSON, PROPERTIES)                 \

@@ -40,7 +40,10 @@ const char *upstream_topic_name(enum upstream_topic topic);
 /* What the configuration calls it. */
 const char *upstream_topic_key(enum upstream_topic topic);
 
-enum { UPSTREAM_HEADERS_MAX = 24 };
+enum {
+    UPSTREAM_HEADERS_MAX = 24,
+    UPSTREAM_MESSAGE_BYTES_MAX = 1000000 /* of a value: what a broker takes unless told otherwise, less what it adds */
+};
 
 struct upstream_header {
     struct span name, value;

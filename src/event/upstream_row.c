@@ -74,21 +74,33 @@ static void put_int(struct buf *out, const char *name, const struct row_cell *ce
     buf_add_format(out, "%s%" PRId64, name, cell->null ? 0 : cell->i64);
 }
 
+/* Into a column of 16 bits, which would take another number for one that it cannot hold. */
+static void put_int16(struct buf *out, const char *name, const struct row_cell *cell)
+{
+    int64_t number = cell->null ? 0 : cell->i64;
+
+    number = number < INT16_MIN ? INT16_MIN : number > INT16_MAX ? INT16_MAX : number;
+    buf_add_format(out, "%s%" PRId64, name, number);
+}
+
 static void put_bool(struct buf *out, const char *name, const struct row_cell *cell)
 {
     buf_add_text(out, name);
     buf_add_text(out, !cell->null && cell->i64 != 0 ? "true" : "false");
 }
 
+/* A year that the tables cannot hold would be read as another one: 0000 as this year, measured with ClickHouse 26.9. */
 static void put_time(struct buf *out, const char *name, const struct row_cell *cell, int digits)
 {
+    int64_t us = cell->i64 < ROW_TIME_US_MIN ? ROW_TIME_US_MIN : cell->i64 > ROW_TIME_US_MAX ? ROW_TIME_US_MAX : cell->i64;
+
     buf_add_text(out, name);
     if (cell->null) {
         buf_add_text(out, "null");
         return;
     }
     buf_add_byte(out, '"');
-    time_write_sql(out, cell->i64, digits);
+    time_write_sql(out, us, digits);
     buf_add_byte(out, '"');
 }
 
@@ -155,14 +167,14 @@ static int put_group(const struct row_cell *cells, struct buf *out, struct err *
 static void put_heatmap(const struct row_cell *cells, struct buf *out)
 {
     put_text(out, "{\"type\":", &cells[ROW_HEATMAP_TYPE]);
-    put_int(out, ",\"x\":", &cells[ROW_HEATMAP_AT_X]);
-    put_int(out, ",\"y\":", &cells[ROW_HEATMAP_AT_Y]);
+    put_int16(out, ",\"x\":", &cells[ROW_HEATMAP_AT_X]);
+    put_int16(out, ",\"y\":", &cells[ROW_HEATMAP_AT_Y]);
     put_bool(out, ",\"pointer_target_fixed\":", &cells[ROW_HEATMAP_TARGET_FIXED]);
-    put_int(out, ",\"viewport_height\":", &cells[ROW_HEATMAP_VIEWPORT_HEIGHT]);
-    put_int(out, ",\"viewport_width\":", &cells[ROW_HEATMAP_VIEWPORT_WIDTH]);
+    put_int16(out, ",\"viewport_height\":", &cells[ROW_HEATMAP_VIEWPORT_HEIGHT]);
+    put_int16(out, ",\"viewport_width\":", &cells[ROW_HEATMAP_VIEWPORT_WIDTH]);
     put_text(out, ",\"current_url\":", &cells[ROW_HEATMAP_CURRENT_URL]);
     put_text(out, ",\"session_id\":", &cells[ROW_HEATMAP_SESSION_ID]);
-    put_int(out, ",\"scale_factor\":", &cells[ROW_HEATMAP_SCALE_FACTOR]);
+    put_int16(out, ",\"scale_factor\":", &cells[ROW_HEATMAP_SCALE_FACTOR]);
     put_time(out, ",\"timestamp\":", &cells[ROW_HEATMAP_TIMESTAMP], MILLISECONDS);
     put_int(out, ",\"team_id\":", &cells[ROW_HEATMAP_TEAM_ID]);
     put_text(out, ",\"distinct_id\":", &cells[ROW_HEATMAP_DISTINCT_ID]);
@@ -393,21 +405,43 @@ static size_t cell_text_bytes(enum row_type type, const struct row_cell *cell)
     return type != ROW_JSON || packed_text_bytes(cell->text, &bytes, &ignored) < 0 ? cell->text.bytes : bytes;
 }
 
-bool upstream_row_shorten(struct row *row, char note[UPSTREAM_NOTE_BYTES])
+static bool is_long(enum row_table table, size_t i)
+{
+    return row_tables[table].columns[i].type == ROW_JSON || (table == ROW_DEAD_LETTER && i == ROW_DEAD_LETTER_DATA) ||
+           (table == ROW_EVENT && i == ROW_EVENT_ELEMENTS_CHAIN);
+}
+
+/* Which column is given up; its cells' count: none. */
+static size_t column_to_leave(const struct row *row, size_t excess, size_t *bytes_out)
 {
     const struct row_table_info *info = &row_tables[row->table];
-    struct row_cell             *largest = NULL;
-    size_t                       bytes = 0;
+    size_t                       chosen = info->column_count;
 
-    for (size_t i = 0; i < info->column_count; i++)
-        if ((info->columns[i].type == ROW_JSON || (row->table == ROW_DEAD_LETTER && i == ROW_DEAD_LETTER_DATA)) && !row->cells[i].null &&
-            (largest == NULL || cell_text_bytes(info->columns[i].type, &row->cells[i]) > bytes)) {
-            largest = &row->cells[i];
-            bytes = cell_text_bytes(info->columns[i].type, largest);
+    *bytes_out = 0;
+    for (size_t i = 0; i < info->column_count; i++) {
+        size_t bytes = row->cells[i].null || !is_long(row->table, i) ? 0 : cell_text_bytes(info->columns[i].type, &row->cells[i]);
+
+        if (row->table == ROW_EVENT && i == ROW_EVENT_PERSON_PROPERTIES && bytes >= excess + UPSTREAM_NOTE_BYTES) {
+            *bytes_out = bytes;
+            return i;
         }
-    if (largest == NULL || bytes < UPSTREAM_NOTE_BYTES)
+        if (bytes >= UPSTREAM_NOTE_BYTES && bytes > *bytes_out) {
+            *bytes_out = bytes;
+            chosen = i;
+        }
+    }
+    return chosen;
+}
+
+bool upstream_row_shorten(struct row *row, size_t excess, char note[UPSTREAM_NOTE_BYTES])
+{
+    size_t bytes, i = column_to_leave(row, excess, &bytes);
+
+    if (i == row_tables[row->table].column_count)
         return false;
     (void)snprintf(note, UPSTREAM_NOTE_BYTES, "{\"$left_out_bytes\":%zu}", bytes);
-    largest->text = span_text(note);
+    row->cells[i].text = row->table == ROW_EVENT && i == ROW_EVENT_ELEMENTS_CHAIN ? SPAN("") : span_text(note);
+    if (row->table == ROW_DEAD_LETTER)
+        row->cells[ROW_DEAD_LETTER_ENCODING].null = true; /* the note is text */
     return true;
 }

@@ -28,10 +28,11 @@ struct upstream_source {
     unsigned    offset_shift; /* a place's offset is Kafka's, shifted by so many bits */
 };
 
-/* Of a row whose message is larger than brokers take: replaces the largest of its JSON columns by one that says how many bytes were
- * left out, in `note` (whose storage lives as long as the row). False: there is nothing left to take. */
+/* Of a row whose message is by `excess` bytes larger than brokers take: replaces the largest of its long columns by one that says how many
+ * bytes were left out, in `note` (whose storage lives as long as the row). Of an event its person's properties go first where that is
+ * enough: they stand in the person's own row, too. False: there is nothing left to take. */
 enum { UPSTREAM_NOTE_BYTES = 48 };
-bool upstream_row_shorten(struct row *row, char note[UPSTREAM_NOTE_BYTES]);
+bool upstream_row_shorten(struct row *row, size_t excess, char note[UPSTREAM_NOTE_BYTES]);
 
 /* Appends the message's bytes to room, which stays where it is until they are no longer needed.
  * 1: *out; 0: there is no message for such a row; -1: ERR_FULL (room), ERR_CORRUPT (packed properties are damaged). */

@@ -218,6 +218,51 @@ static void warnings_and_heatmaps_are_written(void **state)
     assert_int_equal(upstream_row_write(&row, &nowhere, &room, &message, &err), 1);
     check_text("heatmap key", message.key, UUID_A);
     assert_string_equal(upstream_topic_name(message.topic), "clickhouse_heatmap_events");
+    /* farther than 16 bits: ClickHouse reads 62500 into such a column as -3036 */
+    row_set_i64(&row, ROW_HEATMAP_AT_X, 62500);
+    row_set_i64(&row, ROW_HEATMAP_AT_Y, -62500);
+    row_set_i64(&row, ROW_HEATMAP_VIEWPORT_WIDTH, 32768);
+    buf_reset(&room);
+    assert_int_equal(upstream_row_write(&row, &nowhere, &room, &message, &err), 1);
+    check_text("far", message.value,
+               "{\"type\":\"click\",\"x\":32767,\"y\":-32768,\"pointer_target_fixed\":true,\"viewport_height\":50,\"viewport_width\":32767,\"current_url\":\"http://a/\","
+               "\"session_id\":\"s-1\",\"scale_factor\":16,\"timestamp\":\"2024-03-01 10:00:00.123\",\"team_id\":7,\"distinct_id\":\"u-1\"}");
+    buf_fini(&room);
+}
+
+/* ClickHouse 26.9 reads 0000-06-01 as the first of June of this year. */
+static void years_that_no_column_holds_are_moved(void **state)
+{
+    static const struct { int64_t us; const char *milliseconds, *seconds; } rows[] = {
+        { INT64_C(-62154086400000000), "\"1900-01-01 00:00:00.000\"", "\"1900-01-01 00:00:00\"" }, /* 0000-06-01 */
+        { INT64_C(-2208988800000001), "\"1900-01-01 00:00:00.000\"", "\"1900-01-01 00:00:00\"" },
+        { INT64_C(-2208988799999000), "\"1900-01-01 00:00:00.001\"", "\"1900-01-01 00:00:00\"" },
+        { INT64_C(253402300799000000), "\"2299-12-31 23:59:59.999\"", "\"2299-12-31 23:59:59\"" }, /* 9999-12-31 */
+    };
+    struct upstream_message message;
+    struct row              row = event_row(), person;
+    struct buf              room;
+    struct err              err = { 0 };
+    char                    want[80];
+
+    (void)state;
+    buf_init(&room, 1 << 20);
+    row_init(&person, ROW_PERSON);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        row_set_i64(&row, ROW_EVENT_TIMESTAMP, rows[i].us);
+        row_set_i64(&row, ROW_EVENT_PERSON_CREATED_AT, rows[i].us);
+        row_set_i64(&person, ROW_PERSON_CREATED_AT, rows[i].us);
+        buf_reset(&room);
+        assert_int_equal(upstream_row_write(&row, &nowhere, &room, &message, &err), 1);
+        (void)snprintf(want, sizeof want, "\"timestamp\":%s,", rows[i].milliseconds);
+        assert_non_null(memmem(message.value.at, message.value.bytes, want, strlen(want)));
+        (void)snprintf(want, sizeof want, "\"person_created_at\":%s,", rows[i].seconds);
+        assert_non_null(memmem(message.value.at, message.value.bytes, want, strlen(want)));
+        buf_reset(&room);
+        assert_int_equal(upstream_row_write(&person, &nowhere, &room, &message, &err), 1);
+        (void)snprintf(want, sizeof want, "\"created_at\":%s,", rows[i].seconds);
+        assert_non_null(memmem(message.value.at, message.value.bytes, want, strlen(want)));
+    }
     buf_fini(&room);
 }
 
@@ -293,6 +338,48 @@ static void dead_letters_are_written(void **state)
     buf_fini(&headers);
 }
 
+/* What is in the person's own row goes before what the event alone has; and what is left is a message. */
+static void what_is_too_large_is_shortened(void **state)
+{
+    static char             note[UPSTREAM_NOTE_BYTES], more[UPSTREAM_NOTE_BYTES];
+    struct upstream_message message;
+    struct row              row = event_row();
+    struct buf              room;
+    struct err              err = { 0 };
+    char                   *large = malloc(4000), *person = malloc(1000);
+
+    (void)state;
+    (void)snprintf(large, 4000, "{\"a\":\"%03980d\"}", 0);
+    (void)snprintf(person, 1000, "{\"p\":\"%0900d\"}", 0);
+    buf_init(&room, 1 << 20);
+    row_set_text(&row, ROW_EVENT_PROPERTIES, span_text(large));
+    row_set_text(&row, ROW_EVENT_PERSON_PROPERTIES, span_text(person));
+    assert_true(upstream_row_shorten(&row, 500, note));
+    check_text("the person first", row.cells[ROW_EVENT_PERSON_PROPERTIES].text, "{\"$left_out_bytes\":908}");
+    check_text("the event's stay", row.cells[ROW_EVENT_PROPERTIES].text, large);
+    assert_true(upstream_row_shorten(&row, 100, more));
+    check_text("then the event's", row.cells[ROW_EVENT_PROPERTIES].text, "{\"$left_out_bytes\":3988}");
+    assert_false(upstream_row_shorten(&row, 1, more));
+    /* the person's do not suffice */
+    row_set_text(&row, ROW_EVENT_PROPERTIES, span_text(large));
+    row_set_text(&row, ROW_EVENT_PERSON_PROPERTIES, span_text(person));
+    assert_true(upstream_row_shorten(&row, 3000, note));
+    check_text("the person stays", row.cells[ROW_EVENT_PERSON_PROPERTIES].text, person);
+    check_text("the event's go", row.cells[ROW_EVENT_PROPERTIES].text, "{\"$left_out_bytes\":3988}");
+    /* bytes that are no text, of a letter */
+    row = letter_row();
+    row_set_text(&row, ROW_DEAD_LETTER_STEP, SPAN("parse_message"));
+    row_set_text(&row, ROW_DEAD_LETTER_ENCODING, SPAN("base64"));
+    (void)memset(large, 'A', 3996);
+    row_set_text(&row, ROW_DEAD_LETTER_DATA, span_of(large, 3996));
+    assert_true(upstream_row_shorten(&row, 100, note));
+    assert_int_equal(upstream_row_write(&row, &nowhere, &room, &message, &err), 1);
+    check_text("letter", message.value, "{\"$left_out_bytes\":3996}");
+    buf_fini(&room);
+    free(large);
+    free(person);
+}
+
 static void the_rest_has_no_message(void **state)
 {
     static const enum row_table tables[] = { ROW_EVENT_DEFINITION, ROW_PROPERTY_DEFINITION, ROW_EVENT_PROPERTY, ROW_RECEIPT };
@@ -328,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_are_written),                cmocka_unit_test(persons_and_groups_are_written),
         cmocka_unit_test(warnings_and_heatmaps_are_written), cmocka_unit_test(dead_letters_are_written),
+        cmocka_unit_test(years_that_no_column_holds_are_moved), cmocka_unit_test(what_is_too_large_is_shortened),
         cmocka_unit_test(the_rest_has_no_message),
     };
 

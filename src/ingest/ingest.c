@@ -16,6 +16,7 @@
 #include <sys/random.h>
 
 #include "base/say.h"
+#include "event/upstream_message.h"
 #include "ingest/batch_limit.h"
 #include "ingest/requests.h"
 #include "wire/time.h"
@@ -564,7 +565,7 @@ int ingest_step(struct ingest *ingest, struct err *err)
         .slices = ingest->hands->slices, .keys = &ingest->keys, .catalog = ingest->snapshot, .gate = ingest->gate,
         .definer = ingest->definer, .cookieless = ingest->cookieless, .attempt = ingest->attempt, .crash_on = ingest->crash_on,
         .too_large = ingest->too_large, .crowded = ATTEMPT_NONE, .now_us = ingest->inputs.now_us, .steady_us = clock.steady_us, .sink = sink_row,
-        .put = put_row, .sink_ctx = ingest,
+        .put = put_row, .sink_ctx = ingest, .message_bytes_max = log_rows_upstream(stores_log(ingest->env->stores)) ? UPSTREAM_MESSAGE_BYTES_MAX : 0,
         .limits = { .merge_ids_max = (uint64_t)ingest->options->merge_ids_max,
                     .joins_per_hour_max = (uint64_t)ingest->options->joins_per_hour_max }
     };

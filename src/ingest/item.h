@@ -80,6 +80,7 @@ struct item {
     struct heatmap               *heatmap;        /* NULL: no points */
     struct visitor               *visitor; /* of an event in cookieless mode, else NULL */
     struct warning_list           warnings;
+    bool                          message_told; /* render.c: what its message cannot hold */
 
     /* people */
     struct people_result result;

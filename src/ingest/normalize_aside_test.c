@@ -136,10 +136,50 @@ static void test_too_large(void **state)
     fixture_fini(&fixture);
 }
 
+/* Rows that become messages for other services' tables: what those cannot hold is told, once, and of no other event. */
+static void test_more_than_a_message_holds(void **state)
+{
+    struct fixture fixture;
+    struct span    bodies[3];
+    struct row     row;
+    char           value[512], *large = malloc(4000);
+
+    (void)state;
+    (void)snprintf(large, 4000, "{\"properties\":{\"a\":\"%03000d\"}}", 0);
+    for (int i = 0; i < 2; i++) {
+        fixture_init(&fixture);
+        bodies[0] = fixture_record(&fixture, (struct record){ .event = SPAN("large"), .data = span_text(large), .distinct_id = SPAN("dd"),
+                                                             .uuid = { { 0xc0, [6] = 0x70, [8] = 0x80 } } }, fixture.arena);
+        bodies[1] = fixture_record(&fixture, (struct record){ .event = SPAN("small"), .data = SPAN("{}"), .distinct_id = SPAN("dd") }, fixture.arena);
+        bodies[2] = fixture_record(&fixture, (struct record){ .event = SPAN("year 0"), .data = SPAN("{}"), .distinct_id = SPAN("dd"),
+                                                             .timestamp_us = INT64_C(-62154086400000000) }, fixture.arena);
+        fixture.message_bytes_max = i == 0 ? 0 : 3000;
+        fixture_run(&fixture, bodies, 3);
+        assert_int_equal(fixture.fates[FATE_STORED], 3);
+        assert_int_equal(fixture_count(&fixture, ROW_WARNING), i == 0 ? 0 : 2);
+        if (i == 1) {
+            assert_true(fixture_row(&fixture, ROW_WARNING, 0, &row));
+            fixture_value(&row, "type", value, sizeof value);
+            assert_string_equal(value, "message_size_too_large");
+            fixture_value(&row, "details/eventUuid", value, sizeof value);
+            assert_string_equal(value, "\"c0000000-0000-7000-8000-000000000000\"");
+            fixture_value(&row, "details/step", value, sizeof value);
+            assert_string_equal(value, "\"emit\"");
+            assert_true(fixture_row(&fixture, ROW_WARNING, 1, &row));
+            fixture_value(&row, "type", value, sizeof value);
+            assert_string_equal(value, "ignored_invalid_timestamp");
+            fixture_value(&row, "details/microseconds", value, sizeof value);
+            assert_string_equal(value, "-62154086400000000");
+        }
+        fixture_fini(&fixture);
+    }
+    free(large);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_flag_names), cmocka_unit_test(test_dead_letter),
-                                        cmocka_unit_test(test_too_large) };
+                                        cmocka_unit_test(test_too_large), cmocka_unit_test(test_more_than_a_message_holds) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

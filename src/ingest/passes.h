@@ -50,6 +50,7 @@ struct passes {
     struct people_limits             limits;
     int64_t                          now_us;
     int64_t                          steady_us; /* the clock without its jumps (log_clock): days of event ids are counted by it */
+    size_t                           message_bytes_max; /* as render_env's */
     row_sink                        *sink;
     row_put                         *put;
     void                            *sink_ctx;

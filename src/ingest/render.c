@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "event/echo.h"
+#include "event/upstream_row.h"
 #include "ingest/member_list.h"
 #include "wire/base64.h"
 #include "wire/json_join.h"
@@ -144,6 +145,38 @@ static void set_group_cells(const struct item *item, const struct span final[PEO
             row_set_text(row, ROW_EVENT_GROUP_0 + i, unquoted(final[i]));
 }
 
+/* What no message can hold of an event is left out (upstream_row_shorten), and a year that no column of those tables holds is moved. Nobody
+ * stands behind the topic who could tell, as the loader does. */
+static void warn_of_message(const struct render_env *env, struct item *item, const struct row *row, size_t text_bytes)
+{
+    enum { ESCAPED_MOST = 6, MEMBERS_BYTES = 4096 };
+    static const struct upstream_source nowhere;
+    struct upstream_message             message = { .value = SPAN("") };
+    struct warning                     *warning;
+    struct err                          ignored;
+    struct buf                          room;
+
+    if (env->message_bytes_max == 0 || item->message_told)
+        return;
+    item->message_told = true; /* a row may be made twice: slice.c */
+    if (item->record.timestamp_us < ROW_TIME_US_MIN || item->record.timestamp_us > ROW_TIME_US_MAX) {
+        warning = warning_add(&item->warnings, WARNING_TIMESTAMP);
+        warning_text(warning, "field", SPAN("timestamp"));
+        warning_number(&item->warnings, warning, "microseconds", item->record.timestamp_us);
+        warning_text(warning, "reason", SPAN("outside of 1900 to 2299"));
+    }
+    if (ESCAPED_MOST * text_bytes + MEMBERS_BYTES <= env->message_bytes_max)
+        return;
+    buf_init(&room, ESCAPED_MOST * text_bytes + MEMBERS_BYTES);
+    if (upstream_row_write(row, &nowhere, &room, &message, &ignored) == 1 && message.value.bytes > env->message_bytes_max) {
+        warning = warning_add(&item->warnings, WARNING_MESSAGE_SIZE);
+        warning_text(warning, "step", SPAN("emit"));
+        warning_number(&item->warnings, warning, "bytes", (int64_t)message.value.bytes);
+        warning_number(&item->warnings, warning, "maxBytes", (int64_t)env->message_bytes_max);
+    }
+    buf_fini(&room);
+}
+
 int render_event(struct render_env *env, struct item *item, struct err *err)
 {
     const struct record *record = &item->record;
@@ -182,6 +215,7 @@ int render_event(struct render_env *env, struct item *item, struct err *err)
     env->row_too_large = text_bytes > RENDER_ROW_BYTES_MAX;
     if (env->row_too_large)
         return err_set(err, ERR_FULL, "an event row of %zu bytes", text_bytes);
+    warn_of_message(env, item, &row, text_bytes);
     return env->sink(env->sink_ctx, &row, err);
 }
 

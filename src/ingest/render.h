@@ -19,6 +19,7 @@ struct render_env {
     struct buf          *buf; /* scratch */
     const struct property_key_table *keys;
     int64_t              now_us;
+    size_t               message_bytes_max; /* rows become messages for others' tables (event/upstream_row.h), of so many bytes; 0: they do not */
     row_sink            *sink;
     void                *sink_ctx;
     uint64_t             warnings;      /* out: rows written */

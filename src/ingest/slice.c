@@ -131,7 +131,8 @@ static int row_keep(void *ctx, const struct row *row, struct err *err)
 
 static struct render_env render_env(const struct passes *passes, struct slice *slice, const struct hand *hand, bool keep)
 {
-    return (struct render_env){ .buf = hand->buf, .keys = passes->keys, .now_us = passes->now_us, .sink = keep ? row_keep : passes->sink,
+    return (struct render_env){ .buf = hand->buf, .keys = passes->keys, .now_us = passes->now_us,
+                                .message_bytes_max = passes->message_bytes_max, .sink = keep ? row_keep : passes->sink,
                                 .sink_ctx = keep ? slice : passes->sink_ctx };
 }
 

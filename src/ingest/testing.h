@@ -34,6 +34,7 @@ struct fixture {
     struct people_limits      limits;
     int64_t                   now_us;
     uint64_t                  too_large; /* 1 + the mark of a record that is known not to fit; 0: none */
+    size_t                    message_bytes_max; /* 0: rows are no messages */
     struct geoip             *geoip;
     struct attempt           *attempt;
     uint64_t                  uuids;    /* given out */
@@ -199,7 +200,7 @@ static inline void fixture_run(struct fixture *fixture, const struct span *bodie
         .arena = fixture->arena, .alone = &fixture->slice, .hands = &hand, .keys = &fixture->keys, .catalog = fixture->snapshot, .gate = fixture->gate, .definer = fixture->definer, .cookieless = fixture->cookieless,
         .attempt = fixture->attempt, .too_large = fixture->too_large > 0 ? fixture->too_large - 1 : ATTEMPT_NONE,
         .crowded = ATTEMPT_NONE, .now_us = fixture->now_us, .steady_us = fixture->now_us, .sink = fixture_sink, .sink_ctx = fixture,
-        .limits = fixture->limits
+        .limits = fixture->limits, .message_bytes_max = fixture->message_bytes_max
     };
 
     for (size_t i = 0; i < count; i++) {

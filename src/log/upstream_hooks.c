@@ -8,7 +8,6 @@
 #include "event/upstream_row.h"
 
 enum {
-    MESSAGE_BYTES_USUAL = 1000000,      /* what a broker takes unless told otherwise, less what it adds */
     READ_ARENA_MORE = 64 << 10,         /* beside the message and its decoded data */
     READ_ARENA_TIMES = 8,
     LOG_KAFKA_OFFSET_SHIFT = 20,        /* our offset is Kafka's, and the index in a frame */
@@ -183,7 +182,8 @@ static int row_out(const struct upstream_hooks *hooks, struct span body, uint32_
         source.topics[i] = hooks->sources[i][0] != '\0' ? hooks->sources[i] : NULL;
     if (rc == 0)
         rc = upstream_row_write(&row, &source, room, out, err);
-    for (int i = 0; rc == 1 && out->value.bytes > hooks->form.bytes_max && i < ROW_CELLS_MAX && upstream_row_shorten(&row, notes[i]); i++) {
+    for (int i = 0; rc == 1 && out->value.bytes > hooks->form.bytes_max && i < ROW_CELLS_MAX &&
+                    upstream_row_shorten(&row, out->value.bytes - hooks->form.bytes_max, notes[i]); i++) {
         buf_reset(room); /* no row may be what nobody can go past */
         rc = upstream_row_write(&row, &source, room, out, err);
     }
@@ -272,7 +272,7 @@ void upstream_hooks_init(struct upstream_hooks *hooks, const struct upstream_hoo
 
     *hooks = (struct upstream_hooks){ .options = *options };
     hooks->form = (struct upstream_form){ .lanes = options->kinds_apart, .heatmap_split = options->kinds_apart,
-                                          .bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : MESSAGE_BYTES_USUAL };
+                                          .bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : UPSTREAM_MESSAGE_BYTES_MAX };
     if (options->records) {
         (void)kafka_topic_prefixed(options->prefix, name_of(hooks, UPSTREAM_ANALYTICS), hooks->sources[INPUT_RAW]);
         (void)kafka_topic_prefixed(options->prefix, name_of(hooks, UPSTREAM_HISTORICAL), hooks->sources[INPUT_HISTORICAL]);

@@ -24,7 +24,7 @@ struct upstream_hooks_options {
     bool   records;           /* raw, raw_historical and replay have their names and their form */
     bool   rows;              /* what ingest writes, too: then Penstock's own load cannot follow it */
     bool   kinds_apart;       /* for PostHog's ingestion, not for ours: struct upstream_form's `lanes` and `heatmap_split` */
-    size_t message_bytes_max; /* 0: 1,000,000 */
+    size_t message_bytes_max; /* 0: UPSTREAM_MESSAGE_BYTES_MAX */
     const char *names[UPSTREAM_TOPIC_COUNT]; /* NULL: the usual one */
     const char *prefix; /* of all topics at the brokers; NULL: none */
 };

@@ -21,28 +21,28 @@ struct feed {
     const char *where;
 };
 
-/* Messages carry times as text; `best_effort` reads them all. */
+/* Messages carry times as text, in UTC, whatever the server's own zone is; `best_effort` reads them all. */
 static const struct feed feeds[] = {
     { "events", "clickhouse_events_json", "group1", 100,
       "uuid UUID, event String, properties String, timestamp DateTime64(6, 'UTC'), team_id Int64, distinct_id String, elements_chain String, "
-      "created_at DateTime64(6, 'UTC'), person_id UUID, person_created_at DateTime64(3), person_properties String, group0_properties String, "
+      "created_at DateTime64(6, 'UTC'), person_id UUID, person_created_at DateTime64(3, 'UTC'), person_properties String, group0_properties String, "
       "group1_properties String, group2_properties String, group3_properties String, group4_properties String, "
-      "group0_created_at DateTime64(3), group1_created_at DateTime64(3), group2_created_at DateTime64(3), group3_created_at DateTime64(3), "
-      "group4_created_at DateTime64(3), person_mode Enum8('full' = 0, 'propertyless' = 1, 'force_upgrade' = 2), "
+      "group0_created_at DateTime64(3, 'UTC'), group1_created_at DateTime64(3, 'UTC'), group2_created_at DateTime64(3, 'UTC'), "
+      "group3_created_at DateTime64(3, 'UTC'), group4_created_at DateTime64(3, 'UTC'), person_mode Enum8('full' = 0, 'propertyless' = 1, 'force_upgrade' = 2), "
       "captured_at Nullable(DateTime64(6, 'UTC')), project_id Int64, historical_migration Bool",
       "uuid, event, properties, timestamp, team_id, distinct_id, elements_chain, created_at, person_id, person_created_at, "
       "person_properties, group0_properties, group1_properties, group2_properties, group3_properties, group4_properties, "
       "group0_created_at, group1_created_at, group2_created_at, group3_created_at, group4_created_at, person_mode, captured_at, "
       "project_id, historical_migration", "" },
     { "person", "clickhouse_person", "group1", 0,
-      "id UUID, created_at DateTime64(3), team_id Int64, properties String, is_identified Int8, is_deleted Int8, version UInt64, "
-      "last_seen_at Nullable(DateTime64(3))",
+      "id UUID, created_at DateTime64(3, 'UTC'), team_id Int64, properties String, is_identified Int8, is_deleted Int8, version UInt64, "
+      "last_seen_at Nullable(DateTime64(3, 'UTC'))",
       "id, created_at, team_id, properties, is_identified, is_deleted, version, last_seen_at", "" },
     { "person_distinct_id2", "clickhouse_person_distinct_id", "group1", 0,
       "team_id Int64, distinct_id String, person_id UUID, is_deleted Int8, version Int64",
       "team_id, distinct_id, person_id, is_deleted, version", "" },
     { "groups", "clickhouse_groups", "group1", 0,
-      "group_type_index UInt8, group_key String, created_at DateTime64(3), team_id Int64, group_properties String, version UInt64",
+      "group_type_index UInt8, group_key String, created_at DateTime64(3, 'UTC'), team_id Int64, group_properties String, version UInt64",
       "group_type_index, group_key, created_at, team_id, group_properties, version", "" },
     { "ingestion_warnings", "clickhouse_ingestion_warnings", "group1", 0,
       "team_id Int64, source LowCardinality(String), type String, details String, timestamp DateTime64(6, 'UTC')",

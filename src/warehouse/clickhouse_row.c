@@ -13,9 +13,6 @@
 
 enum { CELL_BYTES_MAX = 24 }; /* beside its text: a null's byte, a length or number, and what a number of 8 bytes writes over its end */
 
-#define TIME_US_MIN ((int64_t)-2208988800 * 1000000)          /* 1900-01-01 */
-#define TIME_US_MAX ((int64_t)10413791999 * 1000000 + 999999) /* 2299-12-31 23:59:59.999999 */
-
 static int64_t clamp(int64_t value, int64_t least, int64_t most)
 {
     return value < least ? least : value > most ? most : value;
@@ -56,7 +53,7 @@ static uint8_t *put_uuid(uint8_t *to, const struct uuid *uuid)
 
 static int64_t put_time(int64_t us, uint64_t *clamped)
 {
-    int64_t in = clamp(us, TIME_US_MIN, TIME_US_MAX);
+    int64_t in = clamp(us, ROW_TIME_US_MIN, ROW_TIME_US_MAX);
 
     *clamped += in != us;
     return in;
