@@ -163,15 +163,17 @@ static int add_row(struct warehouse *warehouse, const struct row *row, uint64_t 
 /* An event whose time no column can hold is kept, with another time, and its project is told. */
 static int add_clamp_warning(struct warehouse *warehouse, const struct row *event, struct err *err)
 {
-    char       details[160];
+    char       details[240], uuid[UUID_TEXT_BYTES];
     struct row row;
     uint64_t   ignored = 0;
 
     row_init(&row, ROW_WARNING);
     row.topic = event->topic;
     row.offset = event->offset;
-    (void)snprintf(details, sizeof details, "{\"field\":\"timestamp\",\"microseconds\":%lld,\"reason\":\"outside of 1900 to 2299\"}",
-                   (long long)event->cells[ROW_EVENT_TIMESTAMP].i64);
+    uuid_format(&event->cells[ROW_EVENT_UUID].uuid, uuid);
+    (void)snprintf(details, sizeof details, "{\"field\":\"timestamp\",\"microseconds\":%lld,\"reason\":\"outside of 1900 to 2299\","
+                   "\"eventUuid\":\"%.*s\",\"category\":\"event\",\"severity\":\"warning\"}",
+                   (long long)event->cells[ROW_EVENT_TIMESTAMP].i64, UUID_TEXT_BYTES, uuid);
     row.cells[ROW_WARNING_TEAM_ID] = event->cells[ROW_EVENT_TEAM_ID];
     row_set_text(&row, ROW_WARNING_SOURCE, SPAN("load"));
     row_set_text(&row, ROW_WARNING_TYPE, SPAN("ignored_invalid_timestamp"));

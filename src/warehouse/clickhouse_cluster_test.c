@@ -166,6 +166,8 @@ static void times_out_of_range_are_told(void **state)
     assert_string_equal(ask(warehouse, "SELECT timestamp FROM events ORDER BY raw_offset"),
                         "timestamp\r\n2299-12-31 23:59:59.999999\r\n1900-01-01 00:00:00.000000\r\n");
     assert_string_equal(ask(warehouse, "SELECT count() AS n, any(type) AS t FROM ingestion_warnings"), "n,t\r\n2,ignored_invalid_timestamp\r\n");
+    assert_string_equal(ask(warehouse, "SELECT count() AS n FROM ingestion_warnings WHERE JSONExtractString(details, 'eventUuid') = toString(event_uuid) AND "
+                                       "JSONExtractString(details, 'category') = 'event' AND JSONExtractString(details, 'severity') = 'warning'"), "n\r\n2\r\n");
     warehouse_close(warehouse);
 }
 
