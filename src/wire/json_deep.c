@@ -114,7 +114,7 @@ static int deep_walk(struct deep *deep)
                 return -1;
             reader->at = at;
             reader->problem = JSON_FINE;
-            ask_from = deep->depth + ASK_AGAIN;
+            ask_from = (deep->depth / ASK_AGAIN + 1) * ASK_AGAIN; /* at the same depths, be the first level walked or not: one limit */
         }
         more = go_in(deep, kind == JSON_OBJECT);
         if (more == 0)

@@ -114,24 +114,32 @@ static void stops_between(void **state)
 
 static void how_deep(void **state)
 {
-    size_t             room = 2 * JSON_DEEP_MAX + 80;
-    char              *text = malloc(room);
-    struct json_reader reader;
+    enum { DEEPEST = JSON_DEEP_MAX + JSON_DEPTH_MAX + 1 };
+    char              *text = malloc((size_t)2 * DEEPEST);
+    struct json_reader reader, again;
     struct json_value  value;
+    unsigned           stops = 0;
+    struct between     between = { count_stop, &stops };
 
     (void)state;
-    for (unsigned depth = JSON_DEEP_MAX; depth <= JSON_DEEP_MAX + 65; depth++) {
-        if (2 * (size_t)depth > room)
-            break;
+    assert_non_null(text);
+    for (unsigned depth = 1; depth <= DEEPEST; depth++) {
+        int rc;
+
         memset(text, '[', depth);
         memset(text + depth, ']', depth);
         json_reader_init(&reader, span_of(text, 2 * (size_t)depth), 0);
+        json_reader_init(&again, span_of(text, 2 * (size_t)depth), 0);
+        rc = json_skip_deep(&reader, &value);
         if (depth <= JSON_DEEP_MAX) {
-            assert_int_equal(json_skip_deep(&reader, &value), 0);
+            assert_int_equal(rc, 0);
         } else if (depth > JSON_DEEP_MAX + JSON_DEPTH_MAX) { /* what the last levels' own parts may have beside */
-            assert_int_equal(json_skip_deep(&reader, &value), -1);
+            assert_int_equal(rc, -1);
             assert_int_equal(reader.problem, JSON_TOO_DEEP);
         }
+        assert_int_equal(json_skip_deep_between(&again, &between, &value), rc); /* the same limit for who stops in between */
+        assert_int_equal(again.problem, reader.problem);
+        assert_ptr_equal(again.at, reader.at);
     }
     free(text);
 }
