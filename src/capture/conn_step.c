@@ -152,8 +152,7 @@ static bool conn_chunks_too_large(struct conn *conn, const uint8_t *at, bool don
     (void)answer;
     if (conn->body_bytes <= conn_body_bytes_max(conn))
         return false;
-    conn->unread = conn->close_after && !done;
-    conn->drain_after = !done;
+    conn->unread = conn->drain_after = !done; /* the first, should the connection end with the answer, be it that the server stops */
     conn->body_length = conn_body_bytes_max(conn);
     conn_refuse_large(conn, conn_body_bytes_max(conn));
     return true;
