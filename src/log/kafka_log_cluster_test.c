@@ -511,6 +511,43 @@ static void one_message_is_not_held_back(void **state)
     log_close(log);
 }
 
+/* The client that all writers share may come to its end while the process lives: who opens his writer anew has another one. */
+static void a_client_that_cannot_go_on_is_replaced(void **state)
+{
+    struct log            *log = log_make();
+    struct log_batch      *batch = log_batch_new();
+    struct log_writer     *writer = writer_at(log, 7, 0, 0);
+    struct kafka_producer *producer, *other;
+    uint64_t               base;
+
+    (void)state;
+    write_some(writer, "true", 10);
+    log_writer_publish(writer, 10);
+    for (uint64_t turn = 1; turn <= KAFKA_PRODUCERS_SPENT_MAX; turn++) {
+        MUST(log_writer_sync(writer, &err)); /* the mark is there, too */
+        MUST(kafka_producer_of(kafka_log_of(log), &producer, &err));
+        assert_int_equal(rd_kafka_test_fatal_error(kafka_producer_client(producer), RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "by the test"), 0);
+        batch_fill(batch, "lost", 10 * turn, 5);
+        if (log_writer_append(writer, batch, clock_wall_us(), &base, &err) == 0)
+            assert_true(log_writer_sync(writer, &err) < 0);
+        assert_int_equal(err.kind, ERR_STOP);
+        log_writer_close(writer);
+        writer = writer_at(log, 7 + turn, 6 + turn, 10 * turn);
+        MUST(kafka_producer_of(kafka_log_of(log), &other, &err));
+        assert_true(other != producer);
+        write_some(writer, "true", 10);
+        log_writer_publish(writer, 10 * (turn + 1));
+    }
+    must_read(log, "events", 0, 10 * (KAFKA_PRODUCERS_SPENT_MAX + 1), "true", NULL);
+    MUST(kafka_producer_of(kafka_log_of(log), &producer, &err));
+    assert_int_equal(rd_kafka_test_fatal_error(kafka_producer_client(producer), RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "by the test"), 0);
+    assert_true(kafka_producer_of(kafka_log_of(log), &other, &err) < 0); /* that is enough: let the process begin anew */
+    assert_int_equal(err.kind, ERR_STOP);
+    log_writer_close(writer);
+    log_batch_free(batch);
+    log_close(log);
+}
+
 static void cursors_are_committed_offsets(void **state)
 {
     struct log *log = log_make();
@@ -543,6 +580,7 @@ int main(void)
         cmocka_unit_test(damage_costs_the_damaged_records),
         cmocka_unit_test(many_writers),
         cmocka_unit_test(one_message_is_not_held_back),
+        cmocka_unit_test(a_client_that_cannot_go_on_is_replaced),
         cmocka_unit_test(cursors_are_committed_offsets),
     };
 

@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/say.h"
 #include "log/kafka_client.h"
 
 struct kafka_producer {
-    rd_kafka_t *client;
-    pthread_t   thread;
-    atomic_bool stopping;
+    struct kafka_producer *before; /* whose place this one took; its writers may live yet */
+    rd_kafka_t            *client;
+    pthread_t              thread;
+    atomic_bool            stopping;
 };
 
 static void message_done(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
@@ -66,13 +68,33 @@ static int producer_new(const struct log_kafka_options *options, struct kafka_pr
     return 0;
 }
 
+/* With the lock. A client that once said "fatal" says so of every message from then on. */
+static int producer_replace(struct kafka_log *log, struct err *err)
+{
+    struct kafka_producer *fresh;
+    unsigned               spent = 0;
+    char                   text[200];
+
+    if (rd_kafka_fatal_error(log->producer->client, text, sizeof text) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    for (const struct kafka_producer *one = log->producer; one != NULL; one = one->before)
+        spent++;
+    if (spent > KAFKA_PRODUCERS_SPENT_MAX)
+        return err_set(err, ERR_STOP, "%u clients of this process that send could not go on, the last one because of: %s", spent, text);
+    if (producer_new(log->options, &fresh, err) < 0)
+        return -1;
+    say(SAY_WARN, "kafka: the client that sends cannot go on (%s): another one takes its place", text);
+    fresh->before = log->producer;
+    log->producer = fresh;
+    return 0;
+}
+
 int kafka_producer_of(struct kafka_log *log, struct kafka_producer **out, struct err *err)
 {
-    int rc = 0;
+    int rc;
 
     pthread_mutex_lock(&log->lock);
-    if (log->producer == NULL)
-        rc = producer_new(log->options, &log->producer, err);
+    rc = log->producer == NULL ? producer_new(log->options, &log->producer, err) : producer_replace(log, err);
     *out = log->producer;
     pthread_mutex_unlock(&log->lock);
     return rc;
@@ -83,10 +105,8 @@ rd_kafka_t *kafka_producer_client(struct kafka_producer *producer)
     return producer->client;
 }
 
-void kafka_producer_close(struct kafka_producer *producer)
+static void producer_end(struct kafka_producer *producer)
 {
-    if (producer == NULL)
-        return;
     atomic_store(&producer->stopping, true);
     pthread_join(producer->thread, NULL);
     /* What nobody waits for any more is told as failed, here, so that its owner's memory goes. */
@@ -94,6 +114,16 @@ void kafka_producer_close(struct kafka_producer *producer)
     (void)rd_kafka_flush(producer->client, 1000);
     rd_kafka_destroy(producer->client);
     free(producer);
+}
+
+void kafka_producer_close(struct kafka_producer *producer)
+{
+    while (producer != NULL) {
+        struct kafka_producer *before = producer->before;
+
+        producer_end(producer);
+        producer = before;
+    }
 }
 
 int kafka_producer_topic(struct kafka_producer *producer, const char *name, rd_kafka_topic_t **out, struct err *err)

@@ -8,7 +8,10 @@
 
 #include "log/kafka_log.h"
 
-enum { KAFKA_SEND_MS_MAX = 20000 }; /* from sending to the last attempt */
+enum {
+    KAFKA_SEND_MS_MAX = 20000, /* from sending to the last attempt */
+    KAFKA_PRODUCERS_SPENT_MAX = 4 /* whose place another one took, kept until the log is closed: threads and connections */
+};
 
 /* Told once for each message that was sent; NO_ERROR: all replicas in sync have it. @thread the producer's */
 struct kafka_delivery {
@@ -17,9 +20,10 @@ struct kafka_delivery {
 
 struct kafka_producer;
 
-/* The log's; made when there is none yet. */
+/* The log's; made when there is none yet, and anew when librdkafka says of it that it cannot go on ("fatal": it has lost count of what
+ * the brokers have): whoever opens his writers anew then sends again. ERR_STOP: that was so too often. */
 int  kafka_producer_of(struct kafka_log *log, struct kafka_producer **out, struct err *err) must_check;
-void kafka_producer_close(struct kafka_producer *producer); /* waits for nobody: with the log, after its writers */
+void kafka_producer_close(struct kafka_producer *producer); /* and those before it; waits for nobody: with the log, after its writers */
 rd_kafka_t *kafka_producer_client(struct kafka_producer *producer);
 
 int kafka_producer_topic(struct kafka_producer *producer, const char *name, rd_kafka_topic_t **out, struct err *err) must_check;
