@@ -28,12 +28,18 @@ enum {
     HEARTBEAT_MS = 100,
     ROUND_MS = 800 /* of the second between a client's joins, what is left at least when the group has answered */
 };
+#define ANSWER_US INT64_C(30000000) /* a member that died is waited for KAFKA_GROUP_SECONDS; two in a row, by a slow broker, twice that */
+#define ANSWER_AGAIN_US INT64_C(300000000)
 
 struct log_group {
     struct log_group_calls calls;
     rd_kafka_t            *client; /* NULL: embedded */
+    char                   name[KAFKA_TOPIC_NAME_BYTES_MAX + 1]; /* at the brokers */
     pthread_t              thread;
     atomic_bool            leaving;
+    int64_t                asked_us; /* of the monotonic clock; fixed before the thread starts */
+    int64_t                tell_us;  /* @thread the group's, as answered: when it is said next that no answer came */
+    bool                   answered;
 };
 
 /* --- Kafka ------------------------------------------------------------------------------------- */
@@ -93,11 +99,26 @@ static void partitions_give(struct log_group *group, rd_kafka_topic_partition_li
 
 static void rebalance(rd_kafka_t *client, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t *list, void *opaque)
 {
+    struct log_group *group = opaque;
+
     (void)client;
+    group->answered = true;
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
-        partitions_take(opaque, list);
+        partitions_take(group, list);
     else
-        partitions_give(opaque, list);
+        partitions_give(group, list);
+}
+
+/* Who waits here has no unit yet that could be seen to stand still. */
+static void answer_look(struct log_group *group)
+{
+    int64_t now_us = clock_mono_us();
+
+    if (group->answered || now_us < group->tell_us)
+        return;
+    group->tell_us = now_us + ANSWER_AGAIN_US;
+    say(SAY_WARN, "group %s: nobody has said for %.0f s which partitions are ours: a member that does not answer is waited for, or its brokers "
+        "(kafka-consumer-groups.sh --describe --members --group %s)", group->name, (double)(now_us - group->asked_us) / 1e6, group->name);
 }
 
 static void *group_main(void *arg)
@@ -109,6 +130,7 @@ static void *group_main(void *arg)
         rd_kafka_message_t *message = rd_kafka_consumer_poll(group->client, POLL_MS);
 
         client_wake(group->client);
+        answer_look(group);
         if (message == NULL)
             continue;
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -135,6 +157,7 @@ static int client_make(const struct kafka_log *log, const char *role, struct log
     rd_kafka_conf_set_rebalance_cb(conf, rebalance);
     if (kafka_client_new(KAFKA_CLIENT_CONSUMER, conf, &group->client, err) < 0)
         return -1;
+    (void)rd_kafka_conf_get(rd_kafka_conf(group->client), "group.id", group->name, &(size_t){ sizeof group->name });
     (void)rd_kafka_poll_set_consumer(group->client);
     return 0;
 }
@@ -159,6 +182,8 @@ static int group_join(struct log *of, const char *role, const char *topic, struc
         rd_kafka_destroy(group->client);
         return kafka_client_err(err, role, error);
     }
+    group->asked_us = clock_mono_us();
+    group->tell_us = group->asked_us + ANSWER_US;
     rc = pthread_create(&group->thread, NULL, group_main, group);
     if (rc == 0)
         return 0;

@@ -7,13 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "log/kafka_client.h"
 #include "log/log_group.h"
 
 #define MUST(call) do { if ((call) < 0) fail_msg("%s: %s", #call, err.text); } while (0)
@@ -124,10 +127,77 @@ static void partitions_are_shared(void **state)
     assert_false(atomic_load(&twice));
 }
 
+/* Has the group's partitions, and ends without a word: the group waits for it for two minutes. */
+static void lazy_member_ends(void)
+{
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1), *assigned;
+    int64_t                          until_us = clock_mono_us() + PATIENCE_US;
+    rd_kafka_conf_t                 *conf;
+    rd_kafka_t                      *client;
+    char                             name[120];
+    int                              count = 0;
+
+    MUST(kafka_client_conf(kafka.brokers, NULL, KAFKA_CLIENT_CONSUMER, &conf, &err));
+    (void)snprintf(name, sizeof name, "%spenstock.ingest.members", prefix);
+    MUST(kafka_client_set(conf, "group.id", name, &err));
+    MUST(kafka_client_set(conf, "session.timeout.ms", "120000", &err));
+    MUST(kafka_client_set(conf, "partition.assignment.strategy", "cooperative-sticky", &err));
+    MUST(kafka_client_new(KAFKA_CLIENT_CONSUMER, conf, &client, &err));
+    (void)rd_kafka_poll_set_consumer(client);
+    (void)snprintf(name, sizeof name, "%sraw", prefix);
+    rd_kafka_topic_partition_list_add(topics, name, RD_KAFKA_PARTITION_UA);
+    assert_int_equal(rd_kafka_subscribe(client, topics), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_topic_partition_list_destroy(topics);
+    while (count < PARTITIONS) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(client, 100);
+
+        if (message != NULL)
+            rd_kafka_message_destroy(message);
+        assert_int_equal(rd_kafka_assignment(client, &assigned), RD_KAFKA_RESP_ERR_NO_ERROR);
+        count = assigned->cnt;
+        rd_kafka_topic_partition_list_destroy(assigned);
+        assert_true(clock_mono_us() < until_us);
+    }
+    rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+/* Who has no answer from the group says so: nothing else of its process would. */
+static void an_answer_that_does_not_come_is_said(void **state)
+{
+    static struct member member;
+    int64_t              until_us;
+    char                 said[4000] = "";
+    size_t               bytes = 0;
+    int                  ends[2], kept;
+
+    (void)state;
+    (void)snprintf(prefix, sizeof prefix, "g%d_%lld.", (int)getpid(), (long long)clock_wall_us());
+    member_join(&member); /* so that there is the topic */
+    must_settle((struct member *const[]){ &member }, 1, PARTITIONS);
+    member_leave(&member);
+    lazy_member_ends();
+    assert_int_equal(0, pipe2(ends, O_NONBLOCK));
+    kept = dup(STDERR_FILENO);
+    assert_int_equal(STDERR_FILENO, dup2(ends[1], STDERR_FILENO));
+    member_join(&member);
+    for (until_us = clock_mono_us() + PATIENCE_US; strstr(said, "which partitions are ours") == NULL && clock_mono_us() < until_us; usleep(50000)) {
+        ssize_t got = bytes < sizeof said - 1 ? read(ends[0], said + bytes, sizeof said - 1 - bytes) : 0;
+
+        bytes += got > 0 ? (size_t)got : 0;
+    }
+    assert_int_equal(STDERR_FILENO, dup2(kept, STDERR_FILENO));
+    for (int i = 0; i < 2; i++)
+        (void)close(ends[i]);
+    (void)close(kept);
+    if (strstr(said, prefix) == NULL || strstr(said, "which partitions are ours") == NULL)
+        fail_msg("for a minute nothing was said of the group, but: %s", said);
+    member_leave(&member);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(partitions_are_shared),
+        cmocka_unit_test(partitions_are_shared), cmocka_unit_test(an_answer_that_does_not_come_is_said),
     };
 
     kafka = (struct log_kafka_options){ .brokers = getenv("PENSTOCK_TEST_KAFKA"), .topic_prefix = prefix, .partitions = PARTITIONS,
