@@ -78,24 +78,40 @@ void watch_end(struct watch *watch)
         watch->moved_us = 0;
 }
 
+/* Of what it last got on. */
+static bool still_since(int64_t moved_us, int64_t now_us)
+{
+    return moved_us != 0 && now_us - moved_us >= WATCH_STILL_US;
+}
+
+bool watch_still(const struct watch *watch, int64_t now_us)
+{
+    return still_since(watch->moved_us, now_us);
+}
+
 bool watch_look(struct watch *watch, int64_t now_us, struct watch_seen *out)
 {
     int64_t     moved_us = watch->moved_us;
     const char *step = watch->step;
 
-    if (moved_us == 0 || now_us - moved_us < WATCH_STILL_US || moved_us == watch->told_us)
+    if (!still_since(moved_us, now_us) || (moved_us == watch->told_us && now_us - watch->told_at_us < WATCH_AGAIN_US))
         return false;
     watch->told_us = moved_us;
+    watch->told_at_us = now_us;
     *out = (struct watch_seen){ .step = step == NULL ? "begins" : step, .step_us = now_us - watch->step_us, .still_us = now_us - moved_us };
     return true;
 }
 
-void watch_tell(struct watch *watches, uint32_t count, int64_t now_us)
+uint32_t watch_tell(struct watch *watches, uint32_t count, int64_t now_us)
 {
     struct watch_seen seen;
+    uint32_t          still = 0;
 
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        still += watch_still(&watches[i], now_us);
         if (watch_look(&watches[i], now_us, &seen))
             say(SAY_WARN, "unit %u: has finished nothing for %.0f s, though records may wait; it %s, for %.0f s now", i,
                 (double)seen.still_us / 1e6, seen.step, (double)seen.step_us / 1e6);
+    }
+    return still;
 }

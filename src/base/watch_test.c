@@ -1,4 +1,4 @@
-/* base/watch_test.c - a unit that stands still is spoken of once, with where it stands. */
+/* base/watch_test.c - a unit that stands still is spoken of, and now and then again, with where it stands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +19,8 @@ static const struct { const char *name; struct { enum act act; int64_t second; c
     { "gets on", { { MOVED, 1, NULL, 0, 0 }, { STEP, 1, "reads", 0, 0 }, { MOVED, 20, NULL, 0, 0 }, { LOOK, 49, NULL, 0, 0 } } },
     { "stands still", { { MOVED, 1, NULL, 0, 0 }, { STEP, 3, "commits", 0, 0 }, { LOOK, 30, NULL, 0, 0 }, { LOOK, 31, "commits", 28, 30 },
                         { LOOK, 90, NULL, 0, 0 } } },
+    { "stands still for long", { { MOVED, 1, NULL, 0, 0 }, { STEP, 1, "reads", 0, 0 }, { LOOK, 40, "reads", 39, 39 }, { LOOK, 339, NULL, 0, 0 },
+                                 { LOOK, 340, "reads", 339, 339 }, { LOOK, 639, NULL, 0, 0 }, { LOOK, 640, "reads", 639, 639 } } },
     { "the same step again and again", { { MOVED, 1, NULL, 0, 0 }, { STEP, 2, "reads", 0, 0 }, { STEP, 25, "reads", 0, 0 }, { LOOK, 40, "reads", 38, 39 } } },
     { "again after it moved", { { MOVED, 1, NULL, 0, 0 }, { STEP, 2, "reads", 0, 0 }, { LOOK, 40, "reads", 38, 39 }, { MOVED, 50, NULL, 0, 0 },
                                 { LOOK, 79, NULL, 0, 0 }, { LOOK, 80, "reads", 78, 30 } } },
@@ -70,12 +72,15 @@ static void test_told(void **state)
     assert_int_equal(0, pipe(ends));
     assert_int_equal(STDERR_FILENO, dup2(ends[1], STDERR_FILENO));
     close(ends[1]);
-    watch_tell(watches, 3, 61 * SECOND);
-    watch_tell(watches, 3, 62 * SECOND);
+    assert_int_equal(1, watch_tell(watches, 3, 61 * SECOND));
+    assert_int_equal(1, watch_tell(watches, 3, 62 * SECOND));
     assert_int_equal(STDERR_FILENO, dup2(kept, STDERR_FILENO));
     close(kept);
     assert_true(read(ends[0], said, sizeof said - 1) > 0);
     assert_int_equal(0, read(ends[0], said + strlen(said), 1)); /* once */
+    assert_int_equal(3, watch_tell(watches, 3, 90 * SECOND));
+    watch_end(&watches[1]);
+    assert_int_equal(2, watch_tell(watches, 3, 91 * SECOND));
     close(ends[0]);
     assert_non_null(strstr(said, "unit 1: has finished nothing for 60 s, though records may wait; it commits, for 56 s now\n"));
     assert_null(strstr(strchr(said, '\n') + 1, "unit"));

@@ -37,6 +37,7 @@ struct status {
     struct supervisor_changed change;
     double           lane_age_s[INPUT_COUNT], low_rate; /* as ingest tells them; 0 when it is not there */
     double           further; /* likewise: messages of further topics (log.carry) in this machine's partitions */
+    double           still_ingest, still_load; /* likewise: units of this machine that stand still */
 };
 
 static const enum input lanes[] = { INPUT_RAW, INPUT_HISTORICAL, INPUT_OVERFLOW };
@@ -56,6 +57,8 @@ static void lanes_read(const char *data, struct status *out)
     }
     (void)metric_read(run, "ingest", "ingest_low_rate_records", "", &out->low_rate);
     (void)metric_read(run, "ingest", "ingest_further_lag_records", "", &out->further);
+    (void)metric_read(run, "ingest", "ingest_units_still", "", &out->still_ingest);
+    (void)metric_read(run, "load", "load_units_still", "", &out->still_load);
 }
 
 static void lanes_json(const struct status *status, struct buf *out)
@@ -64,7 +67,8 @@ static void lanes_json(const struct status *status, struct buf *out)
     for (size_t i = 0; i < LANES; i++)
         buf_add_format(out, "%s{\"topic\":\"%s\",\"lag\":%" PRIu64 ",\"oldest_seconds\":%.0f}", i > 0 ? "," : "",
                        input_topic(lanes[i]), status->account.lane_lag[lanes[i]], status->lane_age_s[lanes[i]]);
-    buf_add_format(out, "],\"low_rate\":%.0f,\"further_lag\":%.0f", status->low_rate, status->further);
+    buf_add_format(out, "],\"low_rate\":%.0f,\"further_lag\":%.0f,\"units_still\":{\"ingest\":%.0f,\"load\":%.0f}", status->low_rate, status->further,
+                   status->still_ingest, status->still_load);
 }
 
 /* Only when something waits aside: most have never heard of lanes. */
@@ -252,6 +256,9 @@ static void status_text(const struct status *status)
     lanes_text(status);
     if (status->further > 0)
         printf("\nfurther  %.0f messages of the topics in log.carry wait in this machine's partitions of them\n", status->further);
+    if (status->still_ingest + status->still_load > 0)
+        printf("\nstill    %.0f units of ingest and %.0f of load on this machine have finished nothing for 30 s, though records may wait:\n"
+               "         the log says which, and for what they wait\n", status->still_ingest, status->still_load);
     status_spool_text(status->data);
     if (status->account.held.segments > 0)
         printf("\nheld     %" PRIu64 " segments of the log (%" PRIu64 " MiB) are older than retention by the clock, which jumped %.1f hours forward:\n"

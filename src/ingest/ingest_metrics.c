@@ -46,6 +46,8 @@ static const struct metric_def defs[] = {
       .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
     { .name = "ingest_handover_seconds", .labels = "", .help = "from a unit's being asked for until nothing works on it any more",
       .kind = METRIC_HISTOGRAM, .bounds = unit_bounds },
+    { .name = "ingest_units_still", .labels = "", .help = "units of this process that have finished nothing for 30 s, though records may wait",
+      .kind = METRIC_GAUGE },
     { .name = "ingest_carried_total", .labels = "", .help = "messages of further topics that were brought over", .kind = METRIC_COUNTER },
     { .name = "ingest_further_lag_records", .labels = "", .help = "messages of further topics that wait in this machine's partitions",
       .kind = METRIC_GAUGE },
@@ -57,7 +59,7 @@ static const struct metric_def defs[] = {
 
 enum {
     SECONDS = FATE_COUNT, EVENTS, LAG, AGE = LAG + INPUT_COUNT, TAKEN = AGE + INPUT_COUNT, LOW_RATE = TAKEN + INPUT_COUNT,
-    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, CARRIED, FURTHER, HELD, WENT_BACK
+    LOAD_LAG, FLAGGED, WARNED, RETRIES, SEEN_IDS, SEEN_FILES, SEEN_LOST, TAKEN_OVER, HANDED_OVER, STILL, CARRIED, FURTHER, HELD, WENT_BACK
 };
 
 int ingest_metrics_open(const char *run_folder, struct metric_page **out, struct err *err)
@@ -112,6 +114,11 @@ void ingest_metrics_went_back(struct metric_page *page)
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us)
 {
     metric_observe(page, taken ? TAKEN_OVER : HANDED_OVER, (double)took_us / 1e6);
+}
+
+void ingest_metrics_still(struct metric_page *page, uint32_t units)
+{
+    metric_set(page, STILL, units);
 }
 
 void ingest_metrics_carried(struct metric_page *page, uint64_t messages)

@@ -24,6 +24,8 @@ void ingest_metrics_retry(struct metric_page *page);
 void ingest_metrics_went_back(struct metric_page *page);
 /* A unit that was taken works; or one that was asked for was given: so long after. */
 void ingest_metrics_unit(struct metric_page *page, bool taken, int64_t took_us);
+/* So many units stand still (base/watch.h). */
+void ingest_metrics_still(struct metric_page *page, uint32_t units);
 /* Of further topics (log/log_carry.h): so many more came over; and so many wait. */
 void ingest_metrics_carried(struct metric_page *page, uint64_t messages);
 void ingest_metrics_further(struct metric_page *page, uint64_t waiting);

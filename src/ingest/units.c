@@ -64,7 +64,7 @@ static void units_look(void *ctx)
 {
     struct units *units = ctx;
 
-    watch_tell(units->watches, units->common.units, clock_mono_us());
+    ingest_metrics_still(units->common.metrics, watch_tell(units->watches, units->common.units, clock_mono_us()));
 }
 
 static void units_gave(void *ctx, int64_t took_us)

@@ -28,6 +28,7 @@ static const struct metric_def metrics[METRIC_COUNT] = {
     { "load_queries_total", "result=\"failed\"", "Queries of other processes", METRIC_COUNTER, NULL },
     { "load_takeover_seconds", "", "From a unit's becoming ours until its first rows are read, or none wait", METRIC_HISTOGRAM, unit_bounds },
     { "load_handover_seconds", "", "From a unit's being asked for until nothing works on it any more", METRIC_HISTOGRAM, unit_bounds },
+    { "load_units_still", "", "Units of this process that have finished nothing for 30 s, though rows may wait", METRIC_GAUGE, NULL },
 };
 
 #define LAG_PLACE(number, suffix, topic) [number] = METRIC_LAG + LAG_##suffix,

@@ -55,7 +55,7 @@ static void units_look(void *ctx)
 {
     struct units *units = ctx;
 
-    watch_tell(units->common.watches, log_partitions(units->common.log), clock_mono_us());
+    metric_set(units->common.page, METRIC_STILL, watch_tell(units->common.watches, log_partitions(units->common.log), clock_mono_us()));
 }
 
 static int units_open(struct units *units, struct err *err)
