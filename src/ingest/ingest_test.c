@@ -195,7 +195,7 @@ static void test_every_file_call(void **state)
         site_feed(&quiet, 10);
         site_feed(&killed, 10);
         io_left->left = calls;
-        pid = fork();
+        pid = child_fork();
         if (pid == 0) {
             io_hook_set(&hook);
             site_finish(&killed, &place);

@@ -134,7 +134,7 @@ static void test_poison(void **state)
         int   status = 0;
 
         feed_plain(&site, INPUT_RAW, 3);
-        pid = fork();
+        pid = child_fork();
         if (pid == 0) {
             say_init("ingest", SAY_ERROR);
             site_finish(&site, &place);

@@ -238,7 +238,7 @@ static void test_every_file_call(void **state)
         feed_hot(&site, 30);
         accepted += 30;
         io_left->left = calls;
-        pid = fork();
+        pid = child_fork();
         if (pid == 0) {
             io_hook_set(&hook);
             site_finish(&site, &place);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/child_test_kit.h"
 #include "base/io.h"
 #include "base/say.h"
 #include "ingest/attempt.h"
@@ -225,7 +226,7 @@ static inline void assert_same_topic(struct site *a, struct site *b, const char 
 
 static inline pid_t site_start(struct site *site)
 {
-    pid_t pid = fork();
+    pid_t pid = child_fork();
 
     if (pid == 0) {
         struct err err = { 0 };

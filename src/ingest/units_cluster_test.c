@@ -9,7 +9,11 @@
 
 #include <cmocka.h>
 
+#include <netdb.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "ingest/outputs.h"
@@ -45,7 +49,7 @@ static void killed_anywhere(void **state)
         site_feed(&quiet.site, count);
         site_feed(&killed.site, count);
         fed += count;
-        pid = site_start(&killed.site);
+        pid = kafka_owner_start(&killed, "run");
         wait_for_work(&killed.site, &at);
         usleep((useconds_t)(random_next(&dice) % 100000));
         assert_int_equal(kill(pid, SIGKILL), 0);
@@ -96,14 +100,8 @@ static void suspect_behind_a_hole(void **state)
     setenv("PENSTOCK_CRASH_ON", "poison", 1);
     for (;;) {
         int   status = 0;
-        pid_t pid = fork();
+        pid_t pid = kafka_owner_start(&at, "finish");
 
-        if (pid == 0) {
-            (void)alarm(240);
-            say_init("ingest", SAY_ERROR);
-            site_finish(&at.site, &place);
-            _exit(0);
-        }
         assert_true(waitpid(pid, &status, 0) == pid);
         if (WIFEXITED(status))
             break;
@@ -119,12 +117,55 @@ static void suspect_behind_a_hole(void **state)
     site_fini(&at.site);
 }
 
-int main(void)
+/* --- the tests' own way --------------------------------------------------------------------------- */
+
+static void *connects_anew(void *stop)
+{
+    const struct addrinfo hints = { .ai_flags = AI_ADDRCONFIG, .ai_socktype = SOCK_STREAM };
+
+    while (!atomic_load((atomic_bool *)stop)) {
+        struct addrinfo *found;
+
+        if (getaddrinfo("127.0.0.1", "9092", &hints, &found) == 0) /* as librdkafka before each connection */
+            freeaddrinfo(found);
+    }
+    return NULL;
+}
+
+/* An owner that is started while other threads of the test look for brokers works all the same. */
+static void beside_busy_threads(void **state)
+{
+    static struct kafka_site at;
+    static atomic_bool       stop;
+    struct people_place      place;
+    pthread_t                thread;
+    uint64_t                 seen = 0;
+    pid_t                    pid;
+
+    (void)state;
+    kafka_site_init(&at, 100);
+    feed_named(&at.site, "view", 4);
+    assert_int_equal(pthread_create(&thread, NULL, connects_anew, &stop), 0);
+    usleep(10000); /* it has begun: or the test shows less */
+    pid = kafka_owner_start(&at, "run");
+    atomic_store(&stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    wait_for_work(&at.site, &seen);
+    site_stop(&at.site, pid);
+    site_finish(&at.site, &place);
+    assert_int_equal(fate_sum(&place, FATE_CLASS_STORED), 4);
+    site_fini(&at.site);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_anywhere), cmocka_unit_test(suspect_behind_a_hole),
+        cmocka_unit_test(killed_anywhere), cmocka_unit_test(suspect_behind_a_hole), cmocka_unit_test(beside_busy_threads),
     };
+    int rc;
 
     setenv("PENSTOCK_CLOCK_US", "1709287200000000", 1); /* rows carry the clock: they are compared bytewise */
+    if (kafka_owner(argc, argv, &rc))
+        return rc;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

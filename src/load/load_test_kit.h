@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "base/child_test_kit.h"
 #include "base/clock.h"
 #include "base/say.h"
 #include "load/load.h"
@@ -90,7 +91,7 @@ static inline struct process start_with(const struct load_options *options)
         snprintf(words[2 + i], sizeof words[0], "%" PRId64, numbers[i]);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         argv[argc++] = words[i];
-    process.pid = fork();
+    process.pid = child_fork();
     if (process.pid == 0) {
         (void)fcntl(stop[0], F_SETFD, 0);
         execv("/proc/self/exe", argv);

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/child_test_kit.h"
 #include "base/clock.h"
 #include "log/kafka_client.h"
 #include "log/kafka_partition.h"
@@ -72,7 +73,7 @@ static struct carrier carrier_start(void)
     int            ends[2];
 
     assert_int_equal(pipe(ends), 0);
-    carrier.pid = fork();
+    carrier.pid = child_fork();
     if (carrier.pid == 0) {
         (void)dup2(ends[0], 0);
         (void)close(ends[0]);

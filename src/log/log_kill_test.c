@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/child_test_kit.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "log/log_test_kit.h"
@@ -192,7 +193,7 @@ static void killed_writers_lose_nothing(void **state)
 
     (void)state;
     kit_folder(path);
-    reader = fork();
+    reader = child_fork();
     assert_true(reader >= 0);
     if (reader == 0)
         read_for_ever(path);
@@ -204,7 +205,7 @@ static void killed_writers_lose_nothing(void **state)
         pid_t       writer;
 
         assert_int_equal(pipe(ends), 0);
-        writer = fork();
+        writer = child_fork();
         assert_true(writer >= 0);
         if (writer == 0) {
             close(ends[0]);

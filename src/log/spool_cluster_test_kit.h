@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/child_test_kit.h"
 #include "base/clock.h"
 #include "log/frame.h"
 #include "log/kafka_client.h"
@@ -254,7 +255,7 @@ static inline pid_t writer_start(unsigned batches_a_second)
 
     (void)snprintf(rate, sizeof rate, "%u", batches_a_second);
     atomic_store(&shared->stop, false);
-    pid = fork();
+    pid = child_fork();
     if (pid == 0) {
         (void)execl("/proc/self/exe", "writer", "--writer", folder, topic_prefix, rate, (char *)NULL);
         _exit(127);
