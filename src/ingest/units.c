@@ -12,7 +12,11 @@
 #include "log/log_carry.h"
 #include "log/log_units.h"
 
-enum { AGAIN_MS_MIN = 100, AGAIN_MS_MAX = 5000 };
+enum {
+    AGAIN_MS_MIN = 100,
+    AGAIN_MS_MAX = 5000,
+    STOPS_MAX = 20 /* openings in a row that ended with ERR_STOP, as batches do (ingest_loop.c): let the supervisor start us anew */
+};
 
 struct units {
     const struct role_env *env;
@@ -23,7 +27,8 @@ struct units {
     struct log_carry      *carry;   /* NULL: no further topics */
 };
 
-/* Opens and works; a store or brokers that are away are waited for, since other units work on meanwhile. */
+/* Opens and works; a store or brokers that are away are waited for, since other units work on meanwhile. What this process cannot do is
+ * not tried for ever: a new one may. */
 static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
 {
     struct units   *units = ctx;
@@ -31,6 +36,7 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
     struct ingest  *ingest;
     char            folder[ROLE_UNIT_FOLDER_BYTES];
     int             wait_ms = AGAIN_MS_MIN;
+    unsigned        stops = 0;
 
     if (role_unit_env(units->env, "ingest", partition, stop_fd, folder, &env, err) < 0)
         return -1;
@@ -47,9 +53,11 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
                 return rc;
             say(SAY_WARN, "unit %u: %s", partition, err->text);
             wait_ms = AGAIN_MS_MIN;
+            stops = 0;
             continue;
         }
-        if (err->kind == ERR_INPUT || err->kind == ERR_CORRUPT)
+        stops = err->kind == ERR_STOP ? stops + 1 : 0;
+        if (err->kind == ERR_INPUT || err->kind == ERR_CORRUPT || stops > STOPS_MAX)
             return -1;
         say(SAY_WARN, "unit %u: %s; trying again in %.1f s", partition, err->text, (double)wait_ms / 1000);
         watch_step(&units->watches[partition], "waits to open anew", clock_mono_us());

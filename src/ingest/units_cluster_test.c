@@ -117,6 +117,31 @@ static void suspect_behind_a_hole(void **state)
     site_fini(&at.site);
 }
 
+/* What a process cannot open, whatever it tries, is left to a new one: it says why, and ends. */
+static void what_cannot_be_opened_ends_the_process(void **state)
+{
+    static struct kafka_site at;
+    int64_t                  until_us = clock_mono_us() + 600000000;
+    char                     path[128];
+    int                      status, fd;
+    pid_t                    pid;
+
+    (void)state;
+    kafka_site_init(&at, 100);
+    (void)snprintf(path, sizeof path, "%s/people", at.site.folder);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* no folder */
+    assert_true(fd >= 0);
+    (void)close(fd);
+    pid = kafka_owner_start(&at, "run");
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (clock_mono_us() > until_us)
+            fail_msg("it tries for ten minutes");
+        usleep(100000);
+    }
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    site_fini(&at.site);
+}
+
 /* --- the tests' own way --------------------------------------------------------------------------- */
 
 static void *connects_anew(void *stop)
@@ -160,7 +185,8 @@ static void beside_busy_threads(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_anywhere), cmocka_unit_test(suspect_behind_a_hole), cmocka_unit_test(beside_busy_threads),
+        cmocka_unit_test(killed_anywhere), cmocka_unit_test(suspect_behind_a_hole),
+        cmocka_unit_test(what_cannot_be_opened_ends_the_process), cmocka_unit_test(beside_busy_threads),
     };
     int rc;
 
