@@ -67,9 +67,10 @@ static const struct command_flag flags_warehouse_ddl[] = {
 };
 static const struct command_flag flags_data[] = { FLAG_DATA, FLAG_END };
 static const struct command_flag flags_compare[] = {
-    { "--ignore", "MEMBER", "do not compare this member: timestamp, properties.$lib, 'properties.$geoip_*'; may be given many times" },
-    { "--strict", NULL, "compare everything: now, created_at, captured_at, version, inserted_at, _timestamp, _offset and _partition, too,\n"
-      "                     and times exactly" },
+    { "--ignore", "MEMBER", "do not compare this member: timestamp, properties.$lib, 'properties.$geoip_*', kafka.key,\n"
+      "                     kafka.headers.timestamp, 'kafka.*'; may be given many times" },
+    { "--strict", NULL, "compare everything: now, created_at, captured_at, version, inserted_at, _timestamp, _offset and _partition, and all\n"
+      "                     headers, too, and times exactly" },
     { "--tolerance-ms", "N", "times that are so close count as the same (default: 2000; with --strict 0)" },
     { "--since", "SECONDS", "of topics, only what came within so many seconds (default: all)" },
     { "--client", "NAME=VALUE", "a setting of the Kafka client, such as security.protocol=ssl; may be given many times" },
@@ -218,7 +219,8 @@ const struct command commands[] = {
     { "compare", "LEFT RIGHT", 2, 2, "two topics of Kafka, or two files of messages: what is missing, twice, or differs",
       "A side is kafka://HOST:PORT[,HOST:PORT]/TOPIC, or a file with a message a line, its value alone or as\n"
       "{\"key\":..,\"headers\":{..},\"value\":\"..\"}; - is stdin. Records are joined by token or team_id, and uuid (persons, ids and\n"
-      "groups by theirs), and compared member by member, into JSON that stands in strings. Exit code 0: the same; 1: not.\n"
+      "groups by theirs), and compared member by member, into JSON that stands in strings, with their keys (kafka.key) and headers\n"
+      "(kafka.headers.NAME) where both sides have them. Exit code 0: the same; 1: not.\n"
       "docs/replace-posthog.md.",
       "penstock compare kafka://old:9092/clickhouse_events_json kafka://new:9092/clickhouse_events_json\n"
       "penstock compare old.jsonl new.jsonl --ignore 'properties.$geoip_*' --json", flags_compare, compare_run },

@@ -20,22 +20,44 @@ enum {
 };
 
 /* What has to differ between two runs over the same events: clocks of machines, and how often a person was written. */
-static const char *const ignored_usual[] = { "now", "created_at", "captured_at", "version", "inserted_at", "_timestamp", "_offset", "_partition" };
+static const char *const ignored_usual[] = { "now", "created_at", "captured_at", "version", "inserted_at", "_timestamp", "_offset", "_partition",
+                                             "kafka.headers.now", "kafka.headers.dlq_timestamp" };
+
+/* What PostHog's services look at. Others are traces of the way that a message took. */
+static const char *const headers_usual[] = { "token", "distinct_id", "session_id", "timestamp", "event", "uuid", "now",
+                                             "force_disable_person_processing", "historical_migration", "skip_heatmap_processing",
+                                             "dlq_reason", "dlq_step", "dlq_timestamp", "content-encoding" };
 
 struct taking {
     struct join   *join;
     enum join_side side;
     struct arena  *arena;
+    bool           all_headers;
 };
 
 /* --- reading ----------------------------------------------------------------------------------- */
 
+static bool is_compared(const struct taking *taking, struct span header)
+{
+    for (size_t i = 0; i < sizeof headers_usual / sizeof *headers_usual; i++)
+        if (span_is(header, headers_usual[i]))
+            return true;
+    return taking->all_headers;
+}
+
 static int take_kafka(void *ctx, const struct log_message *message, struct err *err)
 {
-    struct taking                *taking = ctx;
-    const struct upstream_message taken = { .value = message->value };
+    struct taking          *taking = ctx;
+    struct upstream_message taken = { .has_key = message->key.bytes > 0, .key = message->key, .value = message->value };
 
-    return join_add(taking->join, taking->side, &taken, err);
+    for (size_t i = 0; i < message->header_count; i++)
+        if (!is_compared(taking, message->headers[i].name))
+            continue;
+        else if (message->headers[i].value.at == NULL)
+            upstream_header_add_null(&taken, message->headers[i].name);
+        else
+            upstream_header_add(&taken, message->headers[i].name, message->headers[i].value);
+    return join_add(taking->join, taking->side, &taken, true, err);
 }
 
 /* A line is a message as `{"value":"...","key":...,"headers":...}`, or its value alone. */
@@ -43,6 +65,8 @@ static int take_line(struct taking *taking, struct span line, struct err *err)
 {
     struct upstream_message message;
     struct err              not_whole = { 0 };
+    bool                    whole = true;
+    size_t                  kept = 0;
 
     arena_reset(taking->arena);
     if (upstream_message_read_line(line, taking->arena, &message, &not_whole) < 0) {
@@ -51,8 +75,13 @@ static int take_line(struct taking *taking, struct span line, struct err *err)
             return -1;
         }
         message = (struct upstream_message){ .value = line };
+        whole = false;
     }
-    return join_add(taking->join, taking->side, &message, err);
+    for (size_t i = 0; i < message.header_count; i++)
+        if (is_compared(taking, message.headers[i].name))
+            message.headers[kept++] = message.headers[i];
+    message.header_count = kept;
+    return join_add(taking->join, taking->side, &message, whole, err);
 }
 
 static int take_file(struct taking *taking, const char *path, struct err *err)
@@ -239,7 +268,7 @@ int compare_run(const struct command_args *args)
     char                 kept[PROPERTIES_MAX][256];
     struct compare_rules rules;
     struct join_result  *result = calloc(1, sizeof *result);
-    struct taking        taking = { .arena = arena_new(64 << 10, 256 << 20) };
+    struct taking        taking = { .arena = arena_new(64 << 10, 256 << 20), .all_headers = args_has(args, "--strict") };
     struct err           err = { 0 };
     unsigned long long   memory_mib, since_s;
     int                  rc = EXIT_USAGE;

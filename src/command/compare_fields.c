@@ -22,7 +22,8 @@ struct comparing {
 };
 
 static const char *const json_texts[] = { "data", "properties", "person_properties", "group_properties", "details", NULL };
-static const char *const times[] = { "timestamp", "sent_at", "now", "created_at", "captured_at", "person_created_at", "last_seen_at", NULL };
+static const char *const times[] = { "timestamp", "sent_at", "now", "created_at", "captured_at", "person_created_at", "last_seen_at",
+                                    "kafka.headers.timestamp", "kafka.headers.now", "kafka.headers.dlq_timestamp", NULL };
 
 static bool one_of(const char *path, const char *const *names)
 {

@@ -1,4 +1,5 @@
-/* command/compare_join.c - see compare_join.h. Files hold: u8 side, u32 bytes of name, u32 bytes of value, u64 version, name, value. */
+/* command/compare_join.c - see compare_join.h. Files hold: u8 side, u32 bytes of name, u32 bytes of value, u64 version, u32 bytes of what
+ * stood beside the value, name, value, that. */
 #include "command/compare_join.h"
 
 #include <errno.h>
@@ -14,14 +15,14 @@
 #include "base/bytes.h"
 #include "wire/json.h"
 
-enum { ENTRY_HEAD_BYTES = 17, ARENA_CHUNK_BYTES = 64 << 10, ARENA_BYTES_MAX = 256 << 20, NAME_BYTES_MAX = 4096 };
+enum { ENTRY_HEAD_BYTES = 21, ARENA_CHUNK_BYTES = 64 << 10, ARENA_BYTES_MAX = 256 << 20, NAME_BYTES_MAX = 4096 };
 
 struct join {
     char          folder[400];
     size_t        memory_max;
     FILE         *files[JOIN_PARTS];
     struct arena *arena;
-    struct buf    name;
+    struct buf    name, beside;
     uint64_t      messages[2], unreadable[2];
 };
 
@@ -36,6 +37,7 @@ int join_open(const char *folder, size_t memory_max, struct join **out, struct e
     join->memory_max = memory_max;
     join->arena = arena_new(ARENA_CHUNK_BYTES, ARENA_BYTES_MAX);
     buf_init(&join->name, ARENA_BYTES_MAX);
+    buf_init(&join->beside, ARENA_BYTES_MAX);
     if (join->arena == NULL || snprintf(join->folder, sizeof join->folder, "%s/penstock-compare.XXXXXX", folder) >= (int)sizeof join->folder) {
         join->folder[0] = '\0';
         join_close(join);
@@ -75,6 +77,7 @@ void join_close(struct join *join)
     if (join->arena != NULL)
         arena_free(join->arena);
     buf_fini(&join->name);
+    buf_fini(&join->beside);
     free(join);
 }
 
@@ -120,7 +123,7 @@ static bool name_make(struct join *join, const struct json_members *members)
 
 static int entry_write(struct join *join, enum join_side side, uint64_t version, struct span value, struct err *err)
 {
-    struct span name = buf_span(&join->name);
+    struct span name = buf_span(&join->name), beside = buf_span(&join->beside);
     uint64_t    hash = name.bytes > 0 ? XXH3_64bits(name.at, name.bytes) : XXH3_64bits(value.at, value.bytes);
     unsigned    part = (unsigned)(hash % JOIN_PARTS);
     uint8_t     head[ENTRY_HEAD_BYTES];
@@ -138,13 +141,50 @@ static int entry_write(struct join *join, enum join_side side, uint64_t version,
     bytes_put_u32(head + 1, (uint32_t)name.bytes);
     bytes_put_u32(head + 5, (uint32_t)value.bytes);
     bytes_put_u64(head + 9, version);
+    bytes_put_u32(head + 17, (uint32_t)beside.bytes);
     if (fwrite(head, 1, sizeof head, file) != sizeof head || fwrite(name.at, 1, name.bytes, file) != name.bytes ||
-        fwrite(value.at, 1, value.bytes, file) != value.bytes)
+        fwrite(value.at, 1, value.bytes, file) != value.bytes || fwrite(beside.at, 1, beside.bytes, file) != beside.bytes)
         return err_errno(err, errno, "%s", path);
     return 0;
 }
 
-int join_add(struct join *join, enum join_side side, const struct upstream_message *message, struct err *err)
+static void quoted(struct buf *to, struct span text)
+{
+    buf_add_byte(to, '"');
+    json_write_escaped_lossy(to, text);
+    buf_add_byte(to, '"');
+}
+
+/* {"kafka":{"key":"..."|null,"headers":{"name":"...",...}}}: compared as values are. Of headers of one name the last counts; one without a
+ * value is none. */
+static void beside_make(struct buf *to, const struct upstream_message *message)
+{
+    bool first = true;
+
+    buf_add_text(to, "{\"kafka\":{\"key\":");
+    if (message->has_key)
+        quoted(to, message->key);
+    else
+        buf_add_text(to, "null");
+    buf_add_text(to, ",\"headers\":{");
+    for (size_t i = 0; i < message->header_count; i++) {
+        bool last = !message->headers[i].null;
+
+        for (size_t k = i + 1; k < message->header_count; k++)
+            last = last && !span_equal(message->headers[i].name, message->headers[k].name);
+        if (!last)
+            continue;
+        if (!first)
+            buf_add_byte(to, ',');
+        first = false;
+        quoted(to, message->headers[i].name);
+        buf_add_byte(to, ':');
+        quoted(to, message->headers[i].value);
+    }
+    buf_add_text(to, "}}}");
+}
+
+int join_add(struct join *join, enum join_side side, const struct upstream_message *message, bool whole, struct err *err)
 {
     struct json_members members;
     struct err          why = { 0 };
@@ -166,6 +206,11 @@ int join_add(struct join *join, enum join_side side, const struct upstream_messa
         if (member != NULL && !json_int64(&member->value, &version))
             version = -1;
     }
+    buf_reset(&join->beside);
+    if (whole)
+        beside_make(&join->beside, message);
+    if (join->beside.failed)
+        return err_set(err, ERR_FULL, "no memory for the key and headers of a message");
     return entry_write(join, side, (uint64_t)(version + 1), message->value, err);
 }
 
@@ -174,7 +219,7 @@ int join_add(struct join *join, enum join_side side, const struct upstream_messa
 struct entry {
     uint8_t     side;
     uint64_t    version; /* of the message, one more; 0: it has none */
-    struct span name, value;
+    struct span name, value, beside; /* beside: nothing when only values are known */
     uint64_t    hash;
 };
 
@@ -255,7 +300,7 @@ static int record_join(struct joining *joining, const struct entry *entries, siz
 {
     struct join_result *result = joining->result;
     size_t              of[2] = { 0, 0 };
-    bool                same = false, named = entries[0].name.bytes > 0;
+    bool                same = false, same_beside = true, named = entries[0].name.bytes > 0;
 
     for (size_t i = 0; i < count; i++)
         of[entries[i].side]++;
@@ -279,6 +324,10 @@ static int record_join(struct joining *joining, const struct entry *entries, siz
     arena_reset(joining->join->arena);
     if (compare_values(joining->rules, entries[0].value, entries[of[0]].value, joining->join->arena, differs, joining, &same, err) < 0)
         return -1;
+    if (entries[0].beside.bytes > 0 && entries[of[0]].beside.bytes > 0 &&
+        compare_values(joining->rules, entries[0].beside, entries[of[0]].beside, joining->join->arena, differs, joining, &same_beside, err) < 0)
+        return -1;
+    same = same && same_beside;
     result->same += same;
     result->differing += !same;
     return 0;
@@ -291,14 +340,15 @@ static int part_join(struct joining *joining, uint8_t *at, size_t bytes, struct 
 
     for (size_t done = 0; done < bytes;) {
         struct entry *entry = &entries[count++];
-        size_t        name_bytes = bytes_get_u32(at + done + 1), value_bytes = bytes_get_u32(at + done + 5);
+        size_t        name_bytes = bytes_get_u32(at + done + 1), value_bytes = bytes_get_u32(at + done + 5), beside_bytes = bytes_get_u32(at + done + 17);
 
         entry->side = at[done];
         entry->version = bytes_get_u64(at + done + 9);
         entry->name = span_of(at + done + ENTRY_HEAD_BYTES, name_bytes);
         entry->value = span_of(at + done + ENTRY_HEAD_BYTES + name_bytes, value_bytes);
+        entry->beside = span_of(at + done + ENTRY_HEAD_BYTES + name_bytes + value_bytes, beside_bytes);
         entry->hash = name_bytes > 0 ? XXH3_64bits(entry->name.at, name_bytes) : XXH3_64bits(entry->value.at, value_bytes);
-        done += ENTRY_HEAD_BYTES + name_bytes + value_bytes;
+        done += ENTRY_HEAD_BYTES + name_bytes + value_bytes + beside_bytes;
     }
     qsort(entries, count, sizeof *entries, by_name);
     for (size_t i = 0, end; i < count && rc == 0; i = end) {

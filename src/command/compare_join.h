@@ -35,7 +35,8 @@ struct join;
 /* folder: where temporary files may be made. memory_max: of one file; then ERR_FULL. */
 int  join_open(const char *folder, size_t memory_max, struct join **out, struct err *err) must_check;
 void join_close(struct join *join);
-int  join_add(struct join *join, enum join_side side, const struct upstream_message *message, struct err *err) must_check;
+/* whole: its key and headers are known, and compared as members `kafka.key` and `kafka.headers.NAME` with a record that has them, too. */
+int  join_add(struct join *join, enum join_side side, const struct upstream_message *message, bool whole, struct err *err) must_check;
 /* After everything was added; once. */
 int  join_run(struct join *join, const struct compare_rules *rules, struct join_result *out, struct err *err) must_check;
 

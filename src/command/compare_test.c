@@ -111,7 +111,7 @@ static void sides_are_joined(void **state)
             for (size_t k = 0; k < 6 && (side == 0 ? joins[i].left[k] : joins[i].right[k]) != NULL; k++) {
                 const struct upstream_message message = { .value = span_text(side == 0 ? joins[i].left[k] : joins[i].right[k]) };
 
-                assert_int_equal(join_add(join, side == 0 ? JOIN_LEFT : JOIN_RIGHT, &message, &err), 0);
+                assert_int_equal(join_add(join, side == 0 ? JOIN_LEFT : JOIN_RIGHT, &message, false, &err), 0);
             }
         assert_int_equal(join_run(join, &(struct compare_rules){ .ignored = { "version" } }, result, &err), 0);
         join_close(join);
@@ -121,6 +121,57 @@ static void sides_are_joined(void **state)
         if (strcmp(have, joins[i].expected) != 0)
             fail_msg("%s:\n %s\n expected %s", joins[i].name, have, joins[i].expected);
     }
+    free(result);
+}
+
+/* Key and headers of both sides, as lines of a file have them; the paths that differ. */
+static const struct { const char *name, *left, *right, *paths; } besides[] = {
+    { "the same", "\"key\":\"t:d\",\"headers\":{\"token\":\"t\",\"uuid\":\"u\"}", "\"headers\":{\"uuid\":\"u\",\"token\":\"t\"},\"key\":\"t:d\"", "" },
+    { "another key", "\"key\":\"t:d\",\"headers\":{}", "\"key\":\"t:e\",\"headers\":{}", "kafka.key " },
+    { "none", "\"key\":\"t:d\",\"headers\":{}", "\"key\":null,\"headers\":{}", "kafka.key " },
+    { "another token", "\"key\":null,\"headers\":{\"token\":\"t\"}", "\"key\":null,\"headers\":{\"token\":\"s\"}", "kafka.headers.token " },
+    { "a header that is not there", "\"key\":null,\"headers\":{\"event\":\"e\"}", "\"key\":null,\"headers\":{}", "kafka.headers.event " },
+    { "without a value it is none", "\"key\":null,\"headers\":{\"session_id\":null}", "\"key\":null,\"headers\":{}", "" },
+    { "times that are close", "\"key\":null,\"headers\":{\"timestamp\":\"1709287200000\"}", "\"key\":null,\"headers\":{\"timestamp\":\"1709287202000\"}", "" },
+    { "and those that are not", "\"key\":null,\"headers\":{\"timestamp\":\"1709287200000\"}", "\"key\":null,\"headers\":{\"timestamp\":\"1709287202001\"}",
+      "kafka.headers.timestamp " },
+    { "left out", "\"key\":\"a\",\"headers\":{\"secret\":\"1\"}", "\"key\":\"a\",\"headers\":{\"secret\":\"2\"}", "" },
+    { "only values are known on one side", "\"key\":\"a\",\"headers\":{}", NULL, "" },
+};
+
+static void keys_and_headers_are_compared(void **state)
+{
+    static const struct compare_rules beside_rules = { .ignored = { "kafka.headers.secret" }, .time_tolerance_us = 2000000 };
+    struct join_result *result = malloc(sizeof *result);
+    struct arena       *arena = arena_new(1 << 12, 1 << 20);
+    struct err          err = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof besides / sizeof *besides; i++) {
+        struct join *join;
+        char         have[200] = "";
+
+        assert_int_equal(join_open(folder(), 1 << 20, &join, &err), 0);
+        for (int side = 0; side < 2; side++) {
+            const char             *beside = side == 0 ? besides[i].left : besides[i].right;
+            struct upstream_message message = { .value = SPAN("{\"uuid\":\"a\",\"team_id\":7}") };
+            char                    line[400];
+
+            if (beside != NULL) {
+                (void)snprintf(line, sizeof line, "{\"topic\":\"x\",%s,\"value\":\"{\\\"uuid\\\":\\\"a\\\",\\\"team_id\\\":7}\"}", beside);
+                if (upstream_message_read_line(span_text(line), arena, &message, &err) < 0)
+                    fail_msg("%s: %s", besides[i].name, err.text);
+            }
+            assert_int_equal(join_add(join, side == 0 ? JOIN_LEFT : JOIN_RIGHT, &message, beside != NULL, &err), 0);
+        }
+        assert_int_equal(join_run(join, &beside_rules, result, &err), 0);
+        join_close(join);
+        for (size_t k = 0; k < result->field_count; k++)
+            (void)snprintf(have + strlen(have), sizeof have - strlen(have), "%s ", result->fields[k].path);
+        if (strcmp(have, besides[i].paths) != 0 || join_is_same(result) != (besides[i].paths[0] == '\0'))
+            fail_msg("%s: %s", besides[i].name, have);
+    }
+    arena_free(arena);
     free(result);
 }
 
@@ -143,7 +194,7 @@ static void many_are_joined_in_little_memory(void **state)
 
             if (side == 1 && i % 1000 == 7)
                 continue;
-            assert_int_equal(join_add(join, side == 0 ? JOIN_LEFT : JOIN_RIGHT, &message, &err), 0);
+            assert_int_equal(join_add(join, side == 0 ? JOIN_LEFT : JOIN_RIGHT, &message, false, &err), 0);
         }
     assert_int_equal(join_run(join, &rules, result, &err), 0);
     assert_int_equal(result->only[0], RECORDS / 1000);
@@ -160,7 +211,7 @@ static void many_are_joined_in_little_memory(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         const struct upstream_message message = { .value = SPAN("{\"uuid\":\"a\",\"team_id\":7}") };
 
-        assert_int_equal(join_add(join, JOIN_LEFT, &message, &err), 0);
+        assert_int_equal(join_add(join, JOIN_LEFT, &message, false, &err), 0);
     }
     assert_int_equal(join_run(join, &rules, result, &err), -1);
     assert_int_equal(err.kind, ERR_FULL);
@@ -173,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_compared),
         cmocka_unit_test(sides_are_joined),
+        cmocka_unit_test(keys_and_headers_are_compared),
         cmocka_unit_test(many_are_joined_in_little_memory),
     };
 
