@@ -196,6 +196,7 @@ const char *kafka_client_text(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION: return "a partition has no leader at the moment";
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return "a message is larger than the topic takes (max.message.bytes)";
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return "a message is larger than a segment of the topic (segment.bytes)";
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP: return "this machine's clock is too far ahead of the brokers' (message.timestamp.after.max.ms)";
     case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR: return "there are fewer brokers than log.replication asks for";
     case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR: return "a broker cannot write to its disk";
     case RD_KAFKA_RESP_ERR_POLICY_VIOLATION: return "the cluster's policy forbids it";
