@@ -230,29 +230,32 @@ static void watch_client(struct query_socket *server, struct client *client, sho
         shutdown(client->fd, SHUT_RDWR);
 }
 
-/* True while any client is there, or may be. */
+/* True while any client is there, or may be. Only who is there is polled: poll(2) refuses more entries than a process may have files open, also
+ * those that say -1. */
 static bool socket_turn(struct query_socket *server)
 {
-    struct pollfd watched[CLIENTS_MAX + 2];
-    bool          any = false;
-    char          drained[64];
+    struct pollfd  watched[CLIENTS_MAX + 2];
+    struct client *whose[CLIENTS_MAX];
+    size_t         there = 0;
+    bool           any = false;
+    char           drained[64];
 
     watched[0] = (struct pollfd){ atomic_load(&server->stop) ? -1 : server->listen_fd, POLLIN, 0 };
     watched[1] = (struct pollfd){ server->wake[0], POLLIN, 0 };
-    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
-        /* Not POLLRDHUP: a client that has nothing more to say still listens. A cancelled one is known. */
-        bool gone = server->clients[i].fd >= 0 && atomic_load(&server->clients[i].cancel);
-
-        watched[i + 2] = (struct pollfd){ gone ? -1 : server->clients[i].fd, 0, 0 };
-    }
-    (void)poll(watched, CLIENTS_MAX + 2, TURN_MS);
-    if ((watched[1].revents & POLLIN) != 0)
-        (void)!read(server->wake[0], drained, sizeof drained);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         if (server->clients[i].fd >= 0) {
-            watch_client(server, &server->clients[i], watched[i + 2].revents, clock_mono_us());
-            any = any || server->clients[i].fd >= 0;
+            /* Not POLLRDHUP: a client that has nothing more to say still listens. A cancelled one is known. */
+            watched[there + 2] = (struct pollfd){ atomic_load(&server->clients[i].cancel) ? -1 : server->clients[i].fd, 0, 0 };
+            whose[there++] = &server->clients[i];
         }
+    if (poll(watched, there + 2, TURN_MS) < 0)
+        return true; /* a signal, or no memory: nothing is known of anybody */
+    if ((watched[1].revents & POLLIN) != 0)
+        (void)!read(server->wake[0], drained, sizeof drained);
+    for (size_t i = 0; i < there; i++) {
+        watch_client(server, whose[i], watched[i + 2].revents, clock_mono_us());
+        any = any || whose[i]->fd >= 0;
+    }
     if ((watched[0].revents & POLLIN) != 0) {
         accept_one(server);
         any = true; /* stopped meanwhile, the next turn ends it */

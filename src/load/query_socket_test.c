@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -124,6 +125,26 @@ static void one_place_is_enough_for_one(void **state)
 }
 
 /* A process that stands still has connections made and bytes taken for it by the kernel. A query that takes its time is heard at once. */
+/* As with `ulimit -n 64`: fewer than there are places for clients. */
+static void few_files_are_enough(void **state)
+{
+    struct query_socket *server;
+    struct rlimit        was, few;
+    struct err           err = { .text = "" };
+    uint64_t             bytes = 0;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    few = (struct rlimit){ 64, was.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    server = open_server(2, 60000000);
+    if (query_ask(folder, "say hello", WAREHOUSE_CSV, count, &bytes, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(bytes, 5);
+    query_socket_close(server);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+}
+
 static void who_stands_still_is_given_up(void **state)
 {
     struct sockaddr_un   address = { .sun_family = AF_UNIX };
@@ -203,6 +224,7 @@ int main(void)
         cmocka_unit_test(the_last_moment),
         cmocka_unit_test(one_place_is_enough_for_one),
         cmocka_unit_test(many_at_once),
+        cmocka_unit_test(few_files_are_enough),
         cmocka_unit_test(who_stands_still_is_given_up),
         cmocka_unit_test(time_and_stop_end_a_query),
     };
