@@ -27,7 +27,7 @@ struct role_line {
 struct status {
     const char      *data;
     struct account   account;
-    struct err       unknown;   /* why there is no account, which is zeros then: a store is away */
+    struct err       unknown;   /* why there is no account, which is zeros then: a store is away, or damaged */
     struct role_line roles[ROLES_MAX];
     uint64_t         disk_free_bytes, disk_bytes;
     char             url[LISTEN_URL_BYTES]; /* "": not running */
@@ -107,7 +107,7 @@ static int status_read(const char *data, struct status *out, struct err *err)
 
     *out = (struct status){ .url = "" };
     if (account_read(data, &out->account, err) < 0) {
-        if (err->kind != ERR_RETRY)
+        if (err->kind != ERR_RETRY && err->kind != ERR_CORRUPT)
             return -1;
         out->unknown = *err; /* what the roles say of themselves is asked for most of all now */
         out->account = (struct account){ .held = out->account.held };
@@ -282,10 +282,10 @@ int status_run(const struct command_args *args)
         return command_failed(&err);
     if (!args_has(args, "--json")) {
         status_text(&status);
-        return EXIT_DONE;
+    } else {
+        buf_init(&out, 1 << 20);
+        status_json(&status, &out);
+        command_print(&out);
     }
-    buf_init(&out, 1 << 20);
-    status_json(&status, &out);
-    command_print(&out);
-    return EXIT_DONE;
+    return status.unknown.kind == ERR_CORRUPT ? command_failed(&status.unknown) : EXIT_DONE;
 }

@@ -395,6 +395,22 @@ int64_t supervisor_back_off(int64_t *wait_us, int64_t ran_us)
     return wait;
 }
 
+/* One who ends again and again, and by a signal mostly, has said little. Told the 5th time, the 10th, the 20th, ... */
+static void child_ended_again(struct child *child, int status, int64_t ran_us)
+{
+    enum { SAME_TOLD = 5 };
+    unsigned times;
+
+    child->same = ran_us < SUPERVISOR_HEALTH_US && status == child->last_status ? child->same + 1 : ran_us < SUPERVISOR_HEALTH_US;
+    child->last_status = status;
+    for (times = SAME_TOLD; times < child->same; times *= 2)
+        ;
+    if (times == child->same)
+        say(SAY_ERROR, "role %s has ended %u times in a row soon after its start, each time like this: %s. It will not mend by itself if what it reads "
+            "is damaged: see what it said, penstock doctor, and docs/operations.md, \"When a store is spoilt\"%s", child->role->name, child->same, child->last,
+            child->role == &capture_role ? "" : "; events are accepted meanwhile, and wait in the log");
+}
+
 static void child_ended(struct supervisor *supervisor, struct child *child, int status)
 {
     int64_t now_us = clock_mono_us(), wait_us;
@@ -418,6 +434,7 @@ static void child_ended(struct supervisor *supervisor, struct child *child, int 
     child->restarts++;
     say(SAY_WARN, "role %s (process %d) %s; starting it again in %" PRId64 " ms", child->role->name, (int)child->pid,
         child->last, wait_us / 1000);
+    child_ended_again(child, status, now_us - child->started_us);
     supervisor_child_state(supervisor, child, CHILD_WAITING);
 }
 

@@ -38,6 +38,8 @@ struct child {
     int64_t            start_at_us;
     int64_t            wait_us;    /* memory of supervisor_back_off */
     uint64_t           restarts;
+    unsigned           same;       /* ends in a row in the same way, each soon after the start */
+    int                last_status;
     char               last[200];
     struct { pid_t pid; struct child_ends ends; } heir; /* pid 0: none */
 };

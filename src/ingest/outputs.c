@@ -2,6 +2,7 @@
 #include "ingest/outputs.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,28 @@ static const enum output output_of_table[ROW_TABLE_COUNT] = {
     [ROW_RECEIPT] = OUTPUT_RECEIPTS,
 };
 
+/* What was published was committed before that, and synced: a store that does not know of it has lost it, or is an older copy. To go on from there would
+ * give other rows the places of those that load has taken. (On Kafka: shown.h.) */
+static int topic_check(const struct outputs *outputs, enum output output, uint64_t end, struct err *err)
+{
+    const char        *topic = output_infos[output].topic;
+    struct log_reader *reader;
+    uint64_t           published;
+    int                rc;
+
+    if (log_is_kafka(outputs->log))
+        return 0;
+    if (log_reader_open(outputs->log, topic, outputs->options.partition, 0, &reader, err) < 0)
+        return err_wrap(err, topic);
+    rc = log_reader_end(reader, &published, err);
+    log_reader_close(reader);
+    if (rc == 0 && published > end)
+        return err_set(err, ERR_CORRUPT, "the store of persons (people/) has lost what it had, or is an older copy: %" PRIu64 " rows of %s were finished, "
+                       "and it knows of %" PRIu64 ". Put the one back that belongs to this log, or have all processed anew: docs/operations.md, \"When a "
+                       "store is spoilt\"", published, topic, end);
+    return rc;
+}
+
 static int topic_open(struct outputs *outputs, enum output output, uint64_t end, struct err *err)
 {
     const struct output_info      *info = &output_infos[output];
@@ -100,7 +123,7 @@ int outputs_open(struct log *log, const struct people_place *place, const struct
     for (int i = 0; i < OUTPUT_COUNT; i++) {
         if (output_infos[i].topic == NULL || (output_infos[i].again && place->output_end[i] == 0))
             continue;
-        if (topic_open(outputs, (enum output)i, place->output_end[i], err) < 0) {
+        if (topic_check(outputs, (enum output)i, place->output_end[i], err) < 0 || topic_open(outputs, (enum output)i, place->output_end[i], err) < 0) {
             outputs_close(outputs);
             return -1;
         }

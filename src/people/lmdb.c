@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/map_fault.h"
 #include "people/seen.h"
 #include "people/warm.h"
 
@@ -190,12 +191,17 @@ int people_lmdb_open(const struct people_options *options, struct people **out, 
     char name[PEOPLE_FILE_NAME_BYTES];
     uint64_t number, newest;
 
+    map_fault_tell();
     for (;;) {
         if (people_file_newest(options->folder, &number, err) < 0)
             return -1;
         people_file_name(number, name);
-        if (people_open_file(options, number == 0 ? NULL : name, out, err) < 0)
-            return -1;
+        if (people_open_file(options, number == 0 ? NULL : name, out, err) < 0) {
+            struct err why = *err;
+
+            return err->kind != ERR_CORRUPT ? -1
+                   : err_set(err, ERR_CORRUPT, "%.120s (%.60s/%s is damaged: docs/operations.md, \"When a store is spoilt\")", why.text, options->folder, name);
+        }
         if (people_file_newest(options->folder, &newest, err) == 0 && newest == number)
             return 0;
         people_close(*out); /* written anew meanwhile (rewrite.h): what was opened may be an empty file of the old name */

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 
-from harness import Serve, command, uuid7
+from harness import Serve, command, uuid7, wait_for
 
 
 def frames_of(serve, token, batches):
@@ -181,6 +181,91 @@ def test_a_catalog_that_is_gone_is_told():
         assert serve.cli("token", "create", "--token", token).returncode == 0
         serve.post_when_known(token, "/e/", {"api_key": token, "event": "y", "distinct_id": "u"})
         serve.settle()
+
+
+def store_older(serve, older):
+    shutil.rmtree(os.path.join(serve.data, "people"))
+    shutil.copytree(older, os.path.join(serve.data, "people"))
+
+
+def store_lost(serve, older):
+    shutil.rmtree(os.path.join(serve.data, "people"))
+
+
+def store_empty(serve, older):
+    os.truncate(os.path.join(serve.data, "people", "data.mdb"), 0)
+
+
+def store_cut(serve, older):
+    path = os.path.join(serve.data, "people", "data.mdb")
+    os.truncate(path, os.path.getsize(path) // 8192 * 4096)
+
+
+def store_zeroed(serve, older):
+    path = os.path.join(serve.data, "people", "data.mdb")
+    with open(path, "r+b") as out:
+        out.seek(8192)
+        out.write(bytes(os.path.getsize(path) - 8192))
+
+
+# embedded: log people warehouse: the files of all three are in the folder
+def test_a_store_of_persons_that_is_lost_or_older_is_refused_and_the_right_one_goes_on():
+    older_says = "has lost what it had, or is an older copy"
+    with Serve() as serve:
+        token = serve.token()
+        sent = frames_of(serve, token, 5)
+        serve.settle()
+        serve.stop()
+        people, older, right = (os.path.join(*at) for at in ((serve.data, "people"), (serve.folder, "older"), (serve.folder, "right")))
+        shutil.copytree(people, older)
+        serve.start()
+        sent += frames_of(serve, token, 25)
+        serve.settle()
+        for spoil, said in ((store_older, older_says), (store_lost, older_says), (store_empty, older_says), (store_cut, "data.mdb is cut short"),
+                            (store_zeroed, "data.mdb is damaged")):
+            serve.stop()
+            shutil.rmtree(right, ignore_errors=True)
+            shutil.copytree(people, right)
+            spoil(serve, older)
+            mark = len(serve.log())
+            serve.start()
+            sent += frames_of(serve, token, 1)  # who sends notices nothing
+            wait_for(lambda: "role ingest has ended 5 times in a row" in serve.log()[mark:])
+            assert said in serve.log()[mark:], (spoil.__name__, serve.log()[mark:])
+            asked = serve.cli("status", check=False)
+            assert asked.returncode != 0 or spoil is store_cut, (spoil.__name__, asked)
+            assert spoil is store_cut or re.search(r"^ingest +(down|up)", asked.stdout, re.M), (spoil.__name__, asked)
+            serve.stop()
+            shutil.rmtree(people)
+            shutil.copytree(right, people)
+            serve.start()
+            assert serve.settle()["stored"] == len(sent), spoil.__name__
+        assert {r["uuid"] for r in serve.sql("SELECT uuid FROM events")} == set(sent)
+
+
+# embedded: log people warehouse: the files of all three are in the folder
+def test_without_a_store_of_persons_all_is_processed_anew_from_the_raw_topics():
+    """As docs/operations.md says it is done."""
+    persons = "SELECT id, properties, is_deleted FROM persons ORDER BY id"
+    events = "SELECT uuid, distinct_id, person_id FROM events ORDER BY uuid"
+    with Serve() as serve:
+        token = serve.token()
+        for n in range(10):
+            serve.post("/batch/", {"api_key": token, "batch": [{"uuid": uuid7(), "event": "e", "distinct_id": "u%d" % i, "properties": {"$set": {"n": n}}}
+                                                               for i in range(50)]})
+        serve.post("/e/", {"api_key": token, "event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": "u2"}})
+        serve.settle()
+        before = serve.sql(persons), serve.sql(events)
+        serve.stop()
+        shutil.rmtree(os.path.join(serve.data, "people"))
+        for name in os.listdir(os.path.join(serve.data, "log")):
+            if name not in ("raw", "raw_historical", "replay"):
+                shutil.rmtree(os.path.join(serve.data, "log", name))
+        for path in glob.glob(os.path.join(serve.data, "warehouse.duckdb*")):
+            os.unlink(path)
+        serve.start()
+        assert serve.settle()["stored"] == 501
+        assert (serve.sql(persons), serve.sql(events)) == before
 
 
 def test_missing_small_files_are_made_again():
