@@ -369,7 +369,9 @@ const struct command commands[] = {
       "other hands would try, done for real by a process in the same cage over a small log of its own in $TMPDIR.\n"
       "Exit code 1 when a line says fail.", "penstock cage\npenstock cage --config /etc/penstock.yaml",
       flags_config_show, cage_run },
-    { "config check", "FILE", 1, 1, "read a configuration file and say all that is wrong, with line and column", "",
+    { "config check", "FILE", 1, 1, "read a configuration file and say all that is wrong, with line and column",
+      "Also the certificates and keys of addresses that say tls, and whether the data folder can be written, are looked at: run it on the\n"
+      "machine, and as the user, that will serve.",
       "penstock config check penstock.yaml", flags_none, config_check_run },
     { "config show", "", 0, 0, "every setting, its value, and where that came from", "",
       "penstock config show\npenstock config show --config penstock.yaml --json", flags_config_show, config_show_run },

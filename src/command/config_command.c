@@ -1,9 +1,15 @@
 /* command/config_command.c - penstock config check | show | explain: what can be set, and what is. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "command/command.h"
 #include "command/config.h"
+#include "command/listen.h"
+#include "command/supervisor_inner.h"
 #include "wire/json.h"
 
 static struct config config; /* large; one command a process */
@@ -14,6 +20,57 @@ static void wrong_key_print(const struct err *err)
 {
     wrong_keys++;
     fprintf(stderr, "penstock: %s\n", err->text);
+}
+
+static bool wrong_print(int rc, const struct err *err)
+{
+    if (rc < 0)
+        fprintf(stderr, "penstock: %s\n", err->text);
+    return rc < 0;
+}
+
+/* The certificates of addresses that say tls, as a start looks at them. */
+static int tls_check(struct err *err)
+{
+    struct listen_address *addresses = calloc(LISTEN_MAX, sizeof *addresses);
+    struct tls_files      *tls = NULL;
+    size_t                 count;
+    int                    rc;
+
+    if (addresses == NULL)
+        return err_set(err, ERR_FULL, "no memory for the configuration");
+    rc = listen_read(config.listen, addresses, &count, err) < 0 ? -1 : supervisor_tls(&config, addresses, count, &tls, err);
+    tls_files_free(tls);
+    free(addresses);
+    return rc;
+}
+
+/* Where everything will be kept; what is not there yet will be made. */
+static int data_folder_check(struct err *err)
+{
+    const char *end = strrchr(config.data, '/');
+    char        above[4096];
+    struct stat found;
+
+    if (stat(config.data, &found) == 0 && !S_ISDIR(found.st_mode))
+        return err_set(err, ERR_INPUT, "%.200s (data) is no folder", config.data);
+    if (access(config.data, W_OK | X_OK) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return err_set(err, ERR_INPUT, "the folder %.200s (data) cannot be written by user %d: %s", config.data, (int)geteuid(), strerror(errno));
+    (void)snprintf(above, sizeof above, "%.*s", end == NULL ? 1 : end == config.data ? 1 : (int)(end - config.data), end == NULL ? "." : config.data);
+    if (access(above, W_OK | X_OK) == 0)
+        return 0;
+    return err_set(err, ERR_INPUT, "the folder %.200s (data) cannot be made by user %d: %.100s: %s", config.data, (int)geteuid(), above, strerror(errno));
+}
+
+/* What the file names, each told: on the machine and as the user that will serve. */
+static bool named_are_wrong(void)
+{
+    struct err err = { .kind = ERR_NONE };
+    bool       wrong = wrong_print(tls_check(&err), &err);
+
+    return wrong_print(data_folder_check(&err), &err) || wrong;
 }
 
 int config_check_run(const struct command_args *args)
@@ -28,6 +85,8 @@ int config_check_run(const struct command_args *args)
     config.tell = wrong_key_print;
     if (config_load_file(&config, args_at(args, 0), &err) < 0 || config_check(&config, &err) < 0) {
         code = wrong_keys > 0 ? EXIT_USAGE : command_failed(&err);
+    } else if (named_are_wrong()) {
+        code = EXIT_USAGE;
     } else {
         size_t set = 0;
 

@@ -12,7 +12,7 @@ enum { CATCH_UP_USUAL_MAX = 4 };
 #define AT(field) offsetof(struct load_options, field)
 const struct option load_option_table[] = {
     { "library", OPTION_TEXT, "", 0, 0, "The DuckDB library, libduckdb.so; empty: beside the binary, then the system's", AT(library) },
-    { "memory", OPTION_BYTES, "256MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included", AT(memory_bytes) },
+    { "memory", OPTION_BYTES, "256MiB", 64 << 20, (int64_t)1 << 40, "What the warehouse's engine may use, queries included; a single text or list that a query makes comes on top (docs/sql.md)", AT(memory_bytes) },
     { "threads", OPTION_COUNT, "1", 1, 256, "Threads of the engine: more make one query quicker and loading dearer; each query has its own beside these", AT(threads) },
     { "catch_up_threads", OPTION_COUNT, "0", 0, 8, "Threads of the engine while much waits to be loaded at the start, or all of it because the warehouse is built anew; 0: one for each core, at most 4; 1: not more than ever", AT(catch_up_threads) },
     { "catch_up_rows", OPTION_COUNT, "100000", 1, 1000000000, "So many rows that wait at the start are much", AT(catch_up_rows) },

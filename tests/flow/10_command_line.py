@@ -118,6 +118,11 @@ def test_wrong_configurations_name_line_and_column():
                 done = command(*argv, check=False)
                 assert done.returncode == 2, "%s: %r: exit %d" % (argv, text, done.returncode)
                 assert path in done.stderr and expected in done.stderr, "%r: %s" % (text, done.stderr)
+        for data, expected in (("/proc/nowhere/data", "(data) cannot be made by user"), (path, "(data) is no folder")):
+            with open(path, "w") as out:
+                out.write("data: %s\n" % data)
+            done = command("config", "check", path, check=False)
+            assert done.returncode == 2 and expected in done.stderr, (data, done)
         with open(path, "w") as out:
             out.write("lisen: x\ncapture:\n  body_bytes_max: 20 MB\n  foo: 7\nload: 7\n")
         wrong = command("config", "check", path, check=False)

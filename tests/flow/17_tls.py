@@ -178,6 +178,14 @@ def test_what_is_wrong_is_told_before_anything_starts():
                 out.write(text)
             done = command("serve", "--config", path, "--data", serve.data, "--listen", "127.0.0.1:0 tls", check=False)
             assert done.returncode == 2 and says in done.stderr, (text, done.returncode, done.stderr)
+            if not text.startswith("{}"):
+                with open(path, "w") as out:
+                    out.write("{listen: '127.0.0.1:0 tls', " + text[1:])
+                done = command("config", "check", path, check=False)
+                assert done.returncode == 2 and says in done.stderr, (text, done.returncode, done.stderr)
+        with open(path, "w") as out:
+            out.write("{listen: '127.0.0.1:0 tls', tls: {certificate: %s, key: %s}}" % good)
+        assert ": fine; 3 of" in command("config", "check", path).stderr
 
 
 def test_a_renewal_under_load_fails_nobody():
