@@ -52,6 +52,9 @@ static int unit_run(void *ctx, uint32_t partition, int stop_fd, struct err *err)
             if (!anew)
                 return rc;
             say(SAY_WARN, "unit %u: %s", partition, err->text);
+            if (log_rows_upstream(stores_log(env.stores)))
+                say(SAY_ERROR, "unit %u: rows of the lost commits stand in PostHog's topics: what changes of their persons, ids and groups is hidden there "
+                    "until its versions are above theirs: docs/replace-posthog.md", partition);
             wait_ms = AGAIN_MS_MIN;
             stops = 0;
             continue;
