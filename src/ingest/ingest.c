@@ -205,11 +205,8 @@ static int outputs_open_at(struct ingest *ingest, struct err *err)
 static int open_outputs(struct ingest *ingest, struct err *err)
 {
     struct people_place ahead, before = ingest->place;
-    int                 rc;
+    int                 rc = outputs_open_at(ingest, err);
 
-    if (!log_is_kafka(ingest->log))
-        shown_tell(ingest->log, &ingest->place);
-    rc = outputs_open_at(ingest, err);
     shown_free(ingest->shown);
     ingest->shown = NULL;
     if (rc < 0 || !log_is_kafka(ingest->log))

@@ -5,7 +5,6 @@
  * an event comes once. */
 #include "ingest/shown.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -213,20 +212,6 @@ int shown_look(struct log *log, uint32_t unit, const struct people_place *place,
     if (any)
         *ahead_out = ahead;
     return any;
-}
-
-void shown_tell(struct log *log, const struct people_place *place)
-{
-    for (int i = 0; i < OUTPUT_COUNT; i++) {
-        uint64_t   loaded;
-        struct err ignored;
-
-        if (output_infos[i].topic != NULL && log_cursor_load(log, output_infos[i].topic, 0, "load", &loaded, &ignored) > 0 &&
-            loaded > place->output_end[i])
-            say(SAY_ERROR, "the store of persons has lost commits (an older copy, or a standby without them): the warehouse has %" PRIu64 " rows of %s "
-                "of which it does not know. What comes again of them may be missing in the warehouse, or hidden behind older rows, until it is built "
-                "anew: penstock warehouse rebuild (docs/operations.md)", loaded - place->output_end[i], output_infos[i].topic);
-    }
 }
 
 /* --- mending ------------------------------------------------------------------------------------ */

@@ -29,10 +29,6 @@ enum { SHOWN_ROWS_MAX = 4 << 20 }; /* kept in mind, in 192 MiB at most; a unit t
  * had; 0; -1: ERR_RETRY. After outputs_open with this place, whose marks have arrived. */
 int shown_look(struct log *log, uint32_t unit, const struct people_place *place, struct people_place *ahead_out, struct err *err) must_check;
 
-/* The embedded log, before outputs_open cuts what the place does not know of: says so where load has passed that. Rows that come again get
- * offsets that it will not read any more, and `penstock warehouse rebuild` is what helps. */
-void shown_tell(struct log *log, const struct people_place *place);
-
 /* Does S2 and S3. ahead: as shown_look gave it; *outputs is open at it. *ahead becomes the place that was committed. */
 int shown_mend(struct log *log, uint32_t unit, struct people *people, struct outputs *outputs, const struct people_place *place,
                struct people_place *ahead, int64_t now_us, struct err *err) must_check;
