@@ -319,7 +319,7 @@ uint64_t log_reader_start(struct log_reader *reader);
  * `offset` is no longer needed by it. Replaced atomically, need not be synced: an old value is harmless. */
 int log_cursor_store(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t offset,
                      struct err *err) must_check;
-/* 1: found; 0: this consumer has none; -1: error. */
+/* 1: found, or stored by this log, though the brokers have not taken it yet; 0: this consumer has none; -1: error. */
 int log_cursor_load(struct log *log, const char *topic, uint32_t partition, const char *consumer, uint64_t *offset_out,
                     struct err *err) must_check;
 /* Where a reader that has no place yet is to begin, if somebody said so: on Kafka, in a topic with many writers that is in another system's
