@@ -245,6 +245,32 @@ int io_rename(int dir_fd, const char *from, const char *to)
     return rc;
 }
 
+static int rename_new(int dir_fd, const char *from, const char *to)
+{
+    struct stat stat;
+    int         rc = renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE);
+
+    if (rc == 0 || (errno != EINVAL && errno != ENOSYS))
+        return rc;
+    if (fstatat(dir_fd, from, &stat, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (fstatat(dir_fd, to, &stat, AT_SYMLINK_NOFOLLOW) == 0)
+        errno = EEXIST;
+    return errno == ENOENT ? renameat(dir_fd, from, dir_fd, to) : -1;
+}
+
+int io_rename_new(int dir_fd, const char *from, const char *to)
+{
+    struct io_call call = { .op = IO_RENAME, .fd = dir_fd, .name = from, .name_to = to };
+    int            rc;
+
+    if (io_before(&call) < 0)
+        return -1;
+    rc = rename_new(dir_fd, from, to);
+    io_after(&call, rc);
+    return rc;
+}
+
 int io_unlink(int dir_fd, const char *name)
 {
     struct io_call call = { .op = IO_UNLINK, .fd = dir_fd, .name = name };

@@ -63,6 +63,9 @@ int io_fallocate(int fd, uint64_t at, uint64_t bytes) must_check;
 /* The same, and the file ends where it did: who writes there makes it longer. */
 int io_reserve(int fd, uint64_t at, uint64_t bytes) must_check;
 int io_rename(int dir_fd, const char *from, const char *to) must_check;
+/* The same, and never over a name that is there: EEXIST. Where the file system cannot see to that, by a look first: then two
+ * callers at once are not kept from one another. */
+int io_rename_new(int dir_fd, const char *from, const char *to) must_check;
 int io_unlink(int dir_fd, const char *name) must_check;
 int io_mkdir(int dir_fd, const char *name, mode_t mode) must_check;
 void *io_mmap(int fd, size_t bytes, int prot) must_check; /* MAP_SHARED from 0; NULL on failure */

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/put_aside.h"
 #include "catalog/catalog_db.h"
 #include "catalog/catalog_image.h"
 
@@ -238,15 +240,16 @@ static void time_write(time_t at, const char *form, char to[TIME_BYTES])
 /* An old write-ahead log beside a new file would be taken for its own. */
 static int old_put_aside(const struct restore *restore, char kept[PATH_BYTES], struct err *err)
 {
-    static const char *const ends[] = { "-wal", "-shm", "-journal", "" };
-    char                     from[PATH_BYTES + 10], to[PATH_BYTES + 10], when[TIME_BYTES];
+    static const char *const ends[] = { "-wal", "-shm", "-journal", "", NULL };
+    char                     from[PATH_BYTES + 10], to[PATH_BYTES + 10], mark[PUT_ASIDE_MARK_BYTES];
 
-    time_write(time(NULL), "%Y%m%dT%H%M%SZ", when);
-    (void)snprintf(kept, PATH_BYTES, "%.4200s.damaged-%s", restore->path, when);
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    if (put_aside_mark(AT_FDCWD, restore->path, ends, "damaged", clock_wall_us(), mark) < 0)
+        return err_errno(err, errno, "catalog: %.150s cannot be put aside", restore->path);
+    (void)snprintf(kept, PATH_BYTES, "%.4200s%s", restore->path, mark);
+    for (size_t i = 0; ends[i] != NULL; i++) {
         (void)snprintf(from, sizeof from, "%s%s", restore->path, ends[i]);
         (void)snprintf(to, sizeof to, "%s%s", kept, ends[i]);
-        if (rename(from, to) < 0 && errno != ENOENT)
+        if (io_rename_new(AT_FDCWD, from, to) < 0 && errno != ENOENT)
             return err_errno(err, errno, "catalog: %.150s cannot be put aside", from);
     }
     return 0;

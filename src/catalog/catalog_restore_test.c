@@ -307,6 +307,36 @@ static void is_made_anew_twice(void **state)
     assert_int_equal(access(fresh, F_OK), -1);
 }
 
+/* The clock stands still: what was kept of the second before is not what is kept now. */
+static void all_that_is_spoilt_is_kept(void **state)
+{
+    static const char *const ends[] = { "", "-2", "-3" };
+    struct err               err = { 0 };
+    char                     told[CATALOG_RESTORE_TOLD_BYTES], kept[160], text[20], got[20];
+
+    (void)state;
+    image_leave(CATALOG_IMAGE_FILE, NULL);
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(text, sizeof text, "spoilt, time %d     ", i);
+        file_put(path, text, 19, 0, "r+");
+        assert_int_equal(catalog_restore(folder, folder, told, &err), 0);
+        (void)snprintf(kept, sizeof kept, "%s.damaged-20260101T000000Z%s", path, ends[i]);
+        assert_non_null(strstr(told, kept));
+        must_know(0, true);
+    }
+    for (int i = 0; i < 3; i++) {
+        FILE *file;
+
+        (void)snprintf(kept, sizeof kept, "%s.damaged-20260101T000000Z%s", path, ends[i]);
+        (void)snprintf(text, sizeof text, "spoilt, time %d     ", i);
+        file = fopen(kept, "r");
+        assert_non_null(file);
+        assert_int_equal(fread(got, 1, 19, file), 19);
+        (void)fclose(file);
+        assert_memory_equal(got, text, 19);
+    }
+}
+
 static void an_image_of_an_older_penstock_will_do(void **state)
 {
     struct err err = { 0 };
@@ -341,9 +371,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_one_before_does_too, setup, teardown),
         cmocka_unit_test_setup_teardown(what_can_be_read_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(is_made_anew_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_that_is_spoilt_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(an_image_of_an_older_penstock_will_do, setup, teardown),
         cmocka_unit_test_setup_teardown(one_of_a_later_penstock_is_refused, setup, teardown),
     };
 
+    (void)setenv("PENSTOCK_CLOCK_US", "1767225600000000", 1); /* 2026-01-01; only the names of what is kept go by it */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

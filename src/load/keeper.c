@@ -9,14 +9,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/put_aside.h"
 #include "base/say.h"
 #include "load/poison.h"
 
@@ -56,30 +57,35 @@ void keeper_free(struct keeper *keeper)
 
 /* --- damage ------------------------------------------------------------------------------------ */
 
-static void set_aside_file(const char *path, const char *suffix, const char *mark)
+static int set_aside_file(const char *path, const char *suffix, const char *mark)
 {
     char from[4096], to[4096];
 
     snprintf(from, sizeof from, "%s%s", path, suffix);
     snprintf(to, sizeof to, "%s%s%s", path, mark, suffix);
-    if (rename(from, to) < 0 && errno != ENOENT)
-        say(SAY_ERROR, "%s cannot be renamed: %s", from, strerror(errno));
+    if (io_rename_new(AT_FDCWD, from, to) == 0 || errno == ENOENT)
+        return 0;
+    say(SAY_ERROR, "%s is damaged, and cannot be called %s: %s", from, to, strerror(errno));
+    return -1;
 }
 
 /* The database and its log belong together, and keep their names' ends, so that they can be looked at. */
 static void set_aside(struct keeper *keeper, const char *why)
 {
-    time_t    now = (time_t)(clock_wall_us() / 1000000);
-    struct tm utc;
-    char      mark[64];
+    static const char *const ends[] = { "", ".wal", NULL };
+    const char              *path = keeper->options->path;
+    char                     mark[PUT_ASIDE_MARK_BYTES];
 
-    gmtime_r(&now, &utc);
-    strftime(mark, sizeof mark, ".damaged-%Y%m%dT%H%M%SZ", &utc);
-    set_aside_file(keeper->options->path, ".wal", mark); /* first: killed between the two, the file alone is whole */
-    set_aside_file(keeper->options->path, "", mark);
+    if (put_aside_mark(AT_FDCWD, path, ends, "damaged", clock_wall_us(), mark) < 0) {
+        say(SAY_ERROR, "%s is damaged, and cannot be set aside: %s", path, strerror(errno));
+        return;
+    }
+    /* The log first: killed between the two, the file alone is whole. */
+    if (set_aside_file(path, ".wal", mark) < 0 || set_aside_file(path, "", mark) < 0)
+        return;
     keeper->rebuilds++;
     say(SAY_ERROR, "the warehouse is damaged and was set aside as %s%s; it is now built anew from the log, as far back "
-                   "as the log goes (%s)", keeper->options->path, mark, why);
+                   "as the log goes (%s)", path, mark, why);
 }
 
 /* --- use --------------------------------------------------------------------------------------- */

@@ -3,8 +3,8 @@
  *   SHUT --keeper_use--> OPEN --keeper_shut, or keeper_rest with no users--> SHUT
  *
  * Users are the loader and each query. A warehouse that turns out to be damaged is set aside as
- * PATH.damaged-<time> together with its write-ahead log, said once and loudly, and a new one is begun; the
- * loader, whose place is then zero, fills it from the log.
+ * PATH.damaged-<time> together with its write-ahead log, never over an earlier one
+ * (base/put_aside.h), said once and loudly, and a new one is begun; the loader, whose place is then zero, fills it from the log.
  * @thread any, except where a line says otherwise */
 #ifndef PENSTOCK_LOAD_KEEPER_H
 #define PENSTOCK_LOAD_KEEPER_H

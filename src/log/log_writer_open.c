@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/io.h"
+#include "base/put_aside.h"
 #include "log/log_cursor.h"
 #include "log/recover.h"
 
@@ -143,13 +143,13 @@ static int drop_foreign(struct log_writer *writer, struct part_segments *segment
 {
     while (segments->count > 0) {
         uint64_t base = segments->bases[segments->count - 1];
-        char     name[PART_NAME_BYTES], aside[PART_NAME_BYTES];
+        char     name[PART_NAME_BYTES], foreign[PART_NAME_BYTES], aside[PART_NAME_BYTES];
 
         if (!part_segment_foreign(&writer->part, base, writer->id))
             return 0;
         part_segment_name(name, base, ".seg");
-        part_segment_name(aside, base, ".foreign");
-        if (io_rename(writer->part.dir_fd, name, aside) < 0)
+        part_segment_name(foreign, base, ".foreign");
+        if (put_aside(writer->part.dir_fd, name, foreign, aside, sizeof aside) < 0)
             return err_errno(err, errno, "%s: set %s aside", writer->part.label, name);
         if (part_sync_dir(&writer->part, err) < 0)
             return -1;

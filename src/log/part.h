@@ -3,7 +3,7 @@
  *   <base offset, 20 digits>.seg   segments; a segment ends where the next one's name begins
  *   <base>.new                     a segment being made; removed by recovery
  *   <base>.deleted                 a segment that retention gave up; removed by recovery
- *   <base>.foreign                 a segment file that is not this partition's, set aside by recovery
+ *   <base>.foreign[-N]             a segment file that is not this partition's, set aside by recovery
  *   head                           published end, epoch, owner (head.h)
  *   epoch                          at  bytes  field
  *                                   0      8  magic "PNSTEPCH"

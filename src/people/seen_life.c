@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/io.h"
+#include "base/put_aside.h"
 #include "base/say.h"
 
 enum {
@@ -47,13 +47,13 @@ static void leftovers_delete(struct seen *seen, bool all)
 static void leftover_add(struct seen *seen, const struct seen_run *run)
 {
     struct seen_leftover *more;
-    char                  from[SEEN_RUN_NAME_BYTES], to[SEEN_RUN_NAME_BYTES];
+    char                  from[SEEN_RUN_NAME_BYTES], to[SEEN_RUN_NAME_BYTES], kept[SEEN_RUN_NAME_BYTES];
 
     if (run->lost > 0 || !run->usable) {
         seen_run_name(run->number, "run", from);
         seen_run_name(run->number, "damaged", to);
-        if (seen->dir_fd >= 0 && io_rename(seen->dir_fd, from, to) == 0)
-            say(SAY_WARN, "people: the damaged file of seen ids is kept as seen/%s; delete it when nobody needs it", to);
+        if (seen->dir_fd >= 0 && put_aside(seen->dir_fd, from, to, kept, sizeof kept) == 0)
+            say(SAY_WARN, "people: the damaged file of seen ids is kept as seen/%s; delete it when nobody needs it", kept);
         return;
     }
     more = realloc(seen->leftovers, (seen->leftover_count + 1) * sizeof *more);

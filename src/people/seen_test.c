@@ -352,16 +352,21 @@ static void damage_is_told_and_mended(void **state)
         { "cut in the filter", -(FILTER_AT + 100), ONE_RUN },
         { "empty", -1, ONE_RUN },
     };
-    char path[400];
+    char path[400], kept[420];
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kit *kit;
         void       *own = NULL;
+        struct stat file;
+        int         fd;
 
         assert_int_equal(kit_make(&own), 0);
         kit = own;
         make_one_run(kit, path, sizeof path);
         kit_close(kit);
+        (void)snprintf(kept, sizeof kept, "%.*s.damaged", (int)(strlen(path) - strlen(".run")), path); /* of an earlier store */
+        fd = open(kept, O_CREAT | O_EXCL | O_WRONLY, 0600);
+        assert_true(fd >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0);
         if (rows[i].at >= 0)
             flip(path, rows[i].at);
         else
@@ -371,7 +376,8 @@ static void damage_is_told_and_mended(void **state)
         kit_settle(kit, DAY);
         if (kit_add(kit, 0, ONE_RUN, DAY, false) != ONE_RUN - rows[i].forgotten)
             fail_msg("%s: %zu known", rows[i].name, kit_add(kit, 0, ONE_RUN, DAY, false));
-        assert_int_equal(files(kit, "damaged", NULL, 0), 1);
+        assert_int_equal(files(kit, "damaged-2", NULL, 0), 1);
+        assert_true(stat(kept, &file) == 0 && file.st_size == 1);
         assert_int_equal(kit_add(kit, ONE_RUN, 500, DAY, true), 0);
         assert_int_equal(kit_add(kit, 0, ONE_RUN, DAY, true), ONE_RUN - rows[i].forgotten);
         assert_int_equal(kit_add(kit, 0, ONE_RUN, DAY, true), ONE_RUN); /* the forgotten were noted anew */
