@@ -227,9 +227,9 @@ static int rebuild(void *ctx, struct err *err)
 
     if (rc <= 0)
         return rc;
-    if (follow_begin_anew(&load->follow, err) < 0 || rebuild_do(load->env->data_folder, mark, err) < 0)
+    if (follow_begin_anew(&load->follow, err) < 0 || (rc = rebuild_do(load->env->data_folder, mark, err)) < 0)
         return -1;
-    say(SAY_INFO, "the warehouse is built anew from the log; what it was is warehouse.duckdb%s", mark);
+    say(SAY_INFO, "the warehouse is built anew from the log; %s%s", rc > 0 ? "what it was is warehouse.duckdb" : "there was none", rc > 0 ? mark : "");
     return 0;
 }
 
@@ -470,7 +470,6 @@ static void load_wait(struct load *load)
 
 static int load_loop(struct load *load, struct err *err)
 {
-    load_rebuild(load, clock_mono_us());
     /* Opened at once: a missing library or a damaged file is told at the start and not with the first row. */
     if (load_place(load, err) < 0 && err->kind == ERR_INPUT)
         return -1;
@@ -546,6 +545,7 @@ static int load_open(struct load *load, const struct warehouse_options *warehous
     if (load->keeper == NULL)
         return err_set(err, ERR_FULL, "no memory for the warehouse's keeper");
     queries.ctx = load->keeper;
+    load_rebuild(load, clock_mono_us()); /* N3 */
     return load->common != NULL ? 0 : query_socket_open(&queries, &load->queries, err);
 }
 

@@ -6,14 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/io.h"
+#include "base/put_aside.h"
 #include "base/say.h"
 
 static const char request_name[] = "warehouse.rebuild", request_new[] = "warehouse.rebuild.new";
 static const char warehouse_name[] = "warehouse.duckdb";
+static const char *const warehouse_ends[] = { "", ".wal", NULL };
 
 static int folder_open(const char *data_folder, struct err *err)
 {
@@ -74,46 +74,68 @@ static int request_write(int folder, const char *mark, struct err *err)
 
 int rebuild_ask(const char *data_folder, int64_t now_us, char mark_out[REBUILD_MARK_BYTES], struct err *err)
 {
-    time_t    now = (time_t)(now_us / 1000000);
-    struct tm utc;
-    int       folder = folder_open(data_folder, err), rc;
+    int folder = folder_open(data_folder, err), rc;
 
     if (folder < 0)
         return -1;
     rc = request_read(folder, mark_out, err);
     if (rc == 0) {
-        gmtime_r(&now, &utc);
-        strftime(mark_out, REBUILD_MARK_BYTES, ".before-%Y%m%dT%H%M%SZ", &utc);
-        rc = request_write(folder, mark_out, err);
+        rc = put_aside_mark(folder, warehouse_name, warehouse_ends, "before", now_us, mark_out) < 0
+                 ? err_errno(err, errno, "%s: no name for the old one", warehouse_name)
+                 : request_write(folder, mark_out, err);
     }
     io_close(folder);
     return rc < 0 ? -1 : 0;
 }
 
-/* Gives it its new name, unless that was done before: then what has the old one is new. */
-static int move(int folder, const char *suffix, const char *mark, struct err *err)
-{
-    char        from[64], to[64 + REBUILD_MARK_BYTES];
-    struct stat stat;
+struct names {
+    char from[32], to[32 + REBUILD_MARK_BYTES];
+};
 
-    (void)snprintf(from, sizeof from, "%s%s", warehouse_name, suffix);
-    (void)snprintf(to, sizeof to, "%s%s%s", warehouse_name, mark, suffix);
-    if (fstatat(folder, to, &stat, 0) == 0)
-        return 0;
-    if (io_rename(folder, from, to) < 0 && errno != ENOENT)
-        return err_errno(err, errno, "%s cannot be called %s", from, to);
-    return 0;
+static struct names names_of(const char *end, const char *mark)
+{
+    struct names names;
+
+    (void)snprintf(names.from, sizeof names.from, "%s%s", warehouse_name, end);
+    (void)snprintf(names.to, sizeof names.to, "%s%s%s", warehouse_name, mark, end);
+    return names;
+}
+
+/* 1, 0: there is none, -1. */
+static int move(int folder, const struct names *names, struct err *err)
+{
+    if (io_rename_new(folder, names->from, names->to) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : err_errno(err, errno, "%s cannot be called %s", names->from, names->to);
+}
+
+/* The database last: where it has its new name already all is done, and what has the old one is new. */
+static int move_both(int folder, const char *mark, struct err *err)
+{
+    struct names log = names_of(".wal", mark), database = names_of("", mark);
+    struct stat  stat;
+    int          log_moved, moved;
+
+    if (fstatat(folder, database.to, &stat, 0) == 0)
+        return 1;
+    if (errno != ENOENT)
+        return err_errno(err, errno, "%s", database.to);
+    log_moved = move(folder, &log, err);
+    moved = log_moved < 0 ? -1 : move(folder, &database, err);
+    if (moved < 0 && log_moved > 0 && io_rename_new(folder, log.to, log.from) < 0) /* the loader goes on with it meanwhile: N3 */
+        say(SAY_ERROR, "%s cannot be called %s again: %s", log.to, log.from, strerror(errno));
+    return moved;
 }
 
 int rebuild_do(const char *data_folder, const char *mark, struct err *err)
 {
-    int folder = folder_open(data_folder, err), rc;
+    int folder = folder_open(data_folder, err), moved;
 
     if (folder < 0)
         return -1;
-    rc = move(folder, ".wal", mark, err) < 0 || move(folder, "", mark, err) < 0 ? -1 : 0;
-    if (rc == 0 && (io_fsync(folder) < 0 || io_unlink(folder, request_name) < 0 || io_fsync(folder) < 0))
-        rc = err_errno(err, errno, "%s", request_name);
+    moved = move_both(folder, mark, err);
+    if (moved >= 0 && (io_fsync(folder) < 0 || io_unlink(folder, request_name) < 0 || io_fsync(folder) < 0))
+        moved = err_errno(err, errno, "%s", request_name);
     io_close(folder);
-    return rc;
+    return moved;
 }

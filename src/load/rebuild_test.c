@@ -63,8 +63,9 @@ static int folder_make(void **state)
 static int folder_drop(void **state)
 {
     static const char *const names[] = { "warehouse.duckdb", "warehouse.duckdb.wal", "warehouse.duckdb.before-20260101T000000Z",
-                                         "warehouse.duckdb.before-20260101T000000Z.wal", "warehouse.rebuild",
-                                         "warehouse.rebuild.new" };
+                                         "warehouse.duckdb.before-20260101T000000Z.wal", "warehouse.duckdb.before-20260101T000000Z-2",
+                                         "warehouse.duckdb.before-20260101T000000Z-2.wal", "warehouse.duckdb.before-20260101T000000Z-3",
+                                         "warehouse.rebuild", "warehouse.rebuild.new" };
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -171,6 +172,85 @@ static void asked_twice_is_once(void **state)
     assert_string_equal(second, first);
 }
 
+/* Names have the second; what was kept under one is never what the next request means. */
+static void two_in_one_second_are_two(void **state)
+{
+    char       mark[REBUILD_MARK_BYTES];
+    struct err err = { .kind = ERR_NONE };
+
+    (void)state;
+    begin(true);
+    assert_int_equal(rebuild_ask(folder, 1767225600000000, mark, &err), 0);
+    assert_int_equal(rebuild_do(folder, mark, &err), 1);
+    put("warehouse.duckdb", "second");
+    put("warehouse.duckdb.wal", "second log");
+    assert_int_equal(rebuild_ask(folder, 1767225600999999, mark, &err), 0);
+    assert_string_equal(mark, ".before-20260101T000000Z-2");
+    assert_int_equal(rebuild_asked(folder, mark, &err), 1);
+    assert_int_equal(rebuild_do(folder, mark, &err), 1);
+    assert_string_equal(get("warehouse.duckdb.before-20260101T000000Z"), "old");
+    assert_string_equal(get("warehouse.duckdb.before-20260101T000000Z.wal"), "old log");
+    assert_string_equal(get("warehouse.duckdb.before-20260101T000000Z-2"), "second");
+    assert_string_equal(get("warehouse.duckdb.before-20260101T000000Z-2.wal"), "second log");
+    assert_string_equal(get("warehouse.duckdb"), "");
+}
+
+/* Killed before the new one was begun, and asked for again: nothing has that name, and nobody is told that something has. */
+static void what_is_not_there_is_not_told(void **state)
+{
+    char       mark[REBUILD_MARK_BYTES];
+    struct err err = { .kind = ERR_NONE };
+
+    (void)state;
+    (void)folder_drop(NULL);
+    (void)mkdir(folder, 0700);
+    assert_int_equal(rebuild_ask(folder, 1767225600000000, mark, &err), 0);
+    assert_int_equal(rebuild_do(folder, mark, &err), 0);
+    assert_int_equal(rebuild_asked(folder, mark, &err), 0);
+}
+
+/* The request could not be deleted after all else was done, and the loader went on with a new warehouse: its log is its own. */
+static void what_was_begun_since_stays(void **state)
+{
+    char       mark[REBUILD_MARK_BYTES];
+    struct err err = { .kind = ERR_NONE };
+
+    (void)state;
+    begin(false);
+    assert_int_equal(rebuild_ask(folder, 1767225600000000, mark, &err), 0);
+    assert_int_equal(rename(path_of("warehouse.duckdb"), path_of("warehouse.duckdb.before-20260101T000000Z")), 0);
+    put("warehouse.duckdb", "new");
+    put("warehouse.duckdb.wal", "new log");
+    assert_int_equal(rebuild_do(folder, mark, &err), 1);
+    assert_string_equal(get("warehouse.duckdb"), "new");
+    assert_string_equal(get("warehouse.duckdb.wal"), "new log");
+    assert_string_equal(get("warehouse.duckdb.before-20260101T000000Z.wal"), "");
+}
+
+static int rename_of_database(void *ctx, struct io_call *call)
+{
+    (void)ctx;
+    return call->op == IO_RENAME && strcmp(call->name, "warehouse.duckdb") == 0 ? EIO : 0;
+}
+
+/* The loader goes on with the old one until it is tried again: whole, as it was. */
+static void half_done_has_its_log_again(void **state)
+{
+    const struct io_hook hook = { .before = rename_of_database };
+    char                 mark[REBUILD_MARK_BYTES];
+    struct err           err = { .kind = ERR_NONE };
+
+    (void)state;
+    begin(true);
+    assert_int_equal(rebuild_ask(folder, 1767225600000000, mark, &err), 0);
+    io_hook_set(&hook);
+    assert_int_equal(rebuild_do(folder, mark, &err), -1);
+    io_hook_set(NULL);
+    assert_string_equal(get("warehouse.duckdb"), "old");
+    assert_string_equal(get("warehouse.duckdb.wal"), "old log");
+    assert_int_equal(rebuild_asked(folder, mark, &err), 1);
+}
+
 /* A file of that name that we did not write names no other file. */
 static void what_is_no_request_goes(void **state)
 {
@@ -193,6 +273,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call),
         cmocka_unit_test(asked_twice_is_once),
+        cmocka_unit_test(two_in_one_second_are_two),
+        cmocka_unit_test(what_is_not_there_is_not_told),
+        cmocka_unit_test(what_was_begun_since_stays),
+        cmocka_unit_test(half_done_has_its_log_again),
         cmocka_unit_test(what_is_no_request_goes),
     };
 

@@ -4,10 +4,11 @@ import glob
 import json
 import os
 import random
+import re
 import threading
 import time
 
-from harness import Serve, uuid7
+from harness import Serve, uuid7, wait_for
 
 TABLES = {"events": "* EXCLUDE (inserted_at)", "persons": "*", "person_distinct_ids": "*", "groups": "*", "dead_letters": "*",
           "ingestion_warnings": "*", "event_definitions": "*", "property_definitions": "*", "event_properties": "*"}
@@ -61,7 +62,7 @@ def test_beside_live_traffic_and_kills():
                 for _ in range(3):
                     time.sleep(dice.uniform(0.05, 0.7))
                     serve.kill("load")
-                time.sleep(1.1)  # names of the old files have seconds
+                begun(serve)  # one that waits is not asked for a second time, and of one that is not begun nothing is kept
         finally:
             stop.set()
             thread.join()
@@ -73,6 +74,52 @@ def test_beside_live_traffic_and_kills():
         assert not os.path.exists(os.path.join(serve.data, "warehouse.rebuild"))
         old = [name for name in glob.glob(os.path.join(serve.data, "warehouse.duckdb.before-*")) if not name.endswith(".wal")]
         assert len(old) == 4, old
+
+
+def begun(serve):
+    """The loader did what it was asked for, and there is a warehouse again."""
+    wait_for(lambda: not os.path.exists(os.path.join(serve.data, "warehouse.rebuild")) and
+             os.path.exists(os.path.join(serve.data, "warehouse.duckdb")), 120)
+
+
+def kept(serve):
+    """What the loader says that it kept."""
+    return re.findall(r"what it was is (warehouse\.duckdb\.before-[\dTZ-]+)", serve.log())
+
+
+def test_of_a_warehouse_that_is_not_there_nothing_is_told_to_be_kept():
+    """As when the loader is killed before it begins the new one, and asked again."""
+    with Serve() as serve:
+        serve.post("/batch/", events(serve.token(), 0, 500))
+        serve.settle()
+        before = contents(serve)
+        serve.stop()
+        for path in glob.glob(os.path.join(serve.data, "warehouse.duckdb*")):
+            os.unlink(path)
+        serve.cli("warehouse", "rebuild", "--yes")
+        serve.start()
+        serve.settle()
+        same(before, contents(serve))
+        assert kept(serve) == [] and "there was none" in serve.log(), serve.log()
+        assert glob.glob(os.path.join(serve.data, "warehouse.duckdb.before-*")) == []
+
+
+def test_several_in_one_second_are_all_kept():
+    with Serve() as serve:
+        serve.post("/batch/", events(serve.token(), 0, 500))
+        serve.settle()
+        before = contents(serve)
+        serve.stop()
+        serve.env["PENSTOCK_CLOCK_US"] = "1767225600000000"
+        for _ in range(3):  # the clock stands still
+            serve.cli("warehouse", "rebuild", "--yes", env=serve.env)
+            serve.start()
+            serve.settle()
+            same(before, contents(serve))
+            serve.stop()
+        names = ["warehouse.duckdb.before-20260101T000000Z" + more for more in ("", "-2", "-3")]
+        assert kept(serve) == names, serve.log()
+        assert sorted(os.path.basename(p) for p in glob.glob(os.path.join(serve.data, "warehouse.duckdb.before-*"))) == names
 
 
 def test_asked_for_while_nothing_runs():
@@ -109,7 +156,7 @@ def test_by_several_threads_and_kills():
             for _ in range(4):
                 time.sleep(dice.uniform(0.02, 0.6))
                 serve.kill("load")
-            time.sleep(1.1)  # names of the old files have seconds
+            begun(serve)
         serve.settle(120)
         same(before, contents(serve))
 
