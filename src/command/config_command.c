@@ -48,7 +48,7 @@ static int tls_check(struct err *err)
 /* Where everything will be kept; what is not there yet will be made. */
 static int data_folder_check(struct err *err)
 {
-    const char *end = strrchr(config.data, '/');
+    size_t      end = strlen(config.data);
     char        above[4096];
     struct stat found;
 
@@ -58,7 +58,11 @@ static int data_folder_check(struct err *err)
         return 0;
     if (errno != ENOENT)
         return err_set(err, ERR_INPUT, "the folder %.200s (data) cannot be written by user %d: %s", config.data, (int)geteuid(), strerror(errno));
-    (void)snprintf(above, sizeof above, "%.*s", end == NULL ? 1 : end == config.data ? 1 : (int)(end - config.data), end == NULL ? "." : config.data);
+    while (end > 1 && config.data[end - 1] == '/') /* DIR/ is DIR */
+        end--;
+    while (end > 0 && config.data[end - 1] != '/')
+        end--;
+    (void)snprintf(above, sizeof above, "%.*s", end == 0 ? 1 : (int)end, end == 0 ? "." : config.data);
     if (access(above, W_OK | X_OK) == 0)
         return 0;
     return err_set(err, ERR_INPUT, "the folder %.200s (data) cannot be made by user %d: %.100s: %s", config.data, (int)geteuid(), above, strerror(errno));

@@ -123,6 +123,11 @@ def test_wrong_configurations_name_line_and_column():
                 out.write("data: %s\n" % data)
             done = command("config", "check", path, check=False)
             assert done.returncode == 2 and expected in done.stderr, (data, done)
+        for data in ("new", "new/", "./new//", folder + "/new", folder + "/new/"):
+            with open(path, "w") as out:
+                out.write("data: %s\n" % data)
+            done = command("config", "check", path, check=False, cwd=folder)
+            assert done.returncode == 0, (data, done)
         with open(path, "w") as out:
             out.write("lisen: x\ncapture:\n  body_bytes_max: 20 MB\n  foo: 7\nload: 7\n")
         wrong = command("config", "check", path, check=False)
