@@ -75,8 +75,9 @@ int catalog_image_snapshot(struct span bytes, struct catalog_snapshot **out, str
 
 /* --- the file ---------------------------------------------------------------------------------- */
 
-/* Replaced whole; the one before lives on for who has it open. Not synced: it is made again at every start. Who may come
- * into DIR/run may read it. */
+/* Replaced whole; the one before lives on for who has it open. Synced before it has its name, for what spoils the catalog may be a power cut, and
+ * then this is what it is made anew from (catalog_restore.h); a disk that cannot is no reason to keep capture from what is new. Who may
+ * come into DIR/run may read it. */
 static int file_replace(const char *path, struct span bytes, struct err *err)
 {
     char fresh[4200];
@@ -94,6 +95,8 @@ static int file_replace(const char *path, struct span bytes, struct err *err)
         else if (put == 0 || errno != EINTR)
             rc = err_errno(err, put == 0 ? EIO : errno, "catalog: %.200s", fresh);
     }
+    if (rc == 0)
+        (void)fsync(fd);
     (void)close(fd);
     if (rc == 0 && rename(fresh, path) < 0)
         rc = err_errno(err, errno, "catalog: %.200s", path);
