@@ -75,9 +75,9 @@ static int topic_check(const struct outputs *outputs, enum output output, uint64
     rc = log_reader_end(reader, &published, err);
     log_reader_close(reader);
     if (rc == 0 && published > end)
-        return err_set(err, ERR_CORRUPT, "the store of persons (people/) has lost what it had, or is an older copy: %" PRIu64 " rows of %s were finished, "
-                       "and it knows of %" PRIu64 ". Put the one back that belongs to this log, or have all processed anew: docs/operations.md, \"When a "
-                       "store is spoilt\"", published, topic, end);
+        return err_set(err, ERR_CORRUPT, "the store of persons (people/, or people.url) has lost what it had, or is an older copy: %" PRIu64 " rows of %s "
+                       "were finished, and it knows of %" PRIu64 ". Put the one back that belongs to this log, or have all processed anew: "
+                       "docs/operations.md, \"When a store is spoilt\"", published, topic, end);
     return rc;
 }
 
