@@ -48,12 +48,15 @@ static void scout_tell(struct kafka_scout *scout, const struct kafka_topic_found
     *told = *err;
     *told_us = now_us;
     say(err->kind == ERR_INPUT ? SAY_ERROR : SAY_WARN, "%s", err->text);
-    for (size_t i = 0; i < scout->count; i++)
-        if (found[i].missing)
-            say(SAY_ERROR, "kafka: topic %s is not there: what is accepted %s until somebody makes it: kafka-topics.sh --bootstrap-server %s --create "
-                "--topic %s --partitions %u --replication-factor %u", scout->wishes[i].name,
-                options->spool_folder != NULL ? "waits on this machine's disk" : "there is refused", options->brokers, scout->wishes[i].name,
-                scout->wishes[i].partitions, options->replication > 0 ? options->replication : 1);
+    for (size_t i = 0; i < scout->count; i++) {
+        char command[KAFKA_TOPIC_COMMAND_BYTES];
+
+        if (!found[i].missing)
+            continue;
+        kafka_topic_command(&scout->wishes[i], options->brokers, command);
+        say(SAY_ERROR, "kafka: topic %s is not there: what is accepted %s until somebody makes it: %s", scout->wishes[i].name,
+            options->spool_folder != NULL ? "waits on this machine's disk" : "there is refused", command);
+    }
 }
 
 static void scout_tell_made(struct kafka_scout *scout, const struct kafka_topic_found *found, bool first)
@@ -63,7 +66,7 @@ static void scout_tell_made(struct kafka_scout *scout, const struct kafka_topic_
             say(first ? SAY_INFO : SAY_WARN, "kafka: topic %s was not there, and is made", scout->wishes[i].name);
 }
 
-static int scout_look(struct kafka_scout *scout, rd_kafka_t **client, bool first, struct kafka_topic_found *found, struct err *err)
+static int scout_look(struct kafka_scout *scout, rd_kafka_t **client, bool settings, struct kafka_topic_found *found, struct err *err)
 {
     rd_kafka_conf_t *conf = NULL;
 
@@ -72,33 +75,33 @@ static int scout_look(struct kafka_scout *scout, rd_kafka_t **client, bool first
         (kafka_client_conf(scout->options->brokers, scout->options->client_properties, KAFKA_CLIENT_PRODUCER, &conf, err) < 0 ||
          kafka_client_new(KAFKA_CLIENT_PRODUCER, conf, client, err) < 0))
         return -1;
-    return kafka_topics_ensure(*client, scout->options->brokers, scout->wishes, scout->count, SCOUT_LOOK_US, first ? scout_told : NULL, NULL,
+    return kafka_topics_ensure(*client, scout->options->brokers, scout->wishes, scout->count, SCOUT_LOOK_US, settings ? scout_told : NULL, NULL,
                                found, err);
 }
 
-static bool mended_by_people(const struct kafka_scout *scout, const struct kafka_topic_found *found, const struct err *err)
+static bool any_missing(const struct kafka_scout *scout, const struct kafka_topic_found *found)
 {
-    bool missing = false;
-
     for (size_t i = 0; i < scout->count; i++)
-        missing = missing || found[i].missing;
-    return missing || err->kind == ERR_INPUT;
+        if (found[i].missing)
+            return true;
+    return false;
 }
 
-/* Until all is well, or it is told to stop (false). Settings are looked at in the first search only. Under the lock but for the looking. */
+/* Until all is well, or it is told to stop (false). Settings are looked at in the first search, and of what somebody else made. Under the
+ * lock but for the looking. */
 static bool scout_search(struct kafka_scout *scout, bool first)
 {
     rd_kafka_t              *client = NULL;
     struct kafka_topic_found found[SCOUT_TOPICS_MAX];
     struct err               told = { 0 };
     int64_t                  told_us = 0;
-    bool                     well = false;
+    bool                     well = false, settings = first;
 
     while (!scout->stopping && !well) {
         struct err err = { 0 };
 
         pthread_mutex_unlock(&scout->lock);
-        well = scout_look(scout, &client, first, found, &err) == 0;
+        well = scout_look(scout, &client, settings, found, &err) == 0;
         if (well)
             scout_tell_made(scout, found, first);
         else
@@ -106,11 +109,13 @@ static bool scout_search(struct kafka_scout *scout, bool first)
         pthread_mutex_lock(&scout->lock);
         if (well)
             break;
+        settings = settings || any_missing(scout, found);
         scout->unfit = err.kind == ERR_INPUT;
         scout->err = err;
         pthread_cond_broadcast(&scout->found);
         if (!scout->stopping)
-            (void)wait_until(&scout->wake, &scout->lock, clock_mono_us() + (mended_by_people(scout, found, &err) ? SCOUT_MENDED_US : SCOUT_PAUSE_US));
+            (void)wait_until(&scout->wake, &scout->lock, clock_mono_us() +
+                            (any_missing(scout, found) || scout->unfit ? SCOUT_MENDED_US : SCOUT_PAUSE_US));
     }
     if (client != NULL) {
         pthread_mutex_unlock(&scout->lock);

@@ -4,7 +4,8 @@
  * Sent out, it searches until somebody answers and the topic is fit for use (made, when it was missing), and those are there
  * where messages of its records may belong beside it: one for a topic that is missing would never be taken. Then it waits to be
  * sent again. What it cannot mend (a topic that may not be made, or has other partitions than it should) it tells, with what to do, and
- * goes on looking until somebody has. Settings of topics are looked at by the first search only. @thread any */
+ * goes on looking until somebody has. Settings of topics are looked at by the first search, and after a topic was missing that it could not
+ * make: who made it may have made it otherwise. @thread any */
 #ifndef PENSTOCK_LOG_KAFKA_SCOUT_H
 #define PENSTOCK_LOG_KAFKA_SCOUT_H
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "log/kafka_client.h"
 
@@ -69,19 +70,34 @@ static rd_kafka_event_t *admin_answer(struct topics_work *work, rd_kafka_queue_t
     return rd_kafka_queue_poll(queue, work_left_ms(work) + 1000);
 }
 
-static int topic_conf(rd_kafka_NewTopic_t *topic, const char *name, int64_t value, struct err *err)
-{
-    char text[30];
+struct setting { const char *name; char value[24]; };
+enum { SETTINGS_MAX = 5 };
 
-    (void)snprintf(text, sizeof text, "%" PRId64, value);
-    if (rd_kafka_NewTopic_set_config(topic, name, text) == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return 0;
-    return err_set(err, ERR_INPUT, "kafka: %s cannot be set", name);
+/* What is set of a topic that is made. */
+static size_t wish_settings(const struct kafka_topic_wish *wish, struct setting settings[SETTINGS_MAX])
+{
+    const struct { const char *name; bool set; int64_t value; } numbers[] = {
+        { "min.insync.replicas", wish->replication > 0, wish_insync(wish) },
+        { "retention.ms", wish->retention_ms != 0, wish->retention_ms },
+        { "retention.bytes", wish->retention_bytes != 0, wish->retention_bytes },
+        { "max.message.bytes", wish->message_bytes_max > 0, wish->message_bytes_max },
+    };
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].set) {
+            settings[count].name = numbers[i].name;
+            (void)snprintf(settings[count++].value, sizeof settings[0].value, "%" PRId64, numbers[i].value);
+        }
+    settings[count++] = (struct setting){ "cleanup.policy", "delete" };
+    return count;
 }
 
 static rd_kafka_NewTopic_t *topic_new(const struct kafka_topic_wish *wish, struct err *err)
 {
     char                 text[200] = "";
+    struct setting       settings[SETTINGS_MAX];
+    size_t               count = wish_settings(wish, settings);
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(wish->name, (int)wish->partitions,
                                                        wish->replication == 0 ? -1 : (int)wish->replication, text, sizeof text);
 
@@ -89,15 +105,29 @@ static rd_kafka_NewTopic_t *topic_new(const struct kafka_topic_wish *wish, struc
         err_set(err, ERR_INPUT, "kafka: topic %s: %s", wish->name, text);
         return NULL;
     }
-    if ((wish->replication > 0 && topic_conf(topic, "min.insync.replicas", wish_insync(wish), err) < 0) ||
-        (wish->retention_ms != 0 && topic_conf(topic, "retention.ms", wish->retention_ms, err) < 0) ||
-        (wish->retention_bytes != 0 && topic_conf(topic, "retention.bytes", wish->retention_bytes, err) < 0) ||
-        (wish->message_bytes_max > 0 && topic_conf(topic, "max.message.bytes", wish->message_bytes_max, err) < 0) ||
-        rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "delete") != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_NewTopic_destroy(topic);
-        return NULL;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (rd_kafka_NewTopic_set_config(topic, settings[i].name, settings[i].value) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            rd_kafka_NewTopic_destroy(topic);
+            err_set(err, ERR_INPUT, "kafka: %s cannot be set", settings[i].name);
+            return NULL;
+        }
     return topic;
+}
+
+void kafka_topic_command(const struct kafka_topic_wish *wish, const char *brokers, char command[KAFKA_TOPIC_COMMAND_BYTES])
+{
+    struct setting settings[SETTINGS_MAX];
+    size_t         count = wish_settings(wish, settings);
+    struct buf     text;
+
+    buf_init(&text, KAFKA_TOPIC_COMMAND_BYTES);
+    buf_add_format(&text, "kafka-topics.sh --bootstrap-server %.300s --create --topic %s --partitions %u", brokers, wish->name, wish->partitions);
+    if (wish->replication > 0)
+        buf_add_format(&text, " --replication-factor %u", wish->replication);
+    for (size_t i = 0; i < count; i++)
+        buf_add_format(&text, " --config %s=%s", settings[i].name, settings[i].value);
+    (void)snprintf(command, KAFKA_TOPIC_COMMAND_BYTES, "%.*s", SPAN_ARG(buf_span(&text)));
+    buf_fini(&text);
 }
 
 static int topics_made(struct topics_work *work, rd_kafka_event_t *answer, struct err *err)

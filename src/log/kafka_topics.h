@@ -44,4 +44,8 @@ typedef void kafka_topics_told(void *ctx, const char *text);
 int kafka_topics_ensure(rd_kafka_t *client, const char *brokers, const struct kafka_topic_wish *wishes, size_t count, int64_t wait_us,
                         kafka_topics_told *told, void *ctx, struct kafka_topic_found *found, struct err *err) must_check;
 
+enum { KAFKA_TOPIC_COMMAND_BYTES = 1000 };
+/* The command by which a person makes such a topic, with the settings that it would have from us. */
+void kafka_topic_command(const struct kafka_topic_wish *wish, const char *brokers, char command[KAFKA_TOPIC_COMMAND_BYTES]);
+
 #endif

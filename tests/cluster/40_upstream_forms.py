@@ -90,12 +90,15 @@ def cannot_be_made(port, token):
     while "topic %sheatmaps_ingestion is not there: what is accepted waits on this machine's disk" % APART not in said(port):
         assert time.time() < end, "nothing is said of the topic that is not there"
         time.sleep(0.2)
-    assert "--create --topic %sheatmaps_ingestion --partitions 1 --replication-factor 3" % APART in said(port)
+    assert "--create --topic %sheatmaps_ingestion --partitions 1 --replication-factor 3 --config min.insync.replicas=2" % APART in said(port)
     copies = [json.loads(value)["event"] for _, _, value in kcat("events_plugin_ingestion", APART)].count("behind")
     assert copies <= 2, "what stands behind is sent again and again: %d times" % copies
     post(port, token, [{"event": "on the disk", "distinct_id": "u-1"}])
+    wrong = "topic %sheatmaps_ingestion has 1 copies of a partition, not log.replication: 3" % APART
+    told = said(port).count(wrong)
     create("heatmaps_ingestion")
     there("heatmaps_ingestion", ["waits"], "distinct_id")
+    assert said(port).count(wrong) == told + 1, "nothing is said of what is wrong with the topic that was made"
     there("events_plugin_ingestion", ["before", "behind", "on the disk"], "event")
 
 
