@@ -29,7 +29,7 @@ struct config_value {
     const struct role   *role;
     const struct option *option;
     char                *text;   /* owned */
-    char                 source[CONFIG_SOURCE_BYTES_MAX]; /* "default", "penstock.yaml:3", "--listen" */
+    char                 source[CONFIG_SOURCE_BYTES_MAX]; /* "default", "penstock.yaml:3", "PENSTOCK_PEOPLE_URL", "--listen" */
 };
 
 struct config {

@@ -93,13 +93,13 @@ void supervisor_change_fail_early(struct supervisor *supervisor, const char *why
         supervisor_notify("READY=1");
 }
 
-/* How many settings a file gave. */
+/* How many settings a file gave: their sources alone have a line (config.h); the environment and flags stay when it is empty. */
 static size_t config_from_file(const struct config *config)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < config->count; i++)
-        count += strcmp(config->values[i].source, "default") != 0 && config->values[i].source[0] != '-';
+        count += strchr(config->values[i].source, ':') != NULL;
     return count;
 }
 

@@ -85,7 +85,7 @@ def test_a_binary_that_ends_right_after_it_took_over_is_replaced_by_the_one_befo
 
 
 def test_a_bad_file_keeps_the_old_settings_and_says_where():
-    with Serve(config="capture:\n  body_bytes_max: 2KiB\n") as serve:
+    with Serve(config="capture:\n  body_bytes_max: 2KiB\n", env={"PENSTOCK_LOG_LINGER": "7ms"}) as serve:
         big = {"api_key": serve.token(), "event": "x" * 3000, "distinct_id": "u"}
         pids = [serve.role_pid(role) for role in ROLES]
         write(serve, "capture:\n  body_bytes_max: 1MiB\n  treads: 4\n")
