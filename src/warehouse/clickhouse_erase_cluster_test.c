@@ -260,6 +260,29 @@ static void several_at_once(void **state)
     warehouse_close(warehouse);
 }
 
+/* An older Penstock, which carries out one order after the other, had counted one table of the first when it was cut off: what it had
+ * counted stands, and the others' rows are counted all the same. */
+static void begun_one_by_one(void **state)
+{
+    struct warehouse_place  place;
+    struct warehouse       *warehouse = made(&place);
+    struct warehouse_order  orders[TOGETHER];
+    struct warehouse_erased each[TOGETHER];
+    struct err              err = { .text = "" };
+    char                    sql[400];
+
+    (void)state;
+    (void)snprintf(sql, sizeof sql, "INSERT INTO penstock_erased (erasure, name, rows, team_id, captured_at, events) SETTINGS "
+                                    "insert_deduplication_token = 'penstock-erased-0-2-events', async_insert = 0 "
+                                    "VALUES ('0-2', 'events', %d, %d, NULL, %d)", EVENTS_EACH, TEAM, EVENTS_EACH);
+    run_or_fail(warehouse, sql);
+    orders_of(orders);
+    if (warehouse_erase(warehouse, TEAM, orders, TOGETHER, each, &err) < 0)
+        fail_msg("%s", err.text);
+    expect_together(warehouse, each);
+    warehouse_close(warehouse);
+}
+
 /* A statement that many orders need is not too long for the server. */
 static void as_many_as_may_be(void **state)
 {
@@ -336,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(erased_is_gone, set_up),
         cmocka_unit_test_setup(several_at_once, set_up),
+        cmocka_unit_test_setup(begun_one_by_one, set_up),
         cmocka_unit_test_setup(as_many_as_may_be, set_up),
         cmocka_unit_test_setup(killed_at_any_moment, set_up),
     };

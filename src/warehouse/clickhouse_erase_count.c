@@ -162,8 +162,10 @@ int erasure_count(const struct erasure *erasure, const struct erasure_table *tab
 
     if (erasure->counted)
         return 0;
-    (void)snprintf(token, sizeof token, "penstock-erased-%" PRIu32 "-%" PRIu64 "-%s", warehouse->options.unit, erasure->orders[0].offset,
-                   table->name);
+    /* Not the token of the first order alone, with which a Penstock that carries out one after the other counts it: the server would drop
+     * what is counted of the others. */
+    (void)snprintf(token, sizeof token, "penstock-erased-%" PRIu32 "-%" PRIu64 "%s-%s", warehouse->options.unit, erasure->orders[0].offset,
+                   erasure->count > 1 ? "+" : "", table->name);
     buf_init(&sql, SQL_BYTES_MAX);
     buf_add_format(&sql, "INSERT INTO penstock_erased (erasure, name, rows, team_id, captured_at, events) SELECT erased_name, '%s', "
                          "erased_rows, %" PRIu32 ", erased_hour, erased_events FROM (", table->name, erasure->project);
