@@ -7,17 +7,25 @@
 #include <sys/stat.h>
 #include <time.h>
 
+enum { PATH_BYTES = 4400 };
+
+static int path_make(const char *name, const char *mark, const char *end, char to[PATH_BYTES])
+{
+    if (snprintf(to, PATH_BYTES, "%s%s%s", name, mark, end) < PATH_BYTES)
+        return 0;
+    errno = ENAMETOOLONG;
+    return -1;
+}
+
 /* 1, 0, -1 */
 static int is_free(int dir_fd, const char *name, const char *const *ends, const char *mark)
 {
-    char        path[4400];
+    char        path[PATH_BYTES];
     struct stat stat;
 
     for (; *ends != NULL; ends++) {
-        if ((size_t)snprintf(path, sizeof path, "%s%s%s", name, mark, *ends) >= sizeof path) {
-            errno = ENAMETOOLONG;
+        if (path_make(name, mark, *ends, path) < 0)
             return -1;
-        }
         if (fstatat(dir_fd, path, &stat, AT_SYMLINK_NOFOLLOW) == 0)
             return 0;
         if (errno != ENOENT)
@@ -48,6 +56,15 @@ int put_aside_mark(int dir_fd, const char *name, const char *const *ends, const 
     }
     errno = EEXIST;
     return -1;
+}
+
+int put_aside_end(int dir_fd, const char *name, const char *mark, const char *end)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+
+    if (path_make(name, "", end, from) < 0 || path_make(name, mark, end, to) < 0)
+        return -1;
+    return io_rename_new(dir_fd, from, to) == 0 ? 1 : errno == ENOENT ? 0 : -1;
 }
 
 int put_aside(int dir_fd, const char *from, const char *name, char *kept, size_t bytes)

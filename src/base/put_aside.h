@@ -15,6 +15,8 @@ enum { PUT_ASIDE_NAMES_MAX = 1000, PUT_ASIDE_MARK_BYTES = 48 };
  * ".KIND-TIME-N", so that none of NAME+out+END is there. kind: up to 16 letters. -1 with errno; EEXIST: all are there. */
 int put_aside_mark(int dir_fd, const char *name, const char *const *ends, const char *kind, int64_t now_us,
                    char out[PUT_ASIDE_MARK_BYTES]) must_check;
+/* One of these files, whose name is NAME+end then NAME+mark+end. 1; 0: there is none; -1 with errno. */
+int put_aside_end(int dir_fd, const char *name, const char *mark, const char *end) must_check;
 /* For one file: it is called `name`, or NAME-2 and so on, which is in kept (bytes: five more than the name and its end take). -1 with
  * errno; EEXIST: all are there. */
 int put_aside(int dir_fd, const char *from, const char *name, char *kept, size_t bytes) must_check;

@@ -241,17 +241,14 @@ static void time_write(time_t at, const char *form, char to[TIME_BYTES])
 static int old_put_aside(const struct restore *restore, char kept[PATH_BYTES], struct err *err)
 {
     static const char *const ends[] = { "-wal", "-shm", "-journal", "", NULL };
-    char                     from[PATH_BYTES + 10], to[PATH_BYTES + 10], mark[PUT_ASIDE_MARK_BYTES];
+    char                     mark[PUT_ASIDE_MARK_BYTES];
 
     if (put_aside_mark(AT_FDCWD, restore->path, ends, "damaged", clock_wall_us(), mark) < 0)
         return err_errno(err, errno, "catalog: %.150s cannot be put aside", restore->path);
     (void)snprintf(kept, PATH_BYTES, "%.4200s%s", restore->path, mark);
-    for (size_t i = 0; ends[i] != NULL; i++) {
-        (void)snprintf(from, sizeof from, "%s%s", restore->path, ends[i]);
-        (void)snprintf(to, sizeof to, "%s%s", kept, ends[i]);
-        if (io_rename_new(AT_FDCWD, from, to) < 0 && errno != ENOENT)
-            return err_errno(err, errno, "catalog: %.150s cannot be put aside", from);
-    }
+    for (size_t i = 0; ends[i] != NULL; i++)
+        if (put_aside_end(AT_FDCWD, restore->path, mark, ends[i]) < 0)
+            return err_errno(err, errno, "catalog: %.150s%s cannot be put aside", restore->path, ends[i]);
     return 0;
 }
 

@@ -57,16 +57,13 @@ void keeper_free(struct keeper *keeper)
 
 /* --- damage ------------------------------------------------------------------------------------ */
 
-static int set_aside_file(const char *path, const char *suffix, const char *mark)
+static int set_aside_file(const char *path, const char *end, const char *mark)
 {
-    char from[4096], to[4096];
+    int rc = put_aside_end(AT_FDCWD, path, mark, end);
 
-    snprintf(from, sizeof from, "%s%s", path, suffix);
-    snprintf(to, sizeof to, "%s%s%s", path, mark, suffix);
-    if (io_rename_new(AT_FDCWD, from, to) == 0 || errno == ENOENT)
-        return 0;
-    say(SAY_ERROR, "%s is damaged, and cannot be called %s: %s", from, to, strerror(errno));
-    return -1;
+    if (rc < 0)
+        say(SAY_ERROR, "%s%s is damaged, and cannot be called %s%s%s: %s", path, end, path, mark, end, strerror(errno));
+    return rc;
 }
 
 /* The database and its log belong together, and keep their names' ends, so that they can be looked at. */

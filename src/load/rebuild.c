@@ -88,42 +88,32 @@ int rebuild_ask(const char *data_folder, int64_t now_us, char mark_out[REBUILD_M
     return rc < 0 ? -1 : 0;
 }
 
-struct names {
-    char from[32], to[32 + REBUILD_MARK_BYTES];
-};
-
-static struct names names_of(const char *end, const char *mark)
-{
-    struct names names;
-
-    (void)snprintf(names.from, sizeof names.from, "%s%s", warehouse_name, end);
-    (void)snprintf(names.to, sizeof names.to, "%s%s%s", warehouse_name, mark, end);
-    return names;
-}
-
 /* 1, 0: there is none, -1. */
-static int move(int folder, const struct names *names, struct err *err)
+static int move(int folder, const char *end, const char *mark, struct err *err)
 {
-    if (io_rename_new(folder, names->from, names->to) == 0)
-        return 1;
-    return errno == ENOENT ? 0 : err_errno(err, errno, "%s cannot be called %s", names->from, names->to);
+    int rc = put_aside_end(folder, warehouse_name, mark, end);
+
+    return rc < 0 ? err_errno(err, errno, "%s%s cannot be called %s%s%s", warehouse_name, end, warehouse_name, mark, end) : rc;
 }
 
 /* The database last: where it has its new name already all is done, and what has the old one is new. */
 static int move_both(int folder, const char *mark, struct err *err)
 {
-    struct names log = names_of(".wal", mark), database = names_of("", mark);
-    struct stat  stat;
-    int          log_moved, moved;
+    static const char log[] = "warehouse.duckdb.wal";
+    char              database_kept[32 + REBUILD_MARK_BYTES], log_kept[32 + REBUILD_MARK_BYTES];
+    struct stat       stat;
+    int               log_moved, moved;
 
-    if (fstatat(folder, database.to, &stat, 0) == 0)
+    (void)snprintf(database_kept, sizeof database_kept, "%s%s", warehouse_name, mark);
+    (void)snprintf(log_kept, sizeof log_kept, "%s%s.wal", warehouse_name, mark);
+    if (fstatat(folder, database_kept, &stat, 0) == 0)
         return 1;
     if (errno != ENOENT)
-        return err_errno(err, errno, "%s", database.to);
-    log_moved = move(folder, &log, err);
-    moved = log_moved < 0 ? -1 : move(folder, &database, err);
-    if (moved < 0 && log_moved > 0 && io_rename_new(folder, log.to, log.from) < 0) /* the loader goes on with it meanwhile: N3 */
-        say(SAY_ERROR, "%s cannot be called %s again: %s", log.to, log.from, strerror(errno));
+        return err_errno(err, errno, "%s", database_kept);
+    log_moved = move(folder, ".wal", mark, err);
+    moved = log_moved < 0 ? -1 : move(folder, "", mark, err);
+    if (moved < 0 && log_moved > 0 && io_rename_new(folder, log_kept, log) < 0) /* the loader goes on with it meanwhile: N3 */
+        say(SAY_ERROR, "%s cannot be called %s again: %s", log_kept, log, strerror(errno));
     return moved;
 }
 
