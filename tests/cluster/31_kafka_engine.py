@@ -6,18 +6,13 @@ by hand, from what the events say: also instants and places that no column holds
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 import uuid
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(ROOT, "tests", "parts")]
-import parts  # noqa: E402
+from served import BINARY, parts, served
 
-BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
 PREFIX, DATABASE, PATIENCE = "c%d_" % os.getpid(), "kafka_engine", 180
 SETTINGS = """listen: 127.0.0.1:%d
@@ -132,25 +127,11 @@ def the_rest_is_right(engine):
                     ("ignored_invalid_timestamp", event_id(names.index("1899")))}, told
 
 
-def run(engine, folder):
-    port, settings, data = parts.free_port(), os.path.join(folder, "penstock.yaml"), os.path.join(folder, "data")
-    with open(settings, "w") as file:
-        file.write(SETTINGS % (port, ", ".join('"%s"' % broker for broker in BROKERS.split(",")), PREFIX))
+def run(engine):
     ddl = subprocess.run([BINARY, "warehouse", "ddl", "--form", "kafka-engine", "--database", DATABASE, "--brokers", BROKERS, "--topic-prefix", PREFIX],
                          capture_output=True, text=True, check=True).stdout
-    with open(os.path.join(folder, "log"), "w") as log:
-        server = subprocess.Popen([BINARY, "serve", "--data", data, "--config", settings, "--roles", "capture,ingest"], stderr=log)
-    try:
-        end = time.time() + PATIENCE
-        while True:
-            try:
-                urllib.request.urlopen("http://127.0.0.1:%d/_readiness" % port, timeout=2).read()
-                break
-            except OSError:
-                assert time.time() < end and server.poll() is None, "the server does not answer"
-                time.sleep(0.2)
-        tokens = subprocess.run([BINARY, "token", "list", "--data", data, "--json"], capture_output=True, text=True, check=True).stdout
-        post(port, json.loads(tokens)[0]["token"])
+    with served(SETTINGS, BROKERS, PREFIX, "capture,ingest", PATIENCE) as (port, token, _):
+        post(port, token)
         end = time.time() + PATIENCE
         while True:  # topics first: the engine looks for them now and then only
             done = subprocess.run(["kcat", "-C", "-b", BROKERS, "-t", PREFIX + "clickhouse_events_json", "-o", "beginning", "-e", "-q", "-f", "x"],
@@ -171,12 +152,6 @@ def run(engine, folder):
             time.sleep(0.5)
         assert events_are_right(engine) == len(SENT) - 1
         the_rest_is_right(engine)
-    except BaseException:
-        sys.stderr.write(open(os.path.join(folder, "log")).read())
-        raise
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 def main():
@@ -188,7 +163,7 @@ def main():
             engine.start()
             del os.environ["TZ"]
             assert engine.ask("SELECT serverTimezone()").strip() == "Asia/Tokyo"
-            run(engine, folder)
+            run(engine)
         finally:
             engine.kill()
     print("31_kafka_engine: 1 passed")

@@ -9,17 +9,13 @@ ingest goes on where that one stood, and says where it stands itself."""
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "tests", "parts"))
-import kafka  # noqa: E402
-from parts import free_port  # noqa: E402
+from served import BINARY, ROOT, served
+import kafka  # of tests/parts, which served has made known
 
-BINARY = os.environ.get("PENSTOCK", os.path.join(ROOT, "build", "release", "penstock"))
 BROKERS = os.environ["PENSTOCK_TEST_KAFKA"]
 PREFIX, APART, TAKEN = "u%d_" % os.getpid(), "a%d_" % os.getpid(), "t%d_" % os.getpid()
 PATIENCE = 90
@@ -242,30 +238,9 @@ def cli(port, *words):
 
 
 def run(settings_text, prefix, roles, test):
-    with tempfile.TemporaryDirectory(prefix="penstock-upstream.") as folder:
-        port, settings = free_port(), os.path.join(folder, "penstock.yaml")
-        data = folders[port] = os.path.join(folder, "data")
-        with open(settings, "w") as file:
-            file.write(settings_text % (port, ", ".join('"%s"' % broker for broker in BROKERS.split(",")), prefix))
-        with open(os.path.join(folder, "log"), "w") as log:
-            server = subprocess.Popen([BINARY, "serve", "--data", data, "--config", settings, "--roles", roles], stderr=log)
-        try:
-            end = time.time() + PATIENCE
-            while True:
-                try:
-                    urllib.request.urlopen("http://127.0.0.1:%d/_readiness" % port, timeout=2).read()
-                    break
-                except OSError:
-                    assert time.time() < end and server.poll() is None, "the server does not answer"
-                    time.sleep(0.2)
-            tokens = subprocess.run([BINARY, "token", "list", "--data", data, "--json"], capture_output=True, text=True, check=True).stdout
-            test(port, json.loads(tokens)[0]["token"])
-        except BaseException:
-            sys.stderr.write(open(os.path.join(folder, "log")).read())
-            raise
-        finally:
-            server.terminate()
-            server.wait(60)
+    with served(settings_text, BROKERS, prefix, roles, PATIENCE) as (port, token, data):
+        folders[port] = data
+        test(port, token)
 
 
 def main():
